@@ -1,0 +1,440 @@
+//! The messages of a link, as values.
+//!
+//! Invariants:
+//! - variants and fields are only ever appended (bincode numbers them by position);
+//! - runs of entries ([`crate::event`]) pass through as bytes and are decoded once, by whoever acts on them.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    codec::{self, DecodeError},
+    codes::Code,
+    frame::FrameType,
+    ids::{Digest, LogId, PeerId, TeamId},
+    vector::VersionVector,
+};
+
+/// Lowest protocol version that this build talks.
+pub const VERSION_MIN: u16 = 1;
+/// Highest protocol version that this build talks.
+pub const VERSION_MAX: u16 = 1;
+
+/// Feature bits offered in HELLO.
+pub mod feature {
+    /// Checkpoints travel with fan-out runs.
+    pub const CHECKPOINTS: u64 = 1 << 0;
+    /// Peer events are sent.
+    pub const PEER_EVENTS: u64 = 1 << 1;
+    /// Version vectors in WAL_SUBSCRIBE are answered with exact ranges.
+    pub const VECTORS: u64 = 1 << 2;
+    /// Everything that this build offers.
+    pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS;
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// May invite, approve, revoke.
+    Admin,
+    /// Edits.
+    Member,
+    /// Edits under a member.
+    Agent,
+    /// Reads.
+    Observer,
+    /// Stores and forwards, without the team key.
+    Relay,
+    /// The coordinator itself.
+    Mothership,
+}
+
+impl Role {
+    /// The lower-case word, as in certificates and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Agent => "agent",
+            Self::Observer => "observer",
+            Self::Relay => "relay",
+            Self::Mothership => "mothership",
+        }
+    }
+
+    /// Reads the lower-case word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Admin, Self::Member, Self::Agent, Self::Observer, Self::Relay, Self::Mothership]
+            .into_iter()
+            .find(|role| role.as_str() == word)
+    }
+
+    /// Whether the role may write patches, intents and messages.
+    pub fn may_write(self) -> bool {
+        matches!(self, Self::Admin | Self::Member | Self::Agent)
+    }
+}
+
+/// First message of each side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Lowest version spoken.
+    pub version_min: u16,
+    /// Highest version spoken.
+    pub version_max: u16,
+    /// Bits of [`feature`].
+    pub features: u64,
+    /// Program and version, for people.
+    pub agent: String,
+    /// Position of the newest revocation known.
+    pub revocation_epoch: u64,
+}
+
+/// Proof of the identity key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    /// Who is speaking.
+    pub peer: PeerId,
+    /// Ed25519 over purpose and TLS exporter value of this session.
+    pub signature: Vec<u8>,
+    /// Addresses under which this peer can be dialled.
+    pub hints: Vec<String>,
+}
+
+/// The server's answer to AUTH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version chosen.
+    pub version: u16,
+    /// The features both sides have.
+    pub features: u64,
+    /// The team.
+    pub team: TeamId,
+    /// The team's display name.
+    pub team_name: String,
+    /// Server's wall clock in milliseconds since 1970, for a clock check.
+    pub time_ms: u64,
+    /// The address that the server sees the peer under.
+    pub seen_as: String,
+    /// Heartbeat period in milliseconds that the server expects.
+    pub heartbeat_ms: u64,
+}
+
+/// Asks for everything in one log that the sender lacks, now and from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Which log.
+    pub log: LogId,
+    /// Epoch of the last verified position, 0 when nothing is held.
+    pub epoch: u64,
+    /// Last verified position, 0 when nothing is held.
+    pub seq: u64,
+    /// Running hash at that position.
+    pub hash: Digest,
+    /// What the sender holds of each writer, through whatever path it came.
+    pub vector: VersionVector,
+}
+
+/// Where a log stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Which log.
+    pub log: LogId,
+    /// Epoch of the answering side.
+    pub epoch: u64,
+    /// Last durable position.
+    pub seq: u64,
+    /// Running hash at that position.
+    pub hash: Digest,
+    /// What the answering side holds of each writer.
+    pub vector: VersionVector,
+}
+
+/// What became of one pushed entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Durable at this position since this time (milliseconds since 1970).
+    Stored {
+        /// Position in the log.
+        seq: u64,
+        /// Stored at.
+        time_ms: u64,
+    },
+    /// Not stored.
+    Refused(Code),
+}
+
+/// What became of the entries of one push, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushAck {
+    /// Which log.
+    pub log: LogId,
+    /// For each entry: the author's number as far as it could be read (else 0), and the outcome.
+    pub outcomes: Vec<(u64, Outcome)>,
+}
+
+/// Whether a peer is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// Has a link.
+    Online,
+    /// Lost its link less than the offline window ago.
+    Away,
+    /// Without a link for longer.
+    Offline,
+}
+
+/// One row of the peer list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerCard {
+    /// Identity key.
+    pub peer: PeerId,
+    /// Name that is unique in the team.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// X25519 key to which team keys are wrapped.
+    pub receive_key: [u8; 32],
+    /// The peer's signature over `receive_key`, so that the Mothership cannot replace it.
+    pub receive_key_signature: Vec<u8>,
+    /// Whether it is there.
+    pub state: PeerState,
+    /// Milliseconds since 1970 when it was last heard of.
+    pub last_seen_ms: u64,
+    /// Where it can be dialled.
+    pub hints: Vec<String>,
+}
+
+/// The peer list or a change of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerEvent {
+    /// The whole list, after AUTH.
+    Snapshot(Vec<PeerCard>),
+    /// A peer joined the team.
+    Added(PeerCard),
+    /// A peer was removed from the team.
+    Gone {
+        /// Who.
+        peer: PeerId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Addresses changed.
+    NetworkUpdate {
+        /// Who.
+        peer: PeerId,
+        /// Its addresses now.
+        hints: Vec<String>,
+    },
+    /// A peer came or went.
+    State {
+        /// Who.
+        peer: PeerId,
+        /// Whether it is there.
+        state: PeerState,
+        /// Milliseconds since 1970.
+        at_ms: u64,
+    },
+}
+
+/// "Are you there", with the sender's verified heads, so that witnesses can compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Echoed by the answer.
+    pub nonce: u64,
+    /// (log, epoch, seq, running hash).
+    pub heads: Vec<(LogId, u64, u64, Digest)>,
+}
+
+/// A request for admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The JWT out of the token.
+    pub jwt: String,
+    /// Identity key of the newcomer.
+    pub peer: PeerId,
+    /// Name wanted.
+    pub name: String,
+    /// X25519 receive key.
+    pub receive_key: [u8; 32],
+    /// Identity signature over the receive key.
+    pub receive_key_signature: Vec<u8>,
+    /// PKCS#10 request (DER) for the TLS key.
+    pub csr: Vec<u8>,
+    /// Signature by the token's seed key over the proof transcript.
+    pub seed_proof: Vec<u8>,
+    /// Signature by the identity key over the same transcript.
+    pub identity_proof: Vec<u8>,
+}
+
+/// Certificate and team of a newcomer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinGrant {
+    /// Leaf certificate, DER.
+    pub certificate: Vec<u8>,
+    /// CA certificate, DER.
+    pub ca: Vec<u8>,
+    /// The team.
+    pub team: TeamId,
+    /// Its display name.
+    pub team_name: String,
+    /// Role given.
+    pub role: Role,
+    /// Name given.
+    pub name: String,
+    /// Whether this is the first member, who makes the team key.
+    pub founder: bool,
+    /// Key that signs checkpoints.
+    pub checkpoint_key: PeerId,
+}
+
+/// A request for a fresh certificate with the same identity key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewRequest {
+    /// Identity key.
+    pub peer: PeerId,
+    /// PKCS#10 request (DER).
+    pub csr: Vec<u8>,
+    /// Identity signature over the proof transcript.
+    pub identity_proof: Vec<u8>,
+}
+
+/// The fresh certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewGrant {
+    /// Leaf certificate, DER.
+    pub certificate: Vec<u8>,
+    /// CA certificate, DER.
+    pub ca: Vec<u8>,
+}
+
+/// A refusal, or the reason for closing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// One line for people; never trusted, always escaped when shown.
+    pub detail: String,
+}
+
+/// One message of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// AUTH.
+    Auth(Auth),
+    /// WAL_EVENT; decoded with [`crate::event::EventRun::decode`].
+    Event(Bytes),
+    /// ERROR.
+    Error(Refusal),
+    /// WAL_HEAD.
+    Head(Head),
+    /// HEARTBEAT.
+    Heartbeat(Heartbeat),
+    /// HEARTBEAT_ACK.
+    HeartbeatAck(Heartbeat),
+    /// HELLO.
+    Hello(Hello),
+    /// JOIN_GRANT.
+    JoinGrant(JoinGrant),
+    /// JOIN_REQUEST.
+    JoinRequest(JoinRequest),
+    /// PEER_EVENT.
+    Peer(PeerEvent),
+    /// PATCH_PUSH; decoded with [`crate::event::decode_push`].
+    Push(Bytes),
+    /// PATCH_ACK.
+    PushAck(PushAck),
+    /// RENEW_GRANT.
+    RenewGrant(RenewGrant),
+    /// RENEW_REQUEST.
+    RenewRequest(RenewRequest),
+    /// WAL_SUBSCRIBE.
+    Subscribe(Subscribe),
+    /// A type that is known but not served here (zones, messages, relay), or optional and unknown.
+    Unserved(FrameType),
+    /// WELCOME.
+    Welcome(Welcome),
+}
+
+impl Message {
+    /// The frame type and payload of the message.
+    pub fn encode(&self) -> (FrameType, Bytes) {
+        fn row<T: Serialize>(kind: FrameType, value: &T) -> (FrameType, Bytes) {
+            (kind, Bytes::from(codec::encode(value)))
+        }
+        match self {
+            Self::Auth(value) => row(FrameType::AUTH, value),
+            Self::Event(run) => (FrameType::WAL_EVENT, run.clone()),
+            Self::Error(value) => row(FrameType::ERROR, value),
+            Self::Head(value) => row(FrameType::WAL_HEAD, value),
+            Self::Heartbeat(value) => row(FrameType::HEARTBEAT, value),
+            Self::HeartbeatAck(value) => row(FrameType::HEARTBEAT_ACK, value),
+            Self::Hello(value) => row(FrameType::HELLO, value),
+            Self::JoinGrant(value) => row(FrameType::JOIN_GRANT, value),
+            Self::JoinRequest(value) => row(FrameType::JOIN_REQUEST, value),
+            Self::Peer(value) => row(FrameType::PEER_EVENT, value),
+            Self::Push(run) => (FrameType::PATCH_PUSH, run.clone()),
+            Self::PushAck(value) => row(FrameType::PATCH_ACK, value),
+            Self::RenewGrant(value) => row(FrameType::RENEW_GRANT, value),
+            Self::RenewRequest(value) => row(FrameType::RENEW_REQUEST, value),
+            Self::Subscribe(value) => row(FrameType::WAL_SUBSCRIBE, value),
+            Self::Unserved(kind) => (*kind, Bytes::new()),
+            Self::Welcome(value) => row(FrameType::WELCOME, value),
+        }
+    }
+
+    /// Reads the payload of a frame of type `kind`.
+    pub fn decode(kind: FrameType, payload: Bytes) -> Result<Self, DecodeError> {
+        fn row<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
+            codec::decode(payload)
+        }
+        Ok(match kind {
+            FrameType::AUTH => Self::Auth(row(&payload)?),
+            FrameType::WAL_EVENT => Self::Event(payload),
+            FrameType::ERROR => Self::Error(row(&payload)?),
+            FrameType::WAL_HEAD => Self::Head(row(&payload)?),
+            FrameType::HEARTBEAT => Self::Heartbeat(row(&payload)?),
+            FrameType::HEARTBEAT_ACK => Self::HeartbeatAck(row(&payload)?),
+            FrameType::HELLO => Self::Hello(row(&payload)?),
+            FrameType::JOIN_GRANT => Self::JoinGrant(row(&payload)?),
+            FrameType::JOIN_REQUEST => Self::JoinRequest(row(&payload)?),
+            FrameType::PEER_EVENT => Self::Peer(row(&payload)?),
+            FrameType::PATCH_PUSH => Self::Push(payload),
+            FrameType::PATCH_ACK => Self::PushAck(row(&payload)?),
+            FrameType::RENEW_GRANT => Self::RenewGrant(row(&payload)?),
+            FrameType::RENEW_REQUEST => Self::RenewRequest(row(&payload)?),
+            FrameType::WAL_SUBSCRIBE => Self::Subscribe(row(&payload)?),
+            FrameType::WELCOME => Self::Welcome(row(&payload)?),
+            other => Self::Unserved(other),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_message_reads_back() {
+        let message = Message::PushAck(PushAck {
+            log: LogId([1; 16]),
+            outcomes: vec![
+                (1, Outcome::Stored { seq: 9, time_ms: 2 }),
+                (2, Outcome::Refused(Code::BAD_SIGNATURE)),
+            ],
+        });
+        let (kind, payload) = message.encode();
+        assert_eq!(Message::decode(kind, payload).unwrap(), message);
+    }
+
+    #[test]
+    fn every_role_has_its_word() {
+        for word in ["admin", "member", "agent", "observer", "relay", "mothership"] {
+            assert_eq!(Role::from_word(word).unwrap().as_str(), word);
+        }
+        assert_eq!(Role::from_word("Admin"), None);
+    }
+}

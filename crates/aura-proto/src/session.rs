@@ -1,0 +1,1 @@
+//! Multiplexing of one link.
