@@ -103,6 +103,10 @@ impl Flags {
     pub const END: u8 = 2;
     /// Whoever does not know the type may ignore the frame.
     pub const OPTIONAL: u8 = 4;
+    /// Two bits that hold the class of the stream, see [`crate::session::Class`].
+    pub const CLASS_MASK: u8 = 0b0001_1000;
+    /// How far the class is shifted to the left.
+    pub const CLASS_SHIFT: u8 = 3;
 
     /// Whether `bit` is set.
     pub fn has(self, bit: u8) -> bool {

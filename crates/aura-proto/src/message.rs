@@ -134,6 +134,8 @@ pub struct Subscribe {
     pub hash: Digest,
     /// What the sender holds of each writer, through whatever path it came.
     pub vector: VersionVector,
+    /// The newest checkpoint that the sender verified, encoded; empty when it has none.
+    pub checkpoint: Vec<u8>,
 }
 
 /// Where a log stands.

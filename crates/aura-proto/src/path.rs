@@ -308,12 +308,21 @@ fn is_number(text: &str) -> bool {
 
 /// Whether Windows opens a device under this name, whatever its extension.
 fn is_device(component: &str) -> bool {
-    let stem = component.split('.').next().unwrap_or("").trim_end_matches(' ');
+    let stem = component
+        .split('.')
+        .next()
+        .unwrap_or("")
+        .trim_end_matches(' ');
     let stem = stem.to_ascii_lowercase();
-    if matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") {
+    if matches!(
+        stem.as_str(),
+        "con" | "prn" | "aux" | "nul" | "conin$" | "conout$"
+    ) {
         return true;
     }
-    let port = stem.strip_prefix("com").or_else(|| stem.strip_prefix("lpt"));
+    let port = stem
+        .strip_prefix("com")
+        .or_else(|| stem.strip_prefix("lpt"));
     port.is_some_and(|port| {
         let mut digits = port.chars();
         matches!(digits.next(), Some('0'..='9' | '¹' | '²' | '³')) && digits.next().is_none()
@@ -351,8 +360,24 @@ mod tests {
         let deep = vec!["a"; 200].join("/");
         let wide = "a".repeat(256);
         for text in [
-            "../x", "/etc/passwd", "a/../../x", "", ".", "..", "a//b", "a/", "a/.", "a/./b",
-            "a\0b", "a\nb", "a\tb", "a\u{7f}b", "a\u{85}b", &long, &deep, &wide,
+            "../x",
+            "/etc/passwd",
+            "a/../../x",
+            "",
+            ".",
+            "..",
+            "a//b",
+            "a/",
+            "a/.",
+            "a/./b",
+            "a\0b",
+            "a\nb",
+            "a\tb",
+            "a\u{7f}b",
+            "a\u{85}b",
+            &long,
+            &deep,
+            &wide,
         ] {
             assert_eq!(id(text), "PATH", "{text:?}");
         }
@@ -361,10 +386,23 @@ mod tests {
     #[test]
     fn case_080_no_spelling_reaches_into_the_git_directory() {
         for text in [
-            ".git/hooks/post-checkout", ".GIT/config", ".git./x", ".git /x", ".git. . /x",
-            "git~1/x", "GIT~12", ".g\u{200c}it/x", ".git\u{200d}", ".gi\u{feff}t/x",
-            ".git::$INDEX_ALLOCATION/x", ".git:stream", "a\\..\\.git\\x", "a/b/.Git/c", ".git",
-            ".g\u{131}t/../x", "c:/.git/x",
+            ".git/hooks/post-checkout",
+            ".GIT/config",
+            ".git./x",
+            ".git /x",
+            ".git. . /x",
+            "git~1/x",
+            "GIT~12",
+            ".g\u{200c}it/x",
+            ".git\u{200d}",
+            ".gi\u{feff}t/x",
+            ".git::$INDEX_ALLOCATION/x",
+            ".git:stream",
+            "a\\..\\.git\\x",
+            "a/b/.Git/c",
+            ".git",
+            ".g\u{131}t/../x",
+            "c:/.git/x",
         ] {
             assert_eq!(id(text), "PATH", "{text:?}");
         }
@@ -373,9 +411,20 @@ mod tests {
     #[test]
     fn case_081_reserved_names_are_refused_at_every_depth() {
         for text in [
-            ".aura/state", ".AURA/x", ".aura./x", ".gitmodules", ".gitattributes",
-            "a/.gitattributes", ".GitModules", "gitmod~1", "gi7eba~1", "gi7eb~12", "GI7D29~1",
-            "aura~1/x", ".gitmodules:x", "src/.aura-tmp-x",
+            ".aura/state",
+            ".AURA/x",
+            ".aura./x",
+            ".gitmodules",
+            ".gitattributes",
+            "a/.gitattributes",
+            ".GitModules",
+            "gitmod~1",
+            "gi7eba~1",
+            "gi7eb~12",
+            "GI7D29~1",
+            "aura~1/x",
+            ".gitmodules:x",
+            "src/.aura-tmp-x",
         ] {
             assert_eq!(id(text), "PATH_RESERVED", "{text:?}");
         }
@@ -384,8 +433,24 @@ mod tests {
     #[test]
     fn case_082_names_some_platform_cannot_hold_are_refused() {
         for text in [
-            "CON", "nul.rs", "COM1", "aux.c", "a:b", "x.", "x ", "a*", "a?", "a\"", "a<", "a>",
-            "a|", "LPT9.txt", "com¹", "src/prn .rs", "cafe\u{301}.rs", "conin$",
+            "CON",
+            "nul.rs",
+            "COM1",
+            "aux.c",
+            "a:b",
+            "x.",
+            "x ",
+            "a*",
+            "a?",
+            "a\"",
+            "a<",
+            "a>",
+            "a|",
+            "LPT9.txt",
+            "com¹",
+            "src/prn .rs",
+            "cafe\u{301}.rs",
+            "conin$",
         ] {
             assert_eq!(id(text), "PATH_PORTABLE", "{text:?}");
         }
@@ -393,7 +458,13 @@ mod tests {
 
     #[test]
     fn names_that_lie_to_the_reader_are_refused() {
-        for text in ["a\u{202e}sr.exe", "a\u{2066}b", "a\u{200b}b", "a\u{2028}b", "a\u{61c}b"] {
+        for text in [
+            "a\u{202e}sr.exe",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{2028}b",
+            "a\u{61c}b",
+        ] {
             assert_eq!(id(text), "PATH", "{text:?}");
         }
     }
@@ -401,10 +472,31 @@ mod tests {
     #[test]
     fn ordinary_source_names_are_accepted() {
         for text in [
-            "src/main.rs", ".eslintrc.js", "my file.py", "日本/ファイル.rs", "café.rs", ".gitignore",
-            ".github/x.yml", "console.rs", "common.c", "com10.c", "a~1", "git~", "git~x", "...a",
-            "-rf", "naïve test.ts", "نمی\u{200c}خواهم.py", "gi7eba~12", "aux_.c", "[id].tsx",
-            "(group)/page.tsx", "@types/x.d.ts", "$lib/x.js", "a+b&c.rs", ".auraignore",
+            "src/main.rs",
+            ".eslintrc.js",
+            "my file.py",
+            "日本/ファイル.rs",
+            "café.rs",
+            ".gitignore",
+            ".github/x.yml",
+            "console.rs",
+            "common.c",
+            "com10.c",
+            "a~1",
+            "git~",
+            "git~x",
+            "...a",
+            "-rf",
+            "naïve test.ts",
+            "نمی\u{200c}خواهم.py",
+            "gi7eba~12",
+            "aux_.c",
+            "[id].tsx",
+            "(group)/page.tsx",
+            "@types/x.d.ts",
+            "$lib/x.js",
+            "a+b&c.rs",
+            ".auraignore",
         ] {
             assert_eq!(id(text), "ok", "{text:?}");
         }
@@ -428,7 +520,10 @@ mod tests {
         assert_eq!(path.file_name(), "c.test.ts");
         assert_eq!(path.parent(), Some("a/b"));
         assert_eq!(path.extension(), Some("ts"));
-        assert_eq!(path.components().collect::<Vec<_>>(), ["a", "b", "c.test.ts"]);
+        assert_eq!(
+            path.components().collect::<Vec<_>>(),
+            ["a", "b", "c.test.ts"]
+        );
         let dotted = RepoPath::try_from(".eslintrc").unwrap();
         assert_eq!((dotted.parent(), dotted.extension()), (None, None));
     }

@@ -1,0 +1,241 @@
+//! What a daemon and its faces say to each other over the owner-only local socket.
+//!
+//! One request is one JSON line; the answer is NDJSON: any number of [`Reply::Progress`] or [`Reply::Event`]
+//! lines, then exactly one [`Reply::Done`] or [`Reply::Failed`].
+//!
+//! Invariants:
+//! - every document names its schema and version in `schema`; fields are only added within a version;
+//! - a failure is a document too, with a stable id, an exit code and a next step.
+
+pub mod docs;
+pub mod exit;
+pub mod failure;
+
+pub use exit::Exit;
+pub use failure::{Failure, Next};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest request line in bytes; a longer one closes the connection.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// A request to the peer daemon. `repo` is the absolute path that the caller stands in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Absolute path of the caller's directory (`-C` or the current one).
+    pub repo: Option<String>,
+    /// What to do.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// Which versions of a conflict to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Keep what this working copy has.
+    Mine,
+    /// Take the other side's.
+    Theirs,
+    /// Both bodies, mine first.
+    Both,
+    /// The given text.
+    With {
+        /// The text, base64 is not needed: source text; lossless via `bytes`.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What the peer daemon can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", content = "args", rename_all = "snake_case")]
+pub enum Call {
+    /// Approves devices that wait for the team key; answers `aura.members/1`.
+    Approve {
+        /// Names; empty with `all`.
+        names: Vec<String>,
+        /// Approve everybody who waits.
+        all: bool,
+    },
+    /// Reads a setting; answers `aura.config/1`.
+    ConfigGet {
+        /// Key, or all when absent.
+        key: Option<String>,
+    },
+    /// Writes a setting; answers `aura.config/1`.
+    ConfigSet {
+        /// Key.
+        key: String,
+        /// Value as text.
+        value: String,
+    },
+    /// Conflicts; answers `aura.conflicts/1`.
+    Conflicts {
+        /// One conflict with its three texts.
+        id: Option<String>,
+    },
+    /// Units that differ from the team's newest; answers `aura.diff/1`.
+    Diff {
+        /// Only these symbols.
+        symbols: Vec<String>,
+    },
+    /// Stops the daemon; answers `aura.down/1`.
+    Down,
+    /// Makes a join token signed by this member; answers `aura.invite/1`.
+    Invite {
+        /// For whom.
+        name: Option<String>,
+        /// Role of the newcomer.
+        role: String,
+        /// How often it can be used.
+        uses: u32,
+        /// Seconds that it lives.
+        ttl_s: u64,
+    },
+    /// Enrols and indexes `repo`; answers `aura.join/1`.
+    Join {
+        /// The token, absent for a second repository of the same team.
+        token: Option<String>,
+        /// Name wanted.
+        name: Option<String>,
+        /// `observe`, `ask` or `live`.
+        mode: Option<String>,
+        /// Only check.
+        dry_run: bool,
+    },
+    /// History; answers `aura.log/1`.
+    Log {
+        /// Only this symbol.
+        symbol: Option<String>,
+        /// At most this many, newest first.
+        limit: Option<usize>,
+    },
+    /// Members and who waits for approval; answers `aura.members/1`.
+    Members,
+    /// Prints or sets the mode; answers `aura.mode/1`.
+    Mode {
+        /// New mode.
+        set: Option<String>,
+    },
+    /// The peer list; answers `aura.peers/1`.
+    Peers,
+    /// Publishes what is saved; answers `aura.publish/1`.
+    Publish {
+        /// The reason.
+        why: Option<String>,
+        /// Only these symbols.
+        symbols: Vec<String>,
+        /// Return without waiting for the Mothership.
+        no_wait: bool,
+    },
+    /// Takes waiting patches into clean code; answers `aura.pull/1`.
+    Pull {
+        /// Only these symbols.
+        symbols: Vec<String>,
+        /// Only from this peer.
+        from: Option<String>,
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+    /// Settles conflicts; answers `aura.resolve/1`.
+    Resolve {
+        /// Conflict ids.
+        ids: Vec<String>,
+        /// Which text.
+        choice: Choice,
+    },
+    /// Version, pid; answers `aura.hello/1`.
+    Hello,
+    /// The daily screen; answers `aura.status/1`.
+    Status,
+    /// Undoes an operation of this device; answers `aura.undo/1`.
+    Undo {
+        /// Operation id; the last one when absent.
+        op: Option<String>,
+    },
+    /// Waits for a state; answers `aura.wait/1`.
+    Wait {
+        /// `up`, `synced`, `quiet`, `peer:NAME`.
+        wanted: String,
+        /// Gives up after this many milliseconds.
+        timeout_ms: u64,
+    },
+    /// Streams events from `since`; answers with [`Reply::Event`] until the caller hangs up.
+    Watch {
+        /// First event number wanted; from now on when absent.
+        since: Option<u64>,
+    },
+    /// Identity of this device; answers `aura.whoami/1`.
+    Whoami,
+}
+
+/// What the running Mothership can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", content = "args", rename_all = "snake_case")]
+pub enum AdminCall {
+    /// Makes a join token signed by the Mothership; answers `mothership.invite/1`.
+    Invite {
+        /// For whom.
+        name: Option<String>,
+        /// Role of the newcomer.
+        role: String,
+        /// How often it can be used.
+        uses: u32,
+        /// Seconds that it lives.
+        ttl_s: u64,
+    },
+    /// Audit records; answers `mothership.log/1`.
+    Log {
+        /// At most this many, newest first.
+        limit: usize,
+    },
+    /// The peer list; answers `mothership.peers/1`.
+    PeerList,
+    /// Removes a peer; answers `mothership.peer_revoke/1`.
+    PeerRevoke {
+        /// Name or id prefix.
+        peer: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// One screen; answers `mothership.status/1`.
+    Status,
+    /// Tokens made here; answers `mothership.tokens/1`.
+    TokenList,
+    /// Ends a token; answers `mothership.token_revoke/1`.
+    TokenRevoke {
+        /// Token id or prefix.
+        id: String,
+    },
+    /// Figures of the log; answers `mothership.wal_stat/1`.
+    WalStat,
+    /// Newest records; answers `mothership.wal_tail/1`.
+    WalTail {
+        /// How many.
+        limit: usize,
+    },
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The document that was asked for.
+    Done(Value),
+    /// One numbered event of the stream (`aura.event/1`).
+    Event(Value),
+    /// It could not be done.
+    Failed(Failure),
+    /// How far a long call is.
+    Progress {
+        /// What is being done: `index`, `catch_up`, `enrol` …
+        step: String,
+        /// Done so far.
+        done: u64,
+        /// Of how many, 0 when unknown.
+        total: u64,
+        /// One line for people.
+        text: String,
+    },
+}

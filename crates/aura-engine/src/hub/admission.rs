@@ -1,0 +1,338 @@
+//! How a stranger becomes a member: token, proof, certificate, in this order.
+//!
+//! Invariants:
+//! - the use of a token is a durable record before the certificate leaves;
+//! - a failed proof uses nothing up;
+//! - the same token with the same key gets the same certificate again, with another key nothing.
+
+use std::collections::BTreeMap;
+
+use aura_proto::{
+    Code, PeerId, TeamId,
+    limits::{LEAF_TTL_S, NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
+    message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role},
+};
+use aura_trust::{
+    proof,
+    token::{self, JoinClaims, JoinPolicy},
+};
+
+use super::{
+    Hub, LinkId, Member, Output, Pending, Then,
+    record::{Admitted, Fact},
+    roll::Use,
+};
+use crate::Now;
+
+/// What a certificate is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueSubject {
+    /// The team.
+    pub team: TeamId,
+    /// What the peer may do.
+    pub role: Role,
+    /// Identity key.
+    pub peer: PeerId,
+    /// Name, information only.
+    pub name: String,
+    /// Seconds that it lives.
+    pub ttl_s: u64,
+}
+
+/// A certificate from the CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// Seconds since 1970 when it ends.
+    pub not_after_s: u64,
+}
+
+/// A request that waits for its certificate.
+#[derive(Debug)]
+enum Request {
+    Join { link: LinkId, request: JoinRequest, claims: JoinClaims },
+    Renew { link: LinkId, peer: PeerId },
+}
+
+/// Requests between the check of their token and the durable record.
+#[derive(Debug, Default)]
+pub(super) struct Admissions {
+    ticket_last: u64,
+    requests: BTreeMap<u64, Request>,
+    /// Keys being admitted right now, by token.
+    reserved: BTreeMap<String, Vec<PeerId>>,
+    /// Names being given right now.
+    names: BTreeMap<String, PeerId>,
+}
+
+impl Admissions {
+    fn ticket(&mut self, request: Request) -> u64 {
+        self.ticket_last += 1;
+        self.requests.insert(self.ticket_last, request);
+        self.ticket_last
+    }
+
+    fn reserved(&self, jti: &str) -> &[PeerId] {
+        self.reserved.get(jti).map_or(&[], Vec::as_slice)
+    }
+
+    /// Ends the reservation of a newcomer whose record is durable, or failed.
+    pub(super) fn release(&mut self, fact: &Fact) {
+        if let Fact::Joined { member, jti, .. } = fact {
+            self.unreserve(jti, member.peer);
+        }
+    }
+
+    fn unreserve(&mut self, jti: &str, peer: PeerId) {
+        if let Some(peers) = self.reserved.get_mut(jti) {
+            peers.retain(|reserved| *reserved != peer);
+            if peers.is_empty() {
+                self.reserved.remove(jti);
+            }
+        }
+        self.names.retain(|_, reserved| *reserved != peer);
+    }
+
+    /// The link of a request is gone. Its certificate may still be on the way: the record is written all the
+    /// same, and the newcomer gets the certificate when it asks again.
+    pub(super) fn forget(&mut self, _link: LinkId) {}
+}
+
+impl Hub {
+    // spec: identity/3.1
+    pub(super) fn join(&mut self, now: Now, link: LinkId, request: JoinRequest) {
+        if self.is_clock_behind(now) {
+            return self.close(link, Code::CLOCK_BEHIND, "the mothership's clock is behind its log");
+        }
+        match self.admit(now, link, &request) {
+            Err((code, detail)) => {
+                self.notice("refused", request.name.clone(), &format!("{code}: {detail}"));
+                self.close(link, code, &detail);
+            }
+            Ok(Admission::Again(grant)) => self.send(link, 0, Message::JoinGrant(grant)),
+            Ok(Admission::Fresh(claims, subject)) => {
+                self.admissions
+                    .reserved
+                    .entry(claims.jti.clone())
+                    .or_default()
+                    .push(request.peer);
+                self.admissions.names.insert(subject.name.clone(), request.peer);
+                let csr = request.csr.clone();
+                let ticket = self.admissions.ticket(Request::Join { link, request, claims });
+                self.outputs.push_back(Output::Issue { ticket, csr, subject });
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        now: Now,
+        link: LinkId,
+        request: &JoinRequest,
+    ) -> Result<Admission, (Code, String)> {
+        let issuer = |id: &str| self.issuer(id);
+        let audience = self.config.key.peer().to_string();
+        let policy = JoinPolicy {
+            now_s: now.wall_ms / 1_000,
+            audience: &audience,
+            team: self.config.team,
+            issuers: &issuer,
+            ttl_max_s: TOKEN_TTL_S_MAX,
+        };
+        let claims = token::check_join_jwt(&request.jwt, &policy)
+            .map_err(|code| (code, "the token was not accepted".to_owned()))?;
+        let exporter = self.links.get(&link).map(|state| state.exporter).unwrap_or_default();
+        proof::verify_join(request, &claims, &exporter)
+            .map_err(|_| (Code::POP_FAILED, "the proof of possession failed".to_owned()))?;
+        let reserved = self.admissions.reserved(&claims.jti);
+        if reserved.contains(&request.peer) {
+            return Err((Code::BUSY, "this device is being admitted right now".to_owned()));
+        }
+        let usage = self
+            .roll
+            .check_use(&claims.jti, claims.uses, request.peer, reserved)
+            .map_err(|code| (code, "the token is spent".to_owned()))?;
+        match usage {
+            Use::Again(member) => Ok(Admission::Again(self.grant_of(member))),
+            Use::Fresh => {
+                let name = self.name_for(&claims, request)?;
+                let subject = IssueSubject {
+                    team: self.config.team,
+                    role: claims.role,
+                    peer: request.peer,
+                    name,
+                    ttl_s: LEAF_TTL_S,
+                };
+                Ok(Admission::Fresh(claims, subject))
+            }
+        }
+    }
+
+    /// The name that the newcomer gets: the one it wants, unless somebody has it.
+    fn name_for(&self, claims: &JoinClaims, request: &JoinRequest) -> Result<String, (Code, String)> {
+        let wanted = if request.name.is_empty() { &claims.name } else { &request.name };
+        let usable = !wanted.is_empty()
+            && wanted != "*"
+            && wanted.len() <= NAME_BYTES_MAX
+            && wanted.chars().all(|c| c.is_alphanumeric() || "-_.@/#".contains(c));
+        if !usable {
+            let detail = "a name has letters, digits and - _ . @ / #, at most 128 bytes".to_owned();
+            return Err((Code::DECODE, detail));
+        }
+        let reserved = self.admissions.names.get(wanted).is_some_and(|peer| *peer != request.peer);
+        if reserved || self.roll.is_name_taken(wanted, request.peer) {
+            return Err((Code::NAME_TAKEN, format!("there is already a device named {wanted}")));
+        }
+        Ok(wanted.clone())
+    }
+
+    /// Who may sign invites: the Mothership itself and every admin that was not removed.
+    fn issuer(&self, id: &str) -> Option<PeerId> {
+        let peer: PeerId = id.parse().ok()?;
+        let is_admin = |member: &Member| {
+            member.revoked.is_none() && member.admitted.role == Role::Admin
+        };
+        let may = peer == self.config.key.peer() || self.roll.member(peer).is_some_and(is_admin);
+        may.then_some(peer)
+    }
+
+    // spec: identity/4.1
+    pub(super) fn renew(&mut self, now: Now, link: LinkId, request: RenewRequest) {
+        match self.may_renew(now, link, &request) {
+            Err((code, detail)) => self.close(link, code, detail),
+            Ok(subject) => {
+                let ticket = self.admissions.ticket(Request::Renew { link, peer: request.peer });
+                self.outputs.push_back(Output::Issue { ticket, csr: request.csr, subject });
+            }
+        }
+    }
+
+    fn may_renew(
+        &self,
+        now: Now,
+        link: LinkId,
+        request: &RenewRequest,
+    ) -> Result<IssueSubject, (Code, &'static str)> {
+        if self.is_clock_behind(now) {
+            return Err((Code::CLOCK_BEHIND, "the mothership's clock is behind its log"));
+        }
+        let state = self.links.get(&link);
+        let exporter = state.map(|state| state.exporter).unwrap_or_default();
+        if proof::verify_renew(request, &exporter).is_err() {
+            return Err((Code::POP_FAILED, "the proof of possession failed"));
+        }
+        let Some(member) = self.roll.member(request.peer) else {
+            return Err((Code::UNKNOWN_PEER, "not a member of this team"));
+        };
+        if member.revoked.is_some() {
+            return Err((Code::REVOKED, "this device was removed"));
+        }
+        if member.admitted.not_after_s + RENEWAL_GRACE_S < now.wall_ms / 1_000 {
+            return Err((Code::REVOKED, "the certificate ended too long ago; ask for an invite"));
+        }
+        Ok(IssueSubject {
+            team: self.config.team,
+            role: member.admitted.role,
+            peer: request.peer,
+            name: member.admitted.name.clone(),
+            ttl_s: LEAF_TTL_S,
+        })
+    }
+
+    pub(super) fn issued(&mut self, now: Now, ticket: u64, issued: Option<Issued>) {
+        let Some(request) = self.admissions.requests.remove(&ticket) else { return };
+        let at_ms = self.clock(now);
+        match (request, issued) {
+            (Request::Join { link, request, claims }, Some(issued)) => {
+                let fact = self.joined_fact(request, claims, issued, at_ms);
+                self.queue.push_back(Pending::Fact { fact, then: Then::GrantJoin(link) });
+            }
+            (Request::Renew { link, peer }, Some(Issued { certificate, not_after_s })) => {
+                let fact = Fact::Renewed { peer, certificate, not_after_s, at_ms };
+                self.queue.push_back(Pending::Fact { fact, then: Then::GrantRenewal(link) });
+            }
+            (Request::Join { link, request, claims }, None) => {
+                self.admissions.unreserve(&claims.jti, request.peer);
+                self.close(link, Code::DECODE, "the certificate request is unusable");
+            }
+            (Request::Renew { link, .. }, None) => {
+                self.close(link, Code::DECODE, "the certificate request is unusable");
+            }
+        }
+    }
+
+    fn joined_fact(
+        &self,
+        request: JoinRequest,
+        claims: JoinClaims,
+        issued: Issued,
+        at_ms: u64,
+    ) -> Fact {
+        let name = self
+            .admissions
+            .names
+            .iter()
+            .find(|(_, peer)| **peer == request.peer)
+            .map_or_else(|| request.name.clone(), |(name, _)| name.clone());
+        let member = Admitted {
+            peer: request.peer,
+            name,
+            role: claims.role,
+            receive_key: request.receive_key,
+            receive_key_signature: request.receive_key_signature,
+            certificate: issued.certificate,
+            not_after_s: issued.not_after_s,
+            founder: self.roll.is_empty() && claims.role == Role::Admin && !self.is_founding(),
+        };
+        Fact::Joined { member, jti: claims.jti, uses: claims.uses, at_ms }
+    }
+
+    /// Whether another first member is already on its way to the disk.
+    fn is_founding(&self) -> bool {
+        let is_founder = |fact: &Fact| {
+            matches!(fact, Fact::Joined { member, .. } if member.founder)
+        };
+        let queued = self.queue.iter().any(|pending| match pending {
+            Pending::Fact { fact, .. } => is_founder(fact),
+            Pending::Push(_) => false,
+        });
+        let flying = self.flight.iter().flat_map(|flight| &flight.staged).any(|staged| {
+            matches!(&staged.record, super::record::Record::Fact(fact) if is_founder(fact))
+        });
+        queued || flying
+    }
+
+    pub(super) fn grant_join(&mut self, link: LinkId, fact: &Fact) {
+        let Fact::Joined { member, .. } = fact else { return };
+        if let Some(member) = self.roll.member(member.peer) {
+            let grant = self.grant_of(member);
+            self.send(link, 0, Message::JoinGrant(grant));
+        }
+    }
+
+    pub(super) fn grant_renewal(&mut self, link: LinkId, fact: &Fact) {
+        let Fact::Renewed { certificate, .. } = fact else { return };
+        let grant = RenewGrant { certificate: certificate.clone(), ca: self.config.ca.clone() };
+        self.send(link, 0, Message::RenewGrant(grant));
+    }
+
+    fn grant_of(&self, member: &Member) -> JoinGrant {
+        JoinGrant {
+            certificate: member.admitted.certificate.clone(),
+            ca: self.config.ca.clone(),
+            team: self.config.team,
+            team_name: self.roll.team_name().unwrap_or_default().to_owned(),
+            role: member.admitted.role,
+            name: member.admitted.name.clone(),
+            founder: member.admitted.founder,
+            checkpoint_key: self.config.key.peer(),
+        }
+    }
+}
+
+/// What a good request leads to.
+enum Admission {
+    Again(JoinGrant),
+    Fresh(JoinClaims, IssueSubject),
+}

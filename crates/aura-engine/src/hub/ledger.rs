@@ -1,0 +1,229 @@
+//! The logs of a team: who wrote what, in which order, and what a new entry must satisfy.
+//!
+//! Invariants:
+//! - a log is one sequence from 1 without gaps; per writer, log order is author order;
+//! - a pair (writer, author_seq) stands in a log at most once;
+//! - an entry is checked against the durable state and whatever else its batch already holds.
+
+use std::collections::BTreeMap;
+
+use aura_proto::{Code, Digest, Entry, LogId, VersionVector, Writer, event::chain};
+
+/// Logs that one team may have; a repository each.
+pub const LOGS_MAX: usize = 4_096;
+
+/// One durable entry: where it is in the record log, when it came, and the running hash after it.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    lsn: u64,
+    time_ms: u64,
+    hash: Digest,
+}
+
+/// What is known of one writer in one log.
+#[derive(Debug, Clone)]
+struct Chain {
+    /// Log positions by author_seq - 1.
+    seqs: Vec<u64>,
+    last: Digest,
+    level: u8,
+}
+
+/// One log.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    slots: Vec<Slot>,
+    writers: BTreeMap<Writer, Chain>,
+}
+
+impl Log {
+    /// Last durable position, 0 when empty.
+    pub fn seq(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Running hash after the last entry.
+    pub fn hash(&self) -> Digest {
+        self.slots.last().map_or(Digest::ZERO, |slot| slot.hash)
+    }
+
+    /// Running hash after position `seq`; `None` beyond the end.
+    pub fn hash_at(&self, seq: u64) -> Option<Digest> {
+        match seq.checked_sub(1) {
+            None => Some(Digest::ZERO),
+            Some(index) => self.slot(index).map(|slot| slot.hash),
+        }
+    }
+
+    /// When the last entry was stored.
+    pub fn time_ms(&self) -> u64 {
+        self.slots.last().map_or(0, |slot| slot.time_ms)
+    }
+
+    /// Record number of position `seq`.
+    pub fn lsn(&self, seq: u64) -> Option<u64> {
+        seq.checked_sub(1).and_then(|index| self.slot(index)).map(|slot| slot.lsn)
+    }
+
+    /// What the log holds of each writer.
+    pub fn vector(&self) -> VersionVector {
+        let mut vector = VersionVector::default();
+        for (writer, chain) in &self.writers {
+            vector.observe(*writer, chain.seqs.len() as u64);
+        }
+        vector
+    }
+
+    /// How many writers have written.
+    pub fn writers(&self) -> usize {
+        self.writers.len()
+    }
+
+    fn slot(&self, index: u64) -> Option<Slot> {
+        usize::try_from(index).ok().and_then(|index| self.slots.get(index)).copied()
+    }
+
+    /// Where an entry already stands, if its number is taken; another entry under the number is a fault.
+    fn placed(&self, entry: &Entry) -> Option<Result<(u64, u64), Code>> {
+        let header = entry.header();
+        let index = usize::try_from(header.author_seq.checked_sub(1)?).ok()?;
+        let seq = *self.writers.get(&header.writer)?.seqs.get(index)?;
+        let slot = self.slot(seq - 1)?;
+        let before = self.hash_at(seq - 1)?;
+        let same = chain(before, seq, slot.time_ms, entry.hash()) == slot.hash;
+        Some(if same { Ok((seq, slot.time_ms)) } else { Err(Code::EQUIVOCATION) })
+    }
+
+    fn append(&mut self, lsn: u64, time_ms: u64, entry: &Entry) {
+        let header = entry.header();
+        let seq = self.seq() + 1;
+        let hash = chain(self.hash(), seq, time_ms, entry.hash());
+        self.slots.push(Slot { lsn, time_ms, hash });
+        let chain = self.writers.entry(header.writer).or_insert_with(|| Chain {
+            seqs: Vec::new(),
+            last: Digest::ZERO,
+            level: 0,
+        });
+        chain.seqs.push(seq);
+        chain.last = entry.hash();
+        chain.level = header.level;
+    }
+}
+
+/// All logs of the team.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    logs: BTreeMap<LogId, Log>,
+}
+
+/// What the current batch has already taken, on top of the durable state.
+#[derive(Debug, Default)]
+pub struct Staged {
+    seqs: BTreeMap<LogId, u64>,
+    writers: BTreeMap<(LogId, Writer), (u64, Digest, u8)>,
+    places: BTreeMap<(LogId, Writer, u64), (Digest, u64, u64)>,
+}
+
+/// What is to become of a checked entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// New: it gets this position.
+    New {
+        /// Position in the log.
+        seq: u64,
+    },
+    /// Already durable, or already in this batch, at this position.
+    Known {
+        /// Position in the log.
+        seq: u64,
+        /// Stored at.
+        time_ms: u64,
+    },
+}
+
+impl Ledger {
+    /// One log, when something was ever stored in it.
+    pub fn log(&self, log: LogId) -> Option<&Log> {
+        self.logs.get(&log)
+    }
+
+    /// All logs by id.
+    pub fn iter(&self) -> impl Iterator<Item = (LogId, &Log)> {
+        self.logs.iter().map(|(id, log)| (*id, log))
+    }
+
+    /// Decides where `entry` goes, without storing it.
+    ///
+    /// Errors: EQUIVOCATION, AUTHOR_GAP, ORDER, LEVEL, BUSY for one log too many.
+    // spec: sync/4.1
+    pub fn place(&self, staged: &Staged, entry: &Entry) -> Result<Placement, Code> {
+        let header = entry.header();
+        let durable = self.logs.get(&header.log);
+        if let Some(placed) = durable.and_then(|log| log.placed(entry)) {
+            return placed.map(|(seq, time_ms)| Placement::Known { seq, time_ms });
+        }
+        let key = (header.log, header.writer, header.author_seq);
+        if let Some((hash, seq, time_ms)) = staged.places.get(&key) {
+            let same = *hash == entry.hash();
+            return if same {
+                Ok(Placement::Known { seq: *seq, time_ms: *time_ms })
+            } else {
+                Err(Code::EQUIVOCATION)
+            };
+        }
+        if durable.is_none() && !staged.seqs.contains_key(&header.log) && LOGS_MAX <= self.logs.len()
+        {
+            return Err(Code::BUSY);
+        }
+        let (count, last, level) = self.writer_state(staged, header.log, header.writer);
+        if header.author_seq != count + 1 {
+            return Err(Code::AUTHOR_GAP);
+        }
+        if header.prev != last {
+            return Err(Code::ORDER);
+        }
+        if header.level < level {
+            return Err(Code::LEVEL);
+        }
+        let seq = staged
+            .seqs
+            .get(&header.log)
+            .copied()
+            .unwrap_or_else(|| durable.map_or(0, Log::seq))
+            + 1;
+        Ok(Placement::New { seq })
+    }
+
+    /// Remembers a placement for the rest of the batch.
+    pub fn stage(&self, staged: &mut Staged, seq: u64, time_ms: u64, entry: &Entry) {
+        let header = entry.header();
+        staged.seqs.insert(header.log, seq);
+        staged
+            .writers
+            .insert((header.log, header.writer), (header.author_seq, entry.hash(), header.level));
+        staged
+            .places
+            .insert((header.log, header.writer, header.author_seq), (entry.hash(), seq, time_ms));
+    }
+
+    /// Applies a durable entry record; live and at replay.
+    pub fn apply(&mut self, lsn: u64, seq: u64, time_ms: u64, entry: &Entry) -> Result<(), Code> {
+        let placement = self.place(&Staged::default(), entry)?;
+        if placement != (Placement::New { seq }) {
+            return Err(Code::ORDER);
+        }
+        self.logs.entry(entry.header().log).or_default().append(lsn, time_ms, entry);
+        Ok(())
+    }
+
+    fn writer_state(&self, staged: &Staged, log: LogId, writer: Writer) -> (u64, Digest, u8) {
+        staged.writers.get(&(log, writer)).copied().unwrap_or_else(|| {
+            self.logs
+                .get(&log)
+                .and_then(|log| log.writers.get(&writer))
+                .map_or((0, Digest::ZERO, 0), |chain| {
+                    (chain.seqs.len() as u64, chain.last, chain.level)
+                })
+        })
+    }
+}

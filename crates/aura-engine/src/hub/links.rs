@@ -1,0 +1,94 @@
+//! Links of the Mothership: how far each is authenticated, and what it was fed.
+//!
+//! A subscriber is a cursor and nothing else: live fan-out and catch-up are the same step, so a slow reader
+//! costs its cursor, never a queue.
+//!
+//! Invariants:
+//! - nothing is fed to a link that has not authenticated;
+//! - a cursor only moves forward and never past what is durable.
+
+use std::collections::BTreeMap;
+
+use aura_proto::{LogId, PeerId, limits::LOGS_PER_LINK_MAX};
+
+/// A link, numbered by the shell, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// A subscription of one link to one log.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription {
+    /// Stream on which it was asked for and is answered.
+    pub stream: u32,
+    /// Last position fed.
+    pub fed: u64,
+}
+
+/// How far a link has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Connected without a certificate; only admission is served.
+    Enrolling,
+    /// The certificate is good; HELLO is awaited.
+    Hello {
+        /// Identity in the certificate.
+        peer: PeerId,
+    },
+    /// HELLO was fine; AUTH is awaited.
+    Auth {
+        /// Identity in the certificate.
+        peer: PeerId,
+    },
+    /// Everything is open.
+    Ready {
+        /// Who it is.
+        peer: PeerId,
+    },
+}
+
+/// One link.
+#[derive(Debug)]
+pub struct Link {
+    /// How far it has come.
+    pub stage: Stage,
+    /// TLS exporter value that proofs are bound to.
+    pub exporter: [u8; 32],
+    /// The address that it comes from.
+    pub remote: String,
+    /// When it must have authenticated, or be heard of next (monotonic milliseconds).
+    pub deadline_ms: u64,
+    /// Features that both sides have.
+    pub features: u64,
+    /// Subscriptions by log.
+    pub subscriptions: BTreeMap<LogId, Subscription>,
+    /// Whether its queue is full; it is fed again when the shell says that the queue has drained.
+    pub is_full: bool,
+}
+
+impl Link {
+    /// A new link.
+    pub fn new(stage: Stage, exporter: [u8; 32], remote: String, deadline_ms: u64) -> Self {
+        Self {
+            stage,
+            exporter,
+            remote,
+            deadline_ms,
+            features: 0,
+            subscriptions: BTreeMap::new(),
+            is_full: false,
+        }
+    }
+
+    /// The authenticated peer, if the link has come that far.
+    pub fn ready(&self) -> Option<PeerId> {
+        match self.stage {
+            Stage::Ready { peer } => Some(peer),
+            Stage::Auth { .. } | Stage::Enrolling | Stage::Hello { .. } => None,
+        }
+    }
+
+    /// Whether another log may be subscribed.
+    pub fn has_room(&self, log: LogId) -> bool {
+        self.subscriptions.contains_key(&log) || self.subscriptions.len() < LOGS_PER_LINK_MAX
+    }
+}

@@ -1,0 +1,945 @@
+//! The Mothership: admits peers, orders what they write, and tells the others. It cannot read any of it.
+//!
+//! Methods come in three kinds: [`Hub::handle`] takes one input, [`Hub::poll`] gives the outputs in order (call it
+//! until `None` after every `handle`), [`Hub::deadline`] says when a [`Input::Tick`] is wanted. Time must not run
+//! backwards.
+//!
+//! Everything durable goes through one batch at a time: requests queue up while a batch is being synced, the next
+//! batch takes all of them (group commit), and state changes only when its records are durable, by the same code
+//! that replays them.
+//!
+//! Invariants:
+//! - nothing is acknowledged, granted or fed before its record is durable;
+//! - at most one batch is with the disk; a failed batch leaves no trace in the state;
+//! - every refusal names its code; no input from outside panics.
+
+mod admission;
+mod ledger;
+mod links;
+mod push;
+pub mod record;
+mod roll;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use aura_proto::{
+    Code, Digest, LogId, PeerId, TeamId,
+    event::Checkpoint,
+    limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, NAME_BYTES_MAX},
+    message::{
+        Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Role, Subscribe,
+        VERSION_MAX, VERSION_MIN, Welcome, feature,
+    },
+};
+use aura_trust::{IdentityKey, proof, verify_checkpoint};
+use bytes::Bytes;
+
+pub use admission::{IssueSubject, Issued};
+pub use ledger::{LOGS_MAX, Ledger, Log};
+pub use links::LinkId;
+pub use push::{PushedEntry, check_push};
+pub use roll::{MadeToken, Member, Roll};
+
+use crate::Now;
+use links::{Link, Stage, Subscription};
+use push::PendingPush;
+use record::{Fact, Record, RecordError};
+
+/// Entries fed to one subscriber in one step.
+pub const FEED_ENTRIES_MAX: u64 = 256;
+/// Entries that one batch takes, so that a commit stays short.
+pub const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Bytes of entries that one batch takes.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Requests that may wait for the disk before newcomers are told to come back.
+pub const QUEUE_MAX: usize = 65_536;
+
+/// What the Mothership is made of when it starts.
+pub struct Config {
+    /// The team.
+    pub team: TeamId,
+    /// Display name, written down at the very first start.
+    pub team_name: String,
+    /// Key that signs checkpoints and box-made invites; its verifying half is the Mothership's id.
+    pub key: IdentityKey,
+    /// CA certificate, DER, handed to newcomers.
+    pub ca: Vec<u8>,
+    /// Epoch of the record log since this start.
+    pub epoch: u64,
+    /// Heartbeat period in milliseconds.
+    pub heartbeat_ms: u64,
+    /// How long a silent peer counts as away before it counts as offline, in milliseconds.
+    pub offline_after_ms: u64,
+}
+
+/// A request of whoever runs the box.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Writes down an invite that the Mothership signs.
+    MakeToken {
+        /// Token id, random.
+        jti: String,
+        /// For whom.
+        name: Option<String>,
+        /// Role of the newcomer.
+        role: Role,
+        /// How often it can be used.
+        uses: u32,
+        /// Seconds since 1970 when it ends.
+        expires_s: u64,
+    },
+    /// Removes a peer.
+    Revoke {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// Ends a token.
+    RevokeToken {
+        /// Token id.
+        jti: String,
+    },
+}
+
+/// What happens to the Mothership.
+#[derive(Debug)]
+pub enum Input {
+    /// An operator asks; answered with [`Output::Answer`] of the same number.
+    Command {
+        /// Chosen by the caller.
+        request: u64,
+        /// What.
+        command: Command,
+    },
+    /// A peer with a good certificate connected.
+    Connected {
+        /// Number of the link.
+        link: LinkId,
+        /// Identity in the certificate.
+        peer: PeerId,
+        /// TLS exporter value.
+        exporter: [u8; 32],
+        /// Address.
+        remote: String,
+    },
+    /// A link is gone.
+    Disconnected {
+        /// Which.
+        link: LinkId,
+    },
+    /// The queue of a link has drained.
+    Drained {
+        /// Which.
+        link: LinkId,
+    },
+    /// Somebody without a certificate connected.
+    Enrolling {
+        /// Number of the link.
+        link: LinkId,
+        /// TLS exporter value.
+        exporter: [u8; 32],
+        /// Address.
+        remote: String,
+    },
+    /// The batch could not be stored; nothing of it is on disk.
+    Failed {
+        /// Which.
+        batch: u64,
+    },
+    /// The shell handed over what [`Output::Feed`] asked for, up to here.
+    Fed {
+        /// Which link.
+        link: LinkId,
+        /// Which log.
+        log: LogId,
+        /// Last position handed over.
+        up_to: u64,
+        /// Whether the queue takes more.
+        has_room: bool,
+    },
+    /// The certificate asked for by [`Output::Issue`].
+    Issued {
+        /// Which request.
+        ticket: u64,
+        /// The certificate, or nothing when the request was unusable.
+        issued: Option<Issued>,
+    },
+    /// The records of a batch are durable.
+    Stored {
+        /// Which.
+        batch: u64,
+        /// Record number of its first record; the others follow.
+        first_lsn: u64,
+    },
+    /// Entries were pushed; checked by [`check_push`].
+    Pushed {
+        /// By which link.
+        link: LinkId,
+        /// On which stream.
+        stream: u32,
+        /// To which log.
+        log: LogId,
+        /// Each with its own verdict so far.
+        entries: Vec<PushedEntry>,
+    },
+    /// A message other than a push arrived.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// On which stream.
+        stream: u32,
+        /// What.
+        message: Message,
+    },
+    /// A deadline passed.
+    Tick,
+}
+
+/// What the Mothership wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// The answer to a command.
+    Answer {
+        /// Which.
+        request: u64,
+        /// Done, or why not.
+        result: Result<(), Code>,
+    },
+    /// Store these records, all or none, and sync them.
+    Append {
+        /// Number of the batch.
+        batch: u64,
+        /// The records in order.
+        records: Vec<Bytes>,
+        /// Whether the reserve may be used.
+        is_urgent: bool,
+    },
+    /// Close a link, telling why.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        code: Code,
+        /// For people.
+        detail: String,
+    },
+    /// Hand entries to a subscriber from the log and answer with [`Input::Fed`].
+    Feed {
+        /// Which link.
+        link: LinkId,
+        /// On which stream.
+        stream: u32,
+        /// Which log.
+        log: LogId,
+        /// First position.
+        from: u64,
+        /// Last position; with it goes the checkpoint if it is the head.
+        to: u64,
+    },
+    /// Issue a certificate and answer with [`Input::Issued`].
+    Issue {
+        /// Number of the request.
+        ticket: u64,
+        /// PKCS#10, DER.
+        csr: Vec<u8>,
+        /// What the certificate says.
+        subject: IssueSubject,
+    },
+    /// Something that an operator may want to see.
+    Notice {
+        /// `joined`, `refused`, `online`, `away`, `revoked` …
+        kind: &'static str,
+        /// Who.
+        who: String,
+        /// One line.
+        text: String,
+    },
+    /// Send a message.
+    Send {
+        /// To which link.
+        link: LinkId,
+        /// On which stream.
+        stream: u32,
+        /// What.
+        message: Message,
+    },
+}
+
+/// A request that needs the disk.
+#[derive(Debug)]
+enum Pending {
+    Fact { fact: Fact, then: Then },
+    Push(PendingPush),
+}
+
+/// Whom to tell when a fact is durable.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Answer(u64),
+    GrantJoin(LinkId),
+    GrantRenewal(LinkId),
+    Nothing,
+}
+
+/// One record of the batch in flight and what follows from it.
+#[derive(Debug)]
+struct Staged {
+    record: Record,
+    then: Then,
+}
+
+#[derive(Debug)]
+struct Flight {
+    batch: u64,
+    is_urgent: bool,
+    staged: Vec<Staged>,
+    acks: Vec<push::Acknowledgement>,
+}
+
+/// The Mothership's engine.
+pub struct Hub {
+    config: Config,
+    roll: Roll,
+    ledger: Ledger,
+    links: BTreeMap<LinkId, Link>,
+    by_peer: BTreeMap<PeerId, LinkId>,
+    /// When a peer that lost its link counts as offline, on the monotonic clock.
+    away_until_ms: BTreeMap<PeerId, u64>,
+    checkpoints: BTreeMap<LogId, Checkpoint>,
+    admissions: admission::Admissions,
+    queue: VecDeque<Pending>,
+    flight: Option<Flight>,
+    batch_last: u64,
+    time_high_ms: u64,
+    /// Why nothing is appended: a peer has verified more than we hold.
+    fault: Option<Code>,
+    outputs: VecDeque<Output>,
+}
+
+impl Hub {
+    /// An empty Mothership; feed it its log with [`Hub::replay`] before the first input.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            roll: Roll::default(),
+            ledger: Ledger::default(),
+            links: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            away_until_ms: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
+            admissions: admission::Admissions::default(),
+            queue: VecDeque::new(),
+            flight: None,
+            batch_last: 0,
+            time_high_ms: 0,
+            fault: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Applies one durable record of the log, in order.
+    pub fn replay(&mut self, lsn: u64, bytes: &Bytes) -> Result<(), ReplayError> {
+        let record = Record::decode(bytes).map_err(ReplayError::Record)?;
+        self.apply(lsn, &record).map_err(|code| ReplayError::Order { lsn, code })
+    }
+
+    /// Begins service after the replay: founds the team at the very first start.
+    pub fn start(&mut self, now: Now) {
+        self.time_high_ms = self.time_high_ms.max(1);
+        if self.roll.team_name().is_none() {
+            let team_name = self.config.team_name.clone();
+            let fact = Fact::Founded { team_name, at_ms: self.clock(now) };
+            self.queue.push_back(Pending::Fact { fact, then: Then::Nothing });
+        }
+        let logs: Vec<LogId> = self.ledger.iter().map(|(log, _)| log).collect();
+        for log in logs {
+            self.sign_checkpoint(now, log);
+        }
+        self.next_batch(now);
+    }
+
+    /// Peers and tokens.
+    pub fn roll(&self) -> &Roll {
+        &self.roll
+    }
+
+    /// The logs.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The newest checkpoint of a log.
+    pub fn checkpoint(&self, log: LogId) -> Option<&Checkpoint> {
+        self.checkpoints.get(&log)
+    }
+
+    /// Why nothing is appended, if so.
+    pub fn fault(&self) -> Option<Code> {
+        self.fault
+    }
+
+    /// The address that a member is connected from, and how far it is behind in all its logs.
+    pub fn presence(&self, peer: PeerId) -> Option<(&str, u64)> {
+        let link = self.links.get(self.by_peer.get(&peer)?)?;
+        let lag = link.subscriptions.iter().map(|(log, subscription)| {
+            self.ledger.log(*log).map_or(0, Log::seq).saturating_sub(subscription.fed)
+        });
+        Some((&link.remote, lag.sum()))
+    }
+
+    /// Applies one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Command { request, command } => self.command(now, request, command),
+            Input::Connected { link, peer, exporter, remote } => {
+                let stage = Stage::Hello { peer };
+                let deadline_ms = now.mono_ms + AUTH_MS_MAX;
+                self.links.insert(link, Link::new(stage, exporter, remote, deadline_ms));
+            }
+            Input::Disconnected { link } => self.disconnected(now, link),
+            Input::Drained { link } => {
+                if let Some(state) = self.links.get_mut(&link) {
+                    state.is_full = false;
+                    self.feed_link(link);
+                }
+            }
+            Input::Enrolling { link, exporter, remote } => {
+                let deadline_ms = now.mono_ms + AUTH_MS_MAX;
+                let state = Link::new(Stage::Enrolling, exporter, remote, deadline_ms);
+                self.links.insert(link, state);
+            }
+            Input::Failed { batch } => self.failed(now, batch),
+            Input::Fed { link, log, up_to, has_room } => self.fed(link, log, up_to, has_room),
+            Input::Issued { ticket, issued } => self.issued(now, ticket, issued),
+            Input::Stored { batch, first_lsn } => self.stored(now, batch, first_lsn),
+            Input::Pushed { link, stream, log, entries } => {
+                self.pushed(now, link, stream, log, entries);
+            }
+            Input::Received { link, stream, message } => self.received(now, link, stream, message),
+            Input::Tick => self.tick(now),
+        }
+        self.next_batch(now);
+    }
+
+    /// Takes the next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When a tick is wanted, on the monotonic clock.
+    pub fn deadline(&self) -> Option<u64> {
+        let links = self.links.values().map(|link| link.deadline_ms);
+        links.chain(self.away_until_ms.values().copied()).filter(|at| *at < u64::MAX).min()
+    }
+
+    fn received(&mut self, now: Now, link: LinkId, stream: u32, message: Message) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        match (&state.stage, message) {
+            (_, Message::Error(_)) => {}
+            (Stage::Enrolling, Message::JoinRequest(request)) => self.join(now, link, request),
+            (Stage::Enrolling, Message::RenewRequest(request)) => self.renew(now, link, request),
+            (Stage::Hello { peer }, Message::Hello(hello)) => {
+                let peer = *peer;
+                self.hello(link, peer, &hello);
+            }
+            (Stage::Auth { peer }, Message::Auth(auth)) => {
+                let peer = *peer;
+                self.auth(now, link, peer, auth);
+            }
+            (Stage::Ready { peer }, message) => {
+                let peer = *peer;
+                state.deadline_ms = now.mono_ms + 3 * self.config.heartbeat_ms;
+                self.serve(now, link, stream, peer, message);
+            }
+            (Stage::Auth { .. } | Stage::Enrolling | Stage::Hello { .. }, _) => {
+                self.close(link, Code::PROTOCOL, "this frame is not served at this stage");
+            }
+        }
+    }
+
+    fn hello(&mut self, link: LinkId, peer: PeerId, hello: &Hello) {
+        if hello.version_max < VERSION_MIN || VERSION_MAX < hello.version_min {
+            let detail = format!("this mothership speaks protocol {VERSION_MIN} to {VERSION_MAX}");
+            return self.close(link, Code::VERSION, &detail);
+        }
+        let ours = Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            features: feature::ALL,
+            agent: concat!("mothership/", env!("CARGO_PKG_VERSION")).to_owned(),
+            revocation_epoch: self.roll.revocations(),
+        };
+        if let Some(state) = self.links.get_mut(&link) {
+            state.features = hello.features & feature::ALL;
+            state.stage = Stage::Auth { peer };
+        }
+        self.send(link, 0, Message::Hello(ours));
+    }
+
+    // spec: session/2.2
+    fn auth(&mut self, now: Now, link: LinkId, peer: PeerId, auth: Auth) {
+        let Some(state) = self.links.get(&link) else { return };
+        let proven = auth.peer == peer
+            && proof::verify_auth(peer, &state.exporter, &auth.signature).is_ok();
+        if !proven {
+            return self.close(link, Code::POP_FAILED, "the proof of the identity key failed");
+        }
+        match self.roll.member(peer) {
+            None => return self.close(link, Code::UNKNOWN_PEER, "not a member of this team"),
+            Some(Member { revoked: Some(reason), .. }) => {
+                let detail = format!("this device was removed: {reason}");
+                return self.close(link, Code::REVOKED, &detail);
+            }
+            Some(_) => {}
+        }
+        if let Some(older) = self.by_peer.insert(peer, link)
+            && older != link
+        {
+            self.close(older, Code::SUPERSEDED, "a newer link of this device took over");
+        }
+        self.welcome(now, link, peer, auth.hints);
+    }
+
+    fn welcome(&mut self, now: Now, link: LinkId, peer: PeerId, mut hints: Vec<String>) {
+        hints.truncate(HINTS_MAX);
+        hints.retain(|hint| hint.len() <= NAME_BYTES_MAX);
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.stage = Stage::Ready { peer };
+        state.deadline_ms = now.mono_ms + 3 * self.config.heartbeat_ms;
+        let welcome = Welcome {
+            version: VERSION_MAX,
+            features: state.features,
+            team: self.config.team,
+            team_name: self.roll.team_name().unwrap_or_default().to_owned(),
+            time_ms: now.wall_ms,
+            seen_as: state.remote.clone(),
+            heartbeat_ms: self.config.heartbeat_ms,
+        };
+        self.send(link, 0, Message::Welcome(welcome));
+        self.away_until_ms.remove(&peer);
+        let came = self.set_state(now, peer, PeerState::Online, Some(hints));
+        let cards = self.roll.active().map(Member::card).collect();
+        self.send_peer_event(link, PeerEvent::Snapshot(cards));
+        if let Some(name) = came {
+            self.notice("online", name, "connected");
+        }
+    }
+
+    fn serve(&mut self, now: Now, link: LinkId, stream: u32, peer: PeerId, message: Message) {
+        if let Some(member) = self.roll.member_mut(peer) {
+            member.last_seen_ms = now.wall_ms;
+        }
+        match message {
+            Message::Heartbeat(heartbeat) => self.heartbeat(link, &heartbeat),
+            Message::RenewRequest(request) => self.renew(now, link, request),
+            Message::Subscribe(subscribe) => self.subscribe(link, stream, &subscribe),
+            Message::Unserved(kind) => {
+                let detail = format!("frame type {:#04x} is not served by this build", kind.0);
+                self.refuse(link, stream, Code::UNSUPPORTED, &detail);
+            }
+            Message::HeartbeatAck(_) | Message::Error(_) => {}
+            Message::Auth(_)
+            | Message::Event(_)
+            | Message::Head(_)
+            | Message::Hello(_)
+            | Message::JoinGrant(_)
+            | Message::JoinRequest(_)
+            | Message::Peer(_)
+            | Message::Push(_)
+            | Message::PushAck(_)
+            | Message::RenewGrant(_)
+            | Message::Welcome(_) => {
+                self.close(link, Code::PROTOCOL, "this frame is not served at this stage");
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, link: LinkId, heartbeat: &Heartbeat) {
+        let heads = self
+            .ledger
+            .iter()
+            .map(|(id, log)| (id, self.config.epoch, log.seq(), log.hash()))
+            .filter(|(id, ..)| heartbeat.heads.iter().any(|(log, ..)| log == id))
+            .collect();
+        let ack = Heartbeat { nonce: heartbeat.nonce, heads };
+        self.send(link, 0, Message::HeartbeatAck(ack));
+    }
+
+    // spec: sync/2.1
+    fn subscribe(&mut self, link: LinkId, stream: u32, subscribe: &Subscribe) {
+        let head = self.head(subscribe.log);
+        if let Some(fault) = self.history_fault(subscribe, &head) {
+            self.fault.get_or_insert(fault);
+            self.notice("fault", subscribe.log.short(), &fault.to_string());
+            return self.refuse(link, stream, fault, "this history is not the one you verified");
+        }
+        let known = self
+            .ledger
+            .log(subscribe.log)
+            .map_or(subscribe.seq == 0, |log| log.hash_at(subscribe.seq) == Some(subscribe.hash));
+        let fed = if known { subscribe.seq } else { 0 };
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if !state.has_room(subscribe.log) {
+            return self.refuse(link, stream, Code::BUSY, "too many logs on one link");
+        }
+        state.subscriptions.insert(subscribe.log, Subscription { stream, fed });
+        self.send(link, stream, Message::Head(head));
+        self.feed_link(link);
+    }
+
+    /// What a peer's verified checkpoint proves about us: that we lost history, or that we rewrote it.
+    fn history_fault(&self, subscribe: &Subscribe, head: &Head) -> Option<Code> {
+        let checkpoint = Checkpoint::decode(&subscribe.checkpoint).ok()?;
+        let is_ours = checkpoint.log == subscribe.log
+            && verify_checkpoint(&checkpoint, self.config.key.peer()).is_ok();
+        if !is_ours {
+            return None;
+        }
+        if head.seq < checkpoint.seq {
+            return Some(Code::BEHIND_PEERS);
+        }
+        let ours = self.ledger.log(subscribe.log)?.hash_at(checkpoint.seq)?;
+        (ours != checkpoint.hash).then_some(Code::FORK)
+    }
+
+    fn head(&self, log: LogId) -> Head {
+        let state = self.ledger.log(log);
+        Head {
+            log,
+            epoch: self.config.epoch,
+            seq: state.map_or(0, Log::seq),
+            hash: state.map_or(Digest::ZERO, Log::hash),
+            vector: state.map(Log::vector).unwrap_or_default(),
+        }
+    }
+
+    fn fed(&mut self, link: LinkId, log: LogId, up_to: u64, has_room: bool) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if let Some(subscription) = state.subscriptions.get_mut(&log) {
+            subscription.fed = subscription.fed.max(up_to);
+        }
+        state.is_full |= !has_room;
+        if has_room {
+            self.feed_link(link);
+        }
+    }
+
+    /// Feeds the first log of the link that has more; the shell answers and the next step follows.
+    fn feed_link(&mut self, link: LinkId) {
+        let Some(state) = self.links.get(&link) else { return };
+        if state.is_full || state.ready().is_none() {
+            return;
+        }
+        let behind = state.subscriptions.iter().find_map(|(log, subscription)| {
+            let durable = self.ledger.log(*log).map_or(0, Log::seq);
+            (subscription.fed < durable).then_some((*log, *subscription, durable))
+        });
+        if let Some((log, subscription, durable)) = behind {
+            let from = subscription.fed + 1;
+            let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
+            self.outputs.push_back(Output::Feed { link, stream: subscription.stream, log, from, to });
+        }
+    }
+
+    fn next_batch(&mut self, now: Now) {
+        if self.flight.is_some() || self.queue.is_empty() {
+            return;
+        }
+        let mut staged = ledger::Staged::default();
+        let mut flight = Flight {
+            batch: self.batch_last + 1,
+            is_urgent: false,
+            staged: Vec::new(),
+            acks: Vec::new(),
+        };
+        let mut bytes = 0;
+        while let Some(pending) = self.queue.pop_front() {
+            match pending {
+                Pending::Fact { fact, then } => {
+                    flight.is_urgent |= matches!(fact, Fact::Revoked { .. });
+                    flight.staged.push(Staged { record: Record::Fact(fact), then });
+                }
+                Pending::Push(push) => bytes += self.stage_push(now, &mut staged, &mut flight, push),
+            }
+            if BATCH_ENTRIES_MAX <= flight.staged.len() || BATCH_BYTES_MAX <= bytes {
+                break;
+            }
+        }
+        if flight.staged.is_empty() {
+            self.acknowledge(flight.acks);
+            return self.next_batch(now);
+        }
+        self.batch_last = flight.batch;
+        let records = flight.staged.iter().map(|staged| staged.record.encode()).collect();
+        let (batch, is_urgent) = (flight.batch, flight.is_urgent);
+        self.outputs.push_back(Output::Append { batch, records, is_urgent });
+        self.flight = Some(flight);
+    }
+
+    fn stored(&mut self, now: Now, batch: u64, first_lsn: u64) {
+        let Some(flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
+        let mut touched = Vec::new();
+        for (lsn, staged) in (first_lsn..).zip(flight.staged) {
+            self.apply(lsn, &staged.record)
+                .expect("the batch was checked against the same state when it was staged");
+            match staged.record {
+                Record::Entry { entry, .. } if !touched.contains(&entry.header().log) => {
+                    touched.push(entry.header().log);
+                }
+                Record::Entry { .. } => {}
+                Record::Fact(fact) => self.established(now, fact, staged.then),
+            }
+        }
+        self.acknowledge(flight.acks);
+        for log in &touched {
+            self.sign_checkpoint(now, *log);
+        }
+        if !touched.is_empty() {
+            let links: Vec<LinkId> = self.links.keys().copied().collect();
+            links.into_iter().for_each(|link| self.feed_link(link));
+        }
+    }
+
+    /// Nothing of the batch is on disk: everybody in it is told, and revocations are tried again alone,
+    /// because they may use the reserve.
+    fn failed(&mut self, _now: Now, batch: u64) {
+        let Some(flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
+        let alone = flight.staged.len() == 1;
+        for staged in flight.staged {
+            match staged.record {
+                Record::Fact(fact @ Fact::Revoked { .. }) if !alone => {
+                    self.queue.push_front(Pending::Fact { fact, then: staged.then });
+                }
+                Record::Fact(fact) => self.not_stored(&fact, staged.then),
+                Record::Entry { .. } => {}
+            }
+        }
+        let refused = flight.acks.into_iter().map(|ack| ack.refused(Code::NO_SPACE)).collect();
+        self.acknowledge(refused);
+    }
+
+    fn not_stored(&mut self, fact: &Fact, then: Then) {
+        self.admissions.release(fact);
+        match then {
+            Then::Answer(request) => {
+                self.outputs.push_back(Output::Answer { request, result: Err(Code::NO_SPACE) });
+            }
+            Then::GrantJoin(link) | Then::GrantRenewal(link) => {
+                self.close(link, Code::NO_SPACE, "the mothership's disk is full");
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    /// The one place where durable records change state.
+    fn apply(&mut self, lsn: u64, record: &Record) -> Result<(), Code> {
+        match record {
+            Record::Entry { seq, time_ms, entry } => {
+                self.time_high_ms = self.time_high_ms.max(*time_ms);
+                self.ledger.apply(lsn, *seq, *time_ms, entry)
+            }
+            Record::Fact(fact) => {
+                self.time_high_ms = self.time_high_ms.max(fact.at_ms());
+                self.roll.apply(fact);
+                Ok(())
+            }
+        }
+    }
+
+    fn sign_checkpoint(&mut self, now: Now, log: LogId) {
+        let Some(state) = self.ledger.log(log) else { return };
+        let (seq, hash, time_ms) = (state.seq(), state.hash(), self.clock(now));
+        let checkpoint = aura_trust::sign_checkpoint(
+            &self.config.key,
+            Checkpoint { log, epoch: self.config.epoch, seq, time_ms, hash, signature: [0; 64] },
+        );
+        self.checkpoints.insert(log, checkpoint);
+    }
+
+    fn command(&mut self, now: Now, request: u64, command: Command) {
+        let at_ms = self.clock(now);
+        let fact = match command {
+            Command::MakeToken { jti, name, role, uses, expires_s } => {
+                Ok(Fact::TokenMade { jti, name, role, uses, expires_s, at_ms })
+            }
+            Command::Revoke { peer, reason } => match self.roll.member(peer) {
+                Some(member) if member.revoked.is_none() => {
+                    Ok(Fact::Revoked { peer, reason, at_ms })
+                }
+                Some(_) | None => Err(Code::UNKNOWN_PEER),
+            },
+            Command::RevokeToken { jti } => Ok(Fact::TokenRevoked { jti, at_ms }),
+        };
+        match fact {
+            Ok(fact) => {
+                self.queue.push_back(Pending::Fact { fact, then: Then::Answer(request) });
+            }
+            Err(code) => {
+                self.outputs.push_back(Output::Answer { request, result: Err(code) });
+            }
+        }
+    }
+
+    /// What follows from a durable fact.
+    fn established(&mut self, now: Now, fact: Fact, then: Then) {
+        self.admissions.release(&fact);
+        match then {
+            Then::Answer(request) => {
+                self.outputs.push_back(Output::Answer { request, result: Ok(()) });
+            }
+            Then::GrantJoin(link) => self.grant_join(link, &fact),
+            Then::GrantRenewal(link) => self.grant_renewal(link, &fact),
+            Then::Nothing => {}
+        }
+        match fact {
+            Fact::Joined { member, .. } => {
+                let Some(card) = self.roll.member(member.peer).map(Member::card) else { return };
+                self.notice("joined", member.name, member.role.as_str());
+                self.broadcast(PeerEvent::Added(card));
+            }
+            Fact::Revoked { peer, reason, .. } => self.removed(now, peer, reason),
+            Fact::Founded { .. }
+            | Fact::Renewed { .. }
+            | Fact::TokenMade { .. }
+            | Fact::TokenRevoked { .. } => {}
+        }
+    }
+
+    fn removed(&mut self, _now: Now, peer: PeerId, reason: String) {
+        if let Some(link) = self.by_peer.get(&peer).copied() {
+            self.close(link, Code::REVOKED, &format!("this device was removed: {reason}"));
+        }
+        let name = self.roll.member(peer).map_or_else(|| peer.short(), |m| m.admitted.name.clone());
+        self.notice("revoked", name, &reason);
+        self.broadcast(PeerEvent::Gone { peer, reason });
+    }
+
+    fn tick(&mut self, now: Now) {
+        let late: Vec<(LinkId, bool)> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.deadline_ms <= now.mono_ms)
+            .map(|(id, link)| (*id, link.ready().is_some()))
+            .collect();
+        for (link, was_ready) in late {
+            let detail = if was_ready { "no heartbeat" } else { "not authenticated in time" };
+            self.close(link, Code::TIMEOUT, detail);
+        }
+        self.age_out(now);
+    }
+
+    /// Turns `away` into `offline` after the window.
+    fn age_out(&mut self, now: Now) {
+        let is_over = |_: &PeerId, until_ms: &mut u64| *until_ms <= now.mono_ms;
+        let gone: Vec<PeerId> =
+            self.away_until_ms.extract_if(.., is_over).map(|(peer, _)| peer).collect();
+        for peer in gone {
+            self.set_state(now, peer, PeerState::Offline, None);
+        }
+    }
+
+    fn disconnected(&mut self, now: Now, link: LinkId) {
+        let Some(state) = self.links.remove(&link) else { return };
+        self.admissions.forget(link);
+        let Some(peer) = state.ready() else { return };
+        if self.by_peer.get(&peer) == Some(&link) {
+            self.by_peer.remove(&peer);
+            self.away_until_ms.insert(peer, now.mono_ms + self.config.offline_after_ms);
+            if let Some(name) = self.set_state(now, peer, PeerState::Away, None) {
+                self.notice("away", name, "disconnected");
+            }
+        }
+    }
+
+    /// Changes whether a peer is there and tells the others; answers its name if that is news.
+    fn set_state(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        state: PeerState,
+        hints: Option<Vec<String>>,
+    ) -> Option<String> {
+        let member = self.roll.member_mut(peer)?;
+        let is_news = member.state != state;
+        member.state = state;
+        if state == PeerState::Online {
+            member.last_seen_ms = now.wall_ms;
+        }
+        let moved = hints.filter(|hints| *hints != member.hints);
+        if let Some(hints) = &moved {
+            member.hints.clone_from(hints);
+        }
+        let name = member.admitted.name.clone();
+        if let Some(hints) = moved {
+            self.broadcast(PeerEvent::NetworkUpdate { peer, hints });
+        }
+        if is_news {
+            self.broadcast(PeerEvent::State { peer, state, at_ms: now.wall_ms });
+        }
+        is_news.then_some(name)
+    }
+
+    fn broadcast(&mut self, event: PeerEvent) {
+        let ready: Vec<LinkId> = self.by_peer.values().copied().collect();
+        for link in ready {
+            self.send_peer_event(link, event.clone());
+        }
+    }
+
+    fn send_peer_event(&mut self, link: LinkId, event: PeerEvent) {
+        let wants = |link: &Link| link.ready().is_some() && link.features & feature::PEER_EVENTS != 0;
+        if self.links.get(&link).is_some_and(wants) {
+            self.send(link, 0, Message::Peer(event));
+        }
+    }
+
+    fn send(&mut self, link: LinkId, stream: u32, message: Message) {
+        self.outputs.push_back(Output::Send { link, stream, message });
+    }
+
+    fn refuse(&mut self, link: LinkId, stream: u32, code: Code, detail: &str) {
+        let refusal = Refusal { code, detail: detail.to_owned() };
+        self.send(link, stream, Message::Error(refusal));
+    }
+
+    fn close(&mut self, link: LinkId, code: Code, detail: &str) {
+        if let Some(state) = self.links.get_mut(&link) {
+            // The shell reports the end of the link; until then nothing more is expected of it.
+            state.deadline_ms = u64::MAX;
+            state.is_full = true;
+            self.outputs.push_back(Output::Close { link, code, detail: detail.to_owned() });
+        }
+    }
+
+    fn notice(&mut self, kind: &'static str, who: impl Into<String>, text: &str) {
+        self.outputs.push_back(Output::Notice { kind, who: who.into(), text: text.to_owned() });
+    }
+
+    /// The wall clock, never behind what is already in the log.
+    fn clock(&self, now: Now) -> u64 {
+        now.wall_ms.max(self.time_high_ms)
+    }
+
+    fn is_clock_behind(&self, now: Now) -> bool {
+        now.wall_ms + CLOCK_BEHIND_MS_MAX < self.time_high_ms
+    }
+}
+
+/// Why a stored record cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The record contradicts those before it.
+    #[error("record {lsn} does not follow from the ones before it: {code}")]
+    Order {
+        /// Which record.
+        lsn: u64,
+        /// What is wrong.
+        code: Code,
+    },
+    /// The record does not decode.
+    #[error("cannot read a record")]
+    Record(#[source] RecordError),
+}

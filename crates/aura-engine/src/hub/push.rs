@@ -1,0 +1,188 @@
+//! Entries on their way into the log: checks that need no state, checks that do, and the acknowledgement.
+//!
+//! Invariants:
+//! - one bad entry of a push does not spoil the others, and each gets its own outcome;
+//! - an entry that is already stored is answered with the place it has, as often as it is sent.
+
+use aura_proto::{
+    Code, LogId,
+    event::{self, RunError},
+    limits::ENTRIES_PER_BATCH_MAX,
+    message::{Message, Outcome, PushAck},
+};
+use aura_trust::{VerifiedEntry, verify_entry};
+use bytes::Bytes;
+
+use super::{
+    Flight, Hub, LinkId, Output, Pending, QUEUE_MAX, Staged, Then,
+    ledger::{self, Placement},
+    record::Record,
+};
+use crate::Now;
+use aura_proto::{Kind, message::Role};
+
+/// One entry of a push after the checks that need no state: verified, or the author's number and why not.
+pub type PushedEntry = Result<VerifiedEntry, (u64, Code)>;
+
+/// Splits a push and verifies signatures; costs processor time but needs no state, so any task may do it.
+pub fn check_push(payload: &Bytes) -> Result<(LogId, Vec<PushedEntry>), RunError> {
+    let (log, entries) = event::decode_push(payload)?;
+    if ENTRIES_PER_BATCH_MAX < entries.len() {
+        return Err(RunError::Malformed);
+    }
+    let check = |entry: Result<aura_proto::Entry, _>| {
+        let entry = entry.map_err(|_| (0, Code::DECODE))?;
+        let author_seq = entry.header().author_seq;
+        verify_entry(entry).map_err(|_| (author_seq, Code::BAD_SIGNATURE))
+    };
+    Ok((log, entries.into_iter().map(check).collect()))
+}
+
+/// A push that waits for its batch.
+#[derive(Debug)]
+pub(super) struct PendingPush {
+    link: LinkId,
+    stream: u32,
+    log: LogId,
+    entries: Vec<PushedEntry>,
+}
+
+/// The answer to a push, sent when its batch is durable.
+#[derive(Debug)]
+pub(super) struct Acknowledgement {
+    link: LinkId,
+    stream: u32,
+    ack: PushAck,
+    /// Which outcomes depend on the batch.
+    fresh: Vec<usize>,
+}
+
+impl Acknowledgement {
+    /// The same answer when the batch could not be stored.
+    pub(super) fn refused(mut self, code: Code) -> Self {
+        for index in std::mem::take(&mut self.fresh) {
+            self.ack.outcomes[index].1 = Outcome::Refused(code);
+        }
+        self
+    }
+}
+
+impl Hub {
+    pub(super) fn pushed(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        stream: u32,
+        log: LogId,
+        entries: Vec<PushedEntry>,
+    ) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.ready().is_none() {
+            return self.close(link, Code::PROTOCOL, "a push before authentication");
+        }
+        state.deadline_ms = now.mono_ms + 3 * self.config.heartbeat_ms;
+        if let Some(code) = self.push_obstacle() {
+            return self.refuse_push(link, stream, log, &entries, code);
+        }
+        self.queue.push_back(Pending::Push(PendingPush { link, stream, log, entries }));
+    }
+
+    fn push_obstacle(&self) -> Option<Code> {
+        self.fault.or((QUEUE_MAX <= self.queue.len()).then_some(Code::BUSY))
+    }
+
+    fn refuse_push(
+        &mut self,
+        link: LinkId,
+        stream: u32,
+        log: LogId,
+        entries: &[PushedEntry],
+        code: Code,
+    ) {
+        let number = |entry: &PushedEntry| match entry {
+            Ok(verified) => verified.header().author_seq,
+            Err((author_seq, _)) => *author_seq,
+        };
+        let outcomes =
+            entries.iter().map(|entry| (number(entry), Outcome::Refused(code))).collect();
+        self.send(link, stream, Message::PushAck(PushAck { log, outcomes }));
+    }
+
+    /// Checks a push against the state and the batch so far, and puts what is new into the batch.
+    /// Answers how many bytes it added.
+    pub(super) fn stage_push(
+        &mut self,
+        now: Now,
+        staged: &mut ledger::Staged,
+        flight: &mut Flight,
+        push: PendingPush,
+    ) -> usize {
+        let time_ms = self.clock(now);
+        let mut ack = PushAck { log: push.log, outcomes: Vec::with_capacity(push.entries.len()) };
+        let mut fresh = Vec::new();
+        let mut bytes = 0;
+        for (index, entry) in push.entries.into_iter().enumerate() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err((author_seq, code)) => {
+                    ack.outcomes.push((author_seq, Outcome::Refused(code)));
+                    continue;
+                }
+            };
+            let author_seq = entry.header().author_seq;
+            let placement = self
+                .allowed(push.log, &entry)
+                .and_then(|()| self.ledger.place(staged, entry.entry()));
+            let outcome = match placement {
+                Err(code) => Outcome::Refused(code),
+                Ok(Placement::Known { seq, time_ms }) => Outcome::Stored { seq, time_ms },
+                Ok(Placement::New { seq }) => {
+                    self.ledger.stage(staged, seq, time_ms, entry.entry());
+                    bytes += entry.bytes().len();
+                    let record = Record::Entry { seq, time_ms, entry: entry.into_entry() };
+                    flight.staged.push(Staged { record, then: Then::Nothing });
+                    Outcome::Stored { seq, time_ms }
+                }
+            };
+            // Even a repeated entry may stand in this very batch: its answer waits for the sync as well.
+            if matches!(outcome, Outcome::Stored { .. }) {
+                fresh.push(index);
+            }
+            ack.outcomes.push((author_seq, outcome));
+        }
+        flight.acks.push(Acknowledgement { link: push.link, stream: push.stream, ack, fresh });
+        bytes
+    }
+
+    /// Whether the author may write this entry into this log.
+    // spec: sync/4.2
+    fn allowed(&self, log: LogId, entry: &VerifiedEntry) -> Result<(), Code> {
+        let header = entry.header();
+        if header.team != self.config.team {
+            return Err(Code::WRONG_TEAM);
+        }
+        if header.log != log {
+            return Err(Code::UNKNOWN_LOG);
+        }
+        let Some(author) = self.roll.member(header.writer.peer) else {
+            return Err(Code::WRONG_AUTHOR);
+        };
+        if author.revoked.is_some() {
+            return Err(Code::REVOKED);
+        }
+        let may = match header.kind {
+            Kind::MEMBERSHIP | Kind::KEY => {
+                matches!(author.admitted.role, Role::Admin | Role::Member)
+            }
+            _ => author.admitted.role.may_write(),
+        };
+        if may { Ok(()) } else { Err(Code::FORBIDDEN) }
+    }
+
+    pub(super) fn acknowledge(&mut self, acks: Vec<Acknowledgement>) {
+        for ack in acks {
+            let message = Message::PushAck(ack.ack);
+            self.outputs.push_back(Output::Send { link: ack.link, stream: ack.stream, message });
+        }
+    }
+}

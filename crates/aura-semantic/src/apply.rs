@@ -1,0 +1,579 @@
+//! Carrying out a patch on the version of the file that is here.
+//!
+//! Invariants:
+//! - all operations are carried out or none;
+//! - text outside the named units and gaps is not touched;
+//! - carrying out a patch twice changes nothing the second time.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::check;
+use crate::draft::{Draft, Node, ROOT};
+use crate::indexed::{Indexed, index};
+use crate::lines::{LineMerge, merge_lines};
+use crate::merge::{FileMerge, merge_files_within};
+use crate::outline::Budget;
+use crate::patch::{Clash, FilePatch, Op, Refusal};
+use crate::value::{ContentHash, OwnText, Text, UnitId};
+use crate::walk::is_blank;
+
+/// The file after a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The new version; `None` if the file is gone.
+    pub after: Option<Indexed>,
+    /// Where edited units stand in the new version.
+    pub changed: Vec<Range<usize>>,
+    /// The patch was merged with changes made here, so the result is a version of its own.
+    pub merged: bool,
+}
+
+impl Applied {
+    /// The new content; `None` if the file is gone.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.after.as_ref().map(|after| &after.bytes[..])
+    }
+}
+
+/// Carries out a patch, parsing within the default budget where there is no file yet.
+pub fn apply(current: Option<&Indexed>, patch: &FilePatch) -> Result<Applied, Refusal> {
+    apply_known(current, patch, None)
+}
+
+pub(crate) fn apply_known(
+    current: Option<&Indexed>,
+    patch: &FilePatch,
+    known: Option<&Indexed>,
+) -> Result<Applied, Refusal> {
+    if let [
+        Op::File {
+            base_text, text, ..
+        },
+    ] = &patch.ops[..]
+    {
+        let base = base_text.as_ref().map(Text::bytes);
+        return apply_file(current, &patch.path, base, text.as_ref().map(Text::bytes));
+    }
+    let file = || (UnitId::file(&patch.path), patch.path.clone());
+    let Some(current) = current else {
+        let (unit, name) = file();
+        return Err(Refusal::BaseMismatch { unit, name });
+    };
+    if let Some(problem) = current.outline.whole_file_problem() {
+        return Err(Refusal::Unsupported { problem });
+    }
+    let mut edit = Edit {
+        draft: Draft::new(current),
+        current,
+        merged: false,
+    };
+    for op in &patch.ops {
+        edit.carry_out(op, file)?;
+    }
+    let merged = edit.merged;
+    let checked = check::finish(current, &edit.draft, known)?;
+    Ok(Applied {
+        after: Some(checked.after),
+        changed: checked.changed,
+        merged,
+    })
+}
+
+/// Replaces one unit's own text whatever it is now, with the checks of [`apply`]; the name may
+/// change with it.
+pub fn splice(current: &Indexed, unit: UnitId, text: &OwnText) -> Result<Applied, Refusal> {
+    if let Some(problem) = current.outline.whole_file_problem() {
+        return Err(Refusal::Unsupported { problem });
+    }
+    let mut draft = Draft::new(current);
+    let Some(node) = draft.by_id.get(&unit).copied() else {
+        return Err(Refusal::BaseMismatch {
+            unit,
+            name: unit.to_string(),
+        });
+    };
+    let name = draft.nodes[node].name.to_string();
+    set_own_text(&mut draft, node, text)?;
+    let checked = match check::finish(current, &draft, None) {
+        Err(Refusal::NameChanged {
+            unit: renamed,
+            found,
+            ..
+        }) if renamed == unit => {
+            draft.nodes[node].name = Cow::Owned(found);
+            check::finish(current, &draft, None)
+        }
+        Err(Refusal::WouldNotParse { .. }) => Err(Refusal::WouldNotParse { unit, name }),
+        other => other,
+    }?;
+    Ok(Applied {
+        after: Some(checked.after),
+        changed: checked.changed,
+        merged: false,
+    })
+}
+
+fn set_own_text(draft: &mut Draft<'_>, node: usize, text: &OwnText) -> Result<(), Refusal> {
+    let target = &mut draft.nodes[node];
+    if target.foot.is_some() != text.foot.is_some() {
+        return Err(Refusal::NotOneFunction {
+            unit: target.id,
+            name: target.name.to_string(),
+        });
+    }
+    target.head = Cow::Owned(text.head.0.clone());
+    target.foot = text.foot.as_ref().map(|foot| Cow::Owned(foot.0.clone()));
+    target.edited = true;
+    Ok(())
+}
+
+/// A draft being edited.
+struct Edit<'a> {
+    draft: Draft<'a>,
+    current: &'a Indexed,
+    merged: bool,
+}
+
+/// Where a unit is to stand.
+struct Place<'p> {
+    parent: Option<UnitId>,
+    after: Option<UnitId>,
+    before: Option<UnitId>,
+    gap: &'p Text,
+}
+
+impl<'a> Edit<'a> {
+    fn carry_out(
+        &mut self,
+        op: &'a Op,
+        file: impl Fn() -> (UnitId, String),
+    ) -> Result<(), Refusal> {
+        match op {
+            Op::Delete {
+                unit,
+                name,
+                base_text,
+                ..
+            } => self.delete(*unit, name, base_text),
+            Op::File { .. } => {
+                let (unit, name) = file();
+                Err(Refusal::NotOneFunction { unit, name })
+            }
+            Op::Gap {
+                parent,
+                next,
+                base_text,
+                text,
+            } => self.gap(*parent, *next, base_text, text),
+            Op::Insert {
+                unit,
+                kind,
+                name,
+                parent,
+                after,
+                before,
+                gap,
+                text,
+                members,
+            } => {
+                let node = Node {
+                    id: *unit,
+                    kind: *kind,
+                    name: Cow::Borrowed(name),
+                    head: Cow::Borrowed(text.bytes()),
+                    members: members.clone(),
+                    edited: true,
+                    ..Node::blank()
+                };
+                let place = Place {
+                    parent: *parent,
+                    after: *after,
+                    before: *before,
+                    gap,
+                };
+                self.insert(node, &place)
+            }
+            Op::Move {
+                unit,
+                name,
+                parent,
+                after,
+                before,
+                gap,
+            } => {
+                let place = Place {
+                    parent: *parent,
+                    after: *after,
+                    before: *before,
+                    gap,
+                };
+                self.relocate(*unit, name, &place)
+            }
+            Op::Rename {
+                unit,
+                from,
+                to,
+                base_text,
+                text,
+                ..
+            } => self.edit(*unit, from, Some(to), base_text, text),
+            Op::Replace {
+                unit,
+                name,
+                base_text,
+                text,
+                ..
+            } => self.edit(*unit, name, None, base_text, text),
+        }
+    }
+
+    /// Finds a unit by id, or by its name if that is one unit's only.
+    fn find(&self, unit: UnitId, name: &str) -> Result<Option<usize>, Refusal> {
+        if let Some(node) = self.draft.by_id.get(&unit) {
+            return Ok(Some(*node));
+        }
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let nodes = self.draft.by_id.values().copied();
+        let mut named = nodes.filter(|node| self.draft.nodes[*node].name == name);
+        match (named.next(), named.next()) {
+            (found, None) => Ok(found),
+            _ => Err(Refusal::Ambiguous {
+                unit,
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    fn edit(
+        &mut self,
+        unit: UnitId,
+        name: &str,
+        to: Option<&'a str>,
+        base: &OwnText,
+        text: &OwnText,
+    ) -> Result<(), Refusal> {
+        let missing = || Refusal::BaseMismatch {
+            unit,
+            name: name.to_owned(),
+        };
+        let node = match self.find(unit, name)? {
+            Some(node) => node,
+            None => match to.map(|to| self.find(unit, to)).transpose()?.flatten() {
+                Some(node) if self.draft.nodes[node].has_own_text(text) => return Ok(()),
+                _ => return Err(missing()),
+            },
+        };
+        let target = &self.draft.nodes[node];
+        if target.has_own_text(text) {
+            return Ok(());
+        }
+        let by_id = target.id == unit;
+        let mine = target.own_text();
+        if !by_id && mine != *base {
+            // Only the name agrees: too little to merge two texts on.
+            return Err(missing());
+        }
+        let conflict = || {
+            Refusal::Conflict(Box::new(Clash {
+                unit,
+                name: name.to_owned(),
+                base: Some(base.clone()),
+                mine: Some(mine.clone()),
+                theirs: Some(text.clone()),
+            }))
+        };
+        let renamed_here = target.name != name && to.is_some_and(|to| target.name != to);
+        if renamed_here && !name.is_empty() {
+            return Err(conflict());
+        }
+        let merged = if mine == *base {
+            text.clone()
+        } else {
+            let opaque = target
+                .unit
+                .is_some_and(|at| self.current.outline.units[at].opaque);
+            self.merged = true;
+            merge_own(base, &mine, text)
+                .filter(|_| !opaque)
+                .ok_or_else(conflict)?
+        };
+        set_own_text(&mut self.draft, node, &merged)?;
+        if let Some(to) = to {
+            self.draft.nodes[node].name = Cow::Borrowed(to);
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, unit: UnitId, name: &str, base: &Text) -> Result<(), Refusal> {
+        let Some(node) = self.draft.by_id.get(&unit).copied() else {
+            return Ok(());
+        };
+        let mine = self.draft.text_of(node);
+        if mine != base.0 {
+            return Err(Refusal::Conflict(Box::new(Clash {
+                unit,
+                name: name.to_owned(),
+                base: Some(OwnText::leaf(base.bytes())),
+                mine: Some(OwnText::leaf(&mine)),
+                theirs: None,
+            })));
+        }
+        self.draft.detach(node);
+        self.draft.forget(node);
+        Ok(())
+    }
+
+    fn insert(&mut self, node: Node<'a>, place: &Place<'a>) -> Result<(), Refusal> {
+        if let Some(here) = self.draft.by_id.get(&node.id).copied() {
+            let mine = self.draft.text_of(here);
+            if mine == *node.head {
+                return Ok(());
+            }
+            return Err(Refusal::Conflict(Box::new(Clash {
+                unit: node.id,
+                name: node.name.to_string(),
+                base: None,
+                mine: Some(OwnText::leaf(&mine)),
+                theirs: Some(OwnText::leaf(&node.head)),
+            })));
+        }
+        let taken = node
+            .members
+            .iter()
+            .find(|member| self.draft.by_id.contains_key(member));
+        if let Some(member) = taken {
+            return Err(Refusal::Ambiguous {
+                unit: *member,
+                name: node.name.to_string(),
+            });
+        }
+        let (parent, at) = self.resolve(place, node.id, &node.name, None)?;
+        let node = self.draft.add(node);
+        self.draft
+            .attach(parent, at, node, Cow::Borrowed(place.gap.bytes()));
+        Ok(())
+    }
+
+    fn relocate(&mut self, unit: UnitId, name: &str, place: &Place<'a>) -> Result<(), Refusal> {
+        let Some(node) = self.draft.by_id.get(&unit).copied() else {
+            return Err(Refusal::BaseMismatch {
+                unit,
+                name: name.to_owned(),
+            });
+        };
+        let (parent, _) = self.resolve(place, unit, name, Some(node))?;
+        let stays = self.draft.nodes[node].parent == parent && self.stands_at(node, place);
+        if stays {
+            return Ok(());
+        }
+        self.draft.detach(node);
+        let (parent, at) = self.resolve(place, unit, name, Some(node))?;
+        self.draft
+            .attach(parent, at, node, Cow::Borrowed(place.gap.bytes()));
+        Ok(())
+    }
+
+    fn stands_at(&self, node: usize, place: &Place<'_>) -> bool {
+        let siblings = &self.draft.nodes[self.draft.nodes[node].parent].children;
+        let Some(at) = self.draft.place_of(node) else {
+            return false;
+        };
+        let previous = at.checked_sub(1).and_then(|at| siblings.get(at));
+        previous.map(|node| self.draft.nodes[*node].id) == place.after
+    }
+
+    /// The container and the position in it that a place means here.
+    fn resolve(
+        &self,
+        place: &Place<'_>,
+        unit: UnitId,
+        name: &str,
+        moving: Option<usize>,
+    ) -> Result<(usize, usize), Refusal> {
+        let missing = || Refusal::BaseMismatch {
+            unit,
+            name: name.to_owned(),
+        };
+        let parent = match place.parent {
+            None => ROOT,
+            Some(id) => self.draft.by_id.get(&id).copied().ok_or_else(missing)?,
+        };
+        let holds = self.draft.nodes[parent].foot.is_some();
+        if !holds || moving.is_some_and(|node| self.draft.is_within(parent, node)) {
+            return Err(missing());
+        }
+        let position = |id: Option<UnitId>| {
+            let node = *self.draft.by_id.get(&id?)?;
+            let here = self.draft.nodes[node].parent == parent && Some(node) != moving;
+            self.draft.place_of(node).filter(|_| here)
+        };
+        let children = self.draft.nodes[parent].children.len();
+        let at = match (place.after, position(place.after), position(place.before)) {
+            (_, Some(after), _) => after + 1,
+            (_, None, Some(before)) => before,
+            (None, None, None) => 0,
+            (Some(_), None, None) => children,
+        };
+        Ok((parent, at))
+    }
+
+    fn gap(
+        &mut self,
+        parent: Option<UnitId>,
+        next: Option<UnitId>,
+        base: &Text,
+        text: &Text,
+    ) -> Result<(), Refusal> {
+        let lookup = |id: Option<UnitId>| id.map(|id| self.draft.by_id.get(&id).copied());
+        let (container, follower) = (lookup(parent), lookup(next));
+        let blank = is_blank(base.bytes()) && is_blank(text.bytes());
+        let missing = Refusal::BaseMismatch {
+            unit: parent.unwrap_or(self.draft.nodes[ROOT].id),
+            name: self.draft.nodes[ROOT].name.to_string(),
+        };
+        let (Some(container), Some(follower)) = (
+            container.unwrap_or(Some(ROOT)),
+            follower.map_or(Some(None), |found| found.map(Some)),
+        ) else {
+            // White space around a unit that is gone is nobody's loss.
+            return if blank { Ok(()) } else { Err(missing) };
+        };
+        let astray = follower.is_some_and(|node| self.draft.nodes[node].parent != container);
+        if astray || self.draft.nodes[container].foot.is_none() {
+            return if blank { Ok(()) } else { Err(missing) };
+        }
+        let here = self.draft.gap_mut(container, follower);
+        let merged = match merge_lines(base.bytes(), here, text.bytes()) {
+            LineMerge::Clean(merged) => merged,
+            LineMerge::Conflict(_) if blank && is_blank(here) => return Ok(()),
+            LineMerge::Conflict(_) => {
+                let mine = Some(OwnText::leaf(here));
+                let id = parent.unwrap_or(self.draft.nodes[ROOT].id);
+                return Err(Refusal::Conflict(Box::new(Clash {
+                    unit: id,
+                    name: self.draft.nodes[container].name.to_string(),
+                    base: Some(OwnText::leaf(base.bytes())),
+                    mine,
+                    theirs: Some(OwnText::leaf(text.bytes())),
+                })));
+            }
+        };
+        self.merged |= **here != *base.0 && merged != **here;
+        *here = Cow::Owned(merged);
+        Ok(())
+    }
+}
+
+/// Merges two changes of one own text.
+fn merge_own(base: &OwnText, mine: &OwnText, theirs: &OwnText) -> Option<OwnText> {
+    let head = merge_part(base.head.bytes(), mine.head.bytes(), theirs.head.bytes())?;
+    let foot = match (&base.foot, &mine.foot, &theirs.foot) {
+        (None, None, None) => None,
+        (Some(base), Some(mine), Some(theirs)) => Some(Text(merge_part(
+            base.bytes(),
+            mine.bytes(),
+            theirs.bytes(),
+        )?)),
+        _ => return None,
+    };
+    Some(OwnText {
+        head: Text(head),
+        foot,
+    })
+}
+
+fn merge_part(base: &[u8], mine: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
+    if base != mine && without_returns(base) == without_returns(mine) {
+        // The same text with other line ends: the change takes the line ends it finds.
+        return Some(with_ends_of(mine, theirs));
+    }
+    match merge_lines(base, mine, theirs) {
+        LineMerge::Clean(merged) => Some(merged),
+        LineMerge::Conflict(_) => None,
+    }
+}
+
+fn without_returns(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for (at, byte) in text.iter().enumerate() {
+        if *byte != b'\r' || text.get(at + 1) != Some(&b'\n') {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// `text` with the line end that most lines of `model` have.
+fn with_ends_of(model: &[u8], text: &[u8]) -> Vec<u8> {
+    let ends = model.iter().filter(|byte| **byte == b'\n').count();
+    let returns = model.windows(2).filter(|pair| pair == b"\r\n").count();
+    let plain = without_returns(text);
+    if returns * 2 <= ends {
+        return plain;
+    }
+    let mut out = Vec::with_capacity(plain.len() + ends);
+    for byte in plain {
+        if byte == b'\n' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+fn apply_file(
+    current: Option<&Indexed>,
+    path: &str,
+    base: Option<&[u8]>,
+    text: Option<&[u8]>,
+) -> Result<Applied, Refusal> {
+    let here = current.map(|current| &current.bytes[..]);
+    if here == text {
+        return Ok(Applied {
+            after: current.cloned(),
+            changed: Vec::new(),
+            merged: false,
+        });
+    }
+    let budget = current.map_or_else(Budget::default, |current| current.budget.clone());
+    if here == base {
+        let after = text.map(|text| index(path, text, current, &budget));
+        let changed = text.map(|text| 0..text.len()).into_iter().collect();
+        return Ok(Applied {
+            after,
+            changed,
+            merged: false,
+        });
+    }
+    let leaf = |bytes: Option<&[u8]>| bytes.map(OwnText::leaf);
+    let conflict = Refusal::Conflict(Box::new(Clash {
+        unit: UnitId::file(path),
+        name: path.to_owned(),
+        base: leaf(base),
+        mine: leaf(here),
+        theirs: leaf(text),
+    }));
+    let (Some(base), Some(current), Some(text)) = (base, current, text) else {
+        return Err(conflict);
+    };
+    let FileMerge::Clean { bytes, .. } =
+        merge_files_within(path, base, &current.bytes, text, &budget)
+    else {
+        return Err(conflict);
+    };
+    let after = index(path, bytes, Some(current), &budget);
+    let changed = std::iter::once(0..after.bytes.len()).collect();
+    Ok(Applied {
+        after: Some(after),
+        changed,
+        merged: true,
+    })
+}
+
+/// The version of a unit as it travels in [`crate::Touched`]: own hash, or the file's plain hash.
+pub(crate) fn file_hash(file: Option<&Indexed>) -> Option<ContentHash> {
+    file.map(Indexed::hash)
+}

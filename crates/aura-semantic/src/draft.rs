@@ -1,0 +1,250 @@
+//! A file taken apart into tiles, so that operations change tiles and leave all others alone.
+//!
+//! Invariants:
+//! - rendering a draft that nobody changed gives the file, byte for byte;
+//! - node 0 is the file; its children are the top-level units;
+//! - every node but the file has a gap before it, every container a gap before its end;
+//! - text that is not white space leaves a gap only through an operation on that gap.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::identity;
+use crate::indexed::Indexed;
+use crate::language::UnitKind;
+use crate::value::{OwnText, Text, UnitId};
+use crate::walk::is_blank;
+
+/// The node that stands for the file.
+pub(crate) const ROOT: usize = 0;
+
+/// A unit, or the file.
+pub(crate) struct Node<'a> {
+    pub(crate) id: UnitId,
+    pub(crate) kind: UnitKind,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) parent: usize,
+    /// The unit in the outline the draft was made of; none for an inserted one.
+    pub(crate) unit: Option<usize>,
+    pub(crate) lead: Cow<'a, [u8]>,
+    pub(crate) head: Cow<'a, [u8]>,
+    /// The end of a container; none for a leaf.
+    pub(crate) foot: Option<Cow<'a, [u8]>>,
+    pub(crate) children: Vec<usize>,
+    pub(crate) tail: Cow<'a, [u8]>,
+    /// Ids of units inside an inserted text.
+    pub(crate) members: Vec<UnitId>,
+    /// An operation changed its text.
+    pub(crate) edited: bool,
+}
+
+impl Node<'_> {
+    pub(crate) fn own_text(&self) -> OwnText {
+        OwnText {
+            head: Text(self.head.to_vec()),
+            foot: self.foot.as_ref().map(|foot| Text(foot.to_vec())),
+        }
+    }
+
+    pub(crate) fn has_own_text(&self, text: &OwnText) -> bool {
+        *self.head == *text.head.0 && self.foot.as_deref() == text.foot.as_ref().map(Text::bytes)
+    }
+}
+
+/// A file in tiles.
+pub(crate) struct Draft<'a> {
+    pub(crate) nodes: Vec<Node<'a>>,
+    pub(crate) by_id: BTreeMap<UnitId, usize>,
+}
+
+/// A rendered draft: the bytes, and where each node came to stand, containers first.
+pub(crate) struct Rendered {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) spans: Vec<(usize, Range<usize>)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(indexed: &'a Indexed) -> Self {
+        let bytes: &'a [u8] = &indexed.bytes;
+        let units = &indexed.outline.units;
+        let root = Node {
+            id: UnitId::file(&indexed.path),
+            kind: UnitKind::File,
+            name: Cow::Borrowed(&indexed.path),
+            foot: Some(Cow::Borrowed(&[])),
+            ..Node::blank()
+        };
+        let mut draft = Self {
+            nodes: Vec::with_capacity(units.len() + 1),
+            by_id: BTreeMap::new(),
+        };
+        draft.nodes.push(root);
+        for (index, unit) in units.iter().enumerate() {
+            let (head, foot) = unit.own_slices(bytes);
+            let id = indexed.ids[index];
+            draft.nodes.push(Node {
+                id,
+                kind: unit.kind,
+                name: Cow::Borrowed(&unit.name),
+                parent: unit.parent.map_or(ROOT, |parent| parent + 1),
+                unit: Some(index),
+                head: Cow::Borrowed(head),
+                foot: foot.map(Cow::Borrowed),
+                ..Node::blank()
+            });
+            draft.by_id.insert(id, index + 1);
+        }
+        draft.tile(indexed, None, 0..bytes.len());
+        for (index, unit) in units.iter().enumerate() {
+            if let Some(inner) = unit.inner.clone() {
+                draft.tile(indexed, Some(index), inner);
+            }
+        }
+        draft
+    }
+
+    /// Sets children and gaps of one container.
+    fn tile(&mut self, indexed: &'a Indexed, container: Option<usize>, inner: Range<usize>) {
+        let bytes: &'a [u8] = &indexed.bytes;
+        let mut at = inner.start;
+        let mut children = Vec::new();
+        for member in identity::members(&indexed.outline, container) {
+            let span = &indexed.outline.units[member].span;
+            self.nodes[member + 1].lead = Cow::Borrowed(&bytes[at..span.start]);
+            at = span.end;
+            children.push(member + 1);
+        }
+        let node = &mut self.nodes[container.map_or(ROOT, |index| index + 1)];
+        node.children = children;
+        node.tail = Cow::Borrowed(&bytes[at..inner.end]);
+    }
+
+    pub(crate) fn render(&self) -> Rendered {
+        self.render_from(ROOT)
+    }
+
+    /// All the text of a node, members included.
+    pub(crate) fn text_of(&self, node: usize) -> Vec<u8> {
+        self.render_from(node).bytes
+    }
+
+    fn render_from(&self, top: usize) -> Rendered {
+        let mut bytes = self.nodes[top].head.to_vec();
+        let mut spans = vec![(top, 0..0)];
+        // Node, place of its span, next child.
+        let mut stack = vec![(top, 0_usize, 0_usize)];
+        while let Some((node, place, next)) = stack.pop() {
+            let current = &self.nodes[node];
+            let Some(child) = current.children.get(next).copied() else {
+                bytes.extend_from_slice(&current.tail);
+                bytes.extend_from_slice(current.foot.as_deref().unwrap_or_default());
+                spans[place].1.end = bytes.len();
+                continue;
+            };
+            stack.push((node, place, next + 1));
+            bytes.extend_from_slice(&self.nodes[child].lead);
+            stack.push((child, spans.len(), 0));
+            spans.push((child, bytes.len()..bytes.len()));
+            bytes.extend_from_slice(&self.nodes[child].head);
+        }
+        Rendered { bytes, spans }
+    }
+
+    pub(crate) fn place_of(&self, node: usize) -> Option<usize> {
+        self.nodes[self.nodes[node].parent]
+            .children
+            .iter()
+            .position(|child| *child == node)
+    }
+
+    pub(crate) fn is_within(&self, node: usize, container: usize) -> bool {
+        let mut at = node;
+        while at != ROOT && at != container {
+            at = self.nodes[at].parent;
+        }
+        at == container
+    }
+
+    /// Adds a new node, not yet placed.
+    pub(crate) fn add(&mut self, node: Node<'a>) -> usize {
+        let index = self.nodes.len();
+        self.by_id.insert(node.id, index);
+        self.nodes.push(node);
+        index
+    }
+
+    /// Places a node as the child at `place`; `gap` separates it from its neighbour.
+    pub(crate) fn attach(&mut self, parent: usize, place: usize, node: usize, gap: Cow<'a, [u8]>) {
+        let place = place.min(self.nodes[parent].children.len());
+        let first = self.nodes[parent].children.first().copied();
+        match first {
+            // The gap at the start of the file, with its byte order mark, stays at the start.
+            Some(first) if place == 0 => {
+                let lead = std::mem::replace(&mut self.nodes[first].lead, gap);
+                self.nodes[node].lead = lead;
+            }
+            _ => self.nodes[node].lead = gap,
+        }
+        self.nodes[node].parent = parent;
+        self.nodes[parent].children.insert(place, node);
+    }
+
+    /// Takes a node out of its container, joining the gaps around it.
+    pub(crate) fn detach(&mut self, node: usize) {
+        let Some(place) = self.place_of(node) else {
+            return;
+        };
+        let parent = self.nodes[node].parent;
+        self.nodes[parent].children.remove(place);
+        let lead = std::mem::take(&mut self.nodes[node].lead);
+        let next = self.nodes[parent].children.get(place).copied();
+        let follow = match next {
+            Some(next) => &mut self.nodes[next].lead,
+            None => &mut self.nodes[parent].tail,
+        };
+        let keeps_lead = place == 0 && next.is_some();
+        let joined = match (is_blank(&lead), is_blank(follow)) {
+            (true, true) if keeps_lead => lead,
+            (true, _) => std::mem::take(follow),
+            (false, true) => lead,
+            (false, false) => Cow::Owned([&lead[..], &follow[..]].concat()),
+        };
+        *follow = joined;
+    }
+
+    /// Forgets a detached node and all below it.
+    pub(crate) fn forget(&mut self, node: usize) {
+        let mut open = vec![node];
+        while let Some(at) = open.pop() {
+            self.by_id.remove(&self.nodes[at].id);
+            open.extend_from_slice(&self.nodes[at].children);
+        }
+    }
+
+    pub(crate) fn gap_mut(&mut self, parent: usize, next: Option<usize>) -> &mut Cow<'a, [u8]> {
+        match next {
+            Some(next) => &mut self.nodes[next].lead,
+            None => &mut self.nodes[parent].tail,
+        }
+    }
+}
+
+impl Node<'_> {
+    pub(crate) fn blank() -> Self {
+        Self {
+            id: UnitId([0; 16]),
+            kind: UnitKind::Statement,
+            name: Cow::Borrowed(""),
+            parent: ROOT,
+            unit: None,
+            lead: Cow::Borrowed(&[]),
+            head: Cow::Borrowed(&[]),
+            foot: None,
+            children: Vec::new(),
+            tail: Cow::Borrowed(&[]),
+            members: Vec::new(),
+            edited: false,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A file version with its units and their ids.
+//!
+//! Invariants:
+//! - there is one id for each unit, in the order of the units;
+//! - equal path, bytes, budget and past give equal ids on every machine.
+
+use std::sync::Arc;
+
+use crate::identity::{self, Version};
+use crate::outline::{Budget, Outline, outline};
+use crate::value::{ContentHash, UnitId};
+
+/// One version of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indexed {
+    /// The path by which ids and language were derived.
+    pub path: String,
+    /// The file, byte for byte.
+    pub bytes: Arc<[u8]>,
+    /// Its units.
+    pub outline: Outline,
+    /// The id of each unit.
+    pub ids: Vec<UnitId>,
+    /// What parsing may cost; checks of later edits use the same.
+    pub budget: Budget,
+}
+
+impl Indexed {
+    /// The hash of the whole file.
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of(&self.bytes)
+    }
+
+    /// The position of a unit in the outline.
+    pub fn position(&self, id: UnitId) -> Option<usize> {
+        self.ids.iter().position(|other| *other == id)
+    }
+
+    pub(crate) fn version(&self) -> Version<'_> {
+        Version {
+            outline: &self.outline,
+            bytes: &self.bytes,
+        }
+    }
+
+    pub(crate) fn is_structured(&self) -> bool {
+        self.outline.whole_file_problem().is_none()
+    }
+}
+
+/// Finds the units of a file and names them, carrying ids on from the version before.
+pub fn index(
+    path: &str,
+    bytes: impl Into<Arc<[u8]>>,
+    before: Option<&Indexed>,
+    budget: &Budget,
+) -> Indexed {
+    let bytes = bytes.into();
+    let outline = outline(path, &bytes, budget);
+    let ids = match before {
+        None => identity::birth_ids(path, &outline),
+        Some(before) => {
+            let after = Version {
+                outline: &outline,
+                bytes: &bytes,
+            };
+            identity::carried_ids(path, before.version(), &before.ids, after)
+        }
+    };
+    Indexed {
+        path: path.to_owned(),
+        bytes,
+        outline,
+        ids,
+        budget: budget.clone(),
+    }
+}
+
+/// Carries ids from one outline to the next; the texts are needed to compare bodies.
+pub fn match_outlines(
+    before: (&Outline, &[u8]),
+    before_ids: &[UnitId],
+    after: (&Outline, &[u8]),
+    path: &str,
+) -> Vec<UnitId> {
+    let before = Version {
+        outline: before.0,
+        bytes: before.1,
+    };
+    let after = Version {
+        outline: after.0,
+        bytes: after.1,
+    };
+    identity::carried_ids(path, before, before_ids, after)
+}

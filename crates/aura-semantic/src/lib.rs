@@ -1,0 +1,37 @@
+//! Functions instead of lines: outline, identity, patch, apply and merge of source files.
+//!
+//! Everything here is a pure function of its arguments: no files, no clock, no threads.
+//!
+//! Invariants:
+//! - bytes are never normalised; what an operation does not name stays as it is;
+//! - no input makes it panic or recurse, and every cost has a bound in [`Budget`] or a constant;
+//! - equal inputs give equal outputs on every machine.
+
+mod apply;
+mod check;
+mod diff;
+mod draft;
+mod extract;
+mod identity;
+mod indexed;
+mod language;
+mod lines;
+mod merge;
+mod naming;
+mod outline;
+mod patch;
+mod similar;
+mod tables;
+mod value;
+mod walk;
+
+pub use apply::{Applied, apply, splice};
+pub use diff::{Change, UnitChange, diff_files, diff_indexed};
+pub use extract::extract;
+pub use indexed::{Indexed, index, match_outlines};
+pub use language::{Language, UnitKind, language_of};
+pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
+pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
+pub use outline::{Budget, Outline, Problem, Unit, outline};
+pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
+pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

@@ -1,0 +1,257 @@
+//! Three-way merge of lines.
+//!
+//! Invariants:
+//! - verdict and clean bytes are those of git with the histogram algorithm: changes of the two
+//!   sides that touch are one region, and a region is clean when one side alone changed it or
+//!   both made it the same;
+//! - the output is made of slices of the inputs; a line ends as it ended there;
+//! - swapping the sides changes nothing but the order within a conflict.
+
+use std::ops::Range;
+
+use imara_diff::{Algorithm, Diff, InternedInput};
+
+/// The outcome of a three-way merge of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineMerge {
+    /// Both changes together.
+    Clean(Vec<u8>),
+    /// The file in order, with at least one conflict.
+    Conflict(Vec<Chunk>),
+}
+
+/// A part of a merge that has conflicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Lines both sides agree on.
+    Clean(Vec<u8>),
+    /// Lines changed in two ways.
+    Conflict {
+        /// The lines both came from.
+        base: Vec<u8>,
+        /// One change.
+        ours: Vec<u8>,
+        /// The other change.
+        theirs: Vec<u8>,
+    },
+}
+
+/// Merges two changes of one text, line by line.
+pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
+    merge(base, ours, theirs, false)
+}
+
+/// Merges with everything from the first to the last change in one conflict, for answers that
+/// look clean but are not.
+pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Chunk> {
+    match merge(base, ours, theirs, true) {
+        LineMerge::Conflict(chunks) => chunks,
+        LineMerge::Clean(_) => vec![Chunk::Conflict {
+            base: base.to_vec(),
+            ours: ours.to_vec(),
+            theirs: theirs.to_vec(),
+        }],
+    }
+}
+
+fn merge(base: &[u8], ours: &[u8], theirs: &[u8], as_one: bool) -> LineMerge {
+    if !as_one {
+        if base == ours || ours == theirs {
+            return LineMerge::Clean(theirs.to_vec());
+        }
+        if base == theirs {
+            return LineMerge::Clean(ours.to_vec());
+        }
+    }
+    let texts = [base, ours, theirs].map(starts);
+    let sides = [hunks(base, ours), hunks(base, theirs)];
+    let mut regions = regions(&sides);
+    if as_one && let (Some(first), Some(last)) = (regions.first().cloned(), regions.last()) {
+        let whole = |at: usize| first[at].start..last[at].end;
+        regions = vec![[whole(0), whole(1), whole(2)]];
+    }
+    assemble([base, ours, theirs], &texts, &regions)
+}
+
+/// Offsets at which lines start, and the end of the text.
+fn starts(text: &[u8]) -> Vec<usize> {
+    let mut starts = vec![0];
+    starts.extend(
+        text.iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(at, _)| at + 1),
+    );
+    if starts.last() != Some(&text.len()) {
+        starts.push(text.len());
+    }
+    starts
+}
+
+/// A change: lines of base, lines of the side.
+type Hunk = (Range<usize>, Range<usize>);
+
+fn hunks(base: &[u8], side: &[u8]) -> Vec<Hunk> {
+    let input = InternedInput::new(base, side);
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    // git merges without the indentation heuristic, so neither is it used here.
+    diff.postprocess_no_heuristic(&input);
+    let wide = |range: &Range<u32>| range.start as usize..range.end as usize;
+    diff.hunks()
+        .map(|hunk| (wide(&hunk.before), wide(&hunk.after)))
+        .collect()
+}
+
+/// Lines of base, ours and theirs that must be judged together.
+type Region = [Range<usize>; 3];
+
+fn regions(sides: &[Vec<Hunk>; 2]) -> Vec<Region> {
+    let mut at = [0_usize; 2];
+    // How far each side is ahead of base, in lines.
+    let mut shift = [0_isize; 2];
+    let mut regions = Vec::new();
+    loop {
+        let next = [0, 1].map(|side: usize| sides[side].get(at[side]).map(|hunk| hunk.0.start));
+        let Some(start) = next.into_iter().flatten().min() else {
+            return regions;
+        };
+        let begin = [moved(start, shift[0]), moved(start, shift[1])];
+        let mut end = start;
+        let mut grown = true;
+        while grown {
+            grown = false;
+            for side in 0..2 {
+                while let Some((old, new)) = sides[side].get(at[side])
+                    && old.start <= end
+                {
+                    end = end.max(old.end);
+                    shift[side] += new.len() as isize - old.len() as isize;
+                    at[side] += 1;
+                    grown = true;
+                }
+            }
+        }
+        regions.push([
+            start..end,
+            begin[0]..moved(end, shift[0]),
+            begin[1]..moved(end, shift[1]),
+        ]);
+    }
+}
+
+fn moved(line: usize, shift: isize) -> usize {
+    line.saturating_add_signed(shift)
+}
+
+fn assemble(texts: [&[u8]; 3], starts: &[Vec<usize>; 3], regions: &[Region]) -> LineMerge {
+    let slice = |side: usize, lines: Range<usize>| {
+        let offset = |line: usize| starts[side].get(line).copied().unwrap_or(texts[side].len());
+        let (from, to) = (offset(lines.start), offset(lines.end));
+        &texts[side][from..to.max(from)]
+    };
+    let mut chunks = Vec::new();
+    let mut clean: Vec<u8> = Vec::new();
+    let mut at = 0;
+    for [base, ours, theirs] in regions {
+        clean.extend_from_slice(slice(0, at..base.start));
+        at = base.end;
+        let [base, ours, theirs] = [
+            slice(0, base.clone()),
+            slice(1, ours.clone()),
+            slice(2, theirs.clone()),
+        ];
+        if base == ours || ours == theirs {
+            clean.extend_from_slice(theirs);
+        } else if base == theirs {
+            clean.extend_from_slice(ours);
+        } else {
+            if !clean.is_empty() {
+                chunks.push(Chunk::Clean(std::mem::take(&mut clean)));
+            }
+            chunks.push(Chunk::Conflict {
+                base: base.to_vec(),
+                ours: ours.to_vec(),
+                theirs: theirs.to_vec(),
+            });
+        }
+    }
+    clean.extend_from_slice(slice(0, at..starts[0].len().saturating_sub(1)));
+    if chunks.is_empty() {
+        return LineMerge::Clean(clean);
+    }
+    if !clean.is_empty() {
+        chunks.push(Chunk::Clean(clean));
+    }
+    LineMerge::Conflict(chunks)
+}
+
+/// What stands behind the conflict markers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels<'a> {
+    /// Behind `<<<<<<<`.
+    pub ours: &'a str,
+    /// Behind `|||||||`.
+    pub base: &'a str,
+    /// Behind `>>>>>>>`.
+    pub theirs: &'a str,
+}
+
+impl Default for Labels<'_> {
+    fn default() -> Self {
+        Self {
+            ours: "ours",
+            base: "base",
+            theirs: "theirs",
+        }
+    }
+}
+
+/// Writes chunks as text with diff3 markers of `marker_size` signs.
+pub fn render_diff3(chunks: &[Chunk], marker_size: usize, labels: Labels<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let crlf = uses_crlf(chunks);
+    for chunk in chunks {
+        match chunk {
+            Chunk::Clean(text) => out.extend_from_slice(text),
+            Chunk::Conflict { base, ours, theirs } => {
+                let mut part = |sign: u8, label: &str, text: &[u8]| {
+                    marker(&mut out, sign, marker_size, label, crlf);
+                    out.extend_from_slice(text);
+                };
+                part(b'<', labels.ours, ours);
+                part(b'|', labels.base, base);
+                part(b'=', "", theirs);
+                part(b'>', labels.theirs, b"");
+            }
+        }
+    }
+    out
+}
+
+fn uses_crlf(chunks: &[Chunk]) -> bool {
+    let first_line_end = |text: &[u8]| {
+        let end = text.iter().position(|byte| *byte == b'\n')?;
+        Some(end > 0 && text[end - 1] == b'\r')
+    };
+    let texts = chunks.iter().flat_map(|chunk| match chunk {
+        Chunk::Clean(text) => vec![text],
+        Chunk::Conflict { base, ours, theirs } => vec![ours, theirs, base],
+    });
+    texts
+        .filter_map(|text| first_line_end(text))
+        .next()
+        .unwrap_or(false)
+}
+
+fn marker(out: &mut Vec<u8>, sign: u8, size: usize, label: &str, crlf: bool) {
+    let line_end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
+    if !out.is_empty() && !out.ends_with(b"\n") {
+        out.extend_from_slice(line_end);
+    }
+    out.resize(out.len() + size, sign);
+    if !label.is_empty() {
+        out.push(b' ');
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.extend_from_slice(line_end);
+}

@@ -1,0 +1,106 @@
+//! Judging a log without opening it: read-only, without its lock, beside a live writer.
+//!
+//! Invariants:
+//! - nothing on disk is touched;
+//! - damage is reported only if a second look sees the same, because a live writer may have
+//!   appended or rolled between two reads of one look.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::disk::Disk;
+use crate::record::{Hash, RecordView};
+use crate::recovery::{self, Corruption, Scan, ScanError};
+
+/// What a log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Segment files.
+    pub segments: usize,
+    /// Good records, boot records included; also the position of the last.
+    pub records: u64,
+    /// Epoch of the last record; 0 without one.
+    pub epoch: u64,
+    /// Chain hash after the last record.
+    pub head: Hash,
+    /// Bytes behind the last good record that are not zero: an unacknowledged tail, or one that a
+    /// live writer is just writing.
+    pub torn_bytes: u64,
+}
+
+/// Why a log did not pass.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// Durable records are damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// The disk refused.
+    #[error("cannot verify the log at {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no log.
+    #[error("no log at {}", path.display())]
+    NotFound {
+        /// The log's directory.
+        path: PathBuf,
+    },
+}
+
+/// Checks every checksum and the whole hash chain.
+pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Report, VerifyError> {
+    verify_with(disk, dir, |_| {})
+}
+
+/// Checks like [`verify`] and shows each good record in order.
+///
+/// With damage, the intact prefix was shown. A second look starts again from the first record, so
+/// drop what was shown whenever record 1 comes again.
+pub fn verify_with(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut visit: impl FnMut(RecordView<'_>),
+) -> Result<Report, VerifyError> {
+    let mut before = None;
+    for _ in 0..LOOKS_MAX {
+        match recovery::scan(disk, dir, &mut visit) {
+            Ok(scan) => return report(&scan, dir),
+            Err(ScanError::Corrupt(found)) => {
+                if before.as_ref() == Some(&found) {
+                    return Err(found.into());
+                }
+                before = Some(found);
+            }
+            Err(ScanError::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(VerifyError::NotFound { path });
+            }
+            Err(ScanError::Io { path, source }) => return Err(VerifyError::Io { path, source }),
+        }
+    }
+    match before {
+        Some(found) => Err(found.into()),
+        None => Err(VerifyError::NotFound { path: dir.to_path_buf() }),
+    }
+}
+
+fn report(scan: &Scan, dir: &Path) -> Result<Report, VerifyError> {
+    if scan.segments.is_empty() {
+        return Err(VerifyError::NotFound { path: dir.to_path_buf() });
+    }
+    Ok(Report {
+        segments: scan.segments.len(),
+        records: scan.cursor.lsn - 1,
+        epoch: scan.cursor.epoch,
+        head: scan.cursor.head,
+        torn_bytes: scan.torn_bytes(),
+    })
+}
+
+/// A live writer moves on between looks, so real damage is seen alike twice well before this.
+const LOOKS_MAX: usize = 4;
