@@ -9,7 +9,8 @@
 //! - no inode that may hold a user's only copy is unlinked: one is dropped only if its content was
 //!   already known to the caller, or has been handed to it;
 //! - an inode is kept [`GRACE_MS`] after its content was last seen to change;
-//! - after `clean_leftovers` no file of an earlier process is left.
+//! - after `clean_leftovers` no file of an earlier process is left, but for one of a user's that is
+//!   too large to be handed over.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -127,7 +128,7 @@ impl Place {
 pub(crate) struct Store {
     handle: Arc<OwnedFd>,
     path: PathBuf,
-    device: u64,
+    pub(crate) device: u64,
     /// Directories of the tree that have held swap files.
     elsewhere: Mutex<BTreeSet<String>>,
 }
@@ -432,3 +433,6 @@ const ELSEWHERE: &str = "elsewhere";
 
 /// Characters of a hash in a name: 128 bits.
 const TAG_CHARS: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! The caller reports changed paths, reads them, looks at git once more and only then asks: a path
 //! comes back to be published only if git was still from one look to the next, so what was read
-//! in between is the user's. Otherwise it is held until git has settled.
+//! in between is the user's. Otherwise it is held until git has settled. After a motion of kind
+//! [`MotionKind::Tree`] the caller compares all its files with the new HEAD, not just the held ones.
 //!
 //! Invariants:
 //! - every reported path comes out exactly once, in a `Publish` or in a `Settled`;

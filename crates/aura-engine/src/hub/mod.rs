@@ -19,8 +19,6 @@ mod links;
 mod push;
 pub mod record;
 mod roll;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 

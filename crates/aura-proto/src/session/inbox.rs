@@ -392,11 +392,11 @@ impl Session {
         if bytes == 0 {
             return self.take_opening(header);
         }
-        match self.streams.get_mut(&id) {
-            Some(stream) if !stream.send.add_credit(bytes, STREAM_WINDOW_BYTES) => {
-                fault(Code::FLOW_CONTROL, "a grant beyond the stream's window")
-            }
-            Some(_) => {
+        let granted =
+            self.streams.get_mut(&id).map(|stream| stream.send.add_credit(bytes, STREAM_WINDOW_BYTES));
+        match granted {
+            Some(false) => fault(Code::FLOW_CONTROL, "a grant beyond the stream's window"),
+            Some(true) => {
                 self.enlist(id);
                 Ok(())
             }

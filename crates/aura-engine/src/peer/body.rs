@@ -1,0 +1,113 @@
+//! What the sealed body of a patch entry says.
+//!
+//! Invariants:
+//! - `parents` has one row per touched unit of the patch, in the same order;
+//! - a version's name follows from unit, parents and content, so equal edits made apart are one version.
+
+use aura_proto::codec::{self, DecodeError};
+use aura_semantic::{ContentHash, FilePatch, UnitId};
+use serde::{Deserialize, Serialize};
+
+/// Names one version of one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VersionId(pub [u8; 16]);
+
+impl VersionId {
+    /// The version of `unit` with this content (`None`: deleted) that follows `parents`.
+    // spec: patch/2.1
+    pub fn of(unit: UnitId, parents: &[Self], content: Option<ContentHash>) -> Self {
+        let mut sorted: Vec<Self> = parents.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut hasher = blake3::Hasher::new_derive_key("aura/v1/version");
+        hasher.update(&unit.0);
+        hasher.update(&(sorted.len() as u64).to_be_bytes());
+        for parent in &sorted {
+            hasher.update(&parent.0);
+        }
+        if let Some(content) = content {
+            hasher.update(&content.0);
+        }
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        Self(id)
+    }
+
+    /// The version that a unit has where no log entry speaks of it: its content in the commit at hand.
+    pub fn birth(unit: UnitId, content: ContentHash) -> Self {
+        Self::of(unit, &[], Some(content))
+    }
+
+    /// Six characters for people.
+    pub fn short(&self) -> String {
+        aura_proto::ids::base32().encode(&self.0)[..6].to_owned()
+    }
+}
+
+/// What led to a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Somebody saved.
+    Edit,
+    /// Two versions that do not exclude each other were joined by the second writer.
+    Merge,
+    /// A conflict was settled.
+    Resolve,
+    /// An earlier operation was taken back.
+    Undo,
+}
+
+/// The body of a patch entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchBody {
+    /// The branch that it was made on.
+    pub channel: String,
+    /// The commit that was checked out.
+    pub commit: String,
+    /// What led to it.
+    pub cause: Cause,
+    /// Why, in the author's words.
+    pub why: Option<String>,
+    /// The change of one file.
+    pub patch: FilePatch,
+    /// For each touched unit, the versions that the new one follows.
+    pub parents: Vec<Vec<VersionId>>,
+}
+
+impl PatchBody {
+    /// The bytes that are sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads unsealed bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let body: Self = codec::decode(bytes)?;
+        if body.parents.len() != body.patch.touched.len() {
+            return Err(DecodeError::Malformed);
+        }
+        Ok(body)
+    }
+
+    /// The new versions: unit, version, its parents.
+    pub fn versions(&self) -> impl Iterator<Item = (UnitId, VersionId, &[VersionId])> {
+        self.patch.touched.iter().zip(&self.parents).map(|(touched, parents)| {
+            (touched.unit, VersionId::of(touched.unit, parents, touched.after), &parents[..])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_edits_made_apart_are_one_version() {
+        let unit = UnitId([1; 16]);
+        let (a, b) = (VersionId([2; 16]), VersionId([3; 16]));
+        let content = Some(ContentHash([4; 32]));
+        assert_eq!(VersionId::of(unit, &[a, b], content), VersionId::of(unit, &[b, a, b], content));
+        assert_ne!(VersionId::of(unit, &[a], content), VersionId::of(unit, &[b], content));
+        assert_ne!(VersionId::of(unit, &[a], content), VersionId::of(unit, &[a], None));
+    }
+}

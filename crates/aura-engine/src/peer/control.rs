@@ -1,0 +1,282 @@
+//! The control link to the Mothership as a machine: dial, introduce, keep alive, come back.
+//!
+//! Invariants:
+//! - AUTH is sent only after the server's HELLO, everything else only after WELCOME;
+//! - attempts are spaced 1, 2, 4, 8, 16, 30, 30 … seconds with jitter of a fifth, from the seed;
+//! - three missed heartbeats end the link.
+
+use std::collections::VecDeque;
+
+use aura_proto::{
+    Code, Digest, LogId,
+    limits::{HEARTBEATS_MISSED_MAX, HEARTBEAT_MS},
+    message::{Auth, Heartbeat, Hello, Message, PeerEvent, VERSION_MAX, VERSION_MIN, Welcome, feature},
+};
+use aura_trust::{IdentityKey, proof};
+
+use crate::Now;
+
+/// Longest pause between attempts in milliseconds.
+pub const BACKOFF_MS_MAX: u64 = 30_000;
+
+/// What happens to the link.
+#[derive(Debug)]
+pub enum Input {
+    /// The dial succeeded and TLS verified the Mothership.
+    Dialed {
+        /// TLS exporter value of the session.
+        exporter: [u8; 32],
+    },
+    /// The dial failed, or the link ended.
+    Down {
+        /// Why, if the other side said so.
+        code: Option<Code>,
+        /// For people.
+        detail: String,
+    },
+    /// A message of the control stream.
+    Received(Message),
+    /// Somebody asks to dial now.
+    Reconnect,
+    /// A deadline passed.
+    Tick,
+}
+
+/// What the link wants.
+#[derive(Debug)]
+pub enum Output {
+    /// Dial the Mothership.
+    Dial,
+    /// Close the link.
+    Close(Code),
+    /// Send on the control stream.
+    Send(Message),
+    /// The link is ready.
+    Up(Welcome),
+    /// The link is down; the next attempt is at the deadline unless `code` is final.
+    Down {
+        /// Why, if the other side said so.
+        code: Option<Code>,
+        /// For people.
+        detail: String,
+    },
+    /// The peer list or a change of it.
+    Peer(PeerEvent),
+    /// Round trip of a heartbeat in milliseconds.
+    Rtt(u64),
+    /// The Mothership's heads, as told by a heartbeat.
+    Heads(Vec<(LogId, u64, u64, Digest)>),
+    /// A message that the replicas or the daemon act on.
+    Deliver(Message),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting { until_ms: u64 },
+    Dialing,
+    Greeting,
+    Proving,
+    Ready { beat_at_ms: u64, missed: u32, sent_at_ms: u64 },
+    /// The identity is refused for good; only a person can change that.
+    Barred,
+}
+
+/// The control link.
+pub struct Control {
+    key: IdentityKey,
+    hints: Vec<String>,
+    agent: String,
+    state: State,
+    exporter: [u8; 32],
+    attempts: u32,
+    nonce: u64,
+    random: u64,
+    heartbeat_ms: u64,
+    heads: Vec<(LogId, u64, u64, Digest)>,
+    outputs: VecDeque<Output>,
+}
+
+impl Control {
+    /// A link that dials at once. `seed` feeds the jitter.
+    pub fn new(now: Now, key: IdentityKey, agent: String, seed: u64) -> Self {
+        Self {
+            key,
+            hints: Vec::new(),
+            agent,
+            state: State::Waiting { until_ms: now.mono_ms },
+            exporter: [0; 32],
+            attempts: 0,
+            nonce: 0,
+            random: seed | 1,
+            heartbeat_ms: HEARTBEAT_MS,
+            heads: Vec::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Whether the link is ready.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// Whether the identity was refused for good.
+    pub fn is_barred(&self) -> bool {
+        self.state == State::Barred
+    }
+
+    /// The verified heads that the next heartbeats carry.
+    pub fn set_heads(&mut self, heads: Vec<(LogId, u64, u64, Digest)>) {
+        self.heads = heads;
+    }
+
+    /// Applies one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Dialed { exporter } => {
+                self.exporter = exporter;
+                self.state = State::Greeting;
+                self.outputs.push_back(Output::Send(Message::Hello(self.hello())));
+            }
+            Input::Down { code, detail } => self.down(now, code, detail),
+            Input::Received(message) => self.received(now, message),
+            Input::Reconnect => {
+                if matches!(self.state, State::Waiting { .. } | State::Barred) {
+                    self.attempts = 0;
+                    self.state = State::Waiting { until_ms: now.mono_ms };
+                    self.tick(now);
+                }
+            }
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// Takes the next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When a tick is wanted, on the monotonic clock.
+    pub fn deadline(&self) -> Option<u64> {
+        match self.state {
+            State::Waiting { until_ms } => Some(until_ms),
+            State::Ready { beat_at_ms, .. } => Some(beat_at_ms),
+            State::Barred | State::Dialing | State::Greeting | State::Proving => None,
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            features: feature::ALL,
+            agent: self.agent.clone(),
+            revocation_epoch: 0,
+        }
+    }
+
+    // spec: session/2.1
+    fn received(&mut self, now: Now, message: Message) {
+        match (self.state, message) {
+            (_, Message::Error(refusal)) => {
+                self.outputs.push_back(Output::Deliver(Message::Error(refusal)));
+            }
+            (State::Greeting, Message::Hello(hello)) => {
+                if hello.version_max < VERSION_MIN || VERSION_MAX < hello.version_min {
+                    self.outputs.push_back(Output::Close(Code::VERSION));
+                    return;
+                }
+                let auth = Auth {
+                    peer: self.key.peer(),
+                    signature: proof::auth_proof(&self.key, &self.exporter).to_vec(),
+                    hints: self.hints.clone(),
+                };
+                self.state = State::Proving;
+                self.outputs.push_back(Output::Send(Message::Auth(auth)));
+            }
+            (State::Proving, Message::Welcome(welcome)) => {
+                self.attempts = 0;
+                self.heartbeat_ms = welcome.heartbeat_ms.max(100);
+                let beat_at_ms = now.mono_ms + self.heartbeat_ms;
+                self.state = State::Ready { beat_at_ms, missed: 0, sent_at_ms: 0 };
+                self.outputs.push_back(Output::Up(welcome));
+                self.beat(now);
+            }
+            (State::Ready { sent_at_ms, .. }, Message::HeartbeatAck(ack)) => {
+                let beat_at_ms = now.mono_ms + self.heartbeat_ms;
+                self.state = State::Ready { beat_at_ms, missed: 0, sent_at_ms };
+                if ack.nonce == self.nonce {
+                    self.outputs.push_back(Output::Rtt(now.mono_ms.saturating_sub(sent_at_ms)));
+                }
+                self.outputs.push_back(Output::Heads(ack.heads));
+            }
+            (State::Ready { .. }, Message::Peer(event)) => {
+                self.outputs.push_back(Output::Peer(event));
+            }
+            (State::Ready { .. }, message) => self.outputs.push_back(Output::Deliver(message)),
+            (
+                State::Barred
+                | State::Dialing
+                | State::Greeting
+                | State::Proving
+                | State::Waiting { .. },
+                _,
+            ) => self.outputs.push_back(Output::Close(Code::PROTOCOL)),
+        }
+    }
+
+    fn down(&mut self, now: Now, code: Option<Code>, detail: String) {
+        let is_final = matches!(code, Some(Code::REVOKED | Code::UNKNOWN_PEER));
+        self.state = if is_final {
+            State::Barred
+        } else {
+            State::Waiting { until_ms: now.mono_ms + self.pause_ms() }
+        };
+        self.outputs.push_back(Output::Down { code, detail });
+    }
+
+    /// The next pause: doubling, capped, with jitter.
+    fn pause_ms(&mut self) -> u64 {
+        let base = (1_000u64 << self.attempts.min(5)).min(BACKOFF_MS_MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        // xorshift64: only to spread peers out, never for secrets.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let fifth = base / 5;
+        base - fifth + self.random % (2 * fifth + 1)
+    }
+
+    fn tick(&mut self, now: Now) {
+        match self.state {
+            State::Waiting { until_ms } if until_ms <= now.mono_ms => {
+                self.state = State::Dialing;
+                self.outputs.push_back(Output::Dial);
+            }
+            State::Ready { beat_at_ms, missed, .. } if beat_at_ms <= now.mono_ms => {
+                if HEARTBEATS_MISSED_MAX <= missed {
+                    self.outputs.push_back(Output::Close(Code::TIMEOUT));
+                } else {
+                    self.beat(now);
+                }
+            }
+            State::Barred
+            | State::Dialing
+            | State::Greeting
+            | State::Proving
+            | State::Ready { .. }
+            | State::Waiting { .. } => {}
+        }
+    }
+
+    fn beat(&mut self, now: Now) {
+        let State::Ready { missed, .. } = self.state else { return };
+        self.nonce += 1;
+        let beat = Heartbeat { nonce: self.nonce, heads: self.heads.clone() };
+        self.state = State::Ready {
+            beat_at_ms: now.mono_ms + self.heartbeat_ms,
+            missed: missed + 1,
+            sent_at_ms: now.mono_ms,
+        };
+        self.outputs.push_back(Output::Send(Message::Heartbeat(beat)));
+    }
+}
