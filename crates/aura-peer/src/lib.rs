@@ -1,1 +1,1 @@
-//! placeholder
+//! The daemon of one laptop.

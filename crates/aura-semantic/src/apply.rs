@@ -259,12 +259,10 @@ impl<'a> Edit<'a> {
             unit,
             name: name.to_owned(),
         };
-        let node = match self.find(unit, name)? {
-            Some(node) => node,
-            None => match to.map(|to| self.find(unit, to)).transpose()?.flatten() {
-                Some(node) if self.draft.nodes[node].has_own_text(text) => return Ok(()),
-                _ => return Err(missing()),
-            },
+        let Some(node) = self.find(unit, name)? else {
+            let renamed = to.map(|to| self.find(unit, to)).transpose()?.flatten();
+            let done = renamed.is_some_and(|node| self.draft.nodes[node].has_own_text(text));
+            return if done { Ok(()) } else { Err(missing()) };
         };
         let target = &self.draft.nodes[node];
         if target.has_own_text(text) {

@@ -14,6 +14,7 @@ use crate::extract::extract;
 use crate::indexed::{Indexed, index};
 use crate::lines::{Chunk, Labels, LineMerge, merge_as_one_conflict, merge_lines, render_diff3};
 use crate::outline::Budget;
+use crate::patch::Op;
 use crate::value::{ContentHash, UnitId};
 
 /// Signs in a conflict marker, as git has them.
@@ -94,9 +95,12 @@ type Three<'a> = [&'a Indexed; 3];
 /// Applies each side's change to the other side; both ways must agree.
 fn by_units([base, ours, theirs]: Three<'_>) -> Option<Vec<u8>> {
     let carry = |change: &Indexed, onto: &Indexed| -> Option<Indexed> {
-        apply(Some(onto), &extract(Some(base), Some(change))?)
-            .ok()?
-            .after
+        let patch = extract(Some(base), Some(change))?;
+        // A whole file would be merged by this very function.
+        if patch.ops.iter().any(|op| matches!(op, Op::File { .. })) {
+            return None;
+        }
+        apply(Some(onto), &patch).ok()?.after
     };
     let one = carry(theirs, ours)?;
     let other = carry(ours, theirs)?;

@@ -30,6 +30,8 @@ pub(crate) struct Named {
     /// What the unit adds to the qualified names of its members and itself.
     pub(crate) segment: String,
     pub(crate) parameters: String,
+    /// It groups its members without being part of their names.
+    pub(crate) grouping: bool,
     pub(crate) span: Option<Range<usize>>,
 }
 
@@ -153,7 +155,11 @@ fn name(
             put(&mut named, node.child_by_field_name(field), bytes);
             body = value_function(table, node, &mut named);
         }
-        Naming::Header => named.name = readable(&bytes[walk::header_span(rule, node)]),
+        Naming::Header => {
+            let header = readable(&bytes[walk::header_span(rule, node)]);
+            named.name = header.trim_end_matches('{').trim_end().to_owned();
+            named.grouping = true;
+        }
         Naming::Impl => implementation(node, bytes, &mut named),
         Naming::Receiver => {
             put(&mut named, node.child_by_field_name("name"), bytes);
@@ -228,14 +234,7 @@ fn declarator(node: Node<'_>, bytes: &[u8], named: &mut Named) {
     let mut at = node;
     let mut function = false;
     for _ in 0..CHAIN_MAX {
-        let below = at.child_by_field_name("declarator").or_else(|| {
-            let inside = matches!(
-                at.kind(),
-                "parenthesized_declarator" | "reference_declarator"
-            );
-            if inside { at.named_child(0) } else { None }
-        });
-        let Some(below) = below else {
+        let Some(below) = below_declarator(at) else {
             break;
         };
         function |= below.kind() == "function_declarator";
@@ -263,6 +262,16 @@ fn declarator(node: Node<'_>, bytes: &[u8], named: &mut Named) {
     if function && named.kind == UnitKind::Constant {
         named.kind = UnitKind::Declaration;
     }
+}
+
+fn below_declarator<'tree>(at: Node<'tree>) -> Option<Node<'tree>> {
+    at.child_by_field_name("declarator").or_else(|| {
+        let inside = matches!(
+            at.kind(),
+            "parenthesized_declarator" | "reference_declarator"
+        );
+        if inside { at.named_child(0) } else { None }
+    })
 }
 
 fn implementation(node: Node<'_>, bytes: &[u8], named: &mut Named) {
@@ -307,7 +316,7 @@ fn parameters(node: Node<'_>, bytes: &[u8]) -> String {
     let mut list = None;
     for _ in 0..CHAIN_MAX {
         list = list.or_else(|| at.child_by_field_name("parameters"));
-        let Some(below) = at.child_by_field_name("declarator") else {
+        let Some(below) = below_declarator(at) else {
             break;
         };
         at = below;

@@ -24,11 +24,13 @@ pub struct Budget {
     pub depth_max: usize,
     /// Deepest nesting of brackets, counted over the bytes without regard to strings.
     pub brackets_max: usize,
-    /// Parser progress reports (about a hundred parser operations each) allowed before
-    /// [`Self::reports_per_kib`] is added. Counting instead of timing keeps two machines agreed.
+    /// Parser progress reports (a hundred parser operations each) allowed for any file, however
+    /// small; ordinary source takes about ten a KiB. Counting instead of timing keeps two machines agreed.
     pub reports_base: usize,
-    /// Parser progress reports allowed per started KiB of the file.
+    /// Parser progress reports allowed on top per started KiB of the file.
     pub reports_per_kib: usize,
+    /// Parser progress reports allowed for any file, however large: 4 MiB of ordinary source.
+    pub reports_max: usize,
 }
 
 impl Default for Budget {
@@ -37,8 +39,9 @@ impl Default for Budget {
             bytes_max: 8 << 20,
             depth_max: 4096,
             brackets_max: 8192,
-            reports_base: 4000,
-            reports_per_kib: 16,
+            reports_base: 2000,
+            reports_per_kib: 24,
+            reports_max: 40_000,
         }
     }
 }
@@ -156,6 +159,10 @@ const SNIFF_BYTES: usize = 8192;
 /// One NUL in this many sniffed bytes makes a file binary; source text has one in a literal.
 const SNIFF_NUL_SHARE: usize = 16;
 
+/// Reports that one report counts for while the parser recovers from an error, since a hundred
+/// operations take several times longer then.
+const ERROR_COST: usize = 6;
+
 /// Finds the units of a file. Never fails: what cannot be understood is in `problems`.
 pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
     let language = language_of(path);
@@ -206,15 +213,16 @@ fn bracket_depth(bytes: &[u8]) -> usize {
 fn parse(language: Language, bytes: &[u8], budget: &Budget) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&(language.0.grammar)()).ok()?;
-    let kib = bytes.len().div_ceil(1024);
-    let mut left = budget
-        .reports_base
-        .saturating_add(kib.saturating_mul(budget.reports_per_kib));
-    let mut progress = |_: &tree_sitter::ParseState| match left.checked_sub(1) {
-        None => ControlFlow::Break(()),
-        Some(rest) => {
-            left = rest;
-            ControlFlow::Continue(())
+    let of_size = bytes.len().div_ceil(1024).saturating_mul(budget.reports_per_kib);
+    let mut left = budget.reports_base.saturating_add(of_size).min(budget.reports_max);
+    let mut progress = |state: &tree_sitter::ParseState| {
+        let cost = if state.has_error() { ERROR_COST } else { 1 };
+        match left.checked_sub(cost) {
+            None => ControlFlow::Break(()),
+            Some(rest) => {
+                left = rest;
+                ControlFlow::Continue(())
+            }
         }
     };
     let options = ParseOptions::new().progress_callback(&mut progress);

@@ -29,6 +29,8 @@ struct Level<'tree> {
     parent: Option<usize>,
     /// Where members may stand.
     inner: Range<usize>,
+    /// What stands before the names of members, for people.
+    prefix: String,
     /// Transparent nodes entered above the current child.
     entered: usize,
     started: bool,
@@ -74,7 +76,7 @@ pub(crate) fn walk(
         walk.gap_errors = 1;
         walk.gap_error_bytes = root.end_byte().saturating_sub(root.start_byte());
     }
-    let mut stack = vec![Level::new(root.walk(), None, 0..bytes.len())];
+    let mut stack = vec![Level::new(root.walk(), None, 0..bytes.len(), String::new())];
     while let Some(level) = stack.last_mut() {
         let Some(node) = level.next_node() else {
             if let Some(done) = stack.pop() {
@@ -103,11 +105,17 @@ pub(crate) fn walk(
 }
 
 impl<'tree> Level<'tree> {
-    fn new(cursor: TreeCursor<'tree>, parent: Option<usize>, inner: Range<usize>) -> Self {
+    fn new(
+        cursor: TreeCursor<'tree>,
+        parent: Option<usize>,
+        inner: Range<usize>,
+        prefix: String,
+    ) -> Self {
         Self {
             cursor,
             parent,
             inner,
+            prefix,
             entered: 0,
             started: false,
             last: None,
@@ -256,7 +264,12 @@ impl Walk<'_> {
             Some(Body::Members(field)) => found.node.child_by_field_name(field)?.walk(),
             _ => found.node.walk(),
         };
-        Some(Level::new(cursor, Some(index), inner))
+        let prefix = if found.named.grouping {
+            level.prefix.clone()
+        } else {
+            self.units[index].qualified.clone()
+        };
+        Some(Level::new(cursor, Some(index), inner, prefix))
     }
 
     fn describe(
@@ -279,11 +292,11 @@ impl Walk<'_> {
         } else {
             &named.segment
         };
-        let qualified = match container {
-            Some(unit) if unit.qualified.len() < naming::QUALIFIED_BYTES_MAX => {
-                format!("{}::{segment}", unit.qualified)
-            }
-            _ => segment.to_owned(),
+        let prefix = &level.prefix;
+        let qualified = if prefix.is_empty() || prefix.len() > naming::QUALIFIED_BYTES_MAX {
+            segment.to_owned()
+        } else {
+            format!("{prefix}::{segment}")
         };
         let signature_end = body.as_ref().map_or(core.end, |body| body.start);
         Unit {

@@ -127,10 +127,9 @@ impl Views {
     /// predecessor live as `<dir>.lock` and `<dir>.damaged`.
     pub fn open(dir: &Path) -> Result<(Self, Opened), ViewError> {
         let lock = lock(dir)?;
-        let existed = dir.exists();
         match open_guarded(dir) {
             Ok(db) => {
-                let opened = if existed { Opened::Kept } else { Opened::Created };
+                let opened = if db.was_recovered() { Opened::Kept } else { Opened::Created };
                 Ok((Self { db, _lock: lock }, opened))
             }
             Err(error) if is_of_the_machine(&error) => Err(error),

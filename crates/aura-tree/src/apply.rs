@@ -8,22 +8,24 @@
 //! - the parent is one open handle from the first check to the last call, so no link swapped in
 //!   between leads anywhere.
 
+mod stage;
+
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
 
 use rustix::fs::{
-    AtFlags, Dir, Gid, Mode, OFlags, RenameFlags, XattrFlags, fchmod, fchown, fgetxattr,
-    flistxattr, fsetxattr, fsync, linkat, mkdirat, openat, renameat, renameat_with, unlinkat,
+    AtFlags, Dir, Mode, RenameFlags, fsync, linkat, mkdirat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use thiserror::Error;
 
 use aura_proto::path::{RepoPath, fold_key};
 
+use self::stage::{copy_attributes, put_absent, stage};
 use crate::git::Repo;
 use crate::kept::{self, Fingerprint, Kept, Kind, Place, Reason, Store, SwapName, fingerprint};
 use crate::root::{
@@ -513,66 +515,6 @@ fn refuse_collision(directory: BorrowedFd<'_>, name: &str) -> Result<(), WriteRe
     Ok(())
 }
 
-/// Writes new content under a scratch name; on failure the name is gone again.
-fn stage(place: &Place, name: &SwapName, new: &[u8]) -> Result<File, WriteRefusal> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666);
-    let handle = openat(place.directory(), name.as_str(), flags, mode).map_err(from_errno)?;
-    let mut file = File::from(handle);
-    match file.write_all(new) {
-        Ok(()) => Ok(file),
-        Err(err) => {
-            unlinkat(place.directory(), name.as_str(), AtFlags::empty()).ok();
-            Err(from_io(err))
-        }
-    }
-}
-
-/// Moves a staged file to a name that must be free.
-fn put_absent(
-    place: &Place,
-    name: &SwapName,
-    parent: BorrowedFd<'_>,
-    leaf: &OsStr,
-) -> Result<(), WriteRefusal> {
-    let directory = place.directory();
-    let flags = RenameFlags::NOREPLACE;
-    match renameat_with(directory, name.as_str(), parent, leaf, flags) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            linkat(directory, name.as_str(), parent, leaf, AtFlags::empty())
-        }
-        done => done,
-    }
-    .map_err(|errno| match errno {
-        Errno::EXIST => WriteRefusal::Moved,
-        errno => from_errno(errno),
-    })
-}
-
-/// Gives new content its target's mode, group and extended attributes; its times are its own, so
-/// that build tools see the change.
-fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
-    let meta = from.metadata()?;
-    if meta.gid() != to.metadata()?.gid() {
-        // A group the user has left cannot be given; the owner's rights are what counts.
-        fchown(to, None, Some(Gid::from_raw(meta.gid()))).ok();
-    }
-    fchmod(to, Mode::from_raw_mode(meta.mode() & 0o777))?;
-    let mut names = vec![0; ATTRIBUTE_BYTES_MAX];
-    // A file system without attributes has none to copy.
-    let len = flistxattr(from, &mut names[..]).unwrap_or(0);
-    for name in names[..len]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
-        if let Ok(len) = fgetxattr(from, name, &mut value[..]) {
-            fsetxattr(to, name, &value[..len], XattrFlags::empty()).ok();
-        }
-    }
-    Ok(())
-}
-
 fn fingerprint_of(file: &File, hash: blake3::Hash) -> Result<Fingerprint, WriteRefusal> {
     let meta = file.metadata().map_err(from_io)?;
     Ok(Fingerprint {
@@ -618,9 +560,6 @@ const TRADES_MAX: u32 = 64;
 
 /// Seconds a file must have been left alone where names cannot be exchanged.
 const RECENT_SECONDS: i64 = 2;
-
-/// Bytes of the names, and of each value, of extended attributes: Linux allows no more.
-const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 impl WorkingCopy {

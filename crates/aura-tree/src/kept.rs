@@ -426,7 +426,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub const GRACE_MS: u64 = 5_000;
 
 /// Our directory inside git's.
-pub const DIRECTORY: &str = "aura/kept";
+const DIRECTORY: &str = "aura/kept";
 
 /// Names the directories of the tree that have held swap files.
 const ELSEWHERE: &str = "elsewhere";

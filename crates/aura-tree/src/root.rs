@@ -24,7 +24,6 @@ use aura_proto::path::RepoPath;
 pub struct Root {
     handle: OwnedFd,
     path: PathBuf,
-    device: u64,
 }
 
 /// What a file looked like when it was read; equal stamps mean the bytes need not be read again.
@@ -84,27 +83,15 @@ impl Root {
     /// Opens the directory at `path`, which is itself trusted and may be reached through links.
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::open(path, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty())?;
-        let device = File::from(handle.try_clone()?).metadata()?.dev();
         Ok(Self {
             handle,
             path: path.to_owned(),
-            device,
         })
     }
 
     /// Where the root was when it was opened.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file system the root is on.
-    pub(crate) fn device(&self) -> u64 {
-        self.device
-    }
-
-    /// The handle of the root itself.
-    pub(crate) fn handle(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
     }
 
     /// Opens a directory below the root, given as text of checked components; `""` is the root.

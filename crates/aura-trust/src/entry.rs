@@ -6,11 +6,7 @@
 
 use std::ops::Deref;
 
-use aura_proto::{
-    Digest, Entry, Header, LogId, PeerId,
-    entry::EntryError,
-    event::Checkpoint,
-};
+use aura_proto::{Digest, Entry, Header, LogId, PeerId, entry::EntryError, event::Checkpoint};
 
 use crate::keys::{BadSignature, IdentityKey, Purpose, verify_bytes};
 
@@ -65,7 +61,11 @@ pub fn sign_entry(key: &IdentityKey, header: &Header, body: &[u8]) -> Result<Ent
     }
     let body_len = u32::try_from(body.len())
         .map_err(|_| SignError::Entry(EntryError::TooLarge { bytes: u32::MAX }))?;
-    let header = Header { body_len, body_hash: Digest::of(body), ..header.clone() };
+    let header = Header {
+        body_len,
+        body_hash: Digest::of(body),
+        ..header.clone()
+    };
     let signature = key.sign(Purpose::Entry, &[&header.encode()]);
     Entry::assemble(&header, &signature, body).map_err(SignError::Entry)
 }
@@ -73,7 +73,11 @@ pub fn sign_entry(key: &IdentityKey, header: &Header, body: &[u8]) -> Result<Ent
 /// Checks the author's signature of an entry.
 pub fn verify_entry(entry: Entry) -> Result<VerifiedEntry, BadSignature> {
     let header = entry.header();
-    verify_bytes(header.writer.peer, &header.signed_bytes(), entry.signature())?;
+    verify_bytes(
+        header.writer.peer,
+        &header.signed_bytes(),
+        entry.signature(),
+    )?;
     Ok(VerifiedEntry(entry))
 }
 
@@ -86,7 +90,14 @@ pub fn sign_checkpoint(
     time_ms: u64,
     hash: Digest,
 ) -> Checkpoint {
-    let mut checkpoint = Checkpoint { log, epoch, seq, time_ms, hash, signature: [0; 64] };
+    let mut checkpoint = Checkpoint {
+        log,
+        epoch,
+        seq,
+        time_ms,
+        hash,
+        signature: [0; 64],
+    };
     checkpoint.signature = key.sign_bytes(&checkpoint.signed_bytes());
     checkpoint
 }
@@ -118,7 +129,10 @@ mod tests {
             flags: 0,
             team: TeamId([1; 16]),
             log: LogId([2; 16]),
-            writer: Writer { peer: key().peer(), incarnation: Incarnation(4) },
+            writer: Writer {
+                peer: key().peer(),
+                incarnation: Incarnation(4),
+            },
             author_seq: 1,
             prev: Digest::ZERO,
             lamport: 6,
@@ -165,7 +179,10 @@ mod tests {
         verify_checkpoint(&checkpoint, key().peer()).unwrap();
         let other = IdentityKey::from_seed([8; 32]).peer();
         assert_eq!(verify_checkpoint(&checkpoint, other), Err(BadSignature));
-        let moved = Checkpoint { seq: 10, ..checkpoint };
+        let moved = Checkpoint {
+            seq: 10,
+            ..checkpoint
+        };
         assert_eq!(verify_checkpoint(&moved, key().peer()), Err(BadSignature));
     }
 }

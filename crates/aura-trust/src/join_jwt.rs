@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Longest JWT in bytes; ours have about 600.
-pub const JWT_BYTES_MAX: usize = 4 << 10;
+pub(crate) const JWT_BYTES_MAX: usize = 4 << 10;
 /// Most joins that one invitation may allow.
 pub const USES_MAX: u32 = 10_000;
 
@@ -112,7 +112,10 @@ pub fn make_join_jwt(issuer: &IdentityKey, claims: &JoinClaims) -> String {
 pub fn check_join_jwt(jwt: &str, policy: &JoinPolicy<'_>) -> Result<AcceptedJoin, Code> {
     let parts = Parts::split(jwt).ok_or(Code::TOKEN_INVALID)?;
     if parts.header.get("alg").and_then(Value::as_str) != Some(ALGORITHM)
-        || parts.header.keys().any(|member| member != "alg" && member != "typ")
+        || parts
+            .header
+            .keys()
+            .any(|member| member != "alg" && member != "typ")
     {
         return Err(Code::TOKEN_INVALID);
     }
@@ -184,7 +187,9 @@ pub(crate) fn pack(payload: &[u8], signature: &[u8; 64]) -> String {
 }
 
 fn sign_parts(issuer: &IdentityKey, header: &[u8], payload: &[u8]) -> String {
-    let input = [header, payload].map(|segment| BASE64URL_NOPAD.encode(segment)).join(".");
+    let input = [header, payload]
+        .map(|segment| BASE64URL_NOPAD.encode(segment))
+        .join(".");
     let signature = BASE64URL_NOPAD.encode(&issuer.sign_bytes(input.as_bytes()));
     format!("{input}.{signature}")
 }
@@ -204,7 +209,12 @@ impl<'a> Parts<'a> {
         }
         let (signed, signature) = jwt.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
-        Some(Self { header: object(header)?, payload: object(payload)?, signed, signature })
+        Some(Self {
+            header: object(header)?,
+            payload: object(payload)?,
+            signed,
+            signature,
+        })
     }
 
     fn claim_text(&self, name: &str) -> Option<&str> {
@@ -217,14 +227,23 @@ impl<'a> Parts<'a> {
     }
 
     fn claim_bytes<const N: usize>(&self, name: &str) -> Option<[u8; N]> {
-        base32().decode(self.claim_text(name)?.as_bytes()).ok()?.try_into().ok()
+        base32()
+            .decode(self.claim_text(name)?.as_bytes())
+            .ok()?
+            .try_into()
+            .ok()
     }
 
     fn is_signed_by(&self, issuer: PeerId) -> bool {
         let key = DecodingKey::from_ed_der(&issuer.0);
         !has_small_order(&issuer.0)
-            && crypto::verify(self.signature, self.signed.as_bytes(), &key, Algorithm::EdDSA)
-                .unwrap_or(false)
+            && crypto::verify(
+                self.signature,
+                self.signed.as_bytes(),
+                &key,
+                Algorithm::EdDSA,
+            )
+            .unwrap_or(false)
     }
 
     fn claims(&self) -> Option<JoinClaims> {
@@ -259,7 +278,9 @@ impl<'a> Parts<'a> {
 
 fn object(segment: &str) -> Option<BTreeMap<String, Value>> {
     let json = BASE64URL_NOPAD.decode(segment.as_bytes()).ok()?;
-    serde_json::from_slice::<Object>(&json).ok().map(|object| object.0)
+    serde_json::from_slice::<Object>(&json)
+        .ok()
+        .map(|object| object.0)
 }
 
 /// A JSON object in which no member appears twice.

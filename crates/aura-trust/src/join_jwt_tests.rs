@@ -31,9 +31,7 @@ fn claims() -> JoinClaims {
 }
 
 fn check_at(jwt: &str, now_s: u64) -> Result<AcceptedJoin, Code> {
-    let issuers = |issuer: &str| {
-        (issuer == admin().peer().to_string()).then(|| admin().peer())
-    };
+    let issuers = |issuer: &str| (issuer == admin().peer().to_string()).then(|| admin().peer());
     check_join_jwt(
         jwt,
         &JoinPolicy {
@@ -73,7 +71,11 @@ fn with(claim: &str, value: Option<Value>) -> String {
 
 /// The accepted payload under another header, validly signed.
 fn under(header: &str) -> String {
-    sign_parts(&admin(), header.as_bytes(), payload().to_string().as_bytes())
+    sign_parts(
+        &admin(),
+        header.as_bytes(),
+        payload().to_string().as_bytes(),
+    )
 }
 
 fn unsigned(header: &str) -> String {
@@ -85,15 +87,28 @@ fn unsigned(header: &str) -> String {
 #[test]
 fn a_good_invitation_passes_and_says_what_was_signed() {
     for subject in [None, Some("bob".to_owned())] {
-        let claims = JoinClaims { subject, ..claims() };
+        let claims = JoinClaims {
+            subject,
+            ..claims()
+        };
         let jwt = make_join_jwt(&admin(), &claims);
         let accepted = check_at(&jwt, NOW_S).unwrap();
-        assert_eq!(accepted, AcceptedJoin { issuer: admin().peer(), claims: claims.clone() });
+        assert_eq!(
+            accepted,
+            AcceptedJoin {
+                issuer: admin().peer(),
+                claims: claims.clone()
+            }
+        );
         assert_eq!(inspect_join_jwt(&jwt), Some(claims));
         let (payload, signature) = unpack(&jwt).unwrap();
         assert_eq!(pack(&payload, &signature), jwt);
     }
-    assert_eq!(code(&with("sub", Some(json!("bob")))), None, "the changes below must be the reason");
+    assert_eq!(
+        code(&with("sub", Some(json!("bob")))),
+        None,
+        "the changes below must be the reason"
+    );
     assert_eq!(code(&under(r#"{"typ":"join+jwt","alg":"EdDSA"}"#)), None);
 }
 
@@ -102,7 +117,10 @@ fn case_004_an_invitation_that_ended_ten_seconds_ago_is_expired() {
     let jwt = make_join_jwt(&admin(), &claims());
     let expires_s = claims().expires_s;
     assert_eq!(check_at(&jwt, expires_s + 10), Err(Code::TOKEN_EXPIRED));
-    assert_eq!(check_at(&jwt, expires_s + TOKEN_LEEWAY_S + 1), Err(Code::TOKEN_EXPIRED));
+    assert_eq!(
+        check_at(&jwt, expires_s + TOKEN_LEEWAY_S + 1),
+        Err(Code::TOKEN_EXPIRED)
+    );
     assert!(check_at(&jwt, expires_s + TOKEN_LEEWAY_S).is_ok());
 }
 
@@ -120,16 +138,29 @@ fn case_005_an_expiry_that_is_no_time_is_invalid() {
         Some(json!([NOW_S + 100])),
     ];
     for value in odd {
-        assert_eq!(code(&with("exp", value.clone())), Some(Code::TOKEN_INVALID), "{value:?}");
+        assert_eq!(
+            code(&with("exp", value.clone())),
+            Some(Code::TOKEN_INVALID),
+            "{value:?}"
+        );
     }
 }
 
 #[test]
 fn case_006_an_invitation_for_400_days_lives_too_long() {
     let expires_s = NOW_S + 400 * 86_400;
-    let jwt = make_join_jwt(&admin(), &JoinClaims { expires_s, ..claims() });
+    let jwt = make_join_jwt(
+        &admin(),
+        &JoinClaims {
+            expires_s,
+            ..claims()
+        },
+    );
     assert_eq!(code(&jwt), Some(Code::TOKEN_TTL_TOO_LONG));
-    let longest = JoinClaims { expires_s: NOW_S + TOKEN_TTL_S_MAX, ..claims() };
+    let longest = JoinClaims {
+        expires_s: NOW_S + TOKEN_TTL_S_MAX,
+        ..claims()
+    };
     assert_eq!(code(&make_join_jwt(&admin(), &longest)), None);
 }
 
@@ -137,19 +168,34 @@ fn case_006_an_invitation_for_400_days_lives_too_long() {
 fn case_007_an_audience_other_than_exactly_this_mothership_is_refused() {
     let ours = PeerId([2; 32]).to_string();
     let other = PeerId([9; 32]).to_string();
-    let odd = [None, Some(json!(other)), Some(json!([ours, other])), Some(json!([ours]))];
+    let odd = [
+        None,
+        Some(json!(other)),
+        Some(json!([ours, other])),
+        Some(json!([ours])),
+    ];
     for value in odd {
-        assert_eq!(code(&with("aud", value.clone())), Some(Code::TOKEN_AUDIENCE), "{value:?}");
+        assert_eq!(
+            code(&with("aud", value.clone())),
+            Some(Code::TOKEN_AUDIENCE),
+            "{value:?}"
+        );
     }
 }
 
 #[test]
 fn case_008_the_issuer_of_another_mothership_is_refused() {
     let stranger = IdentityKey::from_seed([9; 32]);
-    assert_eq!(code(&make_join_jwt(&stranger, &claims())), Some(Code::TOKEN_ISSUER));
+    assert_eq!(
+        code(&make_join_jwt(&stranger, &claims())),
+        Some(Code::TOKEN_ISSUER)
+    );
     assert_eq!(code(&with("iss", None)), Some(Code::TOKEN_ISSUER));
-    let in_the_admins_name =
-        sign_parts(&stranger, HEADER.as_bytes(), payload().to_string().as_bytes());
+    let in_the_admins_name = sign_parts(
+        &stranger,
+        HEADER.as_bytes(),
+        payload().to_string().as_bytes(),
+    );
     assert_eq!(code(&in_the_admins_name), Some(Code::TOKEN_INVALID));
 }
 
@@ -158,18 +204,28 @@ fn case_009_no_spelling_of_the_algorithm_none_passes() {
     for alg in ["none", "None", "nOnE", "NONE", "eddsa", "EdDSA ", ""] {
         let header = json!({ "alg": alg, "typ": "join+jwt" }).to_string();
         assert_eq!(code(&unsigned(&header)), Some(Code::TOKEN_INVALID), "{alg}");
-        assert_eq!(code(&under(&header)), Some(Code::TOKEN_INVALID), "{alg}, signed");
+        assert_eq!(
+            code(&under(&header)),
+            Some(Code::TOKEN_INVALID),
+            "{alg}, signed"
+        );
     }
     assert_eq!(code(&unsigned(HEADER)), Some(Code::TOKEN_INVALID));
-    assert_eq!(code(&under(r#"{"typ":"join+jwt"}"#)), Some(Code::TOKEN_INVALID));
+    assert_eq!(
+        code(&under(r#"{"typ":"join+jwt"}"#)),
+        Some(Code::TOKEN_INVALID)
+    );
 }
 
 #[test]
 fn case_010_an_hmac_keyed_with_the_public_key_does_not_pass() {
     let header = r#"{"alg":"HS256","typ":"join+jwt"}"#;
     let input = unsigned(header).trim_end_matches('.').to_owned();
-    let spki = [&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0], &admin().peer().0[..]]
-        .concat();
+    let spki = [
+        &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0],
+        &admin().peer().0[..],
+    ]
+    .concat();
     let pem = format!(
         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
         data_encoding::BASE64.encode(&spki)
@@ -208,7 +264,10 @@ fn case_012_a_claim_or_header_member_that_appears_twice_is_invalid() {
     assert_eq!(code(&signed(&twice)), Some(Code::TOKEN_INVALID));
     let same = format!(r#"{},"role":"member"}}"#, text.strip_suffix('}').unwrap());
     assert_eq!(code(&signed(&same)), Some(Code::TOKEN_INVALID));
-    let escaped = format!(r#"{},"\u0072ole":"admin"}}"#, text.strip_suffix('}').unwrap());
+    let escaped = format!(
+        r#"{},"\u0072ole":"admin"}}"#,
+        text.strip_suffix('}').unwrap()
+    );
     assert_eq!(code(&signed(&escaped)), Some(Code::TOKEN_INVALID));
     let header = r#"{"alg":"EdDSA","typ":"join+jwt","alg":"EdDSA"}"#;
     assert_eq!(code(&under(header)), Some(Code::TOKEN_INVALID));
@@ -217,7 +276,11 @@ fn case_012_a_claim_or_header_member_that_appears_twice_is_invalid() {
 #[test]
 fn case_013_a_token_of_another_kind_is_of_the_wrong_type() {
     for kind in ["session", "federation", "JOIN", "join+jwt"] {
-        assert_eq!(code(&with("typ", Some(json!(kind)))), Some(Code::TOKEN_TYPE), "{kind}");
+        assert_eq!(
+            code(&with("typ", Some(json!(kind)))),
+            Some(Code::TOKEN_TYPE),
+            "{kind}"
+        );
     }
     assert_eq!(code(&with("typ", None)), Some(Code::TOKEN_TYPE));
     for header in [r#"{"alg":"EdDSA","typ":"JWT"}"#, r#"{"alg":"EdDSA"}"#] {
@@ -245,27 +308,64 @@ fn a_claim_of_another_type_or_value_is_invalid() {
         ("admin", json!(true)),
     ];
     for (claim, value) in odd {
-        assert_eq!(code(&with(claim, Some(value.clone()))), Some(Code::TOKEN_INVALID), "{claim} {value}");
+        assert_eq!(
+            code(&with(claim, Some(value.clone()))),
+            Some(Code::TOKEN_INVALID),
+            "{claim} {value}"
+        );
     }
-    for claim in ["ca", "cnf", "iat", "jti", "nbf", "role", "sub", "team", "uses"] {
-        assert_eq!(code(&with(claim, None)), Some(Code::TOKEN_INVALID), "without {claim}");
+    for claim in [
+        "ca", "cnf", "iat", "jti", "nbf", "role", "sub", "team", "uses",
+    ] {
+        assert_eq!(
+            code(&with(claim, None)),
+            Some(Code::TOKEN_INVALID),
+            "without {claim}"
+        );
     }
 }
 
 #[test]
 fn an_invitation_from_the_future_is_invalid() {
-    let starts_later = |s| JoinClaims { not_before_s: NOW_S + s, ..claims() };
-    assert_eq!(code(&make_join_jwt(&admin(), &starts_later(TOKEN_LEEWAY_S + 1))), Some(Code::TOKEN_INVALID));
-    assert_eq!(code(&make_join_jwt(&admin(), &starts_later(TOKEN_LEEWAY_S))), None);
-    let made_later = JoinClaims { issued_at_s: NOW_S + 60, ..claims() };
-    assert_eq!(code(&make_join_jwt(&admin(), &made_later)), Some(Code::TOKEN_INVALID));
-    let ends_first = JoinClaims { expires_s: NOW_S - 1, ..claims() };
-    assert_eq!(code(&make_join_jwt(&admin(), &ends_first)), Some(Code::TOKEN_INVALID));
+    let starts_later = |s| JoinClaims {
+        not_before_s: NOW_S + s,
+        ..claims()
+    };
+    assert_eq!(
+        code(&make_join_jwt(&admin(), &starts_later(TOKEN_LEEWAY_S + 1))),
+        Some(Code::TOKEN_INVALID)
+    );
+    assert_eq!(
+        code(&make_join_jwt(&admin(), &starts_later(TOKEN_LEEWAY_S))),
+        None
+    );
+    let made_later = JoinClaims {
+        issued_at_s: NOW_S + 60,
+        ..claims()
+    };
+    assert_eq!(
+        code(&make_join_jwt(&admin(), &made_later)),
+        Some(Code::TOKEN_INVALID)
+    );
+    let ends_first = JoinClaims {
+        expires_s: NOW_S - 1,
+        ..claims()
+    };
+    assert_eq!(
+        code(&make_join_jwt(&admin(), &ends_first)),
+        Some(Code::TOKEN_INVALID)
+    );
 }
 
 #[test]
 fn an_invitation_into_another_team_is_for_somebody_else() {
-    let jwt = make_join_jwt(&admin(), &JoinClaims { team: TeamId([9; 16]), ..claims() });
+    let jwt = make_join_jwt(
+        &admin(),
+        &JoinClaims {
+            team: TeamId([9; 16]),
+            ..claims()
+        },
+    );
     assert_eq!(code(&jwt), Some(Code::TOKEN_AUDIENCE));
 }
 
@@ -290,7 +390,10 @@ fn a_jwt_of_another_shape_is_invalid() {
         signed(&format!(r#"{{"iss":{deep}}}"#)),
     ];
     for shape in shapes {
-        assert!(matches!(code(&shape), Some(Code::TOKEN_INVALID)), "{shape:.40}");
+        assert!(
+            matches!(code(&shape), Some(Code::TOKEN_INVALID)),
+            "{shape:.40}"
+        );
     }
 }
 
@@ -300,6 +403,9 @@ fn every_changed_character_of_a_jwt_is_refused() {
     for at in 0..jwt.len() {
         let mut changed = jwt.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-        assert!(code(&String::from_utf8(changed).unwrap()).is_some(), "character {at}");
+        assert!(
+            code(&String::from_utf8(changed).unwrap()).is_some(),
+            "character {at}"
+        );
     }
 }

@@ -88,7 +88,11 @@ impl IdentityKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed)
             .expect("every 32 bytes are the seed of an Ed25519 key");
         let public = pair.public_key().as_ref();
-        let peer = PeerId(public.try_into().expect("an Ed25519 public key has 32 bytes"));
+        let peer = PeerId(
+            public
+                .try_into()
+                .expect("an Ed25519 public key has 32 bytes"),
+        );
         Self { seed, pair, peer }
     }
 
@@ -107,7 +111,10 @@ impl IdentityKey {
     /// Signs bytes that already say what they are for.
     pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
         let signature = self.pair.sign(bytes);
-        signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+        signature
+            .as_ref()
+            .try_into()
+            .expect("an Ed25519 signature has 64 bytes")
     }
 
     /// The 32 secret bytes, for a key file.
@@ -141,7 +148,9 @@ pub(crate) fn verify_bytes(
     if has_small_order(&peer.0) {
         return Err(BadSignature);
     }
-    UnparsedPublicKey::new(&ED25519, &peer.0).verify(bytes, signature).map_err(|_| BadSignature)
+    UnparsedPublicKey::new(&ED25519, &peer.0)
+        .verify(bytes, signature)
+        .map_err(|_| BadSignature)
 }
 
 fn signed_bytes(purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
@@ -204,7 +213,11 @@ impl ReceiveKey {
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
         let (secret, public) = X25519HkdfSha256::derive_keypair(&*seed);
-        Self { seed, secret, public: public.to_bytes().into() }
+        Self {
+            seed,
+            secret,
+            public: public.to_bytes().into(),
+        }
     }
 
     /// The public half, as member cards carry it.
@@ -250,7 +263,10 @@ pub struct TeamKey {
 impl TeamKey {
     /// The key of `epoch` made of 32 random bytes.
     pub fn new(epoch: u32, secret: [u8; 32]) -> Self {
-        Self { epoch, secret: Zeroizing::new(secret) }
+        Self {
+            epoch,
+            secret: Zeroizing::new(secret),
+        }
     }
 
     pub(crate) fn secret(&self) -> &[u8; 32] {
@@ -259,7 +275,10 @@ impl TeamKey {
 
     /// A second copy of the secret, for a ring that lives elsewhere.
     pub fn duplicate(&self) -> Self {
-        Self { epoch: self.epoch, secret: self.secret.clone() }
+        Self {
+            epoch: self.epoch,
+            secret: self.secret.clone(),
+        }
     }
 }
 
@@ -302,7 +321,11 @@ impl KeyRing {
     pub fn insert(&mut self, key: TeamKey) -> Result<(), RingError> {
         if let Some(held) = self.keys.get(&key.epoch) {
             let is_same = *held.secret() == *key.secret();
-            return if is_same { Ok(()) } else { Err(RingError::Conflict { epoch: key.epoch }) };
+            return if is_same {
+                Ok(())
+            } else {
+                Err(RingError::Conflict { epoch: key.epoch })
+            };
         }
         if key.epoch == 0 {
             return Err(RingError::Malformed);
@@ -379,8 +402,14 @@ mod tests {
         let signature = key().sign(Purpose::Auth, &[b"ab", b"c"]);
         let peer = key().peer();
         verify(peer, Purpose::Auth, &[b"abc"], &signature).unwrap();
-        for purpose in Purpose::ALL.into_iter().filter(|purpose| *purpose != Purpose::Auth) {
-            assert!(verify(peer, purpose, &[b"abc"], &signature).is_err(), "{purpose:?}");
+        for purpose in Purpose::ALL
+            .into_iter()
+            .filter(|purpose| *purpose != Purpose::Auth)
+        {
+            assert!(
+                verify(peer, purpose, &[b"abc"], &signature).is_err(),
+                "{purpose:?}"
+            );
         }
         assert!(verify(peer, Purpose::Auth, &[b"abd"], &signature).is_err());
         let other = IdentityKey::from_seed([8; 32]).peer();
@@ -403,7 +432,10 @@ mod tests {
         for bit in 0..512 {
             let mut flipped = signature;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(verify(key().peer(), Purpose::Renew, &[b"x"], &flipped).is_err(), "bit {bit}");
+            assert!(
+                verify(key().peer(), Purpose::Renew, &[b"x"], &flipped).is_err(),
+                "bit {bit}"
+            );
         }
         assert!(verify(key().peer(), Purpose::Renew, &[b"x"], &signature[..63]).is_err());
         assert!(verify(key().peer(), Purpose::Renew, &[b"x"], b"").is_err());
@@ -416,8 +448,9 @@ mod tests {
         neutral[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        let accepts_everything =
-            UnparsedPublicKey::new(&ED25519, &neutral).verify(b"anything", &signature).is_ok();
+        let accepts_everything = UnparsedPublicKey::new(&ED25519, &neutral)
+            .verify(b"anything", &signature)
+            .is_ok();
         assert!(accepts_everything, "the check below would test nothing");
         assert_eq!(
             verify(PeerId(neutral), Purpose::Entry, &[b"anything"], &signature),
@@ -430,7 +463,10 @@ mod tests {
         let again = IdentityKey::from_seed(*key().to_bytes());
         assert_eq!(again.peer(), key().peer());
         let receive = ReceiveKey::from_seed([9; 32]);
-        assert_eq!(ReceiveKey::from_seed(*receive.to_bytes()).public(), receive.public());
+        assert_eq!(
+            ReceiveKey::from_seed(*receive.to_bytes()).public(),
+            receive.public()
+        );
     }
 
     #[test]
@@ -467,7 +503,10 @@ mod tests {
                 assert!(shorter.iter().count() < 2);
             }
         }
-        assert!(matches!(KeyRing::from_bytes(&[9]), Err(RingError::Malformed)));
+        assert!(matches!(
+            KeyRing::from_bytes(&[9]),
+            Err(RingError::Malformed)
+        ));
     }
 
     #[test]

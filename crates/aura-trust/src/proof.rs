@@ -32,7 +32,13 @@ pub struct JoinTranscript<'a> {
 impl JoinTranscript<'_> {
     fn with_parts<T>(&self, act: impl FnOnce(&[&[u8]]) -> T) -> T {
         let csr = Digest::of(self.csr);
-        act(&[self.jti, &self.peer.0, self.receive_key, &csr.0, self.exporter])
+        act(&[
+            self.jti,
+            &self.peer.0,
+            self.receive_key,
+            &csr.0,
+            self.exporter,
+        ])
     }
 }
 
@@ -91,7 +97,14 @@ pub fn verify_join(
 ) -> Result<(), Code> {
     transcript.with_parts(|parts| {
         verify(seed_key, Purpose::JoinSeed, parts, seed_proof)
-            .and_then(|()| verify(transcript.peer, Purpose::JoinIdentity, parts, identity_proof))
+            .and_then(|()| {
+                verify(
+                    transcript.peer,
+                    Purpose::JoinIdentity,
+                    parts,
+                    identity_proof,
+                )
+            })
             .map_err(|_| Code::POP_FAILED)
     })
 }
@@ -149,7 +162,10 @@ mod tests {
 
     #[test]
     fn case_014_a_join_without_or_with_the_wrong_proof_fails() {
-        let (by_seed, by_identity) = (seed_proof(&seed(), &join()), identity_proof(&key(), &join()));
+        let (by_seed, by_identity) = (
+            seed_proof(&seed(), &join()),
+            identity_proof(&key(), &join()),
+        );
         let seed_key = seed().key().peer();
         verify_join(seed_key, &join(), &by_seed, &by_identity).unwrap();
         let other_seed = seed_proof(&InviteSeed::new([9; 32]), &join());
@@ -172,13 +188,31 @@ mod tests {
 
     #[test]
     fn a_join_proof_is_worth_nothing_for_another_request_or_session() {
-        let (by_seed, by_identity) = (seed_proof(&seed(), &join()), identity_proof(&key(), &join()));
+        let (by_seed, by_identity) = (
+            seed_proof(&seed(), &join()),
+            identity_proof(&key(), &join()),
+        );
         let others = [
-            JoinTranscript { jti: &[9; 16], ..join() },
-            JoinTranscript { peer: IdentityKey::from_seed([9; 32]).peer(), ..join() },
-            JoinTranscript { receive_key: &[9; 32], ..join() },
-            JoinTranscript { csr: b"another request", ..join() },
-            JoinTranscript { exporter: &[9; 32], ..join() },
+            JoinTranscript {
+                jti: &[9; 16],
+                ..join()
+            },
+            JoinTranscript {
+                peer: IdentityKey::from_seed([9; 32]).peer(),
+                ..join()
+            },
+            JoinTranscript {
+                receive_key: &[9; 32],
+                ..join()
+            },
+            JoinTranscript {
+                csr: b"another request",
+                ..join()
+            },
+            JoinTranscript {
+                exporter: &[9; 32],
+                ..join()
+            },
         ];
         for other in others {
             assert_eq!(
@@ -190,13 +224,26 @@ mod tests {
 
     #[test]
     fn a_renewal_proof_holds_for_its_request_and_session_only() {
-        let renew = RenewTranscript { peer: key().peer(), csr: b"request", exporter: &[5; 32] };
+        let renew = RenewTranscript {
+            peer: key().peer(),
+            csr: b"request",
+            exporter: &[5; 32],
+        };
         let proof = renew_proof(&key(), &renew);
         verify_renew(&renew, &proof).unwrap();
         let others = [
-            RenewTranscript { csr: b"another", ..renew },
-            RenewTranscript { exporter: &[9; 32], ..renew },
-            RenewTranscript { peer: IdentityKey::from_seed([9; 32]).peer(), ..renew },
+            RenewTranscript {
+                csr: b"another",
+                ..renew
+            },
+            RenewTranscript {
+                exporter: &[9; 32],
+                ..renew
+            },
+            RenewTranscript {
+                peer: IdentityKey::from_seed([9; 32]).peer(),
+                ..renew
+            },
         ];
         for other in others {
             assert_eq!(verify_renew(&other, &proof), Err(Code::POP_FAILED));
@@ -208,7 +255,13 @@ mod tests {
         let proof = auth_proof(&key(), &[5; 32], Side::Dialler);
         verify_auth(key().peer(), &[5; 32], Side::Dialler, &proof).unwrap();
         let refused = Err(Code::POP_FAILED);
-        assert_eq!(verify_auth(key().peer(), &[5; 32], Side::Answerer, &proof), refused);
-        assert_eq!(verify_auth(key().peer(), &[6; 32], Side::Dialler, &proof), refused);
+        assert_eq!(
+            verify_auth(key().peer(), &[5; 32], Side::Answerer, &proof),
+            refused
+        );
+        assert_eq!(
+            verify_auth(key().peer(), &[6; 32], Side::Dialler, &proof),
+            refused
+        );
     }
 }

@@ -44,7 +44,8 @@ impl SealContext {
         out.extend_from_slice(&self.writer.incarnation.0.to_be_bytes());
         out.extend_from_slice(&self.author_seq.to_be_bytes());
         out.extend_from_slice(&self.kind.0.to_be_bytes());
-        out.try_into().expect("the fields above add up to CONTEXT_BYTES")
+        out.try_into()
+            .expect("the fields above add up to CONTEXT_BYTES")
     }
 }
 
@@ -90,14 +91,22 @@ pub fn seal(key: &TeamKey, context: &SealContext, nonce: [u8; 24], plaintext: &[
 
 /// Opens what [`seal`] made.
 pub fn open(key: &TeamKey, context: &SealContext, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-    let too_short = OpenError::TooShort { bytes: sealed.len() };
+    let too_short = OpenError::TooShort {
+        bytes: sealed.len(),
+    };
     let (nonce, rest) = sealed.split_first_chunk::<SALT_BYTES>().ok_or(too_short)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(too_short)?;
     let context = context.encode();
     let (cipher, aes_nonce) = body_cipher(key, &context, nonce);
     let mut plaintext = vec![0; ciphertext.len()];
     cipher
-        .open_separate_gather(aes_nonce, Aad::from(context), ciphertext, tag, &mut plaintext)
+        .open_separate_gather(
+            aes_nonce,
+            Aad::from(context),
+            ciphertext,
+            tag,
+            &mut plaintext,
+        )
         .map_err(|_| OpenError::Refused)?;
     Ok(plaintext)
 }
@@ -108,8 +117,11 @@ fn body_cipher(
     salt: &[u8; SALT_BYTES],
 ) -> (LessSafeKey, Nonce) {
     let info: [&[u8]; 3] = [PURPOSE, &key.epoch.to_be_bytes(), context];
-    let material =
-        Zeroizing::new(derive::<{ AES_KEY_BYTES + AES_NONCE_BYTES }>(key.secret(), salt, &info));
+    let material = Zeroizing::new(derive::<{ AES_KEY_BYTES + AES_NONCE_BYTES }>(
+        key.secret(),
+        salt,
+        &info,
+    ));
     cipher_from(&material)
 }
 
@@ -139,7 +151,10 @@ mod tests {
         SealContext {
             team: TeamId([1; 16]),
             log: LogId([2; 16]),
-            writer: Writer { peer: PeerId([3; 32]), incarnation: Incarnation(4) },
+            writer: Writer {
+                peer: PeerId([3; 32]),
+                incarnation: Incarnation(4),
+            },
             author_seq: 5,
             kind: Kind::PATCH,
         }
@@ -150,15 +165,43 @@ mod tests {
         let sealed = seal(&key(), &context(), [9; 24], b"fn price()");
         let writer = context().writer;
         let elsewhere = [
-            SealContext { team: TeamId([9; 16]), ..context() },
-            SealContext { log: LogId([9; 16]), ..context() },
-            SealContext { writer: Writer { peer: PeerId([9; 32]), ..writer }, ..context() },
-            SealContext { writer: Writer { incarnation: Incarnation(9), ..writer }, ..context() },
-            SealContext { author_seq: 9, ..context() },
-            SealContext { kind: Kind::INTENT, ..context() },
+            SealContext {
+                team: TeamId([9; 16]),
+                ..context()
+            },
+            SealContext {
+                log: LogId([9; 16]),
+                ..context()
+            },
+            SealContext {
+                writer: Writer {
+                    peer: PeerId([9; 32]),
+                    ..writer
+                },
+                ..context()
+            },
+            SealContext {
+                writer: Writer {
+                    incarnation: Incarnation(9),
+                    ..writer
+                },
+                ..context()
+            },
+            SealContext {
+                author_seq: 9,
+                ..context()
+            },
+            SealContext {
+                kind: Kind::INTENT,
+                ..context()
+            },
         ];
         for place in elsewhere {
-            assert_eq!(open(&key(), &place, &sealed), Err(OpenError::Refused), "{place:?}");
+            assert_eq!(
+                open(&key(), &place, &sealed),
+                Err(OpenError::Refused),
+                "{place:?}"
+            );
         }
         assert_eq!(open(&key(), &context(), &sealed).unwrap(), b"fn price()");
     }
@@ -186,10 +229,14 @@ mod tests {
     fn equal_texts_at_two_places_or_with_two_nonces_share_no_ciphertext() {
         let text = [0; 64];
         let one = seal(&key(), &context(), [9; 24], &text);
-        let elsewhere = SealContext { author_seq: 6, ..context() };
-        for other in
-            [seal(&key(), &context(), [8; 24], &text), seal(&key(), &elsewhere, [9; 24], &text)]
-        {
+        let elsewhere = SealContext {
+            author_seq: 6,
+            ..context()
+        };
+        for other in [
+            seal(&key(), &context(), [8; 24], &text),
+            seal(&key(), &elsewhere, [9; 24], &text),
+        ] {
             for (a, b) in one[24..].chunks(16).zip(other[24..].chunks(16)) {
                 assert_ne!(a, b);
             }

@@ -24,7 +24,7 @@ use crate::{
 
 /// Addresses that one token may name.
 pub const ENDPOINTS_MAX: usize = 8;
-/// Bytes of one address: a DNS name of 253, a colon and no port would already be longer than useful.
+/// Bytes of one address; its length is one byte in the body.
 pub const ENDPOINT_BYTES_MAX: usize = 255;
 /// Bytes of the key ring in a token: 200 epochs.
 pub const SEALED_RING_BYTES_MAX: usize = 8 << 10;
@@ -116,8 +116,13 @@ impl Token {
     /// The text to hand over; whoever holds it may join.
     pub fn to_text(&self) -> Result<Zeroizing<String>, TokenShapeError> {
         let body = self.encode().ok_or(TokenShapeError::Contents)?;
-        let text = format!("{PREFIX}{}-{}", base32().encode(&body), checksum(&body));
-        Ok(Zeroizing::new(text))
+        // Room for all of it from the start: growing would leave copies of the seed behind.
+        let mut text = Zeroizing::new(String::with_capacity(TOKEN_TEXT_BYTES_MAX));
+        text.push_str(PREFIX);
+        base32().encode_append(&body, &mut text);
+        text.push('-');
+        text.push_str(&checksum(&body));
+        Ok(text)
     }
 
     /// Reads a token as pasted: white space around it and upper case are tolerated.
@@ -130,9 +135,12 @@ impl Token {
         if TOKEN_TEXT_BYTES_MAX < text.len() {
             return Err(TokenShapeError::Contents);
         }
-        let (body, check) =
-            text[PREFIX.len()..].rsplit_once('-').ok_or(TokenShapeError::Checksum)?;
-        let body = base32().decode(body.as_bytes()).map_err(|_| TokenShapeError::Checksum)?;
+        let (body, check) = text[PREFIX.len()..]
+            .rsplit_once('-')
+            .ok_or(TokenShapeError::Checksum)?;
+        let body = base32()
+            .decode(body.as_bytes())
+            .map_err(|_| TokenShapeError::Checksum)?;
         let body = Zeroizing::new(body);
         if !checksum(&body).eq_ignore_ascii_case(check) {
             return Err(TokenShapeError::Checksum);
@@ -148,8 +156,9 @@ impl Token {
         if !(1..=ENDPOINTS_MAX).contains(&self.endpoints.len()) {
             return None;
         }
-        let mut out = vec![VERSION, u8::try_from(self.endpoints.len()).ok()?];
-        for endpoint in self.endpoints.iter() {
+        let mut out = Zeroizing::new(Vec::with_capacity(TOKEN_TEXT_BYTES_MAX));
+        out.extend_from_slice(&[VERSION, u8::try_from(self.endpoints.len()).ok()?]);
+        for endpoint in &self.endpoints {
             if !is_endpoint(endpoint) {
                 return None;
             }
@@ -170,7 +179,7 @@ impl Token {
         }
         out.extend_from_slice(&u16::try_from(ring.len()).ok()?.to_be_bytes());
         out.extend_from_slice(ring);
-        Some(Zeroizing::new(out))
+        Some(out)
     }
 
     fn decode(body: &[u8]) -> Option<Self> {
@@ -199,13 +208,22 @@ impl Token {
             return None;
         }
         let sealed_ring = (!ring.is_empty()).then(|| ring.to_vec());
-        Some(Self { endpoints, team, ca_hash, expires_s, seed, jwt, sealed_ring })
+        Some(Self {
+            endpoints,
+            team,
+            ca_hash,
+            expires_s,
+            seed,
+            jwt,
+            sealed_ring,
+        })
     }
 }
 
 /// Addresses are printed before anything is verified, so nothing but visible ASCII is one.
 fn is_endpoint(text: &str) -> bool {
-    (1..=ENDPOINT_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=ENDPOINT_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// CRC-10 (polynomial 0x233) as two characters: every burst of up to ten bits, which is any one character or
@@ -215,7 +233,11 @@ fn checksum(body: &[u8]) -> String {
     for byte in body {
         crc ^= u16::from(*byte) << 2;
         for _ in 0..8 {
-            crc = if crc & 0x200 == 0 { crc << 1 } else { crc << 1 ^ 0x233 } & 0x3ff;
+            crc = if crc & 0x200 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x233
+            } & 0x3ff;
         }
     }
     // Ten bits to the front: the first two of the characters that 16 bits give.
@@ -226,21 +248,24 @@ fn checksum(body: &[u8]) -> String {
 ///
 /// The nonce is derived from the contents, so that sealing two rings under one seed is safe.
 pub fn seal_ring_for_invite(ring: &KeyRing, seed: &InviteSeed) -> Vec<u8> {
-    let mut out = Zeroizing::new(ring.to_bytes().to_vec());
+    let mut out = ring.to_bytes();
     let nonce_key = Zeroizing::new(derive(&*seed.0, b"", &[b"aura/v1/invite-ring-nonce\0"]));
-    let salt = &blake3::keyed_hash(&nonce_key, &out).as_bytes()[..SALT_BYTES];
+    let contents = blake3::keyed_hash(&nonce_key, &out);
+    let salt = &contents.as_bytes()[..SALT_BYTES];
     let (cipher, nonce) = ring_cipher(seed, salt);
-    cipher
-        .seal_in_place_append_tag(nonce, Aad::empty(), &mut *out)
+    let tag = cipher
+        .seal_in_place_separate_tag(nonce, Aad::empty(), &mut out)
         .expect("a key ring in memory is far below the 64 GiB that AES-GCM takes");
-    [salt, &out].concat()
+    [salt, &out, tag.as_ref()].concat()
 }
 
 /// Opens what [`seal_ring_for_invite`] made.
 pub fn open_ring_from_invite(sealed: &[u8], seed: &InviteSeed) -> Result<KeyRing, OpenError> {
     let (salt, ciphertext) = sealed
         .split_at_checked(SALT_BYTES)
-        .ok_or(OpenError::TooShort { bytes: sealed.len() })?;
+        .ok_or(OpenError::TooShort {
+            bytes: sealed.len(),
+        })?;
     let (cipher, nonce) = ring_cipher(seed, salt);
     let mut bytes = Zeroizing::new(ciphertext.to_vec());
     let plain = cipher
@@ -253,7 +278,11 @@ fn ring_cipher(
     seed: &InviteSeed,
     salt: &[u8],
 ) -> (aws_lc_rs::aead::LessSafeKey, aws_lc_rs::aead::Nonce) {
-    cipher_from(&Zeroizing::new(derive(&*seed.0, salt, &[b"aura/v1/invite-ring\0"])))
+    cipher_from(&Zeroizing::new(derive(
+        &*seed.0,
+        salt,
+        &[b"aura/v1/invite-ring\0"],
+    )))
 }
 
 #[cfg(test)]
@@ -290,7 +319,10 @@ mod tests {
             seed_key: seed.key().peer(),
         };
         Token {
-            endpoints: vec!["10.0.1.5:7777".to_owned(), "box.acme.example:7777".to_owned()],
+            endpoints: vec![
+                "10.0.1.5:7777".to_owned(),
+                "box.acme.example:7777".to_owned(),
+            ],
             team: TeamId([4; 16]),
             ca_hash: [5; 32],
             expires_s: 1_800_086_400,
@@ -301,13 +333,30 @@ mod tests {
     }
 
     fn with_ring() -> Token {
-        token(Some(seal_ring_for_invite(&ring(), &InviteSeed::new([8; 32]))))
+        token(Some(seal_ring_for_invite(
+            &ring(),
+            &InviteSeed::new([8; 32]),
+        )))
     }
 
     fn assert_same(a: &Token, b: &Token) {
         assert_eq!(
-            (&a.endpoints, a.team, a.ca_hash, a.expires_s, &a.jwt, &a.sealed_ring),
-            (&b.endpoints, b.team, b.ca_hash, b.expires_s, &b.jwt, &b.sealed_ring)
+            (
+                &a.endpoints,
+                a.team,
+                a.ca_hash,
+                a.expires_s,
+                &a.jwt,
+                &a.sealed_ring
+            ),
+            (
+                &b.endpoints,
+                b.team,
+                b.ca_hash,
+                b.expires_s,
+                &b.jwt,
+                &b.sealed_ring
+            )
         );
         assert_eq!(*a.seed.0, *b.seed.0);
     }
@@ -344,7 +393,10 @@ mod tests {
             let mut changed = text.as_bytes().to_vec();
             changed.swap(at - 1, at);
             if changed != text.as_bytes() {
-                assert!(Token::parse(std::str::from_utf8(&changed).unwrap()).is_err(), "at {at}");
+                assert!(
+                    Token::parse(std::str::from_utf8(&changed).unwrap()).is_err(),
+                    "at {at}"
+                );
             }
         }
     }
@@ -354,7 +406,10 @@ mod tests {
         let text = with_ring().to_text().unwrap();
         for len in 0..text.len() {
             assert!(Token::parse(&text[..len]).is_err(), "cut at {len}");
-            assert!(Token::parse(&text[text.len() - len..]).is_err(), "last {len}");
+            assert!(
+                Token::parse(&text[text.len() - len..]).is_err(),
+                "last {len}"
+            );
         }
     }
 
@@ -365,7 +420,10 @@ mod tests {
         assert_eq!(Token::parse("ms1-").unwrap_err(), TokenShapeError::Checksum);
         let later = [9, 1, 2];
         let text = format!("ms1-{}-{}", base32().encode(&later), checksum(&later));
-        assert_eq!(Token::parse(&text).unwrap_err(), TokenShapeError::Version { version: 9 });
+        assert_eq!(
+            Token::parse(&text).unwrap_err(),
+            TokenShapeError::Version { version: 9 }
+        );
         let long = format!("ms1-{}", "a".repeat(TOKEN_TEXT_BYTES_MAX));
         assert_eq!(Token::parse(&long).unwrap_err(), TokenShapeError::Contents);
     }
@@ -374,14 +432,22 @@ mod tests {
     fn neither_seed_nor_jwt_nor_ring_shows_in_debug_output() {
         let token = with_ring();
         let shown = format!("{token:?} {:?}", token.seed);
-        assert!(!shown.contains(&token.jwt[..10]) && !shown.contains("8, 8"), "{shown}");
+        assert!(
+            !shown.contains(&token.jwt[..10]) && !shown.contains("8, 8"),
+            "{shown}"
+        );
         assert_eq!(shown.matches("[redacted]").count(), 3);
     }
 
     #[test]
     fn a_token_without_an_address_or_with_an_unprintable_one_has_no_text() {
         let mut odd = token(None);
-        for endpoints in [vec![], vec!["a".to_owned(); 9], vec!["a\u{1b}[2J".to_owned()], vec![String::new()]] {
+        for endpoints in [
+            vec![],
+            vec!["a".to_owned(); 9],
+            vec!["a\u{1b}[2J".to_owned()],
+            vec![String::new()],
+        ] {
             odd.endpoints = endpoints;
             assert_eq!(odd.to_text().unwrap_err(), TokenShapeError::Contents);
         }
@@ -394,7 +460,10 @@ mod tests {
         let opened = open_ring_from_invite(&sealed, &seed).unwrap();
         assert_eq!(opened.to_bytes(), ring().to_bytes());
         let other = InviteSeed::new([7; 32]);
-        assert_eq!(open_ring_from_invite(&sealed, &other).unwrap_err(), OpenError::Refused);
+        assert_eq!(
+            open_ring_from_invite(&sealed, &other).unwrap_err(),
+            OpenError::Refused
+        );
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;

@@ -82,8 +82,9 @@ pub fn unwrap_key(
     commitment: Digest,
     wrapped: &[u8],
 ) -> Result<TeamKey, UnwrapError> {
-    let (encapsulated, sealed) =
-        wrapped.split_first_chunk::<ENCAPSULATED_BYTES>().ok_or(UnwrapError::Refused)?;
+    let (encapsulated, sealed) = wrapped
+        .split_first_chunk::<ENCAPSULATED_BYTES>()
+        .ok_or(UnwrapError::Refused)?;
     let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated)
         .map_err(|_| UnwrapError::Refused)?;
     let info = info(team, peer, epoch);
@@ -94,11 +95,20 @@ pub fn unwrap_key(
         &info,
     )
     .map_err(|_| UnwrapError::Refused)?;
-    let secret = receiver.open(sealed, b"").map_err(|_| UnwrapError::Refused)?;
+    let secret = receiver
+        .open(sealed, b"")
+        .map_err(|_| UnwrapError::Refused)?;
     let secret = Zeroizing::new(secret);
-    let secret = secret.as_slice().try_into().map_err(|_| UnwrapError::Refused)?;
+    let secret = secret
+        .as_slice()
+        .try_into()
+        .map_err(|_| UnwrapError::Refused)?;
     let key = TeamKey::new(epoch, secret);
-    if commit(&key) == commitment { Ok(key) } else { Err(UnwrapError::Commitment) }
+    if commit(&key) == commitment {
+        Ok(key)
+    } else {
+        Err(UnwrapError::Commitment)
+    }
 }
 
 fn info(team: TeamId, peer: PeerId, epoch: u32) -> Vec<u8> {
@@ -208,7 +218,10 @@ mod tests {
 
     #[test]
     fn nothing_is_wrapped_to_a_key_that_gives_every_sender_the_same_secret() {
-        assert_eq!(wrap_key(&key(), &[0; 32], TEAM, BOB, [6; 32]), Err(WrapError));
+        assert_eq!(
+            wrap_key(&key(), &[0; 32], TEAM, BOB, [6; 32]),
+            Err(WrapError)
+        );
     }
 
     #[test]

@@ -12,9 +12,10 @@ use aura_proto::{
     limits::{LEAF_TTL_S, NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
     message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role},
 };
+use aura_proto::ids::base32;
 use aura_trust::{
-    proof,
-    token::{self, JoinClaims, JoinPolicy},
+    JoinClaims, JoinPolicy, JoinTranscript, RenewTranscript, check_join_jwt, verify_join,
+    verify_renew,
 };
 
 use super::{
@@ -94,9 +95,6 @@ impl Admissions {
         self.names.retain(|_, reserved| *reserved != peer);
     }
 
-    /// The link of a request is gone. Its certificate may still be on the way: the record is written all the
-    /// same, and the newcomer gets the certificate when it asks again.
-    pub(super) fn forget(&mut self, _link: LinkId) {}
 }
 
 impl Hub {
@@ -114,7 +112,7 @@ impl Hub {
             Ok(Admission::Fresh(claims, subject)) => {
                 self.admissions
                     .reserved
-                    .entry(claims.jti.clone())
+                    .entry(text_of(&claims))
                     .or_default()
                     .push(request.peer);
                 self.admissions.names.insert(subject.name.clone(), request.peer);
@@ -132,26 +130,35 @@ impl Hub {
         request: &JoinRequest,
     ) -> Result<Admission, (Code, String)> {
         let issuer = |id: &str| self.issuer(id);
-        let audience = self.config.key.peer().to_string();
         let policy = JoinPolicy {
             now_s: now.wall_ms / 1_000,
-            audience: &audience,
+            audience: self.config.key.peer(),
             team: self.config.team,
             issuers: &issuer,
-            ttl_max_s: TOKEN_TTL_S_MAX,
+            ttl_s_max: TOKEN_TTL_S_MAX,
         };
-        let claims = token::check_join_jwt(&request.jwt, &policy)
-            .map_err(|code| (code, "the token was not accepted".to_owned()))?;
+        let claims = check_join_jwt(&request.jwt, &policy)
+            .map_err(|code| (code, "the token was not accepted".to_owned()))?
+            .claims;
         let exporter = self.links.get(&link).map(|state| state.exporter).unwrap_or_default();
-        proof::verify_join(request, &claims, &exporter)
-            .map_err(|_| (Code::POP_FAILED, "the proof of possession failed".to_owned()))?;
-        let reserved = self.admissions.reserved(&claims.jti);
+        let transcript = JoinTranscript {
+            jti: &claims.jti,
+            peer: request.peer,
+            receive_key: &request.receive_key,
+            csr: &request.csr,
+            exporter: &exporter,
+        };
+        let (seed, identity) = (&request.seed_proof, &request.identity_proof);
+        verify_join(claims.seed_key, &transcript, seed, identity)
+            .map_err(|code| (code, "the proof of possession failed".to_owned()))?;
+        let jti = text_of(&claims);
+        let reserved = self.admissions.reserved(&jti);
         if reserved.contains(&request.peer) {
             return Err((Code::BUSY, "this device is being admitted right now".to_owned()));
         }
         let usage = self
             .roll
-            .check_use(&claims.jti, claims.uses, request.peer, reserved)
+            .check_use(&jti, claims.uses, request.peer, reserved)
             .map_err(|code| (code, "the token is spent".to_owned()))?;
         match usage {
             Use::Again(member) => Ok(Admission::Again(self.grant_of(member))),
@@ -171,9 +178,11 @@ impl Hub {
 
     /// The name that the newcomer gets: the one it wants, unless somebody has it.
     fn name_for(&self, claims: &JoinClaims, request: &JoinRequest) -> Result<String, (Code, String)> {
-        let wanted = if request.name.is_empty() { &claims.name } else { &request.name };
+        let wanted = match &claims.subject {
+            Some(subject) if request.name.is_empty() => subject,
+            Some(_) | None => &request.name,
+        };
         let usable = !wanted.is_empty()
-            && wanted != "*"
             && wanted.len() <= NAME_BYTES_MAX
             && wanted.chars().all(|c| c.is_alphanumeric() || "-_.@/#".contains(c));
         if !usable {
@@ -219,7 +228,9 @@ impl Hub {
         }
         let state = self.links.get(&link);
         let exporter = state.map(|state| state.exporter).unwrap_or_default();
-        if proof::verify_renew(request, &exporter).is_err() {
+        let transcript =
+            RenewTranscript { peer: request.peer, csr: &request.csr, exporter: &exporter };
+        if verify_renew(&transcript, &request.identity_proof).is_err() {
             return Err((Code::POP_FAILED, "the proof of possession failed"));
         }
         let Some(member) = self.roll.member(request.peer) else {
@@ -253,7 +264,7 @@ impl Hub {
                 self.queue.push_back(Pending::Fact { fact, then: Then::GrantRenewal(link) });
             }
             (Request::Join { link, request, claims }, None) => {
-                self.admissions.unreserve(&claims.jti, request.peer);
+                self.admissions.unreserve(&text_of(&claims), request.peer);
                 self.close(link, Code::DECODE, "the certificate request is unusable");
             }
             (Request::Renew { link, .. }, None) => {
@@ -285,7 +296,7 @@ impl Hub {
             not_after_s: issued.not_after_s,
             founder: self.roll.is_empty() && claims.role == Role::Admin && !self.is_founding(),
         };
-        Fact::Joined { member, jti: claims.jti, uses: claims.uses, at_ms }
+        Fact::Joined { member, jti: text_of(&claims), uses: claims.uses, at_ms }
     }
 
     /// Whether another first member is already on its way to the disk.
@@ -329,6 +340,11 @@ impl Hub {
             checkpoint_key: self.config.key.peer(),
         }
     }
+}
+
+/// The text form of a token id, as in records and on the command line.
+fn text_of(claims: &JoinClaims) -> String {
+    base32().encode(&claims.jti)
 }
 
 /// What a good request leads to.

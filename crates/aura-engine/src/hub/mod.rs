@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! - nothing is acknowledged, granted or fed before its record is durable;
-//! - at most one batch is with the disk; a failed batch leaves no trace in the state;
+//! - at most one batch is with the disk; what did not fit leaves no trace in the state;
 //! - every refusal names its code; no input from outside panics.
 
 mod admission;
@@ -31,7 +31,7 @@ use aura_proto::{
         VERSION_MAX, VERSION_MIN, Welcome, feature,
     },
 };
-use aura_trust::{IdentityKey, proof, verify_checkpoint};
+use aura_trust::{IdentityKey, proof::Side, verify_auth, verify_checkpoint};
 use bytes::Bytes;
 
 pub use admission::{IssueSubject, Issued};
@@ -142,11 +142,6 @@ pub enum Input {
         /// Address.
         remote: String,
     },
-    /// The batch could not be stored; nothing of it is on disk.
-    Failed {
-        /// Which.
-        batch: u64,
-    },
     /// The shell handed over what [`Output::Feed`] asked for, up to here.
     Fed {
         /// Which link.
@@ -165,12 +160,14 @@ pub enum Input {
         /// The certificate, or nothing when the request was unusable.
         issued: Option<Issued>,
     },
-    /// The records of a batch are durable.
+    /// The first records of a batch are durable, usually all; there was no space for the others.
     Stored {
         /// Which.
         batch: u64,
         /// Record number of its first record; the others follow.
         first_lsn: u64,
+        /// How many are durable.
+        count: usize,
     },
     /// Entries were pushed; checked by [`check_push`].
     Pushed {
@@ -206,7 +203,7 @@ pub enum Output {
         /// Done, or why not.
         result: Result<(), Code>,
     },
-    /// Store these records, all or none, and sync them.
+    /// Store these records in order and sync them; answer with [`Input::Stored`].
     Append {
         /// Number of the batch.
         batch: u64,
@@ -409,10 +406,9 @@ impl Hub {
                 let state = Link::new(Stage::Enrolling, exporter, remote, deadline_ms);
                 self.links.insert(link, state);
             }
-            Input::Failed { batch } => self.failed(now, batch),
             Input::Fed { link, log, up_to, has_room } => self.fed(link, log, up_to, has_room),
             Input::Issued { ticket, issued } => self.issued(now, ticket, issued),
-            Input::Stored { batch, first_lsn } => self.stored(now, batch, first_lsn),
+            Input::Stored { batch, first_lsn, count } => self.stored(now, batch, first_lsn, count),
             Input::Pushed { link, stream, log, entries } => {
                 self.pushed(now, link, stream, log, entries);
             }
@@ -481,7 +477,7 @@ impl Hub {
     fn auth(&mut self, now: Now, link: LinkId, peer: PeerId, auth: Auth) {
         let Some(state) = self.links.get(&link) else { return };
         let proven = auth.peer == peer
-            && proof::verify_auth(peer, &state.exporter, &auth.signature).is_ok();
+            && verify_auth(peer, &state.exporter, Side::Dialler, &auth.signature).is_ok();
         if !proven {
             return self.close(link, Code::POP_FAILED, "the proof of the identity key failed");
         }
@@ -657,12 +653,14 @@ impl Hub {
         while let Some(pending) = self.queue.pop_front() {
             match pending {
                 Pending::Fact { fact, then } => {
-                    flight.is_urgent |= matches!(fact, Fact::Revoked { .. });
+                    flight.is_urgent = flight.staged.is_empty()
+                        && matches!(fact, Fact::Revoked { .. });
                     flight.staged.push(Staged { record: Record::Fact(fact), then });
                 }
                 Pending::Push(push) => bytes += self.stage_push(now, &mut staged, &mut flight, push),
             }
-            if BATCH_ENTRIES_MAX <= flight.staged.len() || BATCH_BYTES_MAX <= bytes {
+            let is_full = BATCH_ENTRIES_MAX <= flight.staged.len() || BATCH_BYTES_MAX <= bytes;
+            if is_full || flight.is_urgent {
                 break;
             }
         }
@@ -677,8 +675,9 @@ impl Hub {
         self.flight = Some(flight);
     }
 
-    fn stored(&mut self, now: Now, batch: u64, first_lsn: u64) {
-        let Some(flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
+    fn stored(&mut self, now: Now, batch: u64, first_lsn: u64, count: usize) {
+        let Some(mut flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
+        let lost = flight.staged.split_off(count.min(flight.staged.len()));
         let mut touched = Vec::new();
         for (lsn, staged) in (first_lsn..).zip(flight.staged) {
             self.apply(lsn, &staged.record)
@@ -691,6 +690,7 @@ impl Hub {
                 Record::Fact(fact) => self.established(now, fact, staged.then),
             }
         }
+        self.no_space_for(lost);
         self.acknowledge(flight.acks);
         for log in &touched {
             self.sign_checkpoint(now, *log);
@@ -701,22 +701,19 @@ impl Hub {
         }
     }
 
-    /// Nothing of the batch is on disk: everybody in it is told, and revocations are tried again alone,
-    /// because they may use the reserve.
-    fn failed(&mut self, _now: Now, batch: u64) {
-        let Some(flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
-        let alone = flight.staged.len() == 1;
-        for staged in flight.staged {
+    /// Tells whoever waits for these records. A revocation that shared its batch with others is tried again
+    /// alone, because it may use the reserve.
+    fn no_space_for(&mut self, lost: Vec<Staged>) {
+        let is_alone = lost.len() == 1;
+        for staged in lost {
             match staged.record {
-                Record::Fact(fact @ Fact::Revoked { .. }) if !alone => {
+                Record::Fact(fact @ Fact::Revoked { .. }) if !is_alone => {
                     self.queue.push_front(Pending::Fact { fact, then: staged.then });
                 }
                 Record::Fact(fact) => self.not_stored(&fact, staged.then),
                 Record::Entry { .. } => {}
             }
         }
-        let refused = flight.acks.into_iter().map(|ack| ack.refused(Code::NO_SPACE)).collect();
-        self.acknowledge(refused);
     }
 
     fn not_stored(&mut self, fact: &Fact, then: Then) {
@@ -750,10 +747,8 @@ impl Hub {
     fn sign_checkpoint(&mut self, now: Now, log: LogId) {
         let Some(state) = self.ledger.log(log) else { return };
         let (seq, hash, time_ms) = (state.seq(), state.hash(), self.clock(now));
-        let checkpoint = aura_trust::sign_checkpoint(
-            &self.config.key,
-            Checkpoint { log, epoch: self.config.epoch, seq, time_ms, hash, signature: [0; 64] },
-        );
+        let (key, epoch) = (&self.config.key, self.config.epoch);
+        let checkpoint = aura_trust::sign_checkpoint(key, log, epoch, seq, time_ms, hash);
         self.checkpoints.insert(log, checkpoint);
     }
 
@@ -841,7 +836,6 @@ impl Hub {
 
     fn disconnected(&mut self, now: Now, link: LinkId) {
         let Some(state) = self.links.remove(&link) else { return };
-        self.admissions.forget(link);
         let Some(peer) = state.ready() else { return };
         if self.by_peer.get(&peer) == Some(&link) {
             self.by_peer.remove(&peer);

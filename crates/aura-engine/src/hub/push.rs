@@ -53,18 +53,6 @@ pub(super) struct Acknowledgement {
     link: LinkId,
     stream: u32,
     ack: PushAck,
-    /// Which outcomes depend on the batch.
-    fresh: Vec<usize>,
-}
-
-impl Acknowledgement {
-    /// The same answer when the batch could not be stored.
-    pub(super) fn refused(mut self, code: Code) -> Self {
-        for index in std::mem::take(&mut self.fresh) {
-            self.ack.outcomes[index].1 = Outcome::Refused(code);
-        }
-        self
-    }
 }
 
 impl Hub {
@@ -119,9 +107,8 @@ impl Hub {
     ) -> usize {
         let time_ms = self.clock(now);
         let mut ack = PushAck { log: push.log, outcomes: Vec::with_capacity(push.entries.len()) };
-        let mut fresh = Vec::new();
         let mut bytes = 0;
-        for (index, entry) in push.entries.into_iter().enumerate() {
+        for entry in push.entries {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err((author_seq, code)) => {
@@ -144,13 +131,9 @@ impl Hub {
                     Outcome::Stored { seq, time_ms }
                 }
             };
-            // Even a repeated entry may stand in this very batch: its answer waits for the sync as well.
-            if matches!(outcome, Outcome::Stored { .. }) {
-                fresh.push(index);
-            }
             ack.outcomes.push((author_seq, outcome));
         }
-        flight.acks.push(Acknowledgement { link: push.link, stream: push.stream, ack, fresh });
+        flight.acks.push(Acknowledgement { link: push.link, stream: push.stream, ack });
         bytes
     }
 
@@ -179,10 +162,16 @@ impl Hub {
         if may { Ok(()) } else { Err(Code::FORBIDDEN) }
     }
 
+    /// Sends the answers of a batch; what turned out not to be durable is refused.
     pub(super) fn acknowledge(&mut self, acks: Vec<Acknowledgement>) {
-        for ack in acks {
-            let message = Message::PushAck(ack.ack);
-            self.outputs.push_back(Output::Send { link: ack.link, stream: ack.stream, message });
+        for Acknowledgement { link, stream, mut ack } in acks {
+            let durable = self.ledger.log(ack.log).map_or(0, super::Log::seq);
+            for (_, outcome) in &mut ack.outcomes {
+                if matches!(outcome, Outcome::Stored { seq, .. } if durable < *seq) {
+                    *outcome = Outcome::Refused(Code::NO_SPACE);
+                }
+            }
+            self.outputs.push_back(Output::Send { link, stream, message: Message::PushAck(ack) });
         }
     }
 }

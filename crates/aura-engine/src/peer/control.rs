@@ -12,7 +12,7 @@ use aura_proto::{
     limits::{HEARTBEATS_MISSED_MAX, HEARTBEAT_MS},
     message::{Auth, Heartbeat, Hello, Message, PeerEvent, VERSION_MAX, VERSION_MIN, Welcome, feature},
 };
-use aura_trust::{IdentityKey, proof};
+use aura_trust::{IdentityKey, auth_proof, proof::Side};
 
 use crate::Now;
 
@@ -187,7 +187,7 @@ impl Control {
                 }
                 let auth = Auth {
                     peer: self.key.peer(),
-                    signature: proof::auth_proof(&self.key, &self.exporter).to_vec(),
+                    signature: auth_proof(&self.key, &self.exporter, Side::Dialler).to_vec(),
                     hints: self.hints.clone(),
                 };
                 self.state = State::Proving;

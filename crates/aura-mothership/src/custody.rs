@@ -1,0 +1,135 @@
+//! The state directory: the CA, the Mothership's own keys, and who may look at them.
+//!
+//! Invariants:
+//! - every secret is owner-only and refused when it is not; a damaged one is an error, never replaced;
+//! - a directory belongs to one running Mothership.
+
+use std::path::{Path, PathBuf};
+
+use aura_api::{Exit, Failure};
+use aura_proto::{TeamId, message::Role};
+use aura_store::{FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic};
+use aura_trust::{Ca, IdentityKey, Subject, TlsKey};
+use zeroize::Zeroizing;
+
+use crate::bridge::{random, unix_seconds};
+
+/// Life of the Mothership's own certificate; it is issued anew at each start.
+const SERVER_TTL_S: u64 = 365 * 24 * 3_600;
+
+/// Everything secret that the Mothership holds. It never holds a team key.
+pub(crate) struct Custody {
+    /// The certificate authority.
+    pub(crate) ca: Ca,
+    /// Signs checkpoints and box-made invites.
+    pub(crate) key: IdentityKey,
+    /// The TLS key and its certificate of this start.
+    pub(crate) tls: TlsKey,
+    /// DER.
+    pub(crate) certificate: Vec<u8>,
+    /// The team.
+    pub(crate) team: TeamId,
+    /// The team's name, as written at the first start.
+    pub(crate) team_name: String,
+    _lock: FileLock,
+}
+
+impl Custody {
+    /// Opens the state directory, making it at the very first start.
+    pub(crate) fn open(dir: &Path, name: Option<&str>) -> Result<Self, Failure> {
+        ensure_private_dir(dir).map_err(|error| failure(&error, dir))?;
+        let lock = lock_exclusive(&dir.join("lock")).map_err(|error| failure(&error, dir))?;
+        let name_file = dir.join("team-name");
+        let ca_file = dir.join("ca.pem");
+        let is_new = !ca_file.exists() && !dir.join("wal").exists();
+        if is_new {
+            write_new(dir, name.unwrap_or("team"), &name_file, &ca_file)?;
+        }
+        let secret = |file: &str| seed(&dir.join(file));
+        let certificate_pem = std::fs::read_to_string(&ca_file)
+            .map_err(|error| damaged(&ca_file, &error.to_string()))?;
+        let ca_seed = secret("ca.key")?;
+        let ca = Ca::from_pem(&certificate_pem, &ca_seed)
+            .map_err(|error| damaged(&ca_file, &error.to_string()))?;
+        let key = IdentityKey::from_seed(*secret("mothership.key")?);
+        let tls = TlsKey::from_seed(&secret("tls.key")?);
+        let team = team_of(&ca);
+        let team_name = std::fs::read_to_string(&name_file)
+            .map_err(|error| damaged(&name_file, &error.to_string()))?;
+        let subject =
+            Subject { team, role: Role::Mothership, peer: key.peer(), name: team_name.clone() };
+        let csr = tls.csr().map_err(|error| damaged(&dir.join("tls.key"), &error.to_string()))?;
+        let certificate = ca
+            .issue(&csr, &subject, random(), unix_seconds(), SERVER_TTL_S)
+            .map_err(|error| damaged(&ca_file, &error.to_string()))?
+            ;
+        Ok(Self { ca, key, tls, certificate, team, team_name, _lock: lock })
+    }
+}
+
+/// The team is named after its CA.
+pub(crate) fn team_of(ca: &Ca) -> TeamId {
+    let hash = aura_proto::Digest::of(&ca.public_key_hash());
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.0[..16]);
+    TeamId(id)
+}
+
+fn write_new(dir: &Path, name: &str, name_file: &Path, ca_file: &Path) -> Result<(), Failure> {
+    let ca_seed = Zeroizing::new(random::<32>());
+    let ca = Ca::create(&ca_seed, random(), unix_seconds(), name)
+        .map_err(|error| damaged(ca_file, &error.to_string()))?;
+    create(&dir.join("ca.key"), &ca_seed[..])?;
+    for file in ["mothership.key", "tls.key"] {
+        create(&dir.join(file), &Zeroizing::new(random::<32>())[..])?;
+    }
+    write_atomic(name_file, name.as_bytes(), 0o600).map_err(|error| failure(&error, name_file))?;
+    // Last, because its presence says that the directory is complete.
+    write_atomic(ca_file, ca.certificate_pem().as_bytes(), 0o600)
+        .map_err(|error| failure(&error, ca_file))
+}
+
+/// A key file of an attempt that did not get to its end is kept: it was never used.
+fn create(path: &Path, secret: &[u8]) -> Result<(), Failure> {
+    match SecretFile::new(path).create(secret) {
+        Ok(()) | Err(FileError::Exists { .. }) => Ok(()),
+        Err(error) => Err(failure(&error, path)),
+    }
+}
+
+fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let bytes = SecretFile::new(path).read().map_err(|error| failure(&error, path))?;
+    let seed: [u8; 32] = bytes[..]
+        .try_into()
+        .map_err(|_| damaged(path, "it does not have the length of a key"))?;
+    Ok(Zeroizing::new(seed))
+}
+
+fn damaged(path: &Path, why: &str) -> Failure {
+    let message = format!("{} cannot be used: {why}; it is not made anew", path.display());
+    Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message)
+        .next("mothership backup restore FILE", "the file is needed as it was")
+}
+
+/// A file error as users meet it.
+pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
+    match error {
+        FileError::Locked { path } => {
+            let message = format!("another mothership runs on this directory ({})", path.display());
+            Failure::new("LOCKED", Exit::LOCKED, message)
+                .next("mothership status", "see the one that runs")
+        }
+        FileError::UnsafePermissions { path, .. } => {
+            let message = format!("{error}: {} must be yours alone", path.display());
+            Failure::new("AE-UNSAFE", Exit::UNSAFE, message)
+                .next(format!("chmod go-rwx {}", path.display()), "nobody else may read it")
+        }
+        _ => {
+            let mut message = format!("{error} ({})", path.display());
+            if let Some(cause) = std::error::Error::source(error) {
+                message = format!("{message}: {cause}");
+            }
+            Failure::new("AE-STORAGE", Exit::STORAGE, message)
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! One repository on this laptop: what its files hold, what the team has, and how the two meet.
+//!
+//! Invariants:
+//! - the *shadow* of a file is what the team knows this working copy to have; an edit is what differs from it;
+//! - a file is written only where the shadow and the file agree on every unit that the change touches;
+//! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
+
+mod publish;
+mod shadow;
+mod take;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aura_api::{Exit, Failure};
+use aura_engine::peer::{
+    body::PatchBody,
+    replica::{self, Record, Replica},
+    units::{Conflict, Origin, Units},
+};
+use aura_proto::{Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, message::Message};
+use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
+use aura_store::{Log, Options, RealDisk, Reader};
+use aura_tree::{Motion, Repo, WorkingCopy};
+use aura_trust::{IdentityKey, KeyRing, SealContext, open};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use shadow::Shadows;
+
+/// What incoming versions do to files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Files stay untouched until `pull`.
+    Observe,
+    /// Like observe, and asks.
+    Ask,
+    /// Clean units are written at once.
+    Live,
+}
+
+impl Mode {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "observe" => Some(Self::Observe),
+            "ask" => Some(Self::Ask),
+            "live" => Some(Self::Live),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Ask => "ask",
+            Self::Live => "live",
+        }
+    }
+
+    pub(crate) fn means(self) -> &'static str {
+        match self {
+            Self::Observe => "you see what others change; your files are touched by aura pull alone",
+            Self::Ask => "as observe; each incoming change is offered",
+            Self::Live => "changes of others are written into units that you have not touched",
+        }
+    }
+}
+
+/// Something that faces may want to hear of.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    pub(crate) kind: &'static str,
+    pub(crate) symbol: Option<String>,
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) text: String,
+}
+
+/// What is known of one file of the working copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileRow {
+    pub(crate) units: usize,
+}
+
+/// One repository.
+pub(crate) struct Desk {
+    pub(crate) repo: Repo,
+    pub(crate) path: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) copy: WorkingCopy,
+    pub(crate) motion: Motion,
+    pub(crate) replica: Replica,
+    pub(crate) units: Units,
+    pub(crate) files: BTreeMap<RepoPath, FileRow>,
+    pub(crate) held_back: BTreeMap<RepoPath, String>,
+    pub(crate) stream: Option<u32>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) sends: Vec<Message>,
+    pub(crate) fault: Option<(aura_proto::Code, String)>,
+    team: TeamId,
+    key_peer: PeerId,
+    log: Log,
+    reader: Reader,
+    shadows: Shadows,
+    commit: String,
+    /// Patches of others that the working copy does not have.
+    waiting: BTreeSet<usize>,
+    /// Entries whose body could not be opened yet.
+    sealed: Vec<(u64, Entry, Option<u64>)>,
+    conflicts_seen: BTreeSet<String>,
+    budget: Budget,
+    clock: Arc<Clock>,
+}
+
+/// What a desk is made of.
+pub(crate) struct Ground<'a> {
+    pub(crate) repo: Repo,
+    pub(crate) state_dir: &'a Path,
+    pub(crate) team: TeamId,
+    pub(crate) key: IdentityKey,
+    pub(crate) checkpoint_key: PeerId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) mode: Mode,
+    pub(crate) clock: Arc<Clock>,
+}
+
+impl Desk {
+    /// Opens the repository's log and replays it. The working copy is indexed by [`Desk::index`].
+    pub(crate) fn open(ground: Ground<'_>, ring: &KeyRing) -> Result<Self, Failure> {
+        let Ground { repo, state_dir, team, key, checkpoint_key, incarnation, mode, clock } = ground;
+        aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
+        let head = repo.head().map_err(|error| git_failure(&error))?;
+        let channel = head.branch.clone().unwrap_or_else(|| head.commit.to_string());
+        let log_id = LogId::of_repository(team, repo.root_commit().as_str());
+        let key_peer = key.peer();
+        let mut replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
+        let mut records = Vec::new();
+        let (log, _recovery) = Log::open_with(
+            Arc::new(RealDisk),
+            &state_dir.join("log"),
+            Options::peer(),
+            |record| {
+                if !record.payload.is_empty() {
+                    records.push((record.lsn, Bytes::copy_from_slice(record.payload)));
+                }
+            },
+        )
+        .map_err(|error| open_failure(&error))?;
+        let copy = WorkingCopy::open(&repo).map_err(|error| storage(&error))?;
+        let motion = Motion::new(clock.mono_ms(), repo.observe());
+        let shadows = Shadows::open(state_dir, &repo)?;
+        let mut desk = Self {
+            path: repo.work_tree().to_owned(),
+            mode,
+            copy,
+            motion,
+            units: Units::new(key_peer, channel),
+            files: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+            stream: None,
+            notices: Vec::new(),
+            sends: Vec::new(),
+            fault: None,
+            team,
+            key_peer,
+            reader: log.reader(),
+            log,
+            shadows,
+            commit: head.commit.to_string(),
+            waiting: BTreeSet::new(),
+            sealed: Vec::new(),
+            conflicts_seen: BTreeSet::new(),
+            budget: Budget::default(),
+            clock,
+            repo,
+            replica: {
+                for (_, payload) in &records {
+                    let record = Record::decode(payload).map_err(|error| {
+                        Failure::new("AE-LOG-CORRUPT", Exit::INTEGRITY, error.to_string())
+                    })?;
+                    replica.replay(&record);
+                }
+                replica
+            },
+        };
+        desk.replay_units(&records, ring);
+        Ok(desk)
+    }
+
+    fn replay_units(&mut self, records: &[(u64, Bytes)], ring: &KeyRing) {
+        for (lsn, payload) in records {
+            match Record::decode(payload) {
+                Ok(Record::Own(entry)) => self.note(*lsn, entry, None, ring),
+                Ok(Record::Placed(placed)) => {
+                    self.note(*lsn, placed.entry, Some(placed.seq), ring);
+                }
+                Ok(Record::OwnPlaced { seq, author_seq, .. }) => {
+                    self.units.placed(self.replica.writer(), author_seq, seq);
+                }
+                Ok(Record::Checkpoint(_) | Record::Incarnation(_)) | Err(_) => {}
+            }
+        }
+        self.notices.clear();
+        self.conflicts_seen = self.units.conflicts().into_iter().map(|c| c.id).collect();
+    }
+
+    /// Reads every file once and counts its units; `progress` hears (done, total).
+    pub(crate) fn index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Failure> {
+        let scan = aura_tree::scan(&self.repo).map_err(|error| git_failure(&error))?;
+        self.shadows.rebase(&self.repo)?;
+        let total = scan.files.len() as u64;
+        let mut files = BTreeMap::new();
+        for (done, path) in (1u64..).zip(scan.files) {
+            if let Ok(file) = self.copy.root().read_file(&path) {
+                let outline = aura_semantic::outline(path.as_str(), &file.bytes, &self.budget);
+                files.insert(path.clone(), FileRow { units: outline.units.len() });
+                self.shadows.adopt_untracked(&path, &file.bytes)?;
+            }
+            if done % 64 == 0 || done == total {
+                progress(done, total);
+            }
+        }
+        self.files = files;
+        Ok(())
+    }
+
+    /// How many units the working copy has.
+    pub(crate) fn unit_count(&self) -> u64 {
+        self.files.values().map(|row| row.units as u64).sum()
+    }
+
+    /// The commit that is checked out.
+    pub(crate) fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// Feeds the replica and carries out what it orders.
+    pub(crate) fn feed(&mut self, input: replica::Input, ring: &KeyRing) {
+        self.replica.handle(input);
+        while let Some(output) = self.replica.poll() {
+            self.carry_out(output, ring);
+        }
+    }
+
+    fn carry_out(&mut self, output: replica::Output, ring: &KeyRing) {
+        match output {
+            replica::Output::Append { batch, records } => {
+                let input = match self.store(&records) {
+                    Some(first_lsn) => replica::Input::Stored { batch, first_lsn },
+                    None => replica::Input::Failed { batch },
+                };
+                self.replica.handle(input);
+            }
+            replica::Output::Send(message) => self.sends.push(message),
+            replica::Output::Queued { lsn, entry } => self.note(lsn, entry, None, ring),
+            replica::Output::Acknowledged { author_seq, seq } => {
+                self.units.placed(self.replica.writer(), author_seq, seq);
+            }
+            replica::Output::Delivered { lsn, placed } => {
+                self.note(lsn, placed.entry, Some(placed.seq), ring);
+            }
+            replica::Output::Refused { author_seq, code } => {
+                self.notice("refused", None, format!("own entry {author_seq}: {code}"));
+            }
+            replica::Output::Reincarnate => {
+                let incarnation = Incarnation(u64::from_be_bytes(crate::clock::random()));
+                self.replica.handle(replica::Input::Incarnation(incarnation));
+            }
+            replica::Output::Fault { code, detail } => {
+                self.notice("fault", None, format!("{code}: {detail}"));
+                self.fault = Some((code, detail));
+            }
+            replica::Output::CaughtUp { .. } => {}
+            replica::Output::NotStored => {
+                self.notice("no_space", None, "the disk is full; nothing was queued".to_owned());
+            }
+        }
+    }
+
+    /// Stores a batch; a disk that fails a sync ends the process, because what it says is no longer true.
+    fn store(&mut self, records: &[Bytes]) -> Option<u64> {
+        let first_lsn = self.log.durable() + 1;
+        for record in records {
+            match self.log.append(&[record]) {
+                Ok(_) => {}
+                Err(aura_store::AppendError::NoSpace) => return None,
+                Err(error) => crate::storage_failed(&error),
+            }
+        }
+        match self.log.commit() {
+            Ok(_) => {
+                self.log.prepare();
+                Some(first_lsn)
+            }
+            Err(aura_store::CommitError::NoSpace) => None,
+            Err(error) => crate::storage_failed(&error),
+        }
+    }
+
+    /// Takes a durable entry into the versions.
+    fn note(&mut self, lsn: u64, entry: Entry, seq: Option<u64>, ring: &KeyRing) {
+        if entry.header().kind != Kind::PATCH {
+            return;
+        }
+        let Some(body) = open_body(&entry, ring) else {
+            self.sealed.push((lsn, entry, seq));
+            return;
+        };
+        let header = entry.header();
+        let is_own = header.writer.peer == self.key_peer;
+        let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
+        let origin = Origin { writer, author_seq, lsn, time_ms, seq };
+        let (index, is_new) = self.units.record(&body, origin);
+        let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
+        if is_new && is_for_files {
+            self.waiting.insert(index);
+        }
+        if is_new && !is_own {
+            let symbol = body.patch.touched.first().map(|row| row.name.clone());
+            let kind = self.units.recorded()[index].kind;
+            let name = symbol.clone().unwrap_or_else(|| body.patch.path.clone());
+            self.notices.push(Notice {
+                kind: "received",
+                symbol,
+                peer: Some(writer.peer),
+                text: format!("{kind} {name}"),
+            });
+        }
+    }
+
+    /// Opens what could not be opened before, after the team key arrived.
+    pub(crate) fn unseal(&mut self, ring: &KeyRing) {
+        for (lsn, entry, seq) in std::mem::take(&mut self.sealed) {
+            self.note(lsn, entry, seq, ring);
+        }
+    }
+
+    /// Whether entries wait for the team key.
+    pub(crate) fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// The body of a recorded patch, read from the log again.
+    pub(crate) fn body_of(&self, index: usize, ring: &KeyRing) -> Option<PatchBody> {
+        let lsn = self.units.recorded().get(index)?.origin.lsn;
+        let record = self.reader.read(lsn, 1).ok()?.into_iter().next()?;
+        let entry = match Record::decode(&record.payload).ok()? {
+            Record::Own(entry) => entry,
+            Record::Placed(placed) => placed.entry,
+            Record::Checkpoint(_) | Record::Incarnation(_) | Record::OwnPlaced { .. } => return None,
+        };
+        open_body(&entry, ring)
+    }
+
+    /// Open conflicts.
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
+        self.units.conflicts()
+    }
+
+    /// Announces conflicts that came or went since the last call.
+    fn compare_conflicts(&mut self) {
+        let now = self.units.conflicts();
+        let ids: BTreeSet<String> = now.iter().map(|conflict| conflict.id.clone()).collect();
+        for conflict in now.iter().filter(|conflict| !self.conflicts_seen.contains(&conflict.id)) {
+            let theirs = &self.units.recorded()[conflict.theirs.recorded];
+            self.notices.push(Notice {
+                kind: "conflict",
+                symbol: Some(conflict.name.clone()),
+                peer: Some(theirs.origin.writer.peer),
+                text: format!("{} {}", conflict.id, conflict.name),
+            });
+        }
+        for id in self.conflicts_seen.difference(&ids) {
+            let text = format!("{id} is settled");
+            self.notices.push(Notice { kind: "resolved", symbol: None, peer: None, text });
+        }
+        self.conflicts_seen = ids;
+    }
+
+    fn notice(&mut self, kind: &'static str, symbol: Option<String>, text: String) {
+        self.notices.push(Notice { kind, symbol, peer: None, text });
+    }
+
+    /// The content that each unit of a file has in `indexed`, the file itself included.
+    fn contents(indexed: Option<&Indexed>) -> BTreeMap<UnitId, ContentHash> {
+        let Some(indexed) = indexed else { return BTreeMap::new() };
+        let mut contents: BTreeMap<UnitId, ContentHash> = indexed
+            .ids
+            .iter()
+            .zip(&indexed.outline.units)
+            .map(|(id, unit)| (*id, unit.own_hash))
+            .collect();
+        contents.insert(UnitId::file(&indexed.path), indexed.hash());
+        contents
+    }
+
+    /// Indexes bytes under the ids that the log uses.
+    fn indexed(&self, path: &RepoPath, bytes: Vec<u8>, ids: Option<&[UnitId]>) -> Indexed {
+        let mut indexed = aura_semantic::index(path.as_str(), bytes, None, &self.budget);
+        match ids {
+            Some(ids) if ids.len() == indexed.ids.len() => indexed.ids = ids.to_vec(),
+            Some(_) | None => {
+                let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
+                let mut taken = BTreeSet::new();
+                for (id, unit) in rows {
+                    if let Some(known) = self.units.id_of(path.as_str(), &unit.qualified)
+                        && taken.insert(known)
+                    {
+                        *id = known;
+                    }
+                }
+            }
+        }
+        indexed
+    }
+}
+
+/// Opens the sealed body of a patch entry.
+fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
+    let header = entry.header();
+    let key = ring.get(header.key_epoch)?;
+    let plain = open(key, &SealContext::from(header), &entry.body()).ok()?;
+    PatchBody::decode(&plain).ok()
+}
+
+/// A git error as users meet it.
+pub(crate) fn git_failure(error: &aura_tree::RepoError) -> Failure {
+    use aura_tree::RepoError as E;
+    match error {
+        E::NotARepo { .. } => {
+            Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, "no git repository here or above")
+                .next("cd into your clone", "aura works inside a git repository")
+        }
+        E::NoCommits => {
+            let message = "the repository has no commit yet, so it has no identity";
+            Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, message)
+                .next("git commit --allow-empty -m start", "make the first commit")
+        }
+        E::Shallow => {
+            let message = "the clone is shallow, so its identity cannot be proved";
+            Failure::new("AE-SHALLOW", Exit::NOT_SET_UP, message)
+                .next("git fetch --unshallow", "fetch the history")
+        }
+        other => Failure::new("AE-GIT", Exit::FAILED, crate::chain(other)),
+    }
+}
+
+pub(crate) fn storage(error: &dyn std::error::Error) -> Failure {
+    Failure::new("AE-STORAGE", Exit::STORAGE, crate::chain(error))
+}
+
+fn open_failure(error: &aura_store::OpenError) -> Failure {
+    use aura_store::OpenError as E;
+    let (id, exit) = match error {
+        E::Corrupt(_) => ("AE-LOG-CORRUPT", Exit::INTEGRITY),
+        E::Locked { .. } => ("LOCKED", Exit::LOCKED),
+        E::NoSpace { .. } => ("NO_SPACE", Exit::BUSY),
+        _ => ("AE-STORAGE", Exit::STORAGE),
+    };
+    Failure::new(id, exit, crate::chain(error))
+}

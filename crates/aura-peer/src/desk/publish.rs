@@ -1,0 +1,210 @@
+//! From a saved file to an entry in the outbox.
+//!
+//! Invariants:
+//! - what is published is what the file held when it was read, and becomes the shadow in the same step;
+//! - a file that no longer parses is held back, said so, and published when it parses again.
+
+use std::collections::BTreeSet;
+
+use aura_api::Failure;
+use aura_engine::peer::{
+    body::{Cause, PatchBody, VersionId},
+    replica,
+};
+use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
+use aura_trust::{KeyRing, SealContext, seal};
+
+use super::{Desk, FileRow};
+
+/// A new version of one unit that no edit of a file stands behind.
+pub(super) struct Proposal<'a> {
+    pub(super) unit: UnitId,
+    pub(super) name: &'a str,
+    pub(super) path: &'a str,
+    pub(super) base: Option<&'a OwnText>,
+    pub(super) text: Option<&'a OwnText>,
+    pub(super) parents: Vec<VersionId>,
+    pub(super) cause: Cause,
+}
+
+impl Desk {
+    /// Publishes what is saved in these files. Answers how many entries were queued.
+    pub(crate) fn publish(
+        &mut self,
+        paths: &BTreeSet<RepoPath>,
+        why: Option<&str>,
+        ring: &KeyRing,
+    ) -> Result<usize, Failure> {
+        let mut count = 0;
+        for path in paths {
+            count += usize::from(self.publish_file(path, why, ring)?);
+        }
+        self.settle(ring);
+        Ok(count)
+    }
+
+    /// Every file whose content may differ from its shadow.
+    pub(crate) fn changed_files(&self) -> Result<BTreeSet<RepoPath>, Failure> {
+        let scan = aura_tree::scan(&self.repo).map_err(|error| super::git_failure(&error))?;
+        let mut paths: BTreeSet<RepoPath> = self.files.keys().cloned().collect();
+        paths.extend(scan.files);
+        Ok(paths)
+    }
+
+    fn publish_file(
+        &mut self,
+        path: &RepoPath,
+        why: Option<&str>,
+        ring: &KeyRing,
+    ) -> Result<bool, Failure> {
+        let disk = match self.copy.root().read_file(path) {
+            Ok(file) => Some(file.bytes),
+            Err(aura_tree::ReadError::Missing) => None,
+            // Unreadable or still being written: the next event or scan looks again.
+            Err(_) => return Ok(false),
+        };
+        let before = self.shadow(path);
+        if before.as_ref().map(|before| &before.bytes[..]) == disk.as_deref() {
+            self.held_back.remove(path);
+            return Ok(false);
+        }
+        let after = disk.map(|bytes| {
+            aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget)
+        });
+        if let (Some(before), Some(after)) = (&before, &after)
+            && is_broken(after)
+            && !is_broken(before)
+        {
+            self.hold_back(path, "it does not parse");
+            return Ok(false);
+        }
+        self.held_back.remove(path);
+        let Some(patch) = aura_semantic::extract(before.as_ref(), after.as_ref()) else {
+            return Ok(false);
+        };
+        self.count_units(path, after.as_ref());
+        let commit = self.commit.clone();
+        let body = self.units.body(patch, commit, Cause::Edit, why.map(str::to_owned));
+        if let Some(body) = body
+            && !self.queue(path, &body, ring)
+        {
+            return Ok(false);
+        }
+        self.shadows.set(path, after.as_ref())?;
+        Ok(true)
+    }
+
+    /// Seals a body and puts it into the outbox; `false` when it cannot be sent.
+    fn queue(&mut self, path: &RepoPath, body: &PatchBody, ring: &KeyRing) -> bool {
+        let Some(key) = ring.current() else {
+            self.hold_back(path, "this device does not have the team key yet");
+            return false;
+        };
+        let plain = body.encode();
+        if BODY_BYTES_MAX < plain.len() + 64 || !self.replica.has_room(plain.len()) {
+            self.hold_back(path, "the change is too large for one entry, or the queue is full");
+            return false;
+        }
+        let author_seq = self.replica.next_number();
+        let context = SealContext {
+            team: self.team,
+            log: self.replica.log(),
+            writer: self.replica.writer(),
+            author_seq,
+            kind: Kind::PATCH,
+        };
+        let sealed = seal(key, &context, crate::clock::random(), &plain);
+        let time_ms = self.clock.wall_ms();
+        let before = self.replica.queued();
+        let key_epoch = key.epoch();
+        let input =
+            replica::Input::Author { kind: Kind::PATCH, key_epoch, body: sealed, time_ms, author_seq };
+        self.feed(input, ring);
+        let queued = before < self.replica.queued() || self.replica.next_number() != author_seq;
+        if queued && body.cause == Cause::Edit {
+            let symbol = body.patch.touched.first().map(|row| row.name.clone());
+            let text = symbol.clone().unwrap_or_else(|| path.as_str().to_owned());
+            self.notice("published", symbol, text);
+        }
+        queued
+    }
+
+    /// Publishes a version that follows from several others: a join, a settlement, an undo.
+    pub(super) fn propose(&mut self, proposal: Proposal<'_>, ring: &KeyRing) -> bool {
+        let Ok(path) = RepoPath::try_from(proposal.path) else { return false };
+        let unit = proposal.unit;
+        let name = proposal.name.to_owned();
+        let is_file = unit == UnitId::file(proposal.path);
+        let hash = |text: &OwnText| text.hash();
+        let op = match (proposal.base, proposal.text) {
+            (base, text) if is_file => Op::File {
+                base: base.map(|text| ContentHash::of(text.head.bytes())),
+                base_text: base.map(|text| text.head.clone()),
+                text: text.map(|text| text.head.clone()),
+            },
+            (Some(base), Some(text)) => Op::Replace {
+                unit,
+                name: name.clone(),
+                base: hash(base),
+                base_text: base.clone(),
+                text: text.clone(),
+            },
+            (Some(base), None) => Op::Delete {
+                unit,
+                name: name.clone(),
+                base: hash(base),
+                base_text: base.head.clone(),
+            },
+            (None, _) => return false,
+        };
+        let (before, after) = (proposal.base.map(hash), proposal.text.map(hash));
+        let patch = FilePatch {
+            path: proposal.path.to_owned(),
+            base: None,
+            result: None,
+            ops: vec![op],
+            touched: vec![Touched { unit, name, before, after }],
+        };
+        let body = PatchBody {
+            channel: self.units.channel().to_owned(),
+            commit: self.commit.clone(),
+            cause: proposal.cause,
+            why: None,
+            patch,
+            parents: vec![proposal.parents],
+        };
+        self.queue(&path, &body, ring)
+    }
+
+    /// The shadow of a file with the ids that the log uses.
+    pub(super) fn shadow(&mut self, path: &RepoPath) -> Option<Indexed> {
+        let (bytes, ids) = self.shadows.get(path)?;
+        Some(self.indexed(path, bytes, ids.as_deref()))
+    }
+
+    fn hold_back(&mut self, path: &RepoPath, why: &str) {
+        if self.held_back.insert(path.clone(), why.to_owned()).as_deref() != Some(why) {
+            self.notice("held_back", None, format!("{}: {why}", path.as_str()));
+        }
+    }
+
+    fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
+        match after {
+            Some(after) => {
+                self.files.insert(path.clone(), FileRow { units: after.outline.units.len() });
+            }
+            None => {
+                self.files.remove(path);
+            }
+        }
+    }
+}
+
+/// Whether a file has parts that did not parse.
+fn is_broken(indexed: &Indexed) -> bool {
+    indexed.outline.units.iter().any(|unit| unit.opaque)
+        || indexed.outline.problems.iter().any(|problem| {
+            matches!(problem, aura_semantic::Problem::Broken | aura_semantic::Problem::Errors { .. })
+        })
+}

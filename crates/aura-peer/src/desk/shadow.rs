@@ -1,0 +1,112 @@
+//! What the team knows this working copy to have, file by file.
+//!
+//! A file that equals its blob at HEAD needs no copy; every other shadow is kept with the ids of its units.
+//!
+//! Invariants:
+//! - a shadow is replaced whole or not at all;
+//! - losing a shadow costs a comparison with HEAD, never an edit.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aura_api::Failure;
+use aura_proto::{Digest, RepoPath, codec};
+use aura_semantic::{Indexed, Text, UnitId};
+use aura_store::{ensure_private_dir, write_atomic};
+use aura_tree::{ObjectId, Repo, git::Blobs};
+use serde::{Deserialize, Serialize};
+
+use super::{git_failure, storage};
+
+/// A kept shadow.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kept {
+    path: String,
+    /// `None` when the file is known to be gone.
+    pub(super) text: Option<Text>,
+    pub(super) ids: Vec<UnitId>,
+}
+
+pub(super) struct Shadows {
+    dir: PathBuf,
+    at_head: BTreeMap<RepoPath, ObjectId>,
+    blobs: Blobs,
+}
+
+impl Shadows {
+    pub(super) fn open(state_dir: &Path, repo: &Repo) -> Result<Self, Failure> {
+        let dir = state_dir.join("shadow");
+        ensure_private_dir(&dir).map_err(|error| storage(&error))?;
+        let blobs = Blobs::start(repo).map_err(|error| git_failure(&error))?;
+        let mut shadows = Self { dir, at_head: BTreeMap::new(), blobs };
+        shadows.rebase(repo)?;
+        Ok(shadows)
+    }
+
+    /// Looks at HEAD anew.
+    pub(super) fn rebase(&mut self, repo: &Repo) -> Result<(), Failure> {
+        let head = repo.head().map_err(|error| git_failure(&error))?;
+        self.at_head = repo.blobs_of(&head.commit).map_err(|error| git_failure(&error))?;
+        Ok(())
+    }
+
+    /// The shadow of a file: its text and, when kept, the ids of its units.
+    pub(super) fn get(&mut self, path: &RepoPath) -> Option<(Vec<u8>, Option<Vec<UnitId>>)> {
+        if let Some(kept) = self.kept(path) {
+            return kept.text.map(|text| (text.0, Some(kept.ids)));
+        }
+        let id = self.at_head.get(path)?.clone();
+        self.blobs.read(&id).ok().flatten().map(|bytes| (bytes, None))
+    }
+
+    /// The text at HEAD.
+    pub(super) fn head_text(&mut self, path: &RepoPath) -> Option<Vec<u8>> {
+        let id = self.at_head.get(path)?.clone();
+        self.blobs.read(&id).ok().flatten()
+    }
+
+    /// Whether git tracks the file at HEAD.
+    pub(super) fn is_tracked(&self, path: &RepoPath) -> bool {
+        self.at_head.contains_key(path)
+    }
+
+    pub(super) fn set(&mut self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
+        let kept = Kept {
+            path: path.as_str().to_owned(),
+            text: shadow.map(|shadow| Text(shadow.bytes.to_vec())),
+            ids: shadow.map(|shadow| shadow.ids.clone()).unwrap_or_default(),
+        };
+        write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
+            .map_err(|error| storage(&error))
+    }
+
+    /// Takes HEAD as the shadow again.
+    pub(super) fn forget(&mut self, path: &RepoPath) {
+        // A shadow that was never kept needs no removal, and one that stays only costs a comparison.
+        fs::remove_file(self.file(path)).ok();
+    }
+
+    /// A file that git does not track counts as it was when it was first seen.
+    pub(super) fn adopt_untracked(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
+        if self.is_tracked(path) || self.kept(path).is_some() {
+            return Ok(());
+        }
+        let kept =
+            Kept { path: path.as_str().to_owned(), text: Some(Text(bytes.to_vec())), ids: Vec::new() };
+        write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
+            .map_err(|error| storage(&error))
+    }
+
+    fn kept(&self, path: &RepoPath) -> Option<Kept> {
+        let bytes = fs::read(self.file(path)).ok()?;
+        let kept: Kept = codec::decode(&bytes).ok()?;
+        (kept.path == path.as_str()).then_some(kept)
+    }
+
+    fn file(&self, path: &RepoPath) -> PathBuf {
+        self.dir.join(&Digest::of(path.as_str().as_bytes()).to_string()[..32])
+    }
+}

@@ -1,0 +1,257 @@
+//! Fixtures and a seeded maker of plausible edits.
+//!
+//! Invariants:
+//! - equal seeds give equal edits, so a failure names everything needed to repeat it.
+#![allow(dead_code)] // Each test file uses its own part.
+
+use std::path::Path;
+
+use aura_semantic::{Budget, Indexed, Unit, UnitKind, index, outline};
+
+/// One file per language.
+pub(crate) const FIXTURES: &[&str] = &[
+    "Ledger.java",
+    "cart.jsx",
+    "orders.py",
+    "panel.tsx",
+    "pool.cpp",
+    "queue.go",
+    "ring.c",
+    "risk.rs",
+    "shapes.ts",
+];
+
+/// The bytes of a fixture.
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    std::fs::read(folder.join(name)).expect("the fixture is part of the crate")
+}
+
+/// Indexes bytes without a past.
+pub(crate) fn fresh(path: &str, bytes: &[u8]) -> Indexed {
+    index(path, bytes, None, &Budget::default())
+}
+
+/// Indexes bytes as the successor of a version.
+pub(crate) fn next(before: &Indexed, bytes: &[u8]) -> Indexed {
+    index(&before.path, bytes, Some(before), &Budget::default())
+}
+
+/// A small generator (xorshift), so that seeds mean the same everywhere.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % (sides.max(1) as u64)).expect("below sides")
+    }
+}
+
+/// The ways in which one text can be stored.
+pub(crate) fn disguises(text: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let lf = String::from_utf8(text.to_vec()).expect("fixtures are text");
+    let mut bom = b"\xef\xbb\xbf".to_vec();
+    bom.extend_from_slice(text);
+    let mut mixed = String::new();
+    for (at, line) in lf.split_inclusive('\n').enumerate() {
+        mixed.push_str(&if at % 3 == 0 {
+            line.replace('\n', "\r\n")
+        } else {
+            line.to_owned()
+        });
+    }
+    let latin = replace(text, b"omment", b"omm\xe9nt");
+    let latin = replace(&latin, b"detached", b"d\xe9tach\xff");
+    vec![
+        ("plain", text.to_vec()),
+        ("crlf", lf.replace('\n', "\r\n").into_bytes()),
+        ("bom", bom),
+        ("tabs", lf.replace("    ", "\t").into_bytes()),
+        ("mixed", mixed.into_bytes()),
+        ("no final newline", lf.trim_end().as_bytes().to_vec()),
+        ("latin-1", latin),
+        ("nul", replace(text, b"\"", b"\"\0")[..text.len()].to_vec()),
+    ]
+}
+
+/// Replaces every occurrence.
+pub(crate) fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        if text[at..].starts_with(from) {
+            out.extend_from_slice(to);
+            at += from.len();
+        } else {
+            out.push(text[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// Units without members that have a body longer than a line.
+pub(crate) fn bodies(file: &Indexed) -> Vec<usize> {
+    let with_body = |unit: &Unit| {
+        let function = matches!(unit.kind, UnitKind::Function | UnitKind::Method);
+        function && unit.inner.is_none() && !unit.opaque && unit.end_line > unit.start_line + 1
+    };
+    let units = file.outline.units.iter().enumerate();
+    units
+        .filter(|(_, unit)| with_body(unit))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Doubles the first line of a body that is a whole statement, or the nearest to it.
+pub(crate) fn edit_body(file: &Indexed, unit: usize, mark: &str) -> Vec<u8> {
+    let unit = &file.outline.units[unit];
+    let bytes = &file.bytes[..];
+    let body = unit.body.clone().expect("chosen for its body");
+    // A new last line before the closing, or after the last line where nothing closes.
+    let text = &bytes[body.clone()];
+    let closes = text.ends_with(b"}");
+    let python = file.path.ends_with(".py");
+    let crlf = bytes.windows(2).any(|pair| pair == b"\r\n");
+    let end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
+    let mut out;
+    if closes {
+        let line = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(1, |at| at + 1);
+        out = bytes[..body.start + line].to_vec();
+        out.extend_from_slice(format!("        // {mark}").as_bytes());
+        out.extend_from_slice(end);
+        out.extend_from_slice(&bytes[body.start + line..]);
+    } else {
+        assert!(python, "only Python has bodies without braces");
+        out = bytes[..body.start].to_vec();
+        let column = bytes[..body.start]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count();
+        let indent = bytes[body.start - column..body.start].to_vec();
+        out.extend_from_slice(format!("mark = \"{mark}\"").as_bytes());
+        out.extend_from_slice(end);
+        out.extend_from_slice(&indent);
+        out.extend_from_slice(&bytes[body.start..]);
+    }
+    out
+}
+
+/// Makes one plausible edit; may give the bytes back unchanged.
+pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
+    let units = &file.outline.units;
+    let bytes = file.bytes.to_vec();
+    if units.is_empty() {
+        return bytes;
+    }
+    let chosen = dice.roll(units.len());
+    let unit = &units[chosen];
+    let splice = |range: std::ops::Range<usize>, text: &[u8]| {
+        [&bytes[..range.start], text, &bytes[range.end..]].concat()
+    };
+    match dice.roll(9) {
+        0 | 1 => match bodies(file) {
+            some if some.is_empty() => bytes,
+            some => edit_body(file, some[dice.roll(some.len())], mark),
+        },
+        2 => match unit.name_span.clone() {
+            Some(name) => splice(name, format!("renamed{mark}").as_bytes()),
+            None => bytes,
+        },
+        3 => splice(unit.span.clone(), b""),
+        4 => match unit.name_span.clone() {
+            Some(name) => {
+                let mut copy = bytes[unit.span.start..name.start].to_vec();
+                copy.extend_from_slice(format!("copy{mark}").as_bytes());
+                copy.extend_from_slice(&bytes[name.end..unit.span.end]);
+                let column = bytes[..unit.core.start]
+                    .iter()
+                    .rev()
+                    .take_while(|byte| **byte != b'\n');
+                let indent = vec![b' '; column.count()];
+                let text = [&bytes[unit.span.clone()], b"\n\n", &indent, &copy].concat();
+                splice(unit.span.clone(), &text)
+            }
+            None => bytes,
+        },
+        5 => {
+            let sibling = units
+                .get(unit.end)
+                .filter(|other| other.parent == unit.parent);
+            match sibling {
+                Some(other) => [
+                    &bytes[..unit.span.start],
+                    &bytes[other.span.clone()],
+                    &bytes[unit.span.end..other.span.start],
+                    &bytes[unit.span.clone()],
+                    &bytes[other.span.end..],
+                ]
+                .concat(),
+                None => bytes,
+            }
+        }
+        6 => splice(unit.span.start..unit.span.start, b"\n"),
+        7 => {
+            // A line lost, whatever it was.
+            let starts: Vec<usize> = std::iter::once(0)
+                .chain(
+                    bytes
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, b)| **b == b'\n')
+                        .map(|(at, _)| at + 1),
+                )
+                .collect();
+            let line = dice.roll(starts.len());
+            let end = starts.get(line + 1).copied().unwrap_or(bytes.len());
+            splice(starts[line]..end, b"")
+        }
+        _ => {
+            let at = dice.roll(bytes.len());
+            splice(
+                at..at,
+                [" ", "(", "}", "x", "\n", "\u{e9}"][dice.roll(6)].as_bytes(),
+            )
+        }
+    }
+}
+
+/// Asserts that units and gaps of every level join to the file.
+pub(crate) fn assert_tiled(path: &str, bytes: &[u8]) {
+    let outline = outline(path, bytes, &Budget::default());
+    let units = &outline.units;
+    for (at, unit) in units.iter().enumerate() {
+        let limits = unit.parent.map_or(0..bytes.len(), |parent| {
+            assert!(parent < at, "a container stands before its members");
+            units[parent]
+                .inner
+                .clone()
+                .expect("a parent has an inner range")
+        });
+        assert!(
+            limits.start <= unit.span.start && unit.span.end <= limits.end,
+            "{path} {at}"
+        );
+        assert!(unit.span.start <= unit.core.start && unit.core.end <= unit.span.end);
+        assert!(!unit.span.is_empty(), "no unit is empty");
+        if let Some(following) = units
+            .get(unit.end)
+            .filter(|next| next.parent == unit.parent)
+        {
+            assert!(
+                unit.span.end <= following.span.start,
+                "siblings do not overlap"
+            );
+        }
+    }
+}
