@@ -744,3 +744,107 @@ doc! {
         records: Vec<WalRecordDoc>,
     }
 }
+
+row! {
+    /// One unit of a file, as `outline` lists it.
+    OutlineUnitDoc {
+        /// Identity, hex.
+        id: String,
+        /// `function`, `method`, `class` …
+        kind: String,
+        /// Path of the file, as its ids were derived.
+        path: String,
+        /// Name through all containers.
+        name: String,
+        /// First byte.
+        start: u64,
+        /// The byte after the last.
+        end: u64,
+        /// First line, counted from one.
+        start_line: u64,
+        /// Last line, counted from one.
+        end_line: u64,
+        /// Hash of the unit's own content, hex.
+        hash: String,
+        /// Identity of the container.
+        parent: Option<String>,
+        /// Whether a part of it could not be parsed.
+        opaque: bool,
+    }
+}
+
+doc! {
+    /// Answer of `outline`.
+    Outline = "aura.outline/1" {
+        /// Path by which ids and language were derived.
+        path: String,
+        /// Language, when there is a grammar.
+        language: Option<String>,
+        /// Containers before their members.
+        units: Vec<OutlineUnitDoc>,
+        /// What could not be understood, `no_grammar`, `too_large` …
+        problems: Vec<String>,
+    }
+}
+
+row! {
+    /// One change of one unit between two files.
+    UnitChangeDoc {
+        /// Identity, hex.
+        id: String,
+        /// `function`, `method`, `class` …
+        kind: String,
+        /// Name through all containers, the new one if there is one.
+        name: String,
+        /// `added`, `removed`, `body`, `signature`, `comment`, `renamed`, `moved`, `whole`.
+        change: String,
+        /// Name before, of a renamed unit.
+        from: Option<String>,
+        /// First line in the old file.
+        before_line: Option<u64>,
+        /// First line in the new file.
+        after_line: Option<u64>,
+    }
+}
+
+doc! {
+    /// Answer of `diff --files`.
+    DiffFiles = "aura.diff_files/1" {
+        /// Path by which ids and language were derived.
+        path: String,
+        /// In the order of the new file; removed units last.
+        changes: Vec<UnitChangeDoc>,
+    }
+}
+
+doc! {
+    /// Answer of `merge`.
+    Merged = "aura.merge/1" {
+        /// Path by which the language was found.
+        path: String,
+        /// Whether there was no conflict.
+        clean: bool,
+        /// `lines` or `units`, of a clean merge.
+        level: Option<String>,
+        /// Regions in conflict.
+        conflicts: u64,
+        /// The file written with `-o`.
+        output: Option<String>,
+        /// The result, without `-o`.
+        text: Option<String>,
+    }
+}
+
+doc! {
+    /// Answer of `aura version` and `mothership version`.
+    Version = "aura.version/1" {
+        /// Version of the program.
+        version: String,
+        /// Version of the running daemon; null when none answers.
+        daemon: Option<String>,
+        /// Oldest protocol spoken.
+        protocol_min: u16,
+        /// Newest protocol spoken.
+        protocol_max: u16,
+    }
+}

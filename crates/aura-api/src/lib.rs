@@ -10,9 +10,12 @@
 pub mod docs;
 pub mod exit;
 pub mod failure;
+pub mod home;
+pub mod socket;
 
 pub use exit::Exit;
 pub use failure::{Failure, Next};
+pub use home::Home;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -31,6 +31,7 @@ pub(crate) struct Custody {
     pub(crate) team: TeamId,
     /// The team's name, as written at the first start.
     pub(crate) team_name: String,
+    dir: PathBuf,
     _lock: FileLock,
 }
 
@@ -48,38 +49,36 @@ impl Custody {
         let secret = |file: &str| seed(&dir.join(file));
         let certificate_pem = std::fs::read_to_string(&ca_file)
             .map_err(|error| damaged(&ca_file, &error.to_string()))?;
-        let ca_seed = secret("ca.key")?;
-        let ca = Ca::from_pem(&certificate_pem, &ca_seed)
-            .map_err(|error| damaged(&ca_file, &error.to_string()))?;
+        let ca_key_file = dir.join("ca.key");
+        let ca_key =
+            SecretFile::new(&ca_key_file).read().map_err(|error| failure(&error, &ca_key_file))?;
+        let ca_key = std::str::from_utf8(&ca_key)
+            .map_err(|_| damaged(&ca_key_file, "it is not a PEM file"))?;
+        let ca = Ca::from_pem(&certificate_pem, ca_key)
+            .map_err(|error| damaged(&ca_key_file, &error.to_string()))?;
         let key = IdentityKey::from_seed(*secret("mothership.key")?);
-        let tls = TlsKey::from_seed(&secret("tls.key")?);
-        let team = team_of(&ca);
+        let tls = TlsKey::from_seed(*secret("tls.key")?);
+        let team = ca.team();
         let team_name = std::fs::read_to_string(&name_file)
             .map_err(|error| damaged(&name_file, &error.to_string()))?;
         let subject =
             Subject { team, role: Role::Mothership, peer: key.peer(), name: team_name.clone() };
-        let csr = tls.csr().map_err(|error| damaged(&dir.join("tls.key"), &error.to_string()))?;
         let certificate = ca
-            .issue(&csr, &subject, random(), unix_seconds(), SERVER_TTL_S)
-            .map_err(|error| damaged(&ca_file, &error.to_string()))?
-            ;
-        Ok(Self { ca, key, tls, certificate, team, team_name, _lock: lock })
+            .issue(&tls.csr(), &subject, random(), unix_seconds(), SERVER_TTL_S)
+            .map_err(|error| damaged(&ca_file, &error.to_string()))?;
+        Ok(Self { ca, key, tls, certificate, team, team_name, dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Where the log is.
+    pub(crate) fn wal_dir(&self) -> PathBuf {
+        self.dir.join("wal")
     }
 }
 
-/// The team is named after its CA.
-pub(crate) fn team_of(ca: &Ca) -> TeamId {
-    let hash = aura_proto::Digest::of(&ca.public_key_hash());
-    let mut id = [0; 16];
-    id.copy_from_slice(&hash.0[..16]);
-    TeamId(id)
-}
-
 fn write_new(dir: &Path, name: &str, name_file: &Path, ca_file: &Path) -> Result<(), Failure> {
-    let ca_seed = Zeroizing::new(random::<32>());
-    let ca = Ca::create(&ca_seed, random(), unix_seconds(), name)
+    let ca = Ca::create(random(), random(), unix_seconds(), name)
         .map_err(|error| damaged(ca_file, &error.to_string()))?;
-    create(&dir.join("ca.key"), &ca_seed[..])?;
+    create(&dir.join("ca.key"), ca.key_pem().as_bytes())?;
     for file in ["mothership.key", "tls.key"] {
         create(&dir.join(file), &Zeroizing::new(random::<32>())[..])?;
     }

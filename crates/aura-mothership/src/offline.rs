@@ -52,17 +52,8 @@ pub fn wal_verify(state_dir: &Path) -> Result<docs::WalVerify, Failure> {
 pub fn read_only(state_dir: &Path, call: AdminCall) -> Result<Value, Failure> {
     match call {
         AdminCall::WalTail { limit } | AdminCall::Log { limit } => {
-            let mut records = Vec::new();
-            verify_with(&RealDisk, &state_dir.join("wal"), |record| {
-                records.push(row(record.lsn, record.payload));
-            })
-            .map_err(|error| verify_failure(&error))?;
-            let skip = records.len().saturating_sub(limit);
-            let doc = docs::WalTail {
-                schema: docs::WalTail::SCHEMA.to_owned(),
-                records: records.split_off(skip),
-            };
-            Ok(serde_json::to_value(doc).unwrap_or(Value::Null))
+            let tail = tail(&state_dir.join("wal"), limit)?;
+            Ok(serde_json::to_value(tail).unwrap_or(Value::Null))
         }
         AdminCall::WalStat => {
             let report = verify(&RealDisk, &state_dir.join("wal"))
@@ -82,8 +73,18 @@ pub fn read_only(state_dir: &Path, call: AdminCall) -> Result<Value, Failure> {
     }
 }
 
+/// The newest records of a log; safe beside its writer.
+pub(crate) fn tail(wal_dir: &Path, limit: usize) -> Result<docs::WalTail, Failure> {
+    let mut records = Vec::new();
+    verify_with(&RealDisk, wal_dir, |record| records.push(row(record.lsn, record.payload)))
+        .map_err(|error| verify_failure(&error))?;
+    let skip = records.len().saturating_sub(limit);
+    let records = records.split_off(skip);
+    Ok(docs::WalTail { schema: docs::WalTail::SCHEMA.to_owned(), records })
+}
+
 /// One record as people read it.
-pub(crate) fn row(lsn: u64, payload: &[u8]) -> docs::WalRecordDoc {
+fn row(lsn: u64, payload: &[u8]) -> docs::WalRecordDoc {
     if payload.is_empty() {
         let text = "the log was opened".to_owned();
         return docs::WalRecordDoc { lsn, kind: "boot".to_owned(), at: None, text };

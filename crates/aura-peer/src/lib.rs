@@ -1,1 +1,41 @@
-//! The daemon of one laptop.
+//! The daemon of one laptop: repositories, the control link, and the socket that faces talk to.
+//!
+//! Invariants:
+//! - one thread owns all state; links, watchers and faces only send to it;
+//! - what a face is told is true when it is told: queued is on this disk, published is on the Mothership's;
+//! - one daemon per home, one home per repository's log.
+
+mod clock;
+mod daemon;
+mod desk;
+mod docs;
+mod enrol;
+mod faces;
+mod identity;
+mod team;
+
+use std::path::Path;
+
+use aura_api::Failure;
+
+/// Runs the daemon of a home until it is told to stop.
+pub fn run_daemon(home: &Path) -> Result<(), Failure> {
+    daemon::run(home)
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Ends the process after a failed sync: what the disk holds is known only after the next start has read it.
+fn storage_failed(error: &dyn std::error::Error) -> ! {
+    tracing::error!(error = %chain(error), "the disk failed; stopping");
+    std::process::exit(i32::from(aura_api::Exit::STORAGE.0))
+}

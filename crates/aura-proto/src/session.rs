@@ -9,7 +9,7 @@
 //! - a fault of the other side closes the link with a code; it never panics and never reaches another link;
 //! - what the other side can make this one hold is bounded: unfinished messages by [`MESSAGE_BYTES_MAX`] for each
 //!   class and for the control stream, finished ones by that again plus the link window;
-//! - before [`Session::authenticated`] no stream but 0 exists and [`PRE_AUTH_BYTES_MAX`] bytes are the end.
+//! - before [`Session::authenticated`] nothing but stream 0 is read or written, and [`PRE_AUTH_BYTES_MAX`] bytes are the end.
 //!
 //! A stream opens with its first frame. [`Session::open_stream`] sends an empty grant (WINDOW of 0) at once, so
 //! that ids reach the other side in order although a later stream may have the higher priority. An empty frame
@@ -372,12 +372,14 @@ impl Session {
         self.parse(&held);
     }
 
-    /// Opens a stream of `class`; `STREAM_LIMIT` when too many are open, `PROTOCOL` before authentication.
+    /// Opens a stream of `class`; `STREAM_LIMIT` when too many are open, `PROTOCOL` on the enrolment protocol.
+    ///
+    /// Before authentication the number is taken already, and everything of the stream waits.
     pub fn open_stream(&mut self, class: Class) -> Result<u32, Code> {
         if self.closed {
             return Err(Code::BYE);
         }
-        if self.gate != Gate::Open {
+        if matches!(self.gate, Gate::Join { .. }) {
             return Err(Code::PROTOCOL);
         }
         if STREAMS_MAX <= self.open_local {
@@ -410,7 +412,13 @@ impl Session {
     pub fn transport_ended(&mut self, detail: &str) {
         if !self.closed {
             self.end(Code::BYE, detail, ClosedBy::Transport, false);
-            self.farewell = None;
+        }
+    }
+
+    /// Tells that the other side refused below this protocol, as TLS does with a revoked certificate.
+    pub fn refused_below(&mut self, code: Code, detail: &str) {
+        if !self.closed {
+            self.end(code, detail, ClosedBy::Remote, false);
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Budget {
     pub reports_base: usize,
     /// Parser progress reports allowed on top per started KiB of the file.
     pub reports_per_kib: usize,
-    /// Parser progress reports allowed for any file, however large: 4 MiB of ordinary source.
+    /// Parser progress reports allowed for any file, however large: 3 MiB of ordinary source.
     pub reports_max: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for Budget {
             brackets_max: 8192,
             reports_base: 2000,
             reports_per_kib: 24,
-            reports_max: 40_000,
+            reports_max: 32_000,
         }
     }
 }
@@ -213,8 +213,14 @@ fn bracket_depth(bytes: &[u8]) -> usize {
 fn parse(language: Language, bytes: &[u8], budget: &Budget) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&(language.0.grammar)()).ok()?;
-    let of_size = bytes.len().div_ceil(1024).saturating_mul(budget.reports_per_kib);
-    let mut left = budget.reports_base.saturating_add(of_size).min(budget.reports_max);
+    let of_size = bytes
+        .len()
+        .div_ceil(1024)
+        .saturating_mul(budget.reports_per_kib);
+    let mut left = budget
+        .reports_base
+        .saturating_add(of_size)
+        .min(budget.reports_max);
     let mut progress = |state: &tree_sitter::ParseState| {
         let cost = if state.has_error() { ERROR_COST } else { 1 };
         match left.checked_sub(cost) {
@@ -241,7 +247,6 @@ fn finish(language: Language, walked: walk::Walked, bytes: &[u8]) -> Outline {
         at: 0,
         line: 1,
     };
-    // Members stand after their container but may end before it, so ends are counted apart.
     for unit in &mut units {
         unit.start_line = lines.at(unit.span.start);
         let inside = &bytes[unit.span.clone()];
@@ -252,18 +257,15 @@ fn finish(language: Language, walked: walk::Walked, bytes: &[u8]) -> Outline {
     }
     end_lines_of_containers(&mut units, bytes);
     let opaque = units.iter().filter(|unit| unit.opaque);
-    let opaque_bytes: usize = opaque
-        .clone()
-        .filter(|unit| unit.inner.is_none())
-        .map(|unit| unit.core.len())
-        .sum();
-    let errors = opaque.count() + gap_errors;
+    let errors = opaque.clone().count() + gap_errors;
+    // A broken unit with a name is still that unit; what has no name is text.
+    let nameless = opaque.filter(|unit| unit.inner.is_none() && unit.name.is_empty());
+    let lost = gap_error_bytes + nameless.map(|unit| unit.core.len()).sum::<usize>();
     let mut problems = Vec::new();
     if gap_errors > 0 {
         problems.push(Problem::Errors(gap_errors));
     }
-    // A unit that is broken alone in a short file is still a unit; text outside is not.
-    if gap_error_bytes.saturating_mul(3) > bytes.len() && gap_error_bytes > opaque_bytes {
+    if lost.saturating_mul(3) > bytes.len() {
         problems.insert(0, Problem::Broken);
         units.clear();
     }

@@ -182,6 +182,12 @@ fn no_truncation_of_a_fixture_makes_anything_panic() {
 }
 
 #[test]
+fn a_brace_that_swallows_the_file_makes_it_a_whole_file_and_not_a_mass_deletion() {
+    let text = [b"{\n".as_slice(), &fixture("shapes.ts")].concat();
+    assert_eq!(problem("shapes.ts", &text), Some(Problem::Broken));
+}
+
+#[test]
 fn a_broken_unit_is_opaque_and_the_others_are_fine() {
     let text = b"fn one() {\n    1\n}\n\nfn two() {\n    let = ;\n}\n\nfn three() {\n    3\n}\n";
     let file = fresh("a.rs", text);

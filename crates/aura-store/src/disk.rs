@@ -120,7 +120,9 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        Ok(Box::new(RealLock { _file: lock_file(path)? }))
+        Ok(Box::new(RealLock {
+            _file: lock_file(path)?,
+        }))
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
@@ -208,11 +210,7 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io
 }
 
 /// Fills the buffer from an offset as far as the file goes and returns how many bytes came.
-pub(crate) fn read_up_to(
-    file: &dyn DiskFile,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
+pub(crate) fn read_up_to(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset.saturating_add(done as u64)) {
@@ -225,12 +223,22 @@ pub(crate) fn read_up_to(
     Ok(done)
 }
 
-/// Whether an error says that there is no room, and room may come back.
+/// Whether an error says that there is no room, be it for blocks or for handles, which may come
+/// back without a restart.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    is_out_of_handles(error)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+}
+
+/// Whether the process or the system has no file handle left.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| {
+        code == rustix::io::Errno::MFILE.raw_os_error()
+            || code == rustix::io::Errno::NFILE.raw_os_error()
+    })
 }
 
 /// Bytes of one zero write while a segment is prepared.
@@ -238,7 +246,9 @@ pub(crate) const ZERO_STEP_BYTES: usize = 1 << 20;
 
 /// Whether all bytes are zero; compares whole pages because it runs over megabytes at every open.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(ZERO_PAGE.len()).all(|page| page == &ZERO_PAGE[..page.len()])
+    bytes
+        .chunks(ZERO_PAGE.len())
+        .all(|page| page == &ZERO_PAGE[..page.len()])
 }
 
 /// Length of the bytes without their trailing zeros.
@@ -248,7 +258,10 @@ pub(crate) fn trimmed_len(bytes: &[u8]) -> usize {
         let start = (end - 1) / ZERO_PAGE.len() * ZERO_PAGE.len();
         let page = &bytes[start..end];
         if !is_zero(page) {
-            let kept = page.iter().rposition(|byte| *byte != 0).map_or(0, |index| index + 1);
+            let kept = page
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |index| index + 1);
             return start + kept;
         }
         end = start;

@@ -103,7 +103,9 @@ pub fn sweep_temporaries(dir: &Path) -> Result<usize, FileError> {
     let mut count = 0;
     for entry in fs::read_dir(dir).map_err(io_error(dir))? {
         let path = entry.map_err(io_error(dir))?.path();
-        let is_ours = path.extension().is_some_and(|extension| extension == TEMPORARY);
+        let is_ours = path
+            .extension()
+            .is_some_and(|extension| extension == TEMPORARY);
         if is_ours && path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
             fs::remove_file(&path).map_err(io_error(&path))?;
             count += 1;
@@ -142,9 +144,9 @@ impl SecretFile {
         let _ = fs::remove_file(&temporary);
         match created {
             Ok(()) => sync_parent(&self.path).map_err(io_error(&self.path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(FileError::Exists { path: self.path.clone() })
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FileError::Exists {
+                path: self.path.clone(),
+            }),
             Err(error) => Err(io_error(&self.path)(error)),
         }
     }
@@ -163,9 +165,14 @@ impl SecretFile {
         check_file(path, &file.metadata().map_err(io_error(path))?)?;
         let mut secret = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
         let limit = SECRET_BYTES_MAX as u64 + 1;
-        file.take(limit).read_to_end(&mut secret).map_err(io_error(path))?;
+        file.take(limit)
+            .read_to_end(&mut secret)
+            .map_err(io_error(path))?;
         if SECRET_BYTES_MAX < secret.len() {
-            return Err(FileError::TooLarge { path: path.clone(), max: SECRET_BYTES_MAX as u64 });
+            return Err(FileError::TooLarge {
+                path: path.clone(),
+                max: SECRET_BYTES_MAX as u64,
+            });
         }
         Ok(secret)
     }
@@ -198,9 +205,9 @@ pub struct FileLock {
 pub fn lock_exclusive(path: &Path) -> Result<FileLock, FileError> {
     match disk::lock_file(path) {
         Ok(file) => Ok(FileLock { _file: file }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(FileError::Locked { path: path.to_path_buf() })
-        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(FileError::Locked {
+            path: path.to_path_buf(),
+        }),
         Err(error) => Err(io_error(path)(error)),
     }
 }
@@ -245,7 +252,9 @@ fn temporary_beside(path: &Path) -> PathBuf {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -258,7 +267,10 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
 }
 
 fn not_safe(path: &Path, problem: Unsafe) -> FileError {
-    FileError::UnsafePermissions { path: path.to_path_buf(), problem }
+    FileError::UnsafePermissions {
+        path: path.to_path_buf(),
+        problem,
+    }
 }
 
 /// Largest secret: a key, a certificate chain or a token, never bulk.

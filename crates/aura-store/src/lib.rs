@@ -20,11 +20,13 @@ pub mod writer;
 
 pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
 pub use faulty::{Crash, FaultyDisk};
-pub use files::{FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic};
+pub use files::{
+    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic,
+};
 pub use log::{AppendError, CommitError, Log, OpenError, Options, Stat};
 pub use reader::{ReadError, Reader};
 pub use record::{Hash, Kind, Record, RecordView, ZERO_HASH, chain_hash};
-pub use recovery::{Damage, Recovery, TornTail};
-pub use verify::{Report, VerifyError, verify};
+pub use recovery::{Corruption, Damage, Recovery, TornTail};
+pub use verify::{Report, VerifyError, verify, verify_with};
 pub use views::{Batch, Kv, MemoryViews, Opened, ViewError, Views};
 pub use writer::{Outcome, QueueLimits, Submission, SubmitError, Writer, WriterHandle};

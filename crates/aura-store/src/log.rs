@@ -7,164 +7,24 @@
 //! - a refused append leaves no trace that a reader or a later open could see;
 //! - records before a segment's first are durable before that segment exists.
 
+mod active;
+mod errors;
+mod options;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use thiserror::Error;
-
-use crate::disk::{self, Disk, DiskFile, DiskLock};
+use crate::disk::{self, Disk, DiskLock};
 use crate::reader::{Published, ReadError, Reader, Shared};
 use crate::record::{self, Hash, Header, Kind, Record, RecordView};
-use crate::recovery::{self, Corruption, Cursor, Recovery, Scan, ScanError, SegmentIndex};
-use crate::segment::{
-    self, FIRST_RECORD_AT, Head, SEGMENT_BYTES_MAX, Seal, Spare, SpareError, SpareOrder,
-};
+use crate::recovery::{self, Cursor, Recovery, Scan, SegmentIndex};
+use crate::segment::{self, Head, Seal, Spare, SpareError, SpareOrder};
+use active::{Active, activate, first_segment, offset32};
 
-/// Sizes of a log; they may differ from one open to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Length of a new segment, zero-written ahead.
-    pub segment_bytes: u64,
-    /// Largest payload.
-    pub record_bytes_max: u32,
-    /// End of each segment that only urgent records may use when no next one can be made.
-    pub reserve_bytes: u32,
-    /// Make a new log where none is; otherwise its absence is `NotFound`.
-    pub create: bool,
-}
-
-impl Options {
-    /// For a coordinator: 16 MiB segments, records up to 4 MiB, 64 KiB in reserve.
-    #[must_use]
-    pub fn server() -> Self {
-        Self {
-            segment_bytes: 16 << 20,
-            record_bytes_max: 4 << 20,
-            reserve_bytes: 64 << 10,
-            create: true,
-        }
-    }
-
-    /// For a laptop: 4 MiB segments, records up to 1 MiB, 16 KiB in reserve.
-    #[must_use]
-    pub fn peer() -> Self {
-        Self {
-            segment_bytes: 4 << 20,
-            record_bytes_max: 1 << 20,
-            reserve_bytes: 16 << 10,
-            create: true,
-        }
-    }
-
-    /// Whether the largest record fits an empty segment with its reserve kept free.
-    fn is_sound(&self) -> bool {
-        let record = record::stored_bytes(self.record_bytes_max as usize) as u64;
-        let needed = (FIRST_RECORD_AT as u64)
-            .saturating_add(u64::from(self.reserve_bytes))
-            .saturating_add(record);
-        needed <= self.segment_bytes && self.segment_bytes <= SEGMENT_BYTES_MAX
-    }
-}
-
-/// Why a log could not be opened.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Durable records are damaged; nothing was changed (R4).
-    #[error(transparent)]
-    Corrupt(#[from] Corruption),
-    /// The disk refused.
-    #[error("cannot open the log at {}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the disk said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process, or another value in this one, has it open for writing.
-    #[error("the log is open elsewhere: {} is locked", path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// There is no room for a segment or the boot record.
-    #[error("no space to open the log at {}", path.display())]
-    NoSpace {
-        /// The log's directory.
-        path: PathBuf,
-    },
-    /// There is no log and none was to be made.
-    #[error("no log at {}", path.display())]
-    NotFound {
-        /// The log's directory.
-        path: PathBuf,
-    },
-    /// The sizes do not fit each other.
-    #[error("a record of {record_bytes_max} bytes and the reserve do not fit a segment of {segment_bytes} bytes")]
-    Sizes {
-        /// Largest payload asked for.
-        record_bytes_max: u32,
-        /// Segment length asked for.
-        segment_bytes: u64,
-    },
-}
-
-/// Why a record was not taken; records taken before are unaffected unless poisoned.
-#[derive(Debug, Error)]
-pub enum AppendError {
-    /// The disk refused; the log takes no more records.
-    #[error("cannot write the log")]
-    Io(#[source] io::Error),
-    /// There is no room; later appends work again when there is.
-    #[error("no space for the next log segment")]
-    NoSpace,
-    /// An earlier write or sync failed, so nothing is promised any more.
-    #[error("the log stopped after a failed write or sync")]
-    Poisoned,
-    /// The payload is above the limit.
-    #[error("a record of {len} bytes is above the limit of {max}")]
-    TooLarge {
-        /// Bytes of the payload.
-        len: usize,
-        /// The limit.
-        max: u32,
-    },
-}
-
-/// Why buffered records did not become durable; those above `durable()` are void.
-#[derive(Debug, Error)]
-pub enum CommitError {
-    /// The disk refused; the log takes no more records.
-    #[error("cannot make the log durable")]
-    Io(#[source] io::Error),
-    /// There is no room; the buffered records are dropped and their positions are given out again.
-    #[error("no space for the buffered records")]
-    NoSpace,
-    /// An earlier write or sync failed, so nothing is promised any more.
-    #[error("the log stopped after a failed write or sync")]
-    Poisoned,
-}
-
-/// Sizes and positions of an open log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    /// Segment files.
-    pub segments: usize,
-    /// Durable records, boot records included.
-    pub records: u64,
-    /// Bytes of those records and of the segments' heads.
-    pub bytes: u64,
-    /// Bytes appended and not yet committed.
-    pub buffered_bytes: usize,
-    /// Highest durable position.
-    pub durable: u64,
-    /// Epoch of this open.
-    pub epoch: u64,
-    /// Bytes left in the last segment for records that are not urgent.
-    pub room_bytes: u64,
-}
+pub use errors::{AppendError, CommitError, OpenError};
+pub use options::{Options, Stat};
 
 /// A log open for writing; it holds the directory's lock until dropped.
 pub struct Log {
@@ -185,17 +45,6 @@ pub struct Log {
     coming: Option<mpsc::Receiver<Result<Spare, SpareError>>>,
     is_poisoned: bool,
     _lock: Box<dyn DiskLock>,
-}
-
-/// The segment that takes records.
-struct Active {
-    file: Arc<dyn DiskFile>,
-    salt: u64,
-    len: u64,
-    /// Where the next commit writes.
-    end: u64,
-    /// A refused write may have left bytes up to here.
-    dirty_end: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,14 +72,23 @@ impl Log {
         mut visit: impl FnMut(RecordView<'_>),
     ) -> Result<(Self, Recovery), OpenError> {
         if !options.is_sound() {
-            let Options { record_bytes_max, segment_bytes, .. } = options;
-            return Err(OpenError::Sizes { record_bytes_max, segment_bytes });
+            let Options {
+                record_bytes_max,
+                segment_bytes,
+                ..
+            } = options;
+            return Err(OpenError::Sizes {
+                record_bytes_max,
+                segment_bytes,
+            });
         }
         let lock = lock(disk.as_ref(), dir, options.create)?;
         let mut scan = recovery::scan(disk.as_ref(), dir, &mut visit)?;
         let is_new = scan.segments.is_empty();
         if is_new && !options.create {
-            return Err(OpenError::NotFound { path: dir.to_path_buf() });
+            return Err(OpenError::NotFound {
+                path: dir.to_path_buf(),
+            });
         }
         let torn = scan.settle(disk.as_ref(), dir)?;
         let recovery = Recovery {
@@ -265,7 +123,10 @@ impl Log {
     ) -> Result<Self, OpenError> {
         let (segments, active) = match scan.segments.last() {
             Some(last) => {
-                let io = |source| OpenError::Io { path: last.path.clone(), source };
+                let io = |source| OpenError::Io {
+                    path: last.path.clone(),
+                    source,
+                };
                 let active = Active {
                     file: Arc::from(disk.open(&last.path).map_err(io)?),
                     salt: last.salt,
@@ -280,7 +141,9 @@ impl Log {
                 (vec![index], active)
             }
         };
-        let Cursor { lsn, epoch, head, .. } = scan.cursor;
+        let Cursor {
+            lsn, epoch, head, ..
+        } = scan.cursor;
         let published = Published {
             segments,
             last_file: Some(Arc::clone(&active.file)),
@@ -312,17 +175,22 @@ impl Log {
         let append = self.push(Kind::Boot, &[], Urgency::Urgent).map(|_| ());
         append.map_err(|error| match error {
             AppendError::NoSpace => OpenError::NoSpace { path: dir.clone() },
-            AppendError::Io(source) => OpenError::Io { path: dir.clone(), source },
-            AppendError::Poisoned | AppendError::TooLarge { .. } => {
-                OpenError::Io { path: dir.clone(), source: io::ErrorKind::Other.into() }
-            }
+            AppendError::Io(source) => OpenError::Io {
+                path: dir.clone(),
+                source,
+            },
+            AppendError::Poisoned | AppendError::TooLarge { .. } => OpenError::Io {
+                path: dir.clone(),
+                source: io::ErrorKind::Other.into(),
+            },
         })?;
         self.commit().map(|_| ()).map_err(|error| match error {
             CommitError::NoSpace => OpenError::NoSpace { path: dir },
             CommitError::Io(source) => OpenError::Io { path: dir, source },
-            CommitError::Poisoned => {
-                OpenError::Io { path: dir, source: io::ErrorKind::Other.into() }
-            }
+            CommitError::Poisoned => OpenError::Io {
+                path: dir,
+                source: io::ErrorKind::Other.into(),
+            },
         })
     }
 
@@ -348,7 +216,9 @@ impl Log {
             return Err(AppendError::Poisoned);
         }
         let max = self.options.record_bytes_max;
-        let len = payload.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        let len = payload
+            .iter()
+            .fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         if (max as usize) < len {
             return Err(AppendError::TooLarge { len, max });
         }
@@ -363,7 +233,10 @@ impl Log {
             Urgency::Normal => u64::from(self.options.reserve_bytes),
             Urgency::Urgent => 0,
         };
-        let needed = self.buffered_end().saturating_add(bytes as u64).saturating_add(reserve);
+        let needed = self
+            .buffered_end()
+            .saturating_add(bytes as u64)
+            .saturating_add(reserve);
         needed <= self.active.len
     }
 
@@ -414,7 +287,8 @@ impl Log {
         let records_bytes = self.buffer.len();
         let dirty = self.active.dirty_end.saturating_sub(end);
         // Bytes of a refused batch must not follow this one.
-        self.buffer.resize(records_bytes + usize::try_from(dirty).unwrap_or(0), 0);
+        self.buffer
+            .resize(records_bytes + usize::try_from(dirty).unwrap_or(0), 0);
         let file = Arc::clone(&self.active.file);
         let written = disk::write_all_at(file.as_ref(), &self.buffer, self.active.end);
         self.buffer.truncate(records_bytes);
@@ -458,7 +332,11 @@ impl Log {
     }
 
     fn write_failed(&mut self, error: io::Error) -> FlushError {
-        if disk::is_no_space(&error) { FlushError::NoSpace } else { self.poison(error) }
+        if disk::is_no_space(&error) {
+            FlushError::NoSpace
+        } else {
+            self.poison(error)
+        }
     }
 
     fn poison(&mut self, error: io::Error) -> FlushError {
@@ -476,10 +354,12 @@ impl Log {
         }
         let order = self.order();
         let (done, coming) = mpsc::sync_channel(1);
-        let started = thread::Builder::new().name("log-segment".into()).spawn(move || {
-            // The log waits for this before it lets go of the directory; it cannot be gone.
-            let _ = done.send(order.run());
-        });
+        let started = thread::Builder::new()
+            .name("log-segment".into())
+            .spawn(move || {
+                // The log waits for this before it lets go of the directory; it cannot be gone.
+                let _ = done.send(order.run());
+            });
         self.coming = started.is_ok().then_some(coming);
     }
 
@@ -519,7 +399,11 @@ impl Log {
 
     fn activate(&mut self, spare: Spare) -> Result<(SegmentIndex, Active), AppendError> {
         let nonce = self.disk.nonce();
-        let head = Head { first_lsn: self.next_lsn, salt: nonce, previous: self.head };
+        let head = Head {
+            first_lsn: self.next_lsn,
+            salt: nonce,
+            previous: self.head,
+        };
         activate(self.disk.as_ref(), &self.dir, spare, &head).map_err(|error| match error {
             SpareError::NoSpace => AppendError::NoSpace,
             // The new name may or may not be there, so this value must not go on beside it.
@@ -529,13 +413,19 @@ impl Log {
 
     /// Seals the old segment and makes the new one the last.
     fn adopt(&mut self, index: SegmentIndex, active: Active) -> Result<(), AppendError> {
-        let seal = Seal { last_lsn: self.next_lsn - 1, end: self.active.end, head: self.head };
+        let seal = Seal {
+            last_lsn: self.next_lsn - 1,
+            end: self.active.end,
+            head: self.head,
+        };
         let old = std::mem::replace(&mut self.active, active);
         let replaces = {
             let mut published = self.shared.get_mut();
             // A segment without a record was replaced under its own name.
-            let replaces =
-                published.segments.last().is_some_and(|last| last.first_lsn == index.first_lsn);
+            let replaces = published
+                .segments
+                .last()
+                .is_some_and(|last| last.first_lsn == index.first_lsn);
             if replaces {
                 published.segments.pop();
             } else if let Some(last) = published.segments.last_mut() {
@@ -554,7 +444,9 @@ impl Log {
             Err(error) if disk::is_no_space(&error) => return Ok(()),
             Err(error) => return Err(self.poison(error).into()),
         }
-        old.file.sync_data().map_err(|error| self.poison(error).into())
+        old.file
+            .sync_data()
+            .map_err(|error| self.poison(error).into())
     }
 
     /// Reads durable records; see [`Reader::read`].
@@ -612,8 +504,16 @@ impl Log {
         let published = self.shared.get();
         Stat {
             segments: published.segments.len(),
-            records: published.segments.iter().map(|segment| segment.offsets.len() as u64).sum(),
-            bytes: published.segments.iter().map(|segment| u64::from(segment.end)).sum(),
+            records: published
+                .segments
+                .iter()
+                .map(|segment| segment.offsets.len() as u64)
+                .sum(),
+            bytes: published
+                .segments
+                .iter()
+                .map(|segment| u64::from(segment.end))
+                .sum(),
             buffered_bytes: self.buffer.len(),
             durable: published.durable,
             epoch: self.epoch,
@@ -649,87 +549,24 @@ impl From<FlushError> for AppendError {
     }
 }
 
-impl From<ScanError> for OpenError {
-    fn from(error: ScanError) -> Self {
-        match error {
-            ScanError::Corrupt(corruption) => Self::Corrupt(corruption),
-            ScanError::Io { path, source } if disk::is_no_space(&source) => Self::NoSpace { path },
-            ScanError::Io { path, source } => Self::Io { path, source },
-        }
-    }
-}
-
 fn lock(disk: &dyn Disk, dir: &Path, create: bool) -> Result<Box<dyn DiskLock>, OpenError> {
     if create {
-        disk.create_dir_all(dir)
-            .map_err(|source| OpenError::Io { path: dir.to_path_buf(), source })?;
+        disk.create_dir_all(dir).map_err(|source| OpenError::Io {
+            path: dir.to_path_buf(),
+            source,
+        })?;
     }
     let path = dir.join(LOCK_NAME);
     disk.lock(&path).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked { path },
-        io::ErrorKind::NotFound => OpenError::NotFound { path: dir.to_path_buf() },
-        _ if disk::is_no_space(&source) => OpenError::NoSpace { path: dir.to_path_buf() },
+        io::ErrorKind::NotFound => OpenError::NotFound {
+            path: dir.to_path_buf(),
+        },
+        _ if disk::is_no_space(&source) => OpenError::NoSpace {
+            path: dir.to_path_buf(),
+        },
         _ => OpenError::Io { path, source },
     })
-}
-
-fn first_segment(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    options: &Options,
-) -> Result<(SegmentIndex, Active), OpenError> {
-    let order = SpareOrder {
-        disk: Arc::clone(disk),
-        dir: dir.to_path_buf(),
-        bytes: options.segment_bytes,
-    };
-    let Cursor { lsn, head, .. } = Cursor::START;
-    let head = Head { first_lsn: lsn, salt: disk.nonce(), previous: head };
-    let made = order.run().and_then(|spare| activate(disk.as_ref(), dir, spare, &head));
-    made.map_err(|error| match error {
-        SpareError::NoSpace => OpenError::NoSpace { path: dir.to_path_buf() },
-        SpareError::Io(source) | SpareError::Sync(source) => {
-            OpenError::Io { path: dir.to_path_buf(), source }
-        }
-    })
-}
-
-/// Gives a spare its head and its name, both durable.
-fn activate(
-    disk: &dyn Disk,
-    dir: &Path,
-    spare: Spare,
-    head: &Head,
-) -> Result<(SegmentIndex, Active), SpareError> {
-    let classed = |error: io::Error| {
-        if disk::is_no_space(&error) { SpareError::NoSpace } else { SpareError::Io(error) }
-    };
-    disk::write_all_at(spare.file.as_ref(), &head.encode(), 0).map_err(classed)?;
-    spare.file.sync_data().map_err(SpareError::Sync)?;
-    let path = dir.join(segment::file_name(head.first_lsn));
-    disk.rename(&spare.path, &path).map_err(classed)?;
-    disk.sync_dir(dir).map_err(SpareError::Sync)?;
-    let index = SegmentIndex {
-        first_lsn: head.first_lsn,
-        path,
-        salt: head.salt,
-        offsets: Vec::new(),
-        end: offset32(FIRST_RECORD_AT as u64),
-        is_sealed: false,
-    };
-    let active = Active {
-        file: spare.file,
-        salt: head.salt,
-        len: spare.bytes,
-        end: FIRST_RECORD_AT as u64,
-        dirty_end: 0,
-    };
-    Ok((index, active))
-}
-
-/// Offsets fit 32 bits, because no segment is larger than [`SEGMENT_BYTES_MAX`].
-fn offset32(offset: u64) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 /// Name of the lock file in the log's directory.

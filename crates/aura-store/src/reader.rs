@@ -57,15 +57,22 @@ pub(crate) struct Published {
 
 impl Shared {
     pub(crate) fn new(disk: Arc<dyn Disk>, published: Published) -> Self {
-        Self { disk, published: RwLock::new(published) }
+        Self {
+            disk,
+            published: RwLock::new(published),
+        }
     }
 
     pub(crate) fn get(&self) -> RwLockReadGuard<'_, Published> {
-        self.published.read().unwrap_or_else(PoisonError::into_inner)
+        self.published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get_mut(&self) -> RwLockWriteGuard<'_, Published> {
-        self.published.write().unwrap_or_else(PoisonError::into_inner)
+        self.published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +115,9 @@ impl Reader {
     /// record if one is there, and at most what one segment holds. Empty means: nothing durable
     /// at or after `from_lsn`. Position 0 is read as 1.
     pub fn read(&self, from_lsn: u64, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
-        let Some(run) = self.run(from_lsn.max(1), bytes_max) else { return Ok(Vec::new()) };
+        let Some(run) = self.run(from_lsn.max(1), bytes_max) else {
+            return Ok(Vec::new());
+        };
         let bytes = Bytes::from(self.load(&run)?);
         let mut records = Vec::new();
         let mut at = 0;
@@ -135,13 +144,22 @@ impl Reader {
         let mut next = from_lsn.max(1);
         let durable = self.durable();
         while next <= durable {
-            let Some(run) = self.run(next, REPLAY_BYTES) else { return Ok(()) };
+            let Some(run) = self.run(next, REPLAY_BYTES) else {
+                return Ok(());
+            };
             let bytes = self.load(&run)?;
             let (mut at, mut count) = (0, 0);
             while at < bytes.len() && next <= durable {
                 let (header, payload) = run.decode(&bytes, at, count)?;
-                let Header { lsn, epoch, kind, .. } = header;
-                visit(RecordView { lsn, epoch, kind, payload });
+                let Header {
+                    lsn, epoch, kind, ..
+                } = header;
+                visit(RecordView {
+                    lsn,
+                    epoch,
+                    kind,
+                    payload,
+                });
                 at += header.stored_bytes();
                 count += 1;
                 next = lsn.saturating_add(1);
@@ -162,7 +180,9 @@ impl Reader {
             }
         }
         // The next record's header carries the hash, so no payload is read.
-        let Some(mut run) = self.run(lsn.saturating_add(1), 1) else { return Ok(None) };
+        let Some(mut run) = self.run(lsn.saturating_add(1), 1) else {
+            return Ok(None);
+        };
         run.bytes = HEADER_BYTES;
         let bytes = self.load(&run)?;
         let header = record::decode_header(&bytes, run.salt)
@@ -177,7 +197,9 @@ impl Reader {
         if published.durable < from_lsn {
             return None;
         }
-        let after = published.segments.partition_point(|segment| segment.first_lsn <= from_lsn);
+        let after = published
+            .segments
+            .partition_point(|segment| segment.first_lsn <= from_lsn);
         let segment = published.segments.get(after.checked_sub(1)?)?;
         let index = usize::try_from(from_lsn - segment.first_lsn).ok()?;
         let start = *segment.offsets.get(index)?;
@@ -194,7 +216,11 @@ impl Reader {
         let is_last = after == published.segments.len();
         Some(Run {
             path: segment.path.clone(),
-            file: if is_last { published.last_file.clone() } else { None },
+            file: if is_last {
+                published.last_file.clone()
+            } else {
+                None
+            },
             salt: segment.salt,
             first_lsn: from_lsn,
             start: u64::from(start),
@@ -203,7 +229,10 @@ impl Reader {
     }
 
     fn load(&self, run: &Run) -> Result<Vec<u8>, ReadError> {
-        let io = |source| ReadError::Io { path: run.path.clone(), source };
+        let io = |source| ReadError::Io {
+            path: run.path.clone(),
+            source,
+        };
         let file = match &run.file {
             Some(file) => Arc::clone(file),
             None => Arc::from(self.shared.disk.open_read(&run.path).map_err(io)?),

@@ -8,98 +8,18 @@
 //! - records that no later record proves durable are written again before they are believed: after
 //!   a failed sync the page cache may hold what the disk does not.
 
-use std::fmt;
+mod damage;
+mod settle;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
 use crate::disk::{self, Disk};
 use crate::record::{self, ALIGN, Hash, Header, Kind, RecordView, ZERO_HASH};
-use crate::segment::{
-    self, FIRST_RECORD_AT, Head, Name, SEGMENT_BYTES_MAX, Seal, SealState, SpareError, write_zeros,
-};
+use crate::segment::{self, FIRST_RECORD_AT, Head, Name, SEGMENT_BYTES_MAX, Seal, SealState};
 
-/// What opening a log found and did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovery {
-    /// No log was there before.
-    pub is_new: bool,
-    /// Segments found.
-    pub segments: usize,
-    /// Records found good, boot records included.
-    pub records: u64,
-    /// Position of the last record found good; 0 if there was none.
-    pub last_lsn: u64,
-    /// Chain hash after that record.
-    pub head: Hash,
-    /// The tail that was cut, if any.
-    pub torn: Option<TornTail>,
-}
-
-/// An unacknowledged tail that was moved to quarantine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TornTail {
-    /// The last segment.
-    pub segment: PathBuf,
-    /// Where the first bad record started.
-    pub offset: u64,
-    /// Position that record would have had.
-    pub first_lsn: u64,
-    /// Bytes cut; the rest of the file was zero.
-    pub bytes: u64,
-    /// The copy of the cut bytes.
-    pub quarantined: PathBuf,
-}
-
-/// Which part of the log is not what was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    /// A segment's first record does not continue the one before.
-    Chain,
-    /// A file is no segment of this place: wrong name, wrong position, too large.
-    Foreign,
-    /// A segment's head fails its checksum.
-    Head,
-    /// A segment is not there.
-    Missing,
-    /// A record that had been durable fails its checksum, its order or its chain.
-    Record,
-    /// A segment's seal fails its checksum or contradicts the records.
-    Seal,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Chain => "broken chain",
-            Self::Foreign => "foreign segment",
-            Self::Head => "damaged segment head",
-            Self::Missing => "missing segment",
-            Self::Record => "damaged record",
-            Self::Seal => "damaged segment seal",
-        })
-    }
-}
-
-/// Damage that a torn tail cannot explain; nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "the log is corrupt: {damage} in {} at byte {offset}, records {first_lsn} to {last_lsn}",
-    segment.display()
-)]
-pub struct Corruption {
-    /// The damaged or missing file.
-    pub segment: PathBuf,
-    /// Where in the file.
-    pub offset: u64,
-    /// First record that cannot be believed.
-    pub first_lsn: u64,
-    /// Last record known to be damaged.
-    pub last_lsn: u64,
-    /// What is wrong.
-    pub damage: Damage,
-}
+pub use damage::{Corruption, Damage, Recovery, TornTail};
+pub use settle::QUARANTINE;
 
 /// Why a directory could not be judged.
 #[derive(Debug)]
@@ -132,7 +52,12 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) const START: Self = Self { lsn: 1, epoch: 0, head: ZERO_HASH, proven: 0 };
+    pub(crate) const START: Self = Self {
+        lsn: 1,
+        epoch: 0,
+        head: ZERO_HASH,
+        proven: 0,
+    };
 
     fn accepts(&self, header: &Header) -> bool {
         let epoch = match header.kind {
@@ -162,28 +87,44 @@ pub(crate) struct Scan {
 
 /// Reads every segment in order, checks every record once and shows the good ones to `visit`.
 ///
-/// On an error the records already shown are the intact prefix.
+/// On an error the records already shown are the intact prefix. Safe beside a live writer: what
+/// looks damaged is read again, after the proof that it had been durable was seen.
 pub(crate) fn scan(
     disk: &dyn Disk,
     dir: &Path,
     visit: &mut dyn FnMut(RecordView<'_>),
 ) -> Result<Scan, ScanError> {
-    let names = segment_names(disk, dir)?;
-    let mut scan =
-        Scan { segments: Vec::new(), cursor: Cursor::START, torn_at: None, image: Vec::new() };
-    for (index, first_lsn) in names.iter().enumerate() {
-        let path = dir.join(segment::file_name(*first_lsn));
-        let next = names.get(index + 1).copied();
-        read_image(disk, &path, *first_lsn, &mut scan.image)?;
-        scan_segment(&mut scan, dir, path, *first_lsn, next, visit)?;
+    let mut names = segment_names(disk, dir)?;
+    let mut scan = Scan {
+        segments: Vec::new(),
+        cursor: Cursor::START,
+        torn_at: None,
+        image: Vec::new(),
+    };
+    let mut index = 0;
+    while let Some(first_lsn) = names.get(index).copied() {
+        let place = Place {
+            disk,
+            dir,
+            path: dir.join(segment::file_name(first_lsn)),
+            first_lsn,
+        };
+        place.read_image(&mut scan.image)?;
+        if names.len() == index + 1 && Seal::decode(&scan.image) != SealState::Open {
+            // A live writer may have gone on since the names were read.
+            names = segment_names(disk, dir)?;
+        }
+        index += 1;
+        place.scan(&mut scan, names.get(index).copied(), visit)?;
     }
     Ok(scan)
 }
 
 fn segment_names(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, ScanError> {
-    let listed = disk
-        .list(dir)
-        .map_err(|source| ScanError::Io { path: dir.to_path_buf(), source })?;
+    let listed = disk.list(dir).map_err(|source| ScanError::Io {
+        path: dir.to_path_buf(),
+        source,
+    })?;
     let mut names = Vec::new();
     for name in listed {
         match segment::parse_name(&name) {
@@ -196,94 +137,163 @@ fn segment_names(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, ScanError> {
     Ok(names)
 }
 
-fn read_image(
-    disk: &dyn Disk,
-    path: &Path,
-    first_lsn: u64,
-    image: &mut Vec<u8>,
-) -> Result<(), ScanError> {
-    let io = |source| ScanError::Io { path: path.to_path_buf(), source };
-    let file = disk.open_read(path).map_err(io)?;
-    let len = file.len().map_err(io)?;
-    if SEGMENT_BYTES_MAX < len {
-        return Err(corrupt(path.to_path_buf(), 0, first_lsn, first_lsn, Damage::Foreign));
-    }
-    image.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
-    let count = disk::read_up_to(file.as_ref(), image, 0).map_err(io)?;
-    image.truncate(count);
-    Ok(())
-}
-
-fn scan_segment(
-    scan: &mut Scan,
-    dir: &Path,
+/// The segment that is being judged.
+struct Place<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
     path: PathBuf,
     first_lsn: u64,
-    next: Option<u64>,
-    visit: &mut dyn FnMut(RecordView<'_>),
-) -> Result<(), ScanError> {
-    let head = check_head(scan, dir, &path, first_lsn)?;
-    let image = &scan.image;
-    let mut offsets = Vec::new();
-    let (end, is_bad) = scan_records(image, head.salt, &mut scan.cursor, &mut offsets, visit);
-    let cursor = scan.cursor;
-    if is_bad {
-        let rest = Rest::behind(image, end, head.salt, cursor.lsn);
-        if next.is_some() || rest.proves {
-            let last = rest.next_lsn.or(next).map_or(cursor.lsn, |lsn| lsn.saturating_sub(1));
-            let last = last.max(cursor.lsn);
-            return Err(corrupt(path, end as u64, cursor.lsn, last, Damage::Record));
-        }
-        scan.torn_at = Some(narrow(end));
-    }
-    let is_sealed = check_seal(image, dir, &path, end, &cursor, next)?;
-    scan.segments.push(SegmentIndex {
-        first_lsn,
-        path,
-        salt: head.salt,
-        offsets,
-        end: narrow(end),
-        is_sealed,
-    });
-    Ok(())
 }
 
-fn check_head(
-    scan: &Scan,
-    dir: &Path,
-    path: &Path,
-    first_lsn: u64,
-) -> Result<Head, ScanError> {
-    let expected = scan.cursor.lsn;
-    if expected < first_lsn {
-        let missing = dir.join(segment::file_name(expected));
-        return Err(corrupt(missing, 0, expected, first_lsn - 1, Damage::Missing));
+impl Place<'_> {
+    fn read_image(&self, image: &mut Vec<u8>) -> Result<(), ScanError> {
+        let io = |source| ScanError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let file = self.disk.open_read(&self.path).map_err(io)?;
+        let len = file.len().map_err(io)?;
+        if SEGMENT_BYTES_MAX < len {
+            return Err(self.bad(Damage::Foreign));
+        }
+        image.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
+        let count = disk::read_up_to(file.as_ref(), image, 0).map_err(io)?;
+        image.truncate(count);
+        Ok(())
     }
-    let bad = |damage| corrupt(path.to_path_buf(), 0, first_lsn, first_lsn, damage);
-    if first_lsn < expected {
-        return Err(bad(Damage::Foreign));
+
+    fn scan(
+        self,
+        scan: &mut Scan,
+        next: Option<u64>,
+        visit: &mut dyn FnMut(RecordView<'_>),
+    ) -> Result<(), ScanError> {
+        let salt = self.check_head(scan)?.salt;
+        let mut offsets = Vec::new();
+        let mut end = FIRST_RECORD_AT.min(scan.image.len());
+        let mut read_again_at = None;
+        loop {
+            let is_bad;
+            (end, is_bad) = scan_records(
+                &scan.image,
+                end,
+                salt,
+                &mut scan.cursor,
+                &mut offsets,
+                visit,
+            );
+            if !is_bad {
+                break;
+            }
+            let rest = Rest::behind(&scan.image, end, salt, scan.cursor.lsn);
+            if next.is_none() && !rest.proves {
+                scan.torn_at = Some(narrow(end));
+                break;
+            }
+            if read_again_at == Some(end) {
+                return Err(self.bad_record(scan.cursor.lsn, end, rest.next_lsn.or(next)));
+            }
+            read_again_at = Some(end);
+            self.read_image(&mut scan.image)?;
+        }
+        let is_sealed = self.check_seal(scan, end, next)?;
+        let Place {
+            path, first_lsn, ..
+        } = self;
+        let end = narrow(end);
+        scan.segments.push(SegmentIndex {
+            first_lsn,
+            path,
+            salt,
+            offsets,
+            end,
+            is_sealed,
+        });
+        Ok(())
     }
-    let head = Head::decode(&scan.image).ok_or_else(|| bad(Damage::Head))?;
-    if head.first_lsn != first_lsn {
-        return Err(bad(Damage::Foreign));
+
+    fn check_head(&self, scan: &Scan) -> Result<Head, ScanError> {
+        let expected = scan.cursor.lsn;
+        if expected < self.first_lsn {
+            let missing = self.dir.join(segment::file_name(expected));
+            return Err(corrupt(
+                missing,
+                0,
+                expected,
+                self.first_lsn - 1,
+                Damage::Missing,
+            ));
+        }
+        if self.first_lsn < expected {
+            return Err(self.bad(Damage::Foreign));
+        }
+        let head = Head::decode(&scan.image).ok_or_else(|| self.bad(Damage::Head))?;
+        if head.first_lsn != self.first_lsn {
+            return Err(self.bad(Damage::Foreign));
+        }
+        if head.previous != scan.cursor.head {
+            return Err(self.bad(Damage::Chain));
+        }
+        Ok(head)
     }
-    if head.previous != scan.cursor.head {
-        return Err(bad(Damage::Chain));
+
+    /// Compares the seal with the records; returns whether there is one.
+    fn check_seal(
+        &self,
+        scan: &mut Scan,
+        end: usize,
+        next: Option<u64>,
+    ) -> Result<bool, ScanError> {
+        if Seal::decode(&scan.image) == SealState::Damaged {
+            // It may have been read while it was written.
+            self.read_image(&mut scan.image)?;
+        }
+        let lsn = scan.cursor.lsn;
+        let last = lsn.saturating_sub(1);
+        let bad = corrupt(self.path.clone(), SEAL_AT, last, last, Damage::Seal);
+        match Seal::decode(&scan.image) {
+            SealState::Open => Ok(false),
+            SealState::Damaged => Err(bad),
+            SealState::Sealed(seal) if next.is_none() => {
+                let missing_lsn = seal.last_lsn.saturating_add(1);
+                let missing = self.dir.join(segment::file_name(missing_lsn));
+                Err(corrupt(
+                    missing,
+                    0,
+                    lsn.min(missing_lsn),
+                    missing_lsn,
+                    Damage::Missing,
+                ))
+            }
+            SealState::Sealed(seal) => {
+                let told = (seal.last_lsn, seal.end, seal.head);
+                let is_true = told == (last, end as u64, scan.cursor.head);
+                if is_true { Ok(true) } else { Err(bad) }
+            }
+        }
     }
-    Ok(head)
+
+    fn bad(&self, damage: Damage) -> ScanError {
+        corrupt(self.path.clone(), 0, self.first_lsn, self.first_lsn, damage)
+    }
+
+    fn bad_record(&self, lsn: u64, offset: usize, later: Option<u64>) -> ScanError {
+        let last = later.map_or(lsn, |later| later.saturating_sub(1).max(lsn));
+        corrupt(self.path.clone(), offset as u64, lsn, last, Damage::Record)
+    }
 }
 
 /// Follows the records of one segment; returns where they end and whether something bad is there.
 fn scan_records(
     image: &[u8],
+    mut at: usize,
     salt: u64,
     cursor: &mut Cursor,
     offsets: &mut Vec<u32>,
     visit: &mut dyn FnMut(RecordView<'_>),
 ) -> (usize, bool) {
-    let mut at = FIRST_RECORD_AT.min(image.len());
     loop {
-        let rest = &image[at..];
+        let rest = image.get(at..).unwrap_or_default();
         let header = record::decode(rest, salt).filter(|header| cursor.accepts(header));
         let good = header.and_then(|header| Some((header, record::payload(rest, &header)?)));
         let Some((header, payload)) = good else {
@@ -291,7 +301,12 @@ fn scan_records(
         };
         cursor.advance(&header, payload);
         offsets.push(narrow(at));
-        visit(RecordView { lsn: header.lsn, epoch: header.epoch, kind: header.kind, payload });
+        visit(RecordView {
+            lsn: header.lsn,
+            epoch: header.epoch,
+            kind: header.kind,
+            payload,
+        });
         at += header.stored_bytes();
     }
 }
@@ -308,7 +323,10 @@ impl Rest {
     /// Looks at every place where a record may start; a header is enough, because it was written
     /// after the sync it speaks of, whether or not its own payload arrived.
     fn behind(image: &[u8], bad_at: usize, salt: u64, bad_lsn: u64) -> Self {
-        let mut rest = Self { proves: false, next_lsn: None };
+        let mut rest = Self {
+            proves: false,
+            next_lsn: None,
+        };
         let mut at = bad_at + ALIGN;
         while let Some(bytes) = image.get(at..) {
             if bytes.len() < record::HEADER_BYTES {
@@ -318,41 +336,15 @@ impl Rest {
             if !record::starts_with_magic(bytes) {
                 continue;
             }
-            let Some(header) = record::decode_header(bytes, salt) else { continue };
+            let Some(header) = record::decode_header(bytes, salt) else {
+                continue;
+            };
             rest.proves |= bad_lsn <= header.durable_lsn;
             if bad_lsn < header.lsn && rest.next_lsn.is_none() {
                 rest.next_lsn = Some(header.lsn);
             }
         }
         rest
-    }
-}
-
-/// Compares the seal with the records; returns whether there is one.
-fn check_seal(
-    image: &[u8],
-    dir: &Path,
-    path: &Path,
-    end: usize,
-    cursor: &Cursor,
-    next: Option<u64>,
-) -> Result<bool, ScanError> {
-    let last = cursor.lsn.saturating_sub(1);
-    let bad = || {
-        corrupt(path.to_path_buf(), segment::SECTOR_BYTES as u64, last, last, Damage::Seal)
-    };
-    match Seal::decode(image) {
-        SealState::Open => Ok(false),
-        SealState::Damaged => Err(bad()),
-        SealState::Sealed(seal) if next.is_none() => {
-            let lsn = seal.last_lsn.saturating_add(1);
-            let missing = dir.join(segment::file_name(lsn));
-            Err(corrupt(missing, 0, cursor.lsn.min(lsn), lsn, Damage::Missing))
-        }
-        SealState::Sealed(seal) => {
-            let told = (seal.last_lsn, seal.end, seal.head);
-            if told == (last, end as u64, cursor.head) { Ok(true) } else { Err(bad()) }
-        }
     }
 }
 
@@ -363,7 +355,13 @@ fn corrupt(
     last_lsn: u64,
     damage: Damage,
 ) -> ScanError {
-    ScanError::Corrupt(Corruption { segment, offset, first_lsn, last_lsn, damage })
+    ScanError::Corrupt(Corruption {
+        segment,
+        offset,
+        first_lsn,
+        last_lsn,
+        damage,
+    })
 }
 
 /// Offsets inside an image fit 32 bits, because an image is at most [`SEGMENT_BYTES_MAX`].
@@ -372,133 +370,5 @@ fn narrow(offset: usize) -> u32 {
 }
 
 const _: () = assert!(SEGMENT_BYTES_MAX < u32::MAX as u64);
-
-impl Scan {
-    /// Length of the torn tail up to its last byte that is not zero.
-    pub(crate) fn torn_bytes(&self) -> u64 {
-        let tail = self.torn_at.and_then(|at| self.image.get(at as usize..));
-        tail.map_or(0, |tail| disk::trimmed_len(tail) as u64)
-    }
-
-    /// File length of the last segment.
-    pub(crate) fn last_len(&self) -> u64 {
-        self.image.len() as u64
-    }
-
-    /// Makes what the scan believed durable: quarantines and cuts a torn tail, writes unproven
-    /// records again, syncs, and seals what a crash left unsealed.
-    pub(crate) fn settle(
-        &mut self,
-        disk: &dyn Disk,
-        dir: &Path,
-    ) -> Result<Option<TornTail>, ScanError> {
-        let Some(last) = self.segments.last() else { return Ok(None) };
-        let path = last.path.clone();
-        let io = |source| ScanError::Io { path: path.clone(), source };
-        let torn = self.quarantine(disk, dir, &path)?;
-        let file = disk.open(&path).map_err(io)?;
-        if let Some(torn) = &torn {
-            let zeroed = write_zeros(file.as_ref(), torn.offset, torn.offset + torn.bytes);
-            zeroed.map_err(|error| io(error.into()))?;
-        }
-        let unproven = self.unproven();
-        if let Some(bytes) = self.image.get(unproven.clone()) {
-            disk::write_all_at(file.as_ref(), bytes, unproven.start as u64).map_err(io)?;
-        }
-        file.sync_data().map_err(io)?;
-        disk.sync_dir(dir).map_err(io)?;
-        self.seal_all(disk)?;
-        Ok(torn)
-    }
-
-    /// Range of the last segment that no record proves durable.
-    fn unproven(&self) -> std::ops::Range<usize> {
-        let Some(last) = self.segments.last() else { return 0..0 };
-        let proven = self.cursor.proven.saturating_add(1).saturating_sub(last.first_lsn);
-        let index = usize::try_from(proven).unwrap_or(usize::MAX);
-        let start = last.offsets.get(index).copied().unwrap_or(last.end);
-        start as usize..last.end as usize
-    }
-
-    fn quarantine(
-        &self,
-        disk: &dyn Disk,
-        dir: &Path,
-        segment: &Path,
-    ) -> Result<Option<TornTail>, ScanError> {
-        let Some(offset) = self.torn_at else { return Ok(None) };
-        let bytes = self.torn_bytes();
-        let start = offset as usize;
-        let tail = self.image.get(start..start + bytes as usize).unwrap_or_default();
-        let yard = dir.join(QUARANTINE);
-        let stem = segment.file_stem().unwrap_or_default().to_string_lossy();
-        let name = format!("{stem}-{offset}-{}.tail", self.cursor.epoch);
-        let path = yard.join(name);
-        save(disk, &yard, &path, tail)
-            .map_err(|source| ScanError::Io { path: path.clone(), source })?;
-        Ok(Some(TornTail {
-            segment: segment.to_path_buf(),
-            offset: u64::from(offset),
-            first_lsn: self.cursor.lsn,
-            bytes,
-            quarantined: path,
-        }))
-    }
-
-    /// Seals every segment that has a successor; a crash may have come between the two.
-    fn seal_all(&mut self, disk: &dyn Disk) -> Result<(), ScanError> {
-        for index in 1..self.segments.len() {
-            let next_lsn = self.segments[index].first_lsn;
-            let before = &mut self.segments[index - 1];
-            if before.is_sealed {
-                continue;
-            }
-            let io = |source| ScanError::Io { path: before.path.clone(), source };
-            let next = disk.open_read(&sibling(&before.path, next_lsn)).map_err(io)?;
-            let mut sector = [0; segment::SECTOR_BYTES];
-            disk::read_up_to(next.as_ref(), &mut sector, 0).map_err(io)?;
-            let Some(head) = Head::decode(&sector) else { continue };
-            let seal = Seal {
-                last_lsn: next_lsn.saturating_sub(1),
-                end: u64::from(before.end),
-                head: head.previous,
-            };
-            let file = disk.open(&before.path).map_err(io)?;
-            disk::write_all_at(file.as_ref(), &seal.encode(), SEAL_AT).map_err(io)?;
-            file.sync_data().map_err(io)?;
-            before.is_sealed = true;
-        }
-        Ok(())
-    }
-}
-
-fn sibling(path: &Path, lsn: u64) -> PathBuf {
-    path.with_file_name(segment::file_name(lsn))
-}
-
-fn save(disk: &dyn Disk, yard: &Path, path: &Path, tail: &[u8]) -> io::Result<()> {
-    disk.create_dir_all(yard)?;
-    match disk.remove(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let file = disk.create(path)?;
-    disk::write_all_at(file.as_ref(), tail, 0)?;
-    file.sync_data()?;
-    disk.sync_dir(yard)
-}
-
-impl From<SpareError> for io::Error {
-    fn from(error: SpareError) -> Self {
-        match error {
-            SpareError::NoSpace => io::ErrorKind::StorageFull.into(),
-            SpareError::Io(error) | SpareError::Sync(error) => error,
-        }
-    }
-}
-
-/// Directory, inside the log's, that keeps cut tails.
-pub const QUARANTINE: &str = "quarantine";
 
 const SEAL_AT: u64 = segment::SECTOR_BYTES as u64;

@@ -74,7 +74,11 @@ impl Head {
         }
         let mut previous = [0; 32];
         previous.copy_from_slice(&sector[32..64]);
-        Some(Self { first_lsn: u64_at(sector, 16), salt: u64_at(sector, 24), previous })
+        Some(Self {
+            first_lsn: u64_at(sector, 16),
+            salt: u64_at(sector, 24),
+            previous,
+        })
     }
 }
 
@@ -101,7 +105,11 @@ impl Seal {
         };
         let mut head = [0; 32];
         head.copy_from_slice(&sector[32..64]);
-        SealState::Sealed(Self { last_lsn: u64_at(sector, 16), end: u64_at(sector, 24), head })
+        SealState::Sealed(Self {
+            last_lsn: u64_at(sector, 16),
+            end: u64_at(sector, 24),
+            head,
+        })
     }
 }
 
@@ -175,7 +183,11 @@ impl SpareOrder {
         }
         let file: Arc<dyn DiskFile> = Arc::from(self.disk.create(&path).map_err(spare_error)?);
         match write_zeros(file.as_ref(), 0, self.bytes) {
-            Ok(()) => Ok(Spare { file, path, bytes: self.bytes }),
+            Ok(()) => Ok(Spare {
+                file,
+                path,
+                bytes: self.bytes,
+            }),
             Err(error) => {
                 // The next attempt removes it again, so a failure here changes nothing.
                 let _ = self.disk.remove(&path);
@@ -201,7 +213,11 @@ pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<(),
 }
 
 fn spare_error(error: io::Error) -> SpareError {
-    if disk::is_no_space(&error) { SpareError::NoSpace } else { SpareError::Io(error) }
+    if disk::is_no_space(&error) {
+        SpareError::NoSpace
+    } else {
+        SpareError::Io(error)
+    }
 }
 
 fn close_sector(mut sector: [u8; SECTOR_BYTES]) -> [u8; SECTOR_BYTES] {
@@ -212,7 +228,8 @@ fn close_sector(mut sector: [u8; SECTOR_BYTES]) -> [u8; SECTOR_BYTES] {
 
 fn checked_sector<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<&'a [u8; SECTOR_BYTES]> {
     let sector = bytes.first_chunk::<SECTOR_BYTES>()?;
-    let intact = sector[..8] == *magic && u32_at(sector, CRC_AT) == crc32fast::hash(&sector[..CRC_AT]);
+    let intact =
+        sector[..8] == *magic && u32_at(sector, CRC_AT) == crc32fast::hash(&sector[..CRC_AT]);
     intact.then_some(sector)
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Invariants:
 //! - nothing on disk is touched;
-//! - damage is reported only if a second look sees the same, because a live writer may have
-//!   appended or rolled between two reads of one look.
+//! - a live writer beside it is never reported as damage.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,40 +57,29 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Report, VerifyError> {
     verify_with(disk, dir, |_| {})
 }
 
-/// Checks like [`verify`] and shows each good record in order.
+/// Checks like [`verify`] and shows each good record once, in order.
 ///
-/// With damage, the intact prefix was shown. A second look starts again from the first record, so
-/// drop what was shown whenever record 1 comes again.
+/// With damage, exactly the intact prefix was shown: this is how a corrupt log is read for rescue.
 pub fn verify_with(
     disk: &dyn Disk,
     dir: &Path,
     mut visit: impl FnMut(RecordView<'_>),
 ) -> Result<Report, VerifyError> {
-    let mut before = None;
-    for _ in 0..LOOKS_MAX {
-        match recovery::scan(disk, dir, &mut visit) {
-            Ok(scan) => return report(&scan, dir),
-            Err(ScanError::Corrupt(found)) => {
-                if before.as_ref() == Some(&found) {
-                    return Err(found.into());
-                }
-                before = Some(found);
-            }
-            Err(ScanError::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(VerifyError::NotFound { path });
-            }
-            Err(ScanError::Io { path, source }) => return Err(VerifyError::Io { path, source }),
+    match recovery::scan(disk, dir, &mut visit) {
+        Ok(scan) => report(&scan, dir),
+        Err(ScanError::Corrupt(found)) => Err(found.into()),
+        Err(ScanError::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(VerifyError::NotFound { path })
         }
-    }
-    match before {
-        Some(found) => Err(found.into()),
-        None => Err(VerifyError::NotFound { path: dir.to_path_buf() }),
+        Err(ScanError::Io { path, source }) => Err(VerifyError::Io { path, source }),
     }
 }
 
 fn report(scan: &Scan, dir: &Path) -> Result<Report, VerifyError> {
     if scan.segments.is_empty() {
-        return Err(VerifyError::NotFound { path: dir.to_path_buf() });
+        return Err(VerifyError::NotFound {
+            path: dir.to_path_buf(),
+        });
     }
     Ok(Report {
         segments: scan.segments.len(),
@@ -101,6 +89,3 @@ fn report(scan: &Scan, dir: &Path) -> Result<Report, VerifyError> {
         torn_bytes: scan.torn_bytes(),
     })
 }
-
-/// A live writer moves on between looks, so real damage is seen alike twice well before this.
-const LOOKS_MAX: usize = 4;

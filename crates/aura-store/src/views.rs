@@ -18,6 +18,7 @@ use std::thread;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::disk;
 use crate::files::{FileError, FileLock, lock_exclusive};
 
 /// Why a view could not be used; the log still can.
@@ -129,13 +130,19 @@ impl Views {
         let lock = lock(dir)?;
         match open_guarded(dir) {
             Ok(db) => {
-                let opened = if db.was_recovered() { Opened::Kept } else { Opened::Created };
+                let opened = if db.was_recovered() {
+                    Opened::Kept
+                } else {
+                    Opened::Created
+                };
                 Ok((Self { db, _lock: lock }, opened))
             }
             Err(error) if is_of_the_machine(&error) => Err(error),
             Err(error) => {
-                let aside = move_aside(dir)
-                    .map_err(|source| ViewError::Io { path: dir.to_path_buf(), source })?;
+                let aside = move_aside(dir).map_err(|source| ViewError::Io {
+                    path: dir.to_path_buf(),
+                    source,
+                })?;
                 tracing::warn!(
                     %error,
                     aside = %aside.display(),
@@ -169,7 +176,10 @@ impl Kv for Views {
     ) -> Result<Vec<Pair>, ViewError> {
         guarded(|| {
             let mut pairs = Vec::new();
-            for pair in self.db.range::<&[u8], _>((start(prefix, after), Bound::Unbounded)) {
+            for pair in self
+                .db
+                .range::<&[u8], _>((start(prefix, after), Bound::Unbounded))
+            {
                 let (key, value) = pair?;
                 if pairs.len() == count_max || !key.starts_with(prefix) {
                     break;
@@ -223,7 +233,8 @@ impl Kv for MemoryViews {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
-        self.pairs().insert(key.to_vec(), Bytes::copy_from_slice(value));
+        self.pairs()
+            .insert(key.to_vec(), Bytes::copy_from_slice(value));
         Ok(())
     }
 
@@ -240,8 +251,12 @@ impl Kv for MemoryViews {
     ) -> Result<Vec<Pair>, ViewError> {
         let pairs = self.pairs();
         let range = pairs.range::<[u8], _>((start(prefix, after), Bound::Unbounded));
-        let found = range.take_while(|(key, _)| key.starts_with(prefix)).take(count_max);
-        Ok(found.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect())
+        let found = range
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(count_max);
+        Ok(found
+            .map(|(key, value)| (Bytes::copy_from_slice(key), value.clone()))
+            .collect())
     }
 
     fn compare_and_set(
@@ -293,9 +308,10 @@ fn lock(dir: &Path) -> Result<FileLock, ViewError> {
         FileError::NotFound { path }
         | FileError::Exists { path }
         | FileError::TooLarge { path, .. }
-        | FileError::UnsafePermissions { path, .. } => {
-            ViewError::Io { path, source: io::ErrorKind::NotFound.into() }
-        }
+        | FileError::UnsafePermissions { path, .. } => ViewError::Io {
+            path,
+            source: io::ErrorKind::NotFound.into(),
+        },
     })
 }
 
@@ -335,12 +351,10 @@ fn store_error(error: sled::Error) -> ViewError {
 
 /// Whether the machine refused, in which case the store may be perfectly good.
 fn is_of_the_machine(error: &ViewError) -> bool {
-    let ViewError::Store(error) = error else { return false };
-    let is_out_of_handles = error.raw_os_error().is_some_and(|code| {
-        code == rustix::io::Errno::MFILE.raw_os_error()
-            || code == rustix::io::Errno::NFILE.raw_os_error()
-    });
-    is_out_of_handles
+    let ViewError::Store(error) = error else {
+        return false;
+    };
+    disk::is_out_of_handles(error)
         || matches!(
             error.kind(),
             io::ErrorKind::PermissionDenied

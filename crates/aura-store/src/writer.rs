@@ -28,7 +28,10 @@ pub struct QueueLimits {
 impl Default for QueueLimits {
     /// 16,384 records and 32 MiB: a quarter of a second at 128 MiB/s.
     fn default() -> Self {
-        Self { records_max: 16_384, bytes_max: 32 << 20 }
+        Self {
+            records_max: 16_384,
+            bytes_max: 32 << 20,
+        }
     }
 }
 
@@ -93,7 +96,9 @@ pub struct WriterHandle<T> {
 
 impl<T> Clone for WriterHandle<T> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue) }
+        Self {
+            queue: Arc::clone(&self.queue),
+        }
     }
 }
 
@@ -116,11 +121,17 @@ impl<T> Submission<T> {
     /// A record that is not urgent.
     #[must_use]
     pub fn new(ticket: T, parts: Vec<Bytes>) -> Self {
-        Self { ticket, parts, is_urgent: false }
+        Self {
+            ticket,
+            parts,
+            is_urgent: false,
+        }
     }
 
     fn bytes(&self) -> usize {
-        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.len()))
+        self.parts
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(part.len()))
     }
 }
 
@@ -155,7 +166,10 @@ impl<T> Queue<T> {
             if state.is_closed {
                 return None;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         let mut bytes = 0_usize;
         while let Some(next) = state.waiting.front() {
@@ -209,7 +223,11 @@ impl<T> WriterHandle<T> {
                 self.queue.put(state, submission);
                 return Ok(());
             }
-            state = self.queue.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .queue
+                .drained
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -246,13 +264,18 @@ impl<T: Send + 'static> Writer<T> {
         let thread = thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || worker.run())?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+        })
     }
 
     /// A handle for submitting.
     #[must_use]
     pub fn handle(&self) -> WriterHandle<T> {
-        WriterHandle { queue: Arc::clone(&self.queue) }
+        WriterHandle {
+            queue: Arc::clone(&self.queue),
+        }
     }
 
     /// Takes nothing more, writes what waits and gives the log back; `None` if the callback
@@ -366,9 +389,13 @@ impl<T, F: FnMut(Outcome<T>)> Worker<T, F> {
     fn fail(&mut self, error: CommitError, batch: VecDeque<Submission<T>>) {
         // What a roll committed before the failure is durable all the same.
         self.tell_durable(self.log.durable());
-        let appended = std::mem::take(&mut self.appended).into_iter().map(|(_, ticket)| ticket);
+        let appended = std::mem::take(&mut self.appended)
+            .into_iter()
+            .map(|(_, ticket)| ticket);
         let left = batch.into_iter().chain(self.queue.abandon());
-        let tickets = appended.chain(left.map(|submission| submission.ticket)).collect();
+        let tickets = appended
+            .chain(left.map(|submission| submission.ticket))
+            .collect();
         (self.on_outcome)(Outcome::Failed { error, tickets });
     }
 }

@@ -5,9 +5,10 @@
 //! - a file is written only where the shadow and the file agree on every unit that the change touches;
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
+mod motion;
 mod publish;
 mod shadow;
-mod take;
+pub(crate) mod take;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,7 +114,7 @@ pub(crate) struct Desk {
     sealed: Vec<(u64, Entry, Option<u64>)>,
     conflicts_seen: BTreeSet<String>,
     budget: Budget,
-    clock: Arc<Clock>,
+    clock: Clock,
 }
 
 /// What a desk is made of.
@@ -125,7 +126,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) checkpoint_key: PeerId,
     pub(crate) incarnation: Incarnation,
     pub(crate) mode: Mode,
-    pub(crate) clock: Arc<Clock>,
+    pub(crate) clock: Clock,
 }
 
 impl Desk {
@@ -462,4 +463,17 @@ fn open_failure(error: &aura_store::OpenError) -> Failure {
         _ => ("AE-STORAGE", Exit::STORAGE),
     };
     Failure::new(id, exit, crate::chain(error))
+}
+
+impl Desk {
+    /// Content that an editor wrote into an inode that was already swapped out: it is put beside the log and said so.
+    pub(crate) fn rescue(&mut self, rescued: aura_tree::Rescued) {
+        let name = rescued.path.as_ref().map_or_else(|| "unknown".to_owned(), |p| p.as_str().replace('/', "_"));
+        let file = self.shadows.rescue_dir().join(format!("{}-{name}", self.clock.wall_ms()));
+        if let Err(error) = aura_store::write_atomic(&file, &rescued.bytes, 0o600) {
+            tracing::error!(%error, "a rescued edit could not be kept");
+        }
+        let text = format!("an edit of {name} met an incoming change and is kept in {}", file.display());
+        self.notice("rescued", None, text);
+    }
 }

@@ -73,8 +73,7 @@ impl Desk {
             aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget)
         });
         if let (Some(before), Some(after)) = (&before, &after)
-            && is_broken(after)
-            && !is_broken(before)
+            && before.outline.errors < after.outline.errors
         {
             self.hold_back(path, "it does not parse");
             return Ok(false);
@@ -117,7 +116,7 @@ impl Desk {
         let sealed = seal(key, &context, crate::clock::random(), &plain);
         let time_ms = self.clock.wall_ms();
         let before = self.replica.queued();
-        let key_epoch = key.epoch();
+        let key_epoch = key.epoch;
         let input =
             replica::Input::Author { kind: Kind::PATCH, key_epoch, body: sealed, time_ms, author_seq };
         self.feed(input, ring);
@@ -199,12 +198,4 @@ impl Desk {
             }
         }
     }
-}
-
-/// Whether a file has parts that did not parse.
-fn is_broken(indexed: &Indexed) -> bool {
-    indexed.outline.units.iter().any(|unit| unit.opaque)
-        || indexed.outline.problems.iter().any(|problem| {
-            matches!(problem, aura_semantic::Problem::Broken | aura_semantic::Problem::Errors { .. })
-        })
 }

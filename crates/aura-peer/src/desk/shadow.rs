@@ -100,6 +100,13 @@ impl Shadows {
             .map_err(|error| storage(&error))
     }
 
+    /// Where edits are kept that met an incoming change.
+    pub(super) fn rescue_dir(&self) -> PathBuf {
+        let dir = self.dir.join("rescued");
+        ensure_private_dir(&dir).ok();
+        dir
+    }
+
     fn kept(&self, path: &RepoPath) -> Option<Kept> {
         let bytes = fs::read(self.file(path)).ok()?;
         let kept: Kept = codec::decode(&bytes).ok()?;

@@ -352,7 +352,7 @@ fn explain_write(refusal: &WriteRefusal) -> String {
     let id = match refusal {
         WriteRefusal::Moved => "MOVED",
         WriteRefusal::NoSpace => "NO_SPACE",
-        WriteRefusal::Unsafe(_) => "UNSAFE_TARGET",
+        WriteRefusal::UnsafeTarget { .. } => "UNSAFE_TARGET",
         _ => "STORAGE",
     };
     format!("{id}: {}", crate::chain(refusal))

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use super::{CONTROL_STREAM, Class, Frame, SendError, Session, lane};
+use super::{CONTROL_STREAM, Class, Frame, Gate, SendError, Session, lane};
 use crate::{
     codes::Code,
     frame::{Flags, FrameType},
@@ -160,7 +160,8 @@ impl Session {
 
     /// Takes the next frame to write, by priority and within the windows.
     pub fn poll_transmit(&mut self) -> Option<Frame> {
-        if let Some(frame) = self.urgent.pop_front() {
+        let is_open = self.gate == Gate::Open;
+        if is_open && let Some(frame) = self.urgent.pop_front() {
             return Some(frame);
         }
         if let Some(frame) = self.cut_control() {
@@ -168,6 +169,9 @@ impl Session {
         }
         if self.closed {
             return self.farewell.take();
+        }
+        if !is_open {
+            return None;
         }
         Class::ALL.into_iter().find_map(|class| self.cut_of_class(class))
     }

@@ -281,6 +281,18 @@ fn what_follows_a_proof_waits_for_the_verdict() {
 }
 
 #[test]
+fn what_is_queued_on_streams_waits_for_the_verdict() {
+    let mut client = Session::new(Side::Client, 0);
+    let stream = client.open_stream(Class::Patch).unwrap();
+    client.send(stream, FrameType::WAL_SUBSCRIBE, Bytes::from_static(b"?")).unwrap();
+    client.send(CONTROL_STREAM, FrameType::HELLO, Bytes::from_static(b"h")).unwrap();
+    let kinds = |sent: Vec<Frame>| sent.iter().map(|frame| head(frame).kind).collect::<Vec<_>>();
+    assert_eq!(kinds(transmit(&mut client)), [FrameType::HELLO]);
+    client.authenticated();
+    assert_eq!(kinds(transmit(&mut client)), [FrameType::WINDOW, FrameType::WAL_SUBSCRIBE]);
+}
+
+#[test]
 fn a_second_hello_or_auth_after_the_verdict_closes() {
     for kind in [FrameType::HELLO, FrameType::AUTH, FrameType::WELCOME, FrameType::JOIN_REQUEST] {
         let mut server = open(Side::Server);

@@ -25,7 +25,8 @@ fn filled(options: Options, batches: u64) -> FaultyDisk {
     let (mut log, _) = open(&disk, options).unwrap();
     for batch in 0..batches {
         for number in 0..3 {
-            log.append(&[&[(batch * 3 + number) as u8 + 1; 200]]).unwrap();
+            log.append(&[&[(batch * 3 + number) as u8 + 1; 200]])
+                .unwrap();
         }
         log.commit().unwrap();
     }
@@ -34,7 +35,9 @@ fn filled(options: Options, batches: u64) -> FaultyDisk {
 
 fn segments(disk: &FaultyDisk) -> Vec<u64> {
     let names = aura_store::Disk::list(disk, &dir()).unwrap();
-    let stems = names.iter().filter_map(|name| name.to_str()?.strip_suffix(".wal"));
+    let stems = names
+        .iter()
+        .filter_map(|name| name.to_str()?.strip_suffix(".wal"));
     stems.map(|stem| stem.parse().unwrap()).collect()
 }
 
@@ -50,7 +53,7 @@ fn payloads(reader: &Reader) -> Vec<Vec<u8>> {
     found
 }
 
-fn corruption(disk: &FaultyDisk, options: Options) -> aura_store::recovery::Corruption {
+fn corruption(disk: &FaultyDisk, options: Options) -> aura_store::Corruption {
     let before = disk.snapshot(0);
     let Err(OpenError::Corrupt(found)) = open(disk, options).map(|_| ()) else {
         panic!("damage was not seen as corruption");
@@ -70,12 +73,17 @@ fn flip_bytes() -> u64 {
 #[test]
 fn a_flip_of_any_bit_of_the_open_segment_is_noticed_and_never_served() {
     let bytes = flip_bytes();
-    let options = Options { segment_bytes: bytes, ..SMALL };
+    let options = Options {
+        segment_bytes: bytes,
+        ..SMALL
+    };
     let batches = (bytes - 1600) / 900;
     let disk = filled(options, batches);
     assert_eq!(segments(&disk), [1]);
     let good = disk.content(&segment(1)).unwrap();
-    let all: Vec<Vec<u8>> = (0..batches * 3).map(|number| vec![number as u8 + 1; 200]).collect();
+    let all: Vec<Vec<u8>> = (0..batches * 3)
+        .map(|number| vec![number as u8 + 1; 200])
+        .collect();
     let last_batch = all.len() - 3;
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
@@ -106,7 +114,10 @@ fn case_054_a_flip_of_any_bit_of_a_sealed_segment_is_corruption() {
         let damaged = disk.snapshot(0);
         damaged.set_content(&segment(1), bad);
         let found = verify(&damaged, &dir());
-        assert!(matches!(found, Err(VerifyError::Corrupt(_))), "bit {bit}: {found:?}");
+        assert!(
+            matches!(found, Err(VerifyError::Corrupt(_))),
+            "bit {bit}: {found:?}"
+        );
         if bit % 61 == 0 {
             assert_eq!(corruption(&damaged, SMALL).segment, segment(1));
         }
@@ -177,11 +188,17 @@ fn case_059_swapped_segments_are_corruption() {
     let disk = filled(SMALL, 9);
     let names = segments(&disk);
     assert!(3 <= names.len());
-    let (one, two) = (disk.content(&segment(names[1])), disk.content(&segment(names[2])));
+    let (one, two) = (
+        disk.content(&segment(names[1])),
+        disk.content(&segment(names[2])),
+    );
     disk.set_content(&segment(names[1]), two.unwrap());
     disk.set_content(&segment(names[2]), one.unwrap());
     let found = corruption(&disk, SMALL);
-    assert_eq!((found.damage, found.segment), (Damage::Foreign, segment(names[1])));
+    assert_eq!(
+        (found.damage, found.segment),
+        (Damage::Foreign, segment(names[1]))
+    );
 }
 
 #[test]
@@ -194,7 +211,10 @@ fn case_059_a_segment_doubled_under_the_next_name_is_corruption() {
     let disk = filled(SMALL, 9);
     let next = disk.content(&segment(last)).unwrap();
     disk.set_content(&segment(last + 1), next);
-    assert!(matches!(corruption(&disk, SMALL).damage, Damage::Foreign | Damage::Missing));
+    assert!(matches!(
+        corruption(&disk, SMALL).damage,
+        Damage::Foreign | Damage::Missing
+    ));
 }
 
 #[test]
@@ -204,7 +224,11 @@ fn a_missing_segment_is_corruption_wherever_it_was() {
         let disk = filled(SMALL, 9);
         disk.discard(&segment(*name));
         let found = corruption(&disk, SMALL);
-        assert_eq!((found.damage, found.segment), (Damage::Missing, segment(*name)), "{index}");
+        assert_eq!(
+            (found.damage, found.segment),
+            (Damage::Missing, segment(*name)),
+            "{index}"
+        );
         assert_eq!(found.first_lsn, *name);
     }
 }
@@ -220,7 +244,10 @@ fn a_segment_of_another_log_is_corruption() {
     log.commit().unwrap();
     let names = segments(&disk);
     assert_eq!(segments(&other), names);
-    disk.set_content(&segment(names[1]), other.content(&segment(names[1])).unwrap());
+    disk.set_content(
+        &segment(names[1]),
+        other.content(&segment(names[1])).unwrap(),
+    );
     assert_eq!(corruption(&disk, SMALL).damage, Damage::Chain);
     let disk = filled(SMALL, 9);
     disk.set_content(&dir().join("1.wal"), Vec::new());
@@ -265,7 +292,10 @@ fn verify_agrees_with_the_log_and_touches_nothing() {
     let ops = disk.op_count();
     let report = verify(&disk, &dir()).unwrap();
     assert_eq!(disk.op_count(), ops);
-    assert_eq!((report.records, report.epoch, report.torn_bytes), (28, 1, 0));
+    assert_eq!(
+        (report.records, report.epoch, report.torn_bytes),
+        (28, 1, 0)
+    );
     let (log, recovery) = open(&disk, SMALL).unwrap();
     assert_eq!(report.head, recovery.head);
     assert_eq!(log.hash_at(28).unwrap(), Some(report.head));

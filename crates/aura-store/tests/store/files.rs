@@ -25,7 +25,10 @@ fn an_atomic_write_replaces_content_and_mode_and_leaves_nothing_else() {
     let path = dir.path().join("file");
     write_atomic(&path, b"one", 0o644).unwrap();
     write_atomic(&path, b"two", 0o755).unwrap();
-    assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o755));
+    assert_eq!(
+        (fs::read(&path).unwrap(), mode(&path)),
+        (b"two".to_vec(), 0o755)
+    );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     fs::create_dir(dir.path().join("taken")).unwrap();
     write_atomic(&dir.path().join("taken"), b"no", 0o600).unwrap_err();
@@ -52,7 +55,10 @@ fn a_secret_is_created_once_for_its_owner_only() {
     secret.create(b"seed").unwrap();
     assert_eq!(mode(secret.path()), 0o600);
     assert_eq!(secret.read().unwrap().as_slice(), b"seed");
-    assert!(matches!(secret.create(b"other"), Err(FileError::Exists { .. })));
+    assert!(matches!(
+        secret.create(b"other"),
+        Err(FileError::Exists { .. })
+    ));
     assert_eq!(secret.read().unwrap().as_slice(), b"seed");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
@@ -85,7 +91,10 @@ fn a_secret_that_is_no_plain_file_of_ours_is_refused() {
         std::os::unix::fs::chown(secret.path(), Some(1), None).unwrap();
         assert_eq!(problem(secret.read()), Unsafe::Owner(1));
     } else {
-        assert_eq!(problem(SecretFile::new("/etc/passwd").read()), Unsafe::Owner(0));
+        assert_eq!(
+            problem(SecretFile::new("/etc/passwd").read()),
+            Unsafe::Owner(0)
+        );
     }
 }
 
@@ -111,9 +120,15 @@ fn a_private_directory_is_made_or_checked() {
     assert_eq!(problem(ensure_private_dir(&path)), Unsafe::Mode(0o750));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
     symlink(&path, dir.path().join("link")).unwrap();
-    assert_eq!(problem(ensure_private_dir(&dir.path().join("link"))), Unsafe::Symlink);
+    assert_eq!(
+        problem(ensure_private_dir(&dir.path().join("link"))),
+        Unsafe::Symlink
+    );
     fs::write(dir.path().join("file"), b"").unwrap();
-    assert_eq!(problem(ensure_private_dir(&dir.path().join("file"))), Unsafe::NotDirectory);
+    assert_eq!(
+        problem(ensure_private_dir(&dir.path().join("file"))),
+        Unsafe::NotDirectory
+    );
 }
 
 #[test]

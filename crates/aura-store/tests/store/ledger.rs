@@ -15,8 +15,12 @@ use aura_store::{
 };
 
 /// Small segments, so that a short script rolls several times.
-pub(crate) const SMALL: Options =
-    Options { segment_bytes: 4096, record_bytes_max: 1024, reserve_bytes: 512, create: true };
+pub(crate) const SMALL: Options = Options {
+    segment_bytes: 4096,
+    record_bytes_max: 1024,
+    reserve_bytes: 512,
+    create: true,
+};
 
 type Content = (Kind, Vec<u8>);
 
@@ -36,7 +40,9 @@ pub(crate) fn dir() -> PathBuf {
 
 pub(crate) fn payload(number: u64) -> Vec<u8> {
     let len = (number * 37 % 301) as usize;
-    (0..len).map(|at| (number as usize * 31 + at * 7) as u8).collect()
+    (0..len)
+        .map(|at| (number as usize * 31 + at * 7) as u8)
+        .collect()
 }
 
 impl Ledger {
@@ -52,13 +58,22 @@ impl Ledger {
     ) -> Result<(Log, Recovery), OpenError> {
         let mut found = Vec::new();
         let opened = Log::open_with(Arc::new(disk.clone()), &dir(), options, |record| {
-            found.push((record.lsn, record.epoch, record.kind, record.payload.to_vec()));
+            found.push((
+                record.lsn,
+                record.epoch,
+                record.kind,
+                record.payload.to_vec(),
+            ));
         });
         let (log, recovery) = opened?;
         self.check(&found, &recovery);
         assert!(self.epoch < log.epoch(), "the epoch did not grow");
         self.epoch = log.epoch();
-        assert_eq!(log.durable(), recovery.last_lsn + 1, "the boot record is durable");
+        assert_eq!(
+            log.durable(),
+            recovery.last_lsn + 1,
+            "the boot record is durable"
+        );
         self.pending.clear();
         for (lsn, epoch, kind, bytes) in found {
             if kind == Kind::Data {
@@ -79,15 +94,24 @@ impl Ledger {
             };
             assert!(is_attempted, "record {lsn} was never attempted");
             let content = (*kind, bytes.clone());
-            let before = self.seen.entry((*epoch, *lsn)).or_insert_with(|| content.clone());
-            assert_eq!(*before, content, "position {lsn} of epoch {epoch} has two contents");
+            let before = self
+                .seen
+                .entry((*epoch, *lsn))
+                .or_insert_with(|| content.clone());
+            assert_eq!(
+                *before, content,
+                "position {lsn} of epoch {epoch} has two contents"
+            );
         }
         assert_eq!(head, recovery.head, "the chain does not lead to the head");
         for (lsn, (epoch, bytes)) in &self.acked {
             let record = found.get(*lsn as usize - 1);
             let (_, found_epoch, kind, found_bytes) =
                 record.unwrap_or_else(|| panic!("acknowledged record {lsn} is lost"));
-            assert_eq!((found_epoch, *kind, found_bytes), (epoch, Kind::Data, bytes));
+            assert_eq!(
+                (found_epoch, *kind, found_bytes),
+                (epoch, Kind::Data, bytes)
+            );
         }
     }
 
@@ -141,7 +165,8 @@ impl Ledger {
 
     fn acknowledge(&mut self, durable: u64) {
         let later = self.pending.split_off(&(durable + 1));
-        self.acked.append(&mut std::mem::replace(&mut self.pending, later));
+        self.acked
+            .append(&mut std::mem::replace(&mut self.pending, later));
     }
 
     pub(crate) fn acked_count(&self) -> usize {

@@ -28,15 +28,25 @@ fn a_log_written_and_opened_again_gives_back_every_byte() {
         let lsn = log.append(&[&[number], b"-", &[number; 9]]).unwrap();
         assert_eq!(lsn, u64::from(number) + 2);
     }
-    assert_eq!(log.read(2, 100).unwrap(), [], "a record was shown before its sync");
+    assert_eq!(
+        log.read(2, 100).unwrap(),
+        [],
+        "a record was shown before its sync"
+    );
     assert_eq!(log.commit().unwrap(), 101);
     assert_eq!(log.stat().records, 101);
     drop(log);
     let (log, recovery) = Log::open(disk(), &path, Options::server()).unwrap();
-    assert_eq!((recovery.last_lsn, recovery.torn, log.epoch()), (101, None, 2));
+    assert_eq!(
+        (recovery.last_lsn, recovery.torn, log.epoch()),
+        (101, None, 2)
+    );
     let records = log.read(51, usize::MAX).unwrap();
     assert_eq!(records.len(), 52);
-    assert_eq!(records[0].payload.as_ref(), [49, b'-', 49, 49, 49, 49, 49, 49, 49, 49, 49]);
+    assert_eq!(
+        records[0].payload.as_ref(),
+        [49, b'-', 49, 49, 49, 49, 49, 49, 49, 49, 49]
+    );
 }
 
 #[test]
@@ -44,7 +54,9 @@ fn case_061_a_second_open_is_refused_and_names_the_lock() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = Log::open(disk(), dir.path(), SMALL).unwrap();
     let second = Log::open(disk(), dir.path(), SMALL).map(|_| ());
-    let Err(OpenError::Locked { path }) = second else { panic!("{second:?}") };
+    let Err(OpenError::Locked { path }) = second else {
+        panic!("{second:?}")
+    };
     assert_eq!(path, dir.path().join("lock"));
     drop(log);
     Log::open(disk(), dir.path(), SMALL).unwrap();
@@ -53,10 +65,16 @@ fn case_061_a_second_open_is_refused_and_names_the_lock() {
 #[test]
 fn an_absent_log_is_not_made_unless_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { create: false, ..SMALL };
+    let options = Options {
+        create: false,
+        ..SMALL
+    };
     for path in [dir.path().to_path_buf(), dir.path().join("nowhere")] {
         let absent = Log::open(disk(), &path, options).map(|_| ());
-        assert!(matches!(absent, Err(OpenError::NotFound { .. })), "{absent:?}");
+        assert!(
+            matches!(absent, Err(OpenError::NotFound { .. })),
+            "{absent:?}"
+        );
     }
     Log::open(disk(), dir.path(), SMALL).unwrap();
     Log::open(disk(), dir.path(), options).unwrap();
@@ -65,7 +83,10 @@ fn an_absent_log_is_not_made_unless_asked_for() {
 #[test]
 fn sizes_that_do_not_fit_each_other_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { record_bytes_max: 4096, ..SMALL };
+    let options = Options {
+        record_bytes_max: 4096,
+        ..SMALL
+    };
     let refused = Log::open(disk(), dir.path(), options).map(|_| ());
     assert!(matches!(refused, Err(OpenError::Sizes { .. })));
 }
@@ -110,7 +131,12 @@ fn a_read_stops_at_its_budget_but_always_moves() {
             let records = log.read(next, budget).unwrap();
             let bytes: usize = records.iter().map(|record| 80 + record.payload.len()).sum();
             assert!(records.len() == 1 || bytes <= budget, "{budget}: {bytes}");
-            assert!(records.iter().zip(next..).all(|(record, lsn)| record.lsn == lsn));
+            assert!(
+                records
+                    .iter()
+                    .zip(next..)
+                    .all(|(record, lsn)| record.lsn == lsn)
+            );
             next = records.last().unwrap().lsn + 1;
         }
         assert_eq!(log.read(next, budget).unwrap(), []);
@@ -138,7 +164,8 @@ fn readers_beside_the_writer_see_whole_records_in_order() {
         })
         .collect();
     for lsn in 2..=last {
-        log.append(&[&lsn.to_le_bytes(), &vec![lsn as u8; lsn as usize % 90]]).unwrap();
+        log.append(&[&lsn.to_le_bytes(), &vec![lsn as u8; lsn as usize % 90]])
+            .unwrap();
         if lsn % 5 == 1 {
             log.commit().unwrap();
             log.prepare();
@@ -149,7 +176,9 @@ fn readers_beside_the_writer_see_whole_records_in_order() {
         }
     }
     log.commit().unwrap();
-    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    readers
+        .into_iter()
+        .for_each(|reader| reader.join().unwrap());
     assert!(20 < log.stat().segments);
     drop(log);
     let (_, recovery) = Log::open(disk(), dir.path(), SMALL).unwrap();
@@ -193,7 +222,11 @@ struct ReadOnly(RealDisk);
 
 impl Disk for ReadOnly {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() { Ok(()) } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
+        if dir.is_dir() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
     }
     fn create(&self, _: &Path) -> io::Result<Box<dyn DiskFile>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
@@ -232,7 +265,9 @@ fn case_063_a_read_only_mount_is_an_error_before_anything_else() {
     let dir = tempfile::tempdir().unwrap();
     drop(Log::open(disk(), dir.path(), SMALL).unwrap());
     let refused = Log::open(Arc::new(ReadOnly(RealDisk)), dir.path(), SMALL).map(|_| ());
-    let Err(OpenError::Io { source, .. }) = refused else { panic!("{refused:?}") };
+    let Err(OpenError::Io { source, .. }) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(source.kind(), io::ErrorKind::ReadOnlyFilesystem);
     verify(&ReadOnly(RealDisk), dir.path()).unwrap();
 }

@@ -61,20 +61,56 @@ fn case_052_a_write_refused_for_space_leaves_no_trace() {
             let acked = ledger.acked_count();
             let (_, recovery) = ledger.open(&disk).unwrap();
             assert_eq!(recovery.torn, None, "write {at} left something");
-            assert_eq!(ledger.acked_count(), acked, "write {at}: a refused record came back");
+            assert_eq!(
+                ledger.acked_count(),
+                acked,
+                "write {at}: a refused record came back"
+            );
         }
     }
     assert!(20 < refused, "too few refusals to prove anything");
 }
 
+#[test]
+fn a_refused_record_does_not_come_back_after_a_kill() {
+    let mut refused = 0;
+    for at in 0..80 {
+        let disk = FaultyDisk::new(25 + at);
+        let mut ledger = Ledger::default();
+        let (mut log, _) = ledger.open(&disk).unwrap();
+        disk.set_short_writes(true);
+        disk.no_space_at_write(at);
+        for number in 0..40 {
+            ledger.append(&mut log, vec![number; 700]).ok();
+            if number % 2 == 1 && ledger.commit(&mut log).is_err() {
+                refused += 1;
+                break;
+            }
+        }
+        drop(log);
+        disk.crash(Crash::Kill);
+        // The ledger no longer counts what was refused as attempted.
+        ledger.open(&disk).unwrap();
+    }
+    assert!(20 < refused, "too few refusals to prove anything");
+}
+
 fn run(disk: &FaultyDisk, ledger: &mut Ledger) {
-    let Ok((mut log, _)) = ledger.open(disk) else { return };
+    let Ok((mut log, _)) = ledger.open(disk) else {
+        return;
+    };
     for number in 0..40 {
         let appended = ledger.append(&mut log, payload(number));
-        assert!(matches!(appended, Ok(_) | Err(AppendError::NoSpace)), "{appended:?}");
+        assert!(
+            matches!(appended, Ok(_) | Err(AppendError::NoSpace)),
+            "{appended:?}"
+        );
         if number % 2 == 1 {
             let committed = ledger.commit(&mut log);
-            assert!(matches!(committed, Ok(_) | Err(CommitError::NoSpace)), "{committed:?}");
+            assert!(
+                matches!(committed, Ok(_) | Err(CommitError::NoSpace)),
+                "{committed:?}"
+            );
         }
     }
     assert!(!log.is_poisoned());
@@ -87,7 +123,13 @@ fn a_record_above_the_limit_is_refused_and_the_limit_is_not() {
     let mut ledger = Ledger::default();
     let (mut log, _) = ledger.open(&disk).unwrap();
     let above = ledger.append(&mut log, vec![1; 1025]);
-    assert!(matches!(above, Err(AppendError::TooLarge { len: 1025, max: 1024 })));
+    assert!(matches!(
+        above,
+        Err(AppendError::TooLarge {
+            len: 1025,
+            max: 1024
+        })
+    ));
     for _ in 0..9 {
         ledger.append(&mut log, vec![1; 1024]).unwrap();
     }
@@ -103,7 +145,10 @@ fn a_full_disk_at_creation_leaves_nothing_that_looks_like_a_log() {
     disk.set_capacity(Some(SMALL.segment_bytes - 1));
     let mut ledger = Ledger::default();
     let refused = ledger.open(&disk).map(|_| ());
-    assert!(matches!(refused, Err(aura_store::OpenError::NoSpace { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(aura_store::OpenError::NoSpace { .. })),
+        "{refused:?}"
+    );
     let first = dir().join(file_name(1));
     assert!(disk.open(Path::new(&first)).is_err());
     disk.set_capacity(None);

@@ -43,7 +43,10 @@ fn contract(kv: &dyn Kv) {
 
 fn keys(kv: &dyn Kv, prefix: &[u8], after: Option<&[u8]>, count_max: usize) -> Vec<String> {
     let pairs = kv.scan(prefix, after, count_max).unwrap();
-    pairs.into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect()
+    pairs
+        .into_iter()
+        .map(|(key, _)| String::from_utf8(key.to_vec()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -85,13 +88,18 @@ fn twin_steps(views: &Views, steps: &[Step]) -> Result<(), TestCaseError> {
     }
     for step in steps {
         let (left, right) = match step {
-            Step::Put(key, value) => {
-                (views.put(key, value).is_ok(), memory.put(key, value).is_ok())
-            }
+            Step::Put(key, value) => (
+                views.put(key, value).is_ok(),
+                memory.put(key, value).is_ok(),
+            ),
             Step::Delete(key) => (views.delete(key).is_ok(), memory.delete(key).is_ok()),
             Step::Swap(key, old, new) => (
-                views.compare_and_set(key, old.as_deref(), new.as_deref()).unwrap(),
-                memory.compare_and_set(key, old.as_deref(), new.as_deref()).unwrap(),
+                views
+                    .compare_and_set(key, old.as_deref(), new.as_deref())
+                    .unwrap(),
+                memory
+                    .compare_and_set(key, old.as_deref(), new.as_deref())
+                    .unwrap(),
             ),
             Step::Scan(prefix, after, count) => {
                 let left = views.scan(prefix, after.as_deref(), *count).unwrap();
@@ -110,16 +118,23 @@ fn twin_steps(views: &Views, steps: &[Step]) -> Result<(), TestCaseError> {
 fn the_twins_answer_alike_whatever_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let (views, _) = Views::open(&dir.path().join("views")).unwrap();
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(128)
+    };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let steps = proptest::collection::vec(step(), 1..40);
-    runner.run(&steps, |steps| twin_steps(&views, &steps)).unwrap();
+    runner
+        .run(&steps, |steps| twin_steps(&views, &steps))
+        .unwrap();
 }
 
 fn fill(dir: &Path) {
     let (views, _) = Views::open(dir).unwrap();
     for number in 0..2000_u32 {
-        views.put(&number.to_be_bytes(), &[number as u8; 100]).unwrap();
+        views
+            .put(&number.to_be_bytes(), &[number as u8; 100])
+            .unwrap();
     }
     views.flush().unwrap();
 }
@@ -133,7 +148,10 @@ fn views_survive_closing_and_a_second_open_is_refused() {
     assert_eq!(opened, Opened::Kept);
     assert_eq!(views.scan(b"", None, usize::MAX).unwrap().len(), 2000);
     let second = Views::open(&path).map(|_| ());
-    assert!(matches!(second, Err(ViewError::Locked { .. })), "{second:?}");
+    assert!(
+        matches!(second, Err(ViewError::Locked { .. })),
+        "{second:?}"
+    );
 }
 
 #[test]

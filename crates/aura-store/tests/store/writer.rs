@@ -13,12 +13,17 @@ use bytes::Bytes;
 use crate::ledger::{SMALL, dir};
 
 fn log(disk: &FaultyDisk, options: Options) -> Log {
-    Log::open(Arc::new(disk.clone()), &dir(), options).unwrap().0
+    Log::open(Arc::new(disk.clone()), &dir(), options)
+        .unwrap()
+        .0
 }
 
 fn submission(ticket: u64, len: usize) -> Submission<u64> {
     let body = Bytes::from(vec![ticket as u8; len]);
-    Submission::new(ticket, vec![Bytes::copy_from_slice(&ticket.to_le_bytes()), body])
+    Submission::new(
+        ticket,
+        vec![Bytes::copy_from_slice(&ticket.to_le_bytes()), body],
+    )
 }
 
 /// A writer whose callback hands every outcome over and waits for leave to go on.
@@ -38,30 +43,48 @@ fn stepped(
 #[test]
 fn what_waits_while_the_disk_is_busy_shares_one_sync() {
     let disk = FaultyDisk::new(1);
-    let options = Options { segment_bytes: 1 << 20, ..SMALL };
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..SMALL
+    };
     let (writer, outcomes, go) = stepped(log(&disk, options), QueueLimits::default());
     let handle = writer.handle();
     handle.submit(submission(0, 10)).unwrap();
-    let Outcome::Durable { up_to: 2, records } = outcomes.recv().unwrap() else { panic!() };
+    let Outcome::Durable { up_to: 2, records } = outcomes.recv().unwrap() else {
+        panic!()
+    };
     assert_eq!(records, [(2, 0)]);
     let syncs = disk.sync_count();
     for ticket in 1..=50 {
         handle.submit(submission(ticket, 10)).unwrap();
     }
     go.send(()).unwrap();
-    let Outcome::Durable { up_to: 52, records } = outcomes.recv().unwrap() else { panic!() };
-    assert_eq!(records, (1..=50).map(|ticket| (ticket + 2, ticket)).collect::<Vec<_>>());
+    let Outcome::Durable { up_to: 52, records } = outcomes.recv().unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        records,
+        (1..=50)
+            .map(|ticket| (ticket + 2, ticket))
+            .collect::<Vec<_>>()
+    );
     assert_eq!(disk.sync_count(), syncs + 1);
     drop(go);
     let log = writer.close().unwrap();
     assert_eq!(log.read(1, 1 << 20).unwrap().len(), 52);
-    assert!(matches!(handle.submit(submission(1, 1)), Err(SubmitError::Closed(_))));
+    assert!(matches!(
+        handle.submit(submission(1, 1)),
+        Err(SubmitError::Closed(_))
+    ));
 }
 
 #[test]
 fn a_full_queue_gives_the_submission_back() {
     let disk = FaultyDisk::new(2);
-    let limits = QueueLimits { records_max: 2, bytes_max: 1000 };
+    let limits = QueueLimits {
+        records_max: 2,
+        bytes_max: 1000,
+    };
     let (writer, outcomes, go) = stepped(log(&disk, SMALL), limits);
     let handle = writer.handle();
     handle.submit(submission(0, 1)).unwrap();
@@ -94,17 +117,23 @@ fn positions_follow_the_order_of_each_submitter_over_many_segments() {
             let handle = writer.handle();
             thread::spawn(move || {
                 for number in 0..200 {
-                    handle.submit_wait(submission(submitter << 32 | number, 100)).unwrap();
+                    handle
+                        .submit_wait(submission(submitter << 32 | number, 100))
+                        .unwrap();
                 }
             })
         })
         .collect();
-    submitters.into_iter().for_each(|submitter| submitter.join().unwrap());
+    submitters
+        .into_iter()
+        .for_each(|submitter| submitter.join().unwrap());
     let log = writer.close().unwrap();
     let mut next: BTreeMap<u64, u64> = BTreeMap::new();
     let (mut lsn_before, mut durable) = (1, 1);
     for outcome in outcomes {
-        let Outcome::Durable { up_to, records } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Durable { up_to, records } = outcome else {
+            panic!("{outcome:?}")
+        };
         assert!(durable < up_to);
         durable = up_to;
         for (lsn, ticket) in records {
@@ -113,7 +142,10 @@ fn positions_follow_the_order_of_each_submitter_over_many_segments() {
             let number = next.entry(ticket >> 32).or_default();
             assert_eq!(ticket & 0xffff_ffff, *number);
             *number += 1;
-            assert_eq!(log.read(lsn, 1).unwrap()[0].payload[..8], ticket.to_le_bytes());
+            assert_eq!(
+                log.read(lsn, 1).unwrap()[0].payload[..8],
+                ticket.to_le_bytes()
+            );
         }
         assert!(lsn_before <= up_to);
     }
@@ -168,7 +200,12 @@ fn case_052_refusals_keep_their_place_and_urgent_records_pass() {
     let handle = writer.handle();
     for ticket in 0..20 {
         let is_urgent = ticket == 15;
-        handle.submit(Submission { is_urgent, ..submission(ticket, 292) }).unwrap();
+        handle
+            .submit(Submission {
+                is_urgent,
+                ..submission(ticket, 292)
+            })
+            .unwrap();
     }
     let log = writer.close().unwrap();
     let mut order = Vec::new();
@@ -192,7 +229,9 @@ fn case_052_refusals_keep_their_place_and_urgent_records_pass() {
 #[test]
 fn a_callback_that_panics_closes_the_queue() {
     let disk = FaultyDisk::new(5);
-    let writer = Writer::spawn(log(&disk, SMALL), QueueLimits::default(), |_| panic!("callback"));
+    let writer = Writer::spawn(log(&disk, SMALL), QueueLimits::default(), |_| {
+        panic!("callback")
+    });
     let writer = writer.unwrap();
     let handle = writer.handle();
     let mut ticket = 0;

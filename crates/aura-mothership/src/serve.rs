@@ -1,0 +1,489 @@
+//! The running Mothership: one loop that feeds the engine and carries out what it orders.
+//!
+//! Invariants:
+//! - the engine is touched by this loop alone; links, disk and operators only send to it;
+//! - the loop never waits for a peer or the disk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, mpsc as blocking},
+};
+
+use aura_api::{AdminCall, Exit, Failure, docs};
+use aura_engine::{
+    Now,
+    hub::{Config, Hub, Input, Issued, LinkId, Output, check_push},
+};
+use aura_net::{Clock, Credentials, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
+use aura_proto::{
+    Code, PeerId,
+    frame::FrameType,
+    limits::SEND_QUEUE_BYTES_MAX,
+    message::Message,
+    session::Side,
+};
+use aura_store::{Log, OpenError, Options, RealDisk};
+use aura_trust::{CertIdentity, Subject, words};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    admin::{self, Pending},
+    bridge::{random, rfc3339, unix_seconds},
+    custody::Custody,
+    feed::Feed,
+    wal,
+};
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Everything that the Mothership keeps.
+    pub state_dir: PathBuf,
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// Addresses that invites name; the listening ones when empty.
+    pub advertise: Vec<String>,
+    /// Team name, for the very first start.
+    pub name: Option<String>,
+    /// Whether to print a first invite.
+    pub invite: bool,
+    /// Heartbeat period in milliseconds.
+    pub heartbeat_ms: u64,
+    /// A silent peer counts as offline after this many milliseconds.
+    pub offline_after_ms: u64,
+}
+
+/// What the loop hears.
+pub(crate) enum Event {
+    Admin(AdminCall, oneshot::Sender<Result<Value, Failure>>),
+    Incoming(Box<Incoming>),
+    Link(LinkId, LinkEvent),
+    Pushed(LinkId, Input),
+    Stop,
+    Wal(wal::Outcome),
+}
+
+/// Serves until a signal comes. `on_line` gets the ready document, then one document per event.
+pub fn serve(config: ServeConfig, on_line: &mut dyn FnMut(Value)) -> Result<(), Failure> {
+    let custody = Custody::open(&config.state_dir, config.name.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
+    let served = runtime.block_on(Server::run(config, custody, on_line));
+    runtime.shutdown_background();
+    served
+}
+
+pub(crate) struct Server {
+    pub(crate) hub: Hub,
+    pub(crate) custody: Custody,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) listen: Vec<String>,
+    pub(crate) wal_stat: (u64, u64),
+    clock: Clock,
+    feed: Feed,
+    wal: blocking::Sender<wal::Batch>,
+    links: BTreeMap<LinkId, LinkHandle>,
+    remotes: BTreeMap<LinkId, aura_net::listen::Slot>,
+    link_last: u64,
+    revoked: Arc<RwLock<BTreeSet<PeerId>>>,
+    events: mpsc::Sender<Event>,
+    pub(crate) requests: BTreeMap<u64, Pending>,
+    pub(crate) request_last: u64,
+    lines: Vec<Value>,
+    failed: Option<Failure>,
+}
+
+impl Server {
+    async fn run(
+        config: ServeConfig,
+        custody: Custody,
+        on_line: &mut dyn FnMut(Value),
+    ) -> Result<(), Failure> {
+        let (sender, mut events) = mpsc::channel(1_024);
+        let mut server = Self::open(&config, custody, sender.clone())?;
+        let mut listener = server.listen(&config).await?;
+        admin::listen(&config.state_dir, sender.clone())?;
+        stop_on_signal(sender.clone());
+        server.hub.start(server.now());
+        server.carry_out();
+        server.ready(&config, on_line, &mut events).await?;
+        loop {
+            let deadline = server.hub.deadline();
+            let event = tokio::select! {
+                event = events.recv() => event,
+                incoming = listener.next() => incoming.map(|incoming| Event::Incoming(Box::new(incoming))),
+                () = until(server.clock, deadline) => {
+                    server.tell(Input::Tick);
+                    None
+                }
+            };
+            if let Some(event) = event
+                && server.on_event(event)
+            {
+                server.drain();
+                return Ok(());
+            }
+            server.lines.drain(..).for_each(&mut *on_line);
+            if let Some(failure) = server.failed.take() {
+                return Err(failure);
+            }
+        }
+    }
+
+    fn open(
+        config: &ServeConfig,
+        custody: Custody,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let dir = config.state_dir.join("wal");
+        let mut records = Vec::new();
+        let (log, recovery) =
+            Log::open_with(Arc::new(RealDisk), &dir, Options::server(), |record| {
+                if !record.payload.is_empty() {
+                    records.push((record.lsn, Bytes::copy_from_slice(record.payload)));
+                }
+            })
+            .map_err(|error| open_failure(&error))?;
+        if let Some(torn) = &recovery.torn {
+            tracing::warn!(segment = %torn.segment.display(), "TAIL_TRUNCATED");
+        }
+        let mut hub = Hub::new(Config {
+            team: custody.team,
+            team_name: custody.team_name.clone(),
+            key: aura_trust::IdentityKey::from_seed(*custody.key.to_bytes()),
+            ca: custody.ca.certificate().to_vec(),
+            epoch: log.epoch(),
+            heartbeat_ms: config.heartbeat_ms,
+            offline_after_ms: config.offline_after_ms,
+        });
+        for (lsn, payload) in records {
+            hub.replay(lsn, &payload).map_err(|error| {
+                Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, error.to_string())
+                    .next("mothership wal verify", "see what is wrong")
+            })?;
+        }
+        let revoked: BTreeSet<PeerId> = hub
+            .roll()
+            .iter()
+            .filter(|member| member.revoked.is_some())
+            .map(|member| member.admitted.peer)
+            .collect();
+        let stat = log.stat();
+        let feed = Feed::new(log.reader());
+        let outcomes = events.clone();
+        let (wal, _thread) = wal::spawn(log, move |outcome| {
+            // The loop is gone only when the process ends.
+            outcomes.blocking_send(Event::Wal(outcome)).ok();
+        })
+        .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
+        Ok(Self {
+            hub,
+            custody,
+            endpoints: Vec::new(),
+            listen: Vec::new(),
+            wal_stat: (stat.segments as u64, stat.bytes),
+            clock: Clock::start(),
+            feed,
+            wal,
+            links: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+            link_last: 0,
+            revoked: Arc::new(RwLock::new(revoked)),
+            events,
+            requests: BTreeMap::new(),
+            request_last: 0,
+            lines: Vec::new(),
+            failed: None,
+        })
+    }
+
+    async fn listen(&mut self, config: &ServeConfig) -> Result<Listener, Failure> {
+        let bad = |why: String| {
+            let message = format!("cannot listen on {}: {why}", config.listen);
+            Failure::new("AE-PORT", Exit::FAILED, message)
+                .next("mothership serve --listen 127.0.0.1:0", "takes a free port")
+        };
+        let addr: SocketAddr = tokio::net::lookup_host(&config.listen)
+            .await
+            .map_err(|error| bad(error.to_string()))?
+            .next()
+            .ok_or_else(|| bad("no such address".to_owned()))?;
+        let credentials = Credentials {
+            certificate: self.custody.certificate.clone(),
+            ca: self.custody.ca.certificate().to_vec(),
+            key: Arc::new(self.custody.tls.pkcs8()),
+        };
+        let list = Arc::clone(&self.revoked);
+        let revoked: Revoked = Arc::new(move |peer| {
+            list.read().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+        });
+        let listener = Listener::bind(addr, &credentials, self.custody.team, revoked)
+            .map_err(|error| bad(chain(&error)))?;
+        self.listen = vec![listener.local().to_string()];
+        self.endpoints =
+            if config.advertise.is_empty() { self.listen.clone() } else { config.advertise.clone() };
+        Ok(listener)
+    }
+
+    /// Prints the ready document, with a first invite unless told otherwise.
+    async fn ready(
+        &mut self,
+        config: &ServeConfig,
+        on_line: &mut dyn FnMut(Value),
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), Failure> {
+        let mut token = None;
+        if config.invite {
+            let (reply, mut answer) = oneshot::channel();
+            let role = if self.hub.roll().is_empty() { "admin" } else { "member" };
+            let (role, ttl_s) = (role.to_owned(), 24 * 3_600);
+            let call = AdminCall::Invite { name: None, role, uses: 1, ttl_s };
+            self.on_event(Event::Admin(call, reply));
+            let answer = loop {
+                if let Ok(answer) = answer.try_recv() {
+                    break answer;
+                }
+                let Some(event) = events.recv().await else { break Ok(Value::Null) };
+                self.on_event(event);
+                if let Some(failure) = self.failed.take() {
+                    return Err(failure);
+                }
+            }?;
+            token = answer["token"].as_str().map(str::to_owned);
+        }
+        let hash = self.custody.ca.public_key_hash();
+        let ready = docs::Ready {
+            schema: docs::Ready::SCHEMA.to_owned(),
+            listen: self.listen.clone(),
+            team: self.custody.team_name.clone(),
+            team_id: self.custody.team.to_string(),
+            ca: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            ca_words: words(&hash, 4),
+            token,
+            state_dir: config.state_dir.display().to_string(),
+            pid: std::process::id(),
+        };
+        on_line(serde_json::to_value(ready).unwrap_or(Value::Null));
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono_ms: self.clock.mono_ms(), wall_ms: self.clock.wall_ms() }
+    }
+
+    /// Handles one event; `true` when it is time to stop.
+    fn on_event(&mut self, event: Event) -> bool {
+        match event {
+            Event::Admin(call, reply) => admin::handle(self, call, reply),
+            Event::Incoming(incoming) => self.connected(*incoming),
+            Event::Link(link, event) => self.on_link(link, event),
+            Event::Pushed(_, input) => self.tell(input),
+            Event::Stop => return true,
+            Event::Wal(wal::Outcome::Stored { batch, first_lsn, count }) => {
+                self.tell(Input::Stored { batch, first_lsn, count });
+            }
+            Event::Wal(wal::Outcome::Failed { detail }) => {
+                // What was synced is known only after the next start has read it from the disk.
+                self.failed =
+                    Some(Failure::new("AE-STORAGE", Exit::STORAGE, format!("the log: {detail}")));
+            }
+        }
+        false
+    }
+
+    fn connected(&mut self, incoming: Incoming) {
+        self.link_last += 1;
+        let link = LinkId(self.link_last);
+        let Incoming { stream, identity, remote, exporter, slot } = incoming;
+        let (handle, _, mut received) =
+            link::spawn(stream, Side::Server, identity.is_none(), &[], self.clock);
+        self.links.insert(link, handle);
+        self.remotes.insert(link, slot);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(event) = received.recv().await {
+                // Signatures are checked here, on whichever core is free, not in the loop.
+                let event = match event {
+                    LinkEvent::Message { stream, kind: FrameType::PATCH_PUSH, payload } => {
+                        match check_push(&payload) {
+                            Ok((log, entries)) => {
+                                Event::Pushed(link, Input::Pushed { link, stream, log, entries })
+                            }
+                            Err(_) => Event::Link(
+                                link,
+                                LinkEvent::Message { stream, kind: FrameType(0), payload },
+                            ),
+                        }
+                    }
+                    other => Event::Link(link, other),
+                };
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let remote = remote.to_string();
+        self.tell(match identity {
+            Some(identity) => Input::Connected { link, peer: identity.peer, exporter, remote },
+            None => Input::Enrolling { link, exporter, remote },
+        });
+    }
+
+    fn on_link(&mut self, link: LinkId, event: LinkEvent) {
+        match event {
+            LinkEvent::Message { stream, kind, payload } => match Message::decode(kind, payload) {
+                Ok(message) => self.tell(Input::Received { link, stream, message }),
+                Err(error) => self.close(link, Code::DECODE, &error.to_string()),
+            },
+            LinkEvent::Drained => self.tell(Input::Drained { link }),
+            LinkEvent::Closed { .. } => {
+                self.links.remove(&link);
+                self.remotes.remove(&link);
+                self.tell(Input::Disconnected { link });
+            }
+        }
+    }
+
+    /// Tells the engine, then does what it orders.
+    pub(crate) fn tell(&mut self, input: Input) {
+        let now = self.now();
+        self.hub.handle(now, input);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.hub.poll() {
+            match output {
+                Output::Answer { request, result } => admin::answer(self, request, result),
+                Output::Append { batch, records, is_urgent } => {
+                    // The thread is gone only after it reported that the disk failed.
+                    self.wal.send(wal::Batch { number: batch, records, is_urgent }).ok();
+                }
+                Output::Close { link, code, detail } => self.close(link, code, &detail),
+                Output::Feed { link, stream, log, from, to } => {
+                    self.feed(link, stream, log, from, to);
+                }
+                Output::Issue { ticket, csr, subject } => self.issue(ticket, &csr, subject),
+                Output::Notice { kind, who, text } => self.notice(kind, &who, &text),
+                Output::Send { link, stream, message } => self.send(link, stream, &message),
+            }
+        }
+    }
+
+    fn send(&mut self, link: LinkId, stream: u32, message: &Message) {
+        let Some(handle) = self.links.get(&link) else { return };
+        if matches!(message, Message::Hello(_)) {
+            // The certificate was verified; what is left to prove fits the caps before authentication.
+        }
+        let (kind, payload) = message.encode();
+        if matches!(message, Message::Welcome(_)) {
+            handle.authenticated();
+            self.remotes.remove(&link);
+        }
+        handle.send(stream, kind, payload);
+    }
+
+    fn feed(&mut self, link: LinkId, stream: u32, log: aura_proto::LogId, from: u64, to: u64) {
+        match self.feed.run(&self.hub, log, from, to) {
+            Ok(Some((bytes, up_to))) => {
+                let Some(handle) = self.links.get(&link) else { return };
+                let queued = handle.send(stream, FrameType::WAL_EVENT, bytes);
+                let has_room = queued <= SEND_QUEUE_BYTES_MAX;
+                let now = self.now();
+                self.hub.handle(now, Input::Fed { link, log, up_to, has_room });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.failed = Some(Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, chain(&error)));
+            }
+        }
+    }
+
+    fn issue(&mut self, ticket: u64, csr: &[u8], subject: aura_engine::hub::IssueSubject) {
+        let aura_engine::hub::IssueSubject { team, role, peer, name, ttl_s } = subject;
+        let subject = Subject { team, role, peer, name };
+        let issued = self.custody.ca.issue(csr, &subject, random(), unix_seconds(), ttl_s);
+        let issued = issued.ok().and_then(|certificate| {
+            let not_after_s = CertIdentity::from_der(&certificate).ok()?.not_after_s;
+            Some(Issued { certificate, not_after_s })
+        });
+        let now = self.now();
+        self.hub.handle(now, Input::Issued { ticket, issued });
+    }
+
+    fn notice(&mut self, kind: &str, who: &str, text: &str) {
+        if kind == "revoked" {
+            let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+            let removed = self.hub.roll().iter().filter(|member| member.revoked.is_some());
+            revoked.extend(removed.map(|member| member.admitted.peer));
+        }
+        tracing::info!(kind, who, text, "notice");
+        self.lines.push(json!({
+            "schema": "mothership.event/1",
+            "at": rfc3339(self.clock.wall_ms()),
+            "kind": kind,
+            "who": who,
+            "text": text,
+        }));
+    }
+
+    fn close(&mut self, link: LinkId, code: Code, detail: &str) {
+        if let Some(handle) = self.links.get(&link) {
+            handle.close(code, detail);
+        }
+    }
+
+    fn drain(&mut self) {
+        for handle in self.links.values() {
+            handle.close(Code::DRAINING, "the mothership stops; come back in a moment");
+        }
+    }
+}
+
+fn stop_on_signal(events: mpsc::Sender<Event>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let Ok(mut signals) = signal(kind) else { continue };
+        let events = events.clone();
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                events.send(Event::Stop).await.ok();
+            }
+        });
+    }
+}
+
+async fn until(clock: Clock, mono_ms: Option<u64>) {
+    match mono_ms {
+        Some(at) => tokio::time::sleep_until(clock.at(at).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn open_failure(error: &OpenError) -> Failure {
+    let (id, exit) = match error {
+        OpenError::Corrupt(_) => ("AE-WAL-CORRUPT", Exit::INTEGRITY),
+        OpenError::Locked { .. } => ("LOCKED", Exit::LOCKED),
+        OpenError::NoSpace { .. } => ("NO_SPACE", Exit::BUSY),
+        _ => ("AE-STORAGE", Exit::STORAGE),
+    };
+    Failure::new(id, exit, chain(error)).next("mothership wal verify", "see what is on the disk")
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

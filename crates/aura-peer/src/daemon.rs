@@ -1,0 +1,488 @@
+//! The one thread that owns the daemon's state.
+//!
+//! Invariants:
+//! - everything that happens comes through one queue, in one order;
+//! - a face that waits is answered when its condition holds, its deadline passes, or the daemon stops.
+
+mod calls;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::Duration,
+};
+
+use aura_api::{Exit, Failure, Reply, Request, docs, socket};
+use aura_engine::{
+    Now,
+    peer::control::{self, Control},
+};
+use aura_net::{Dialed, LinkEvent, LinkHandle};
+use aura_proto::{Code, Incarnation, PeerId, message::PeerCard};
+use aura_store::{FileLock, ensure_private_dir, lock_exclusive, write_atomic};
+use aura_tree::{Repo, WatchEvent, Watcher};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    clock::{Clock, random, rfc3339},
+    desk::{Desk, Ground, Mode, git_failure},
+    identity::{self, Identity},
+    team::Team,
+};
+
+/// Events kept for `watch --since`.
+const EVENTS_MAX: usize = 10_000;
+
+/// What the thread hears.
+pub(crate) enum Event {
+    Call(Request, mpsc::Sender<Reply>),
+    Dialed(u64, Result<Box<Dialed>, String>),
+    Link(u64, LinkEvent),
+    Watch(PathBuf, WatchEvent),
+}
+
+/// A repository as the daemon remembers it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Remembered {
+    path: PathBuf,
+    mode: Mode,
+    incarnation: u64,
+}
+
+/// When a waiting face is answered.
+pub(super) enum Until {
+    /// The control link is up and the repository's log caught up.
+    Joined,
+    /// The link is up.
+    Up,
+    /// Nothing is on its way, out or in.
+    Synced,
+    /// A peer is online.
+    Peer(String),
+    /// Own entries of a repository are acknowledged.
+    Acknowledged,
+}
+
+pub(super) struct Waiting {
+    pub(super) until: Until,
+    pub(super) repo: Option<PathBuf>,
+    pub(super) deadline_ms: u64,
+    pub(super) since_ms: u64,
+    pub(super) answer: Box<dyn FnOnce(&mut Daemon, bool) -> Reply + Send>,
+    pub(super) reply: mpsc::Sender<Reply>,
+}
+
+pub(crate) struct Daemon {
+    pub(super) home: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) identity: Identity,
+    pub(super) team: Option<Team>,
+    pub(super) desks: BTreeMap<PathBuf, Desk>,
+    watchers: BTreeMap<PathBuf, Watcher>,
+    remembered: Vec<Remembered>,
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) control: Option<Control>,
+    link: Option<LinkHandle>,
+    link_number: u64,
+    pub(super) peers: BTreeMap<PeerId, PeerCard>,
+    pub(super) rtt_ms: Option<u64>,
+    pub(super) offline_since_ms: u64,
+    pub(super) down_why: Option<(Option<Code>, String)>,
+    log_lines: VecDeque<docs::Event>,
+    event_last: u64,
+    subscribers: Vec<mpsc::Sender<Reply>>,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) sender: mpsc::Sender<Event>,
+    pub(super) is_stopping: bool,
+    _lock: FileLock,
+}
+
+/// Runs until `down` or a signal.
+pub(crate) fn run(home: &Path) -> Result<(), Failure> {
+    ensure_private_dir(home).map_err(|error| identity::failure(&error, home))?;
+    let run_dir = home.join("run");
+    ensure_private_dir(&run_dir).map_err(|error| identity::failure(&error, &run_dir))?;
+    let lock_file = run_dir.join("lock");
+    let lock = lock_exclusive(&lock_file).map_err(|error| identity::failure(&error, &lock_file))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
+    let (sender, events) = mpsc::channel();
+    let mut daemon = Daemon::open(home, lock, runtime.handle().clone(), sender.clone())?;
+    let listener = socket::bind(&run_dir, "daemon.sock")
+        .map_err(|error| Failure::new("AE-STORAGE", Exit::STORAGE, error.to_string()))?;
+    crate::faces::serve(listener, sender.clone())
+        .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
+    stop_on_signal(&runtime, sender);
+    daemon.serve(&events);
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn stop_on_signal(runtime: &tokio::runtime::Runtime, events: mpsc::Sender<Event>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _guard = runtime.enter();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let Ok(mut signals) = signal(kind) else { continue };
+        let events = events.clone();
+        runtime.spawn(async move {
+            if signals.recv().await.is_some() {
+                let (reply, _) = mpsc::channel();
+                let request = Request { repo: None, call: aura_api::Call::Down };
+                events.send(Event::Call(request, reply)).ok();
+            }
+        });
+    }
+}
+
+impl Daemon {
+    fn open(
+        home: &Path,
+        lock: FileLock,
+        runtime: tokio::runtime::Handle,
+        sender: mpsc::Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let identity = Identity::open(home)?;
+        let clock = Clock::start();
+        let remembered = std::fs::read(home.join("repos.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let settings = std::fs::read(home.join("settings.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let mut daemon = Self {
+            home: home.to_owned(),
+            clock,
+            identity,
+            team: None,
+            desks: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            remembered,
+            settings,
+            control: None,
+            link: None,
+            link_number: 0,
+            peers: BTreeMap::new(),
+            rtt_ms: None,
+            offline_since_ms: 0,
+            down_why: None,
+            log_lines: VecDeque::new(),
+            event_last: 0,
+            subscribers: Vec::new(),
+            waiting: Vec::new(),
+            runtime,
+            sender,
+            is_stopping: false,
+            _lock: lock,
+        };
+        if daemon.identity.enrolment.is_some() {
+            daemon.enter_team()?;
+            for row in daemon.remembered.clone() {
+                match Repo::discover(&row.path) {
+                    Ok(repo) => {
+                        daemon.open_desk(repo, row.mode, Incarnation(row.incarnation), &mut |_, _| {})?;
+                    }
+                    Err(error) => tracing::warn!(path = %row.path.display(), %error, "not served"),
+                }
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// Opens the team's log and starts to dial.
+    pub(super) fn enter_team(&mut self) -> Result<(), Failure> {
+        if self.team.is_none() {
+            self.team = Some(Team::open(&self.home, &mut self.identity, self.clock)?);
+        }
+        if self.control.is_none() {
+            let agent = concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned();
+            let seed = u64::from_be_bytes(random());
+            self.control = Some(Control::new(self.now(), self.identity.key_again(), agent, seed));
+            self.offline_since_ms = self.clock.mono_ms();
+        }
+        Ok(())
+    }
+
+    /// Opens, indexes and watches a repository.
+    pub(super) fn open_desk(
+        &mut self,
+        repo: Repo,
+        mode: Mode,
+        incarnation: Incarnation,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<PathBuf, Failure> {
+        let path = repo.work_tree().to_owned();
+        let Some(enrolment) = self.identity.enrolment.clone() else {
+            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this device is on no team"));
+        };
+        let name = aura_proto::Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
+        let repos = self.home.join("repos");
+        ensure_private_dir(&repos).map_err(|error| identity::failure(&error, &repos))?;
+        let ground = Ground {
+            repo,
+            state_dir: &repos.join(&name[..24]),
+            team: enrolment.team,
+            key: self.identity.key_again(),
+            checkpoint_key: enrolment.checkpoint_key,
+            incarnation,
+            mode,
+            clock: self.clock,
+        };
+        let mut desk = Desk::open(ground, &self.identity.ring)?;
+        desk.copy.clean_leftovers().map_err(|error| crate::desk::storage(&error))?;
+        let (changes, received) = mpsc::channel();
+        let watcher = Watcher::start(&desk.repo, changes)
+            .map_err(|error| crate::desk::storage(&error))?;
+        desk.index(progress)?;
+        let (sender, key) = (self.sender.clone(), path.clone());
+        std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || {
+                for event in received {
+                    if sender.send(Event::Watch(key.clone(), event)).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(|error| crate::desk::storage(&error))?;
+        self.watchers.insert(path.clone(), watcher);
+        self.desks.insert(path.clone(), desk);
+        let row = Remembered { path: path.clone(), mode, incarnation: incarnation.0 };
+        self.remembered.retain(|known| known.path != path);
+        self.remembered.push(row);
+        self.save_remembered()?;
+        // What was saved while no daemon ran is an edit like any other.
+        self.with_desk(&path, |desk, ring, publishes| {
+            let paths = desk.changed_files()?;
+            if publishes { desk.publish(&paths, None, ring).map(|_| ()) } else { Ok(()) }
+        })?;
+        self.reconnect();
+        Ok(path)
+    }
+
+    fn save_remembered(&self) -> Result<(), Failure> {
+        let path = self.home.join("repos.json");
+        let bytes = serde_json::to_vec(&self.remembered).unwrap_or_default();
+        write_atomic(&path, &bytes, 0o600).map_err(|error| identity::failure(&error, &path))
+    }
+
+    pub(super) fn set_mode(&mut self, path: &Path, mode: Mode) -> Result<(), Failure> {
+        if let Some(desk) = self.desks.get_mut(path) {
+            desk.mode = mode;
+        }
+        for row in self.remembered.iter_mut().filter(|row| row.path == path) {
+            row.mode = mode;
+        }
+        self.save_remembered()?;
+        self.with_desk(path, |desk, ring, _| {
+            desk.settle(ring);
+            Ok(())
+        })
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { mono_ms: self.clock.mono_ms(), wall_ms: self.clock.wall_ms() }
+    }
+
+    /// Works on a desk with the team's keys; its messages and notices leave afterwards.
+    pub(super) fn with_desk<T>(
+        &mut self,
+        path: &Path,
+        work: impl FnOnce(&mut Desk, &aura_trust::KeyRing, bool) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let publishes = self.settings.get("publish").is_none_or(|value| value == "save");
+        let Some(desk) = self.desks.get_mut(path) else {
+            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this repository is on no team")
+                .next("aura join", "add it to the team of this device"));
+        };
+        let result = work(desk, &self.identity.ring, publishes);
+        self.flush();
+        result
+    }
+
+    fn serve(&mut self, events: &mpsc::Receiver<Event>) {
+        self.tick_control();
+        while !self.is_stopping {
+            let timeout = self.next_deadline_ms().saturating_sub(self.clock.mono_ms());
+            match events.recv_timeout(Duration::from_millis(timeout.min(60_000))) {
+                Ok(event) => self.on_event(event),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            self.on_time();
+            self.flush();
+            self.answer_waiting();
+        }
+        self.stop();
+    }
+
+    fn next_deadline_ms(&self) -> u64 {
+        let control = self.control.as_ref().and_then(Control::deadline);
+        let waiting = self.waiting.iter().map(|waiting| waiting.deadline_ms).min();
+        let motion = self.desks.values().filter_map(|desk| desk.motion.deadline()).min();
+        let kept = self.desks.values().filter_map(|desk| desk.copy.kept_deadline()).min();
+        [control, waiting, motion, kept].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Call(request, reply) => self.call(request, &reply),
+            Event::Dialed(number, result) => self.dialed(number, result),
+            Event::Link(number, event) => self.on_link(number, event),
+            Event::Watch(path, event) => {
+                let seen = self.with_desk(&path, |desk, ring, publishes| {
+                    desk.watched(event, publishes, ring)
+                });
+                if let Err(failure) = seen {
+                    tracing::warn!(%failure, "a change could not be taken in");
+                }
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.tick_control();
+        let now = self.clock.mono_ms();
+        let due: Vec<PathBuf> = self
+            .desks
+            .iter()
+            .filter(|(_, desk)| desk.motion.deadline().is_some_and(|at| at <= now))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in due {
+            self.with_desk(&path, |desk, ring, publishes| desk.look(publishes, ring)).ok();
+        }
+        for desk in self.desks.values_mut() {
+            if desk.copy.kept_deadline().is_some_and(|at| at <= now) {
+                for rescued in desk.copy.sweep_kept(now) {
+                    desk.rescue(rescued);
+                }
+            }
+        }
+    }
+
+    fn tick_control(&mut self) {
+        let now = self.now();
+        if let Some(control) = &mut self.control {
+            if control.deadline().is_some_and(|at| at <= now.mono_ms) {
+                control.handle(now, control::Input::Tick);
+            }
+        }
+        self.pump_control();
+    }
+
+    /// Publishes one event to whoever watches.
+    pub(super) fn emit(
+        &mut self,
+        kind: &str,
+        repo: Option<&Path>,
+        symbol: Option<String>,
+        actor: Option<String>,
+        text: String,
+    ) {
+        self.event_last += 1;
+        let event = docs::Event {
+            schema: docs::Event::SCHEMA.to_owned(),
+            seq: self.event_last,
+            at: rfc3339(self.clock.wall_ms()),
+            kind: kind.to_owned(),
+            repo: repo.map(|repo| repo.display().to_string()),
+            symbol,
+            actor,
+            text,
+            data: Value::Null,
+        };
+        let line = serde_json::to_value(&event).unwrap_or(Value::Null);
+        self.subscribers.retain(|reply| reply.send(Reply::Event(line.clone())).is_ok());
+        self.log_lines.push_back(event);
+        if EVENTS_MAX < self.log_lines.len() {
+            self.log_lines.pop_front();
+        }
+    }
+
+    pub(super) fn event_last(&self) -> u64 {
+        self.event_last
+    }
+
+    pub(super) fn subscribe(&mut self, since: Option<u64>, reply: &mpsc::Sender<Reply>) {
+        if let Some(since) = since {
+            for event in self.log_lines.iter().filter(|event| since <= event.seq) {
+                let line = serde_json::to_value(event).unwrap_or(Value::Null);
+                if reply.send(Reply::Event(line)).is_err() {
+                    return;
+                }
+            }
+        }
+        self.subscribers.push(reply.clone());
+    }
+
+    fn answer_waiting(&mut self) {
+        let now = self.clock.mono_ms();
+        for waiting in std::mem::take(&mut self.waiting) {
+            let holds = self.holds(&waiting);
+            if holds || waiting.deadline_ms <= now {
+                let reply = (waiting.answer)(self, holds);
+                waiting.reply.send(reply).ok();
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    fn holds(&self, waiting: &Waiting) -> bool {
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let desk = waiting.repo.as_ref().and_then(|path| self.desks.get(path));
+        match &waiting.until {
+            Until::Up => is_up,
+            Until::Peer(name) => self.peers.values().any(|card| {
+                card.name == *name && card.state == aura_proto::message::PeerState::Online
+            }),
+            Until::Joined | Until::Synced => {
+                let team = self.team.as_ref().is_none_or(|team| team.replica.is_synced());
+                let desk = desk.is_none_or(|desk| {
+                    desk.replica.is_synced() && !desk.motion.is_moving()
+                });
+                is_up && team && desk
+            }
+            Until::Acknowledged => desk.is_none_or(|desk| desk.replica.queued() == 0),
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(link) = &self.link {
+            link.close(Code::BYE, "");
+        }
+        for desk in self.desks.values_mut() {
+            for rescued in desk.copy.sweep_all() {
+                desk.rescue(rescued);
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            let failure = Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon stops");
+            waiting.reply.send(Reply::Failed(failure)).ok();
+        }
+        std::fs::remove_file(self.home.join("run/daemon.sock")).ok();
+    }
+
+    /// The repository that a request is about.
+    pub(super) fn repo_of(&self, request: Option<&str>) -> Result<PathBuf, Failure> {
+        let Some(start) = request else {
+            return Err(Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, "no repository was named"));
+        };
+        let repo = Repo::discover(Path::new(start)).map_err(|error| git_failure(&error))?;
+        let path = repo.work_tree().to_owned();
+        if self.desks.contains_key(&path) {
+            return Ok(path);
+        }
+        Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this repository is on no team")
+            .next("aura join TOKEN", "join a team with an invite"))
+    }
+}

@@ -1,0 +1,294 @@
+//! The daemon's end of the control link.
+//!
+//! Invariant: streams belong to one link; with the link they are gone, and the replicas are told.
+
+use std::{path::PathBuf, sync::Arc};
+
+use aura_engine::peer::{control, replica};
+use aura_net::{Dialed, LinkEvent, dial, link};
+use aura_proto::{
+    Code,
+    message::{Message, PeerEvent, PeerState, Role},
+    session::{Class, Side},
+};
+
+use super::{Daemon, Event};
+
+impl Daemon {
+    /// Carries out what the control machine orders.
+    pub(super) fn pump_control(&mut self) {
+        while let Some(output) = self.control.as_mut().and_then(control::Control::poll) {
+            match output {
+                control::Output::Dial => self.dial(),
+                control::Output::Close(code) => {
+                    if let Some(link) = &self.link {
+                        link.close(code, "");
+                    }
+                }
+                control::Output::Send(message) => self.send(0, &message),
+                control::Output::Up(welcome) => {
+                    if let Some(link) = &self.link {
+                        link.authenticated();
+                    }
+                    self.down_why = None;
+                    self.link_up();
+                    let text = format!("connected to {}", welcome.team_name);
+                    self.emit("link", None, None, None, text);
+                }
+                control::Output::Down { code, detail } => self.link_down(code, detail),
+                control::Output::Peer(event) => self.peer_event(event),
+                control::Output::Rtt(ms) => self.rtt_ms = Some(ms),
+                control::Output::Heads(_) => {}
+                control::Output::Deliver(message) => tracing::debug!(?message, "not for anybody"),
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        let Some(enrolment) = self.identity.enrolment.clone() else { return };
+        let Some(credentials) = self.identity.credentials() else { return };
+        self.link_number += 1;
+        let (number, events) = (self.link_number, self.sender.clone());
+        let expect = aura_net::tls::Expect {
+            role: Role::Mothership,
+            peer: Some(enrolment.checkpoint_key),
+        };
+        self.runtime.spawn(async move {
+            let revoked: aura_net::Revoked = Arc::new(|_| false);
+            let result = dial(&enrolment.endpoints, &credentials, expect, revoked).await;
+            let result = result.map(Box::new).map_err(|error| crate::chain(&error));
+            events.send(Event::Dialed(number, result)).ok();
+        });
+    }
+
+    pub(super) fn dialed(&mut self, number: u64, result: Result<Box<Dialed>, String>) {
+        if number != self.link_number {
+            return;
+        }
+        let now = self.now();
+        match result {
+            Err(detail) => {
+                if let Some(control) = &mut self.control {
+                    control.handle(now, control::Input::Down { code: None, detail });
+                }
+            }
+            Ok(dialed) => {
+                let classes = vec![Class::Patch; 1 + self.desks.len()];
+                let _guard = self.runtime.enter();
+                let (handle, streams, mut received) =
+                    link::spawn(dialed.stream, Side::Client, false, &classes, self.clock);
+                self.link = Some(handle);
+                let mut streams = streams.into_iter();
+                if let Some(team) = &mut self.team {
+                    team.stream = streams.next();
+                }
+                for desk in self.desks.values_mut() {
+                    desk.stream = streams.next();
+                }
+                let events = self.sender.clone();
+                self.runtime.spawn(async move {
+                    while let Some(event) = received.recv().await {
+                        if events.send(Event::Link(number, event)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                if let Some(control) = &mut self.control {
+                    control.handle(now, control::Input::Dialed { exporter: dialed.exporter });
+                }
+            }
+        }
+        self.pump_control();
+    }
+
+    pub(super) fn on_link(&mut self, number: u64, event: LinkEvent) {
+        if number != self.link_number {
+            return;
+        }
+        let now = self.now();
+        match event {
+            LinkEvent::Message { stream, kind, payload } => match Message::decode(kind, payload) {
+                Ok(message) if stream == 0 => {
+                    if let Some(control) = &mut self.control {
+                        control.handle(now, control::Input::Received(message));
+                    }
+                }
+                Ok(message) => self.deliver(stream, message),
+                Err(error) => {
+                    if let Some(link) = &self.link {
+                        link.close(Code::DECODE, &error.to_string());
+                    }
+                }
+            },
+            LinkEvent::Drained => {}
+            LinkEvent::Closed { code, detail, by_peer } => {
+                self.link = None;
+                let code = by_peer.then_some(code);
+                if let Some(control) = &mut self.control {
+                    control.handle(now, control::Input::Down { code, detail });
+                }
+            }
+        }
+        self.pump_control();
+    }
+
+    fn deliver(&mut self, stream: u32, message: Message) {
+        if let Some(team) = self.team.as_mut().filter(|team| team.stream == Some(stream)) {
+            let had = !self.identity.ring.is_empty();
+            team.feed(replica::Input::Received(message), &mut self.identity);
+            if !had && !self.identity.ring.is_empty() {
+                self.key_came();
+            }
+            return;
+        }
+        let ring = &self.identity.ring;
+        let desk = self.desks.values_mut().find(|desk| desk.stream == Some(stream));
+        if let Some(desk) = desk {
+            desk.feed(replica::Input::Received(message), ring);
+            desk.settle(ring);
+        }
+    }
+
+    /// The team key has arrived: what was sealed opens, what was held back is published.
+    pub(super) fn key_came(&mut self) {
+        let paths: Vec<PathBuf> = self.desks.keys().cloned().collect();
+        for path in paths {
+            let done = self.with_desk(&path, |desk, ring, publishes| {
+                desk.unseal(ring);
+                let changed = desk.changed_files()?;
+                if publishes {
+                    desk.publish(&changed, None, ring)?;
+                }
+                desk.settle(ring);
+                Ok(())
+            });
+            if let Err(failure) = done {
+                tracing::warn!(%failure, "after the team key came");
+            }
+        }
+    }
+
+    fn link_up(&mut self) {
+        if let Some(team) = &mut self.team {
+            team.feed(replica::Input::LinkUp, &mut self.identity);
+        }
+        for desk in self.desks.values_mut() {
+            desk.feed(replica::Input::LinkUp, &self.identity.ring);
+        }
+        self.flush();
+    }
+
+    fn link_down(&mut self, code: Option<Code>, detail: String) {
+        let was_up = self.down_why.is_none();
+        if was_up {
+            self.offline_since_ms = self.clock.mono_ms();
+            self.emit("link", None, None, None, format!("offline: {detail}"));
+        }
+        self.down_why = Some((code, detail));
+        if let Some(team) = &mut self.team {
+            team.stream = None;
+            team.feed(replica::Input::LinkDown, &mut self.identity);
+        }
+        for desk in self.desks.values_mut() {
+            desk.stream = None;
+            desk.feed(replica::Input::LinkDown, &self.identity.ring);
+        }
+    }
+
+    /// Drops the link, if any, and dials at once: the streams must follow the repositories.
+    pub(super) fn reconnect(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.close(Code::BYE, "");
+            self.link_number += 1;
+            let now = self.now();
+            if let Some(control) = &mut self.control {
+                let detail = "reconnecting".to_owned();
+                control.handle(now, control::Input::Down { code: None, detail });
+            }
+            self.pump_control();
+        }
+        let now = self.now();
+        if let Some(control) = &mut self.control {
+            control.handle(now, control::Input::Reconnect);
+        }
+        self.pump_control();
+    }
+
+    fn peer_event(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Snapshot(cards) => {
+                self.peers = cards.into_iter().map(|card| (card.peer, card)).collect();
+                self.approve_automatically();
+            }
+            PeerEvent::Added(card) => {
+                let name = card.name.clone();
+                self.peers.insert(card.peer, card);
+                self.emit("peer_added", None, None, Some(name.clone()), format!("{name} joined"));
+                self.approve_automatically();
+            }
+            PeerEvent::Gone { peer, reason } => {
+                let name = self.peers.remove(&peer).map_or_else(|| peer.short(), |card| card.name);
+                let text = format!("{name} was removed: {reason}");
+                self.emit("peer_gone", None, None, Some(name), text);
+            }
+            PeerEvent::NetworkUpdate { peer, hints } => {
+                if let Some(card) = self.peers.get_mut(&peer) {
+                    card.hints = hints;
+                }
+            }
+            PeerEvent::State { peer, state, at_ms } => {
+                let Some(card) = self.peers.get_mut(&peer) else { return };
+                card.state = state;
+                card.last_seen_ms = at_ms;
+                let name = card.name.clone();
+                let word = match state {
+                    PeerState::Online => "online",
+                    PeerState::Away => "away",
+                    PeerState::Offline => "offline",
+                };
+                self.emit("peer", None, None, Some(name.clone()), format!("{name} is {word}"));
+            }
+        }
+    }
+
+    /// With `members.approve = auto`, an admin's daemon hands the key to whoever the Mothership admitted.
+    fn approve_automatically(&mut self) {
+        if self.settings.get("members.approve").is_none_or(|value| value != "auto") {
+            return;
+        }
+        let waiting: Vec<String> =
+            self.waiting_for_approval().into_iter().map(|card| card.name).collect();
+        if let Err(failure) = self.approve(&waiting) {
+            tracing::warn!(%failure, "automatic approval");
+        }
+    }
+
+    pub(super) fn send(&self, stream: u32, message: &Message) {
+        if let Some(link) = &self.link {
+            let (kind, payload) = message.encode();
+            link.send(stream, kind, payload);
+        }
+    }
+
+    /// Sends what desks and team have to say, and tells faces what happened.
+    pub(super) fn flush(&mut self) {
+        let mut sends = Vec::new();
+        if let Some(team) = &mut self.team {
+            let stream = team.stream;
+            sends.extend(team.sends.drain(..).filter_map(|message| Some((stream?, message))));
+        }
+        let mut notices = Vec::new();
+        for (path, desk) in &mut self.desks {
+            let stream = desk.stream;
+            sends.extend(desk.sends.drain(..).filter_map(|message| Some((stream?, message))));
+            notices.extend(desk.notices.drain(..).map(|notice| (path.clone(), notice)));
+        }
+        for (stream, message) in sends {
+            self.send(stream, &message);
+        }
+        for (path, notice) in notices {
+            let actor = notice.peer.map(|peer| crate::docs::name_of(&self.peers, peer));
+            self.emit(notice.kind, Some(&path), notice.symbol, actor, notice.text);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Telling a person's edits from git's own moves.
+//!
+//! Invariant: while git moves files nothing is published; what git wrote becomes the shadow, what the user wrote
+//! is published after git has stopped.
+
+use std::collections::BTreeSet;
+
+use aura_api::Failure;
+use aura_proto::RepoPath;
+use aura_tree::{MotionEvent, Settled, WatchEvent, motion::{MotionKind, Whose}};
+use aura_trust::KeyRing;
+
+use super::Desk;
+
+impl Desk {
+    /// Takes in what the watcher saw. With `publishes` false, edits wait for `publish`.
+    pub(crate) fn watched(
+        &mut self,
+        event: WatchEvent,
+        publishes: bool,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let now = self.clock.mono_ms();
+        match event {
+            WatchEvent::Changed(paths) => self.motion.changed(now, paths),
+            WatchEvent::Rescan => {
+                let paths = self.changed_files()?;
+                self.motion.changed(now, paths);
+            }
+            WatchEvent::Degraded => {
+                let text = "the system's limit of watched directories is reached; files are polled";
+                self.notice("degraded", None, text.to_owned());
+            }
+            WatchEvent::GitMoved => {}
+        }
+        self.look(publishes, ring)
+    }
+
+    /// Looks whether git moves, and acts on what is settled.
+    pub(crate) fn look(&mut self, publishes: bool, ring: &KeyRing) -> Result<(), Failure> {
+        let observation = self.repo.observe();
+        self.motion.handle(self.clock.mono_ms(), observation);
+        while let Some(event) = self.motion.poll() {
+            match event {
+                MotionEvent::Began => {}
+                MotionEvent::Publish(paths) => {
+                    if publishes {
+                        self.publish(&paths, None, ring)?;
+                    }
+                }
+                MotionEvent::Settled(settled) => self.settled(&settled, publishes, ring)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(
+        &mut self,
+        settled: &Settled,
+        publishes: bool,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let held: BTreeSet<RepoPath> = settled.held.keys().cloned().collect();
+        let at_head = self
+            .repo
+            .classify_after_motion(&held)
+            .map_err(|error| super::git_failure(&error))?;
+        let mut users = BTreeSet::new();
+        for (path, at_head) in at_head {
+            match settled.whose(&path, at_head) {
+                Whose::Git => self.adopt(&path)?,
+                Whose::User => {
+                    users.insert(path);
+                }
+            }
+        }
+        if settled.kind == MotionKind::Tree {
+            self.adopt_head()?;
+        }
+        if publishes {
+            self.publish(&users, None, ring)?;
+        }
+        let head = self.repo.head().map_err(|error| super::git_failure(&error))?;
+        self.commit = head.commit.to_string();
+        self.units.set_channel(head.branch.unwrap_or_else(|| head.commit.to_string()));
+        self.shadows.rebase(&self.repo)?;
+        if settled.head_changed {
+            self.notice("motion", None, format!("git moved to {}", &self.commit));
+        }
+        self.settle(ring);
+        Ok(())
+    }
+
+    /// Takes what the file holds now as the shadow: git wrote it.
+    fn adopt(&mut self, path: &RepoPath) -> Result<(), Failure> {
+        match self.copy.root().read_file(path) {
+            Ok(file) => {
+                let before = self.shadow(path);
+                let now =
+                    aura_semantic::index(path.as_str(), file.bytes, before.as_ref(), &self.budget);
+                self.shadows.set(path, Some(&now))
+            }
+            Err(aura_tree::ReadError::Missing) => self.shadows.set(path, None),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// After a checkout or reset: every file that equals HEAD was put there by git.
+    fn adopt_head(&mut self) -> Result<(), Failure> {
+        self.shadows.rebase(&self.repo)?;
+        for path in self.changed_files()? {
+            let disk = self.copy.root().read_file(&path).ok().map(|file| file.bytes);
+            let head = self.shadows.head_text(&path);
+            if disk.is_some() && disk == head {
+                self.shadows.forget(&path);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Documents about a desk, as faces get them.
+//!
+//! Invariant: nothing here changes anything.
+
+use std::collections::BTreeMap;
+
+use aura_api::docs;
+use aura_engine::peer::units::{Conflict, Recorded, Side};
+use aura_proto::{PeerId, message::{PeerCard, PeerState}};
+use aura_semantic::OwnText;
+
+use crate::{clock::rfc3339, desk::Desk};
+
+/// Names of peers.
+pub(crate) type Names = BTreeMap<PeerId, PeerCard>;
+
+pub(crate) fn name_of(names: &Names, peer: PeerId) -> String {
+    names.get(&peer).map_or_else(|| peer.short(), |card| card.name.clone())
+}
+
+pub(crate) fn ops(recorded: &Recorded, names: &Names) -> Vec<docs::OpDoc> {
+    let row = |(_, name, version, number): &(_, String, aura_engine::peer::body::VersionId, usize)| {
+        docs::OpDoc {
+            op: format!("o-{}", version.short()),
+            symbol: format!("{}::{name}", recorded.path),
+            kind: recorded.kind.to_owned(),
+            author: name_of(names, recorded.origin.writer.peer),
+            at: rfc3339(recorded.origin.time_ms),
+            seq: recorded.origin.seq,
+            why: recorded.why.clone(),
+            version: format!("v{number}"),
+        }
+    };
+    recorded.touched.iter().map(row).collect()
+}
+
+pub(crate) fn conflict(
+    desk: &Desk,
+    conflict: &Conflict,
+    names: &Names,
+    with_text: bool,
+) -> docs::ConflictDoc {
+    let side = |side: &Side| {
+        let recorded = &desk.units.recorded()[side.recorded];
+        docs::SideDoc {
+            op: Some(format!("o-{}", side.version.short())),
+            author: name_of(names, recorded.origin.writer.peer),
+            at: Some(rfc3339(recorded.origin.time_ms)),
+            text: side.text.as_deref().filter(|_| with_text).map(text),
+            deleted: side.text.is_none(),
+        }
+    };
+    let base = conflict.base.as_deref().map(|base| docs::SideDoc {
+        op: None,
+        author: String::new(),
+        at: None,
+        text: with_text.then(|| text(base)),
+        deleted: false,
+    });
+    let since = [&conflict.mine, &conflict.theirs]
+        .map(|side| desk.units.recorded()[side.recorded].origin.time_ms)
+        .into_iter()
+        .max();
+    docs::ConflictDoc {
+        id: conflict.id.clone(),
+        symbol: format!("{}::{}", conflict.path, conflict.name),
+        path: conflict.path.clone(),
+        since: rfc3339(since.unwrap_or(0)),
+        reason: "both sides changed the same lines".to_owned(),
+        base,
+        mine: side(&conflict.mine),
+        theirs: side(&conflict.theirs),
+    }
+}
+
+fn text(text: &OwnText) -> String {
+    let head = String::from_utf8_lossy(text.head.bytes());
+    let foot = text.foot.as_ref().map(|foot| String::from_utf8_lossy(foot.bytes()));
+    foot.map_or_else(|| head.to_string(), |foot| format!("{head}{foot}"))
+}
+
+pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool) -> docs::PeerDoc {
+    let state = match card.state {
+        PeerState::Online => "online",
+        PeerState::Away => "away",
+        PeerState::Offline => "offline",
+    };
+    docs::PeerDoc {
+        name: card.name.clone(),
+        peer: card.peer.to_string(),
+        role: card.role.as_str().to_owned(),
+        state: state.to_owned(),
+        last_seen: Some(rfc3339(card.last_seen_ms)),
+        path: if card.peer == me { "self" } else { "via mothership" }.to_owned(),
+        reads,
+    }
+}

@@ -1,0 +1,154 @@
+//! Joining a team: check the server, prove, receive the certificate. In this order.
+//!
+//! Invariants:
+//! - nothing of the token leaves before the server has shown the CA that the token pins;
+//! - a failed step leaves the device as it was.
+
+use std::time::Duration;
+
+use aura_api::{Exit, Failure};
+use aura_net::{Clock, DialError, LinkEvent, dial_join, link};
+use aura_proto::{
+    Code, limits::AUTH_MS_MAX, message::{JoinGrant, JoinRequest, Message},
+    session::Side,
+};
+use aura_trust::{
+    CertIdentity, JoinTranscript, Token, identity_proof, inspect_join_jwt, public_key_hash,
+    seed_proof, sign_receive_key,
+};
+
+use crate::identity::{Enrolment, Identity};
+
+/// Redeems a token.
+pub(crate) async fn join(
+    identity: &Identity,
+    token: &Token,
+    name: &str,
+    clock: Clock,
+) -> Result<Enrolment, Failure> {
+    let Some(claims) = inspect_join_jwt(&token.jwt) else { return Err(shape()) };
+    let dialed =
+        dial_join(&token.endpoints, token.ca_hash).await.map_err(|error| dial_failure(&error))?;
+    let csr = identity.tls.csr();
+    let receive_key = identity.receive.public();
+    let transcript = JoinTranscript {
+        jti: &claims.jti,
+        peer: identity.key.peer(),
+        receive_key: &receive_key,
+        csr: &csr,
+        exporter: &dialed.exporter,
+    };
+    let request = JoinRequest {
+        jwt: token.jwt.to_string(),
+        peer: identity.key.peer(),
+        name: name.to_owned(),
+        receive_key,
+        receive_key_signature: sign_receive_key(&identity.key, &receive_key).to_vec(),
+        seed_proof: seed_proof(&token.seed, &transcript).to_vec(),
+        identity_proof: identity_proof(&identity.key, &transcript).to_vec(),
+        csr,
+    };
+    let (handle, _, mut events) = link::spawn(dialed.stream, Side::Client, true, &[], clock);
+    let (kind, payload) = Message::JoinRequest(request).encode();
+    handle.send(0, kind, payload);
+    let limit = Duration::from_millis(2 * AUTH_MS_MAX);
+    let answer = tokio::time::timeout(limit, async {
+        while let Some(event) = events.recv().await {
+            match event {
+                LinkEvent::Message { kind, payload, .. } => match Message::decode(kind, payload) {
+                    Ok(Message::JoinGrant(grant)) => return Ok(grant),
+                    Ok(Message::Error(refusal)) => {
+                        return Err(refused(refusal.code, &refusal.detail));
+                    }
+                    Ok(_) | Err(_) => {}
+                },
+                LinkEvent::Closed { code, detail, .. } => return Err(refused(code, &detail)),
+                LinkEvent::Drained => {}
+            }
+        }
+        Err(refused(Code::TIMEOUT, "the link ended without an answer"))
+    })
+    .await;
+    let grant = match answer {
+        Ok(grant) => grant?,
+        Err(_) => return Err(refused(Code::TIMEOUT, "no answer in time")),
+    };
+    handle.close(Code::BYE, "");
+    accept(identity, token, grant)
+}
+
+/// Checks that the grant is for this device and of the pinned CA.
+fn accept(identity: &Identity, token: &Token, grant: JoinGrant) -> Result<Enrolment, Failure> {
+    let certificate = CertIdentity::from_der(&grant.certificate);
+    let ca = public_key_hash(&grant.ca);
+    let is_right = certificate.is_ok_and(|leaf| {
+        leaf.peer == identity.key.peer()
+            && leaf.team == token.team
+            && leaf.public_key == identity.tls.public()
+    }) && ca.is_ok_and(|(hash, team)| hash == token.ca_hash && team == token.team);
+    if !is_right {
+        let message = "the mothership answered with a certificate that is not for this device";
+        return Err(Failure::new("AE-PROTOCOL", Exit::PROTOCOL, message));
+    }
+    Ok(Enrolment {
+        team: grant.team,
+        team_name: grant.team_name,
+        name: grant.name,
+        role: grant.role,
+        endpoints: token.endpoints.clone(),
+        checkpoint_key: grant.checkpoint_key,
+        ca_hash: token.ca_hash,
+        ca: grant.ca,
+        certificate: grant.certificate,
+        founder: grant.founder,
+    })
+}
+
+/// A token that does not read.
+pub(crate) fn shape() -> Failure {
+    let message = "this token is cut off or mistyped (its checksum does not fit)";
+    Failure::new("AE-TOKEN-SHAPE", Exit::USAGE, message)
+        .next("copy it again", "it ends in two characters after the last dash")
+}
+
+fn dial_failure(error: &DialError) -> Failure {
+    if error.has("SERVER_PIN_MISMATCH") || error.has("ROLE_MISMATCH") {
+        let message = "the server is not the one that the token was made for; nothing was sent";
+        return Failure::new("SERVER_PIN_MISMATCH", Exit::REFUSED, message)
+            .next("mothership status", "compare the fingerprint words with your admin");
+    }
+    Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, format!("cannot reach the mothership: {error}"))
+        .next("aura join TOKEN", "try again when it is up")
+        .retryable()
+}
+
+/// A refusal of the Mothership as users meet it.
+pub(crate) fn refused(code: Code, detail: &str) -> Failure {
+    let ask = "mothership invite";
+    let (id, exit, message) = match code {
+        Code::TOKEN_EXPIRED => ("TOKEN_EXPIRED", Exit::REFUSED, "the invite has ended".to_owned()),
+        Code::TOKEN_REPLAYED => {
+            ("TOKEN_REPLAYED", Exit::REFUSED, "the invite was used already".to_owned())
+        }
+        Code::TOKEN_REVOKED => {
+            ("TOKEN_REVOKED", Exit::REFUSED, "the invite was taken back".to_owned())
+        }
+        Code::REVOKED => ("REVOKED", Exit::REFUSED, format!("this device was removed: {detail}")),
+        Code::NAME_TAKEN => ("AE-NAME-TAKEN", Exit::REFUSED, detail.to_owned()),
+        Code::CLOCK_BEHIND => ("AE-CLOCK", Exit::REFUSED, detail.to_owned()),
+        Code::VERSION => ("AE-SKEW", Exit::VERSION, detail.to_owned()),
+        Code::NO_SPACE => ("NO_SPACE", Exit::BUSY, detail.to_owned()),
+        Code::TIMEOUT => ("AE-UNREACHABLE", Exit::UNREACHABLE, detail.to_owned()),
+        other => {
+            let id = other.name().unwrap_or("REFUSED");
+            return Failure::new(id, Exit::REFUSED, format!("the mothership refused: {detail}"))
+                .next(ask, "ask your admin for a new invite");
+        }
+    };
+    let failure = Failure::new(id, exit, message);
+    if code == Code::NAME_TAKEN {
+        failure.next("aura join TOKEN --name OTHER", "take another name")
+    } else {
+        failure.next(ask, "ask your admin for a new invite")
+    }
+}

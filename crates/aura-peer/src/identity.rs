@@ -1,0 +1,137 @@
+//! Keys, certificate and team of this device, on disk.
+//!
+//! Invariants:
+//! - keys are made here, once, owner-only, and never leave; a damaged one is an error, never replaced;
+//! - the team key ring is replaced whole or not at all.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aura_api::{Exit, Failure};
+use aura_net::Credentials;
+use aura_proto::{PeerId, TeamId, codec, message::Role};
+use aura_store::{FileError, SecretFile, ensure_private_dir, write_atomic};
+use aura_trust::{IdentityKey, KeyRing, ReceiveKey, TlsKey};
+use serde::{Deserialize, Serialize};
+
+use crate::{chain, clock::random};
+
+/// The team as this device joined it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Enrolment {
+    pub(crate) team: TeamId,
+    pub(crate) team_name: String,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) checkpoint_key: PeerId,
+    pub(crate) ca_hash: [u8; 32],
+    #[serde(with = "serde_bytes")]
+    pub(crate) ca: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) founder: bool,
+}
+
+/// Keys and enrolment.
+pub(crate) struct Identity {
+    dir: PathBuf,
+    pub(crate) key: IdentityKey,
+    pub(crate) receive: ReceiveKey,
+    pub(crate) tls: TlsKey,
+    pub(crate) enrolment: Option<Enrolment>,
+    pub(crate) ring: KeyRing,
+}
+
+impl Identity {
+    /// Opens the identity of a home, making keys at the very first start.
+    pub(crate) fn open(home: &Path) -> Result<Self, Failure> {
+        let dir = home.join("identity");
+        ensure_private_dir(&dir).map_err(|error| failure(&error, &dir))?;
+        let seed = |file: &str| seed(&dir.join(file));
+        let key = IdentityKey::from_seed(seed("peer.key")?);
+        let receive = ReceiveKey::from_seed(seed("receive.key")?);
+        let tls = TlsKey::from_seed(seed("tls.key")?);
+        let enrolment = match std::fs::read(dir.join("team")) {
+            Ok(bytes) => Some(codec::decode(&bytes).map_err(|error| damaged(&dir.join("team"), &error))?),
+            Err(_) => None,
+        };
+        let ring_file = dir.join("ring.key");
+        let ring = if ring_file.exists() {
+            let bytes =
+                SecretFile::new(&ring_file).read().map_err(|error| failure(&error, &ring_file))?;
+            KeyRing::from_bytes(&bytes).map_err(|error| damaged(&ring_file, &error))?
+        } else {
+            KeyRing::new()
+        };
+        Ok(Self { dir, key, receive, tls, enrolment, ring })
+    }
+
+    /// A second handle on the identity key, for a machine that signs.
+    pub(crate) fn key_again(&self) -> IdentityKey {
+        IdentityKey::from_seed(*self.key.to_bytes())
+    }
+
+    pub(crate) fn save_enrolment(&mut self, enrolment: Enrolment) -> Result<(), Failure> {
+        let path = self.dir.join("team");
+        write_atomic(&path, &codec::encode(&enrolment), 0o600)
+            .map_err(|error| failure(&error, &path))?;
+        self.enrolment = Some(enrolment);
+        Ok(())
+    }
+
+    pub(crate) fn save_ring(&self) -> Result<(), Failure> {
+        let path = self.dir.join("ring.key");
+        write_atomic(&path, &self.ring.to_bytes(), 0o600).map_err(|error| failure(&error, &path))
+    }
+
+    /// What TLS needs, once enrolled.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        let enrolment = self.enrolment.as_ref()?;
+        Some(Credentials {
+            certificate: enrolment.certificate.clone(),
+            ca: enrolment.ca.clone(),
+            key: Arc::new(self.tls.pkcs8()),
+        })
+    }
+}
+
+fn seed(path: &Path) -> Result<[u8; 32], Failure> {
+    let file = SecretFile::new(path);
+    if !path.exists() {
+        match file.create(&random::<32>()) {
+            Ok(()) | Err(FileError::Exists { .. }) => {}
+            Err(error) => return Err(failure(&error, path)),
+        }
+    }
+    let bytes = file.read().map_err(|error| failure(&error, path))?;
+    bytes[..].try_into().map_err(|_| {
+        let message = format!("{} does not hold a key; it is not made anew", path.display());
+        Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message)
+            .next("restore the file from a backup", "or remove it and ask for a new invite")
+    })
+}
+
+fn damaged(path: &Path, error: &dyn std::error::Error) -> Failure {
+    let message = format!("{} is damaged: {}", path.display(), chain(error));
+    Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message)
+        .next("restore the file from a backup", "or ask for a new invite")
+}
+
+/// A file error as users meet it.
+pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
+    match error {
+        FileError::UnsafePermissions { path, .. } => {
+            let message = format!("{error}: {} must be yours alone", path.display());
+            Failure::new("AE-UNSAFE", Exit::UNSAFE, message)
+                .next(format!("chmod go-rwx {}", path.display()), "nobody else may read it")
+        }
+        FileError::Locked { .. } => {
+            let message = format!("another daemon has {}", path.display());
+            Failure::new("LOCKED", Exit::LOCKED, message).next("aura down", "stop the other one")
+        }
+        _ => Failure::new("AE-STORAGE", Exit::STORAGE, format!("{}: {}", path.display(), chain(error))),
+    }
+}
