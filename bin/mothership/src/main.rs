@@ -9,7 +9,11 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_env("MOTHERSHIP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     aura_faces::mothership::run(Engine {
         serve: |serve, on_line| aura_mothership::serve(config(serve), on_line),
         verify: aura_mothership::wal_verify,
@@ -18,7 +22,8 @@ fn main() -> ExitCode {
 }
 
 fn config(serve: Serve) -> ServeConfig {
-    let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ms =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     ServeConfig {
         heartbeat_ms: ms(serve.heartbeat),
         offline_after_ms: ms(serve.offline_after),

@@ -56,7 +56,10 @@ impl Exit {
         (Self::DONE, "done (also: nothing to do)"),
         (Self::FAILED, "failed, no finer class"),
         (Self::USAGE, "wrong usage, ambiguous name, malformed input"),
-        (Self::NOT_SET_UP, "not set up here (no repository, not joined)"),
+        (
+            Self::NOT_SET_UP,
+            "not set up here (no repository, not joined)",
+        ),
         (Self::REFUSED, "identity refused (token or certificate)"),
         (Self::NO_DAEMON, "local daemon not reachable"),
         (Self::UNREACHABLE, "mothership or peer unreachable"),
@@ -68,7 +71,10 @@ impl Exit {
         (Self::LOCKED, "locked, already exists"),
         (Self::BUSY, "busy, no space, over a limit"),
         (Self::STORAGE, "storage I/O failed"),
-        (Self::INTEGRITY, "integrity failure: corruption, fork, rollback"),
+        (
+            Self::INTEGRITY,
+            "integrity failure: corruption, fork, rollback",
+        ),
         (Self::UNSAFE, "unsafe configuration or file permissions"),
         (Self::PROTOCOL, "the other side broke the protocol"),
         (Self::BUG, "bug in our program"),

@@ -35,13 +35,22 @@ pub struct Failure {
 impl Failure {
     /// A failure without a next step yet.
     pub fn new(id: &str, exit: Exit, message: impl Into<String>) -> Self {
-        Self { id: id.to_owned(), exit, message: message.into(), next: Vec::new(), retryable: false }
+        Self {
+            id: id.to_owned(),
+            exit,
+            message: message.into(),
+            next: Vec::new(),
+            retryable: false,
+        }
     }
 
     /// Adds a step that can be pasted.
     #[must_use]
     pub fn next(mut self, cmd: impl Into<String>, why: impl Into<String>) -> Self {
-        self.next.push(Next { cmd: cmd.into(), why: why.into() });
+        self.next.push(Next {
+            cmd: cmd.into(),
+            why: why.into(),
+        });
         self
     }
 

@@ -91,7 +91,7 @@ pub fn is_own(stream: impl AsFd) -> bool {
 pub fn call<T: Serialize>(
     stream: UnixStream,
     request: &T,
-) -> io::Result<impl Iterator<Item = io::Result<Reply>>> {
+) -> io::Result<impl Iterator<Item = io::Result<Reply>> + use<T>> {
     let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
     line.push(b'\n');
     if REQUEST_BYTES_MAX < line.len() {
@@ -184,14 +184,12 @@ mod tests {
     fn a_reply_that_is_no_reply_is_an_error_and_not_a_panic() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         writeln!(&theirs, "{{\"what\": 1}}").unwrap();
-        drop(theirs.try_clone().unwrap());
         let mut replies = call(ours, &hello()).unwrap();
         drop(theirs);
         assert_eq!(
             replies.next().unwrap().unwrap_err().kind(),
             ErrorKind::InvalidData
         );
-        assert!(replies.next().is_none());
     }
 
     #[test]

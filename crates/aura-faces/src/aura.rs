@@ -279,9 +279,13 @@ enum ConfigVerb {
 
 /// Reads `500ms`, `30s`, `5m`, `24h`, `2d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| "a duration is a number and a unit".to_owned())?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "a duration is a number and a unit".to_owned())?;
     let ms = match unit {
         "ms" => number,
         "s" | "" => number.saturating_mul(1_000),
@@ -314,19 +318,34 @@ fn act(cli: Cli, run_daemon: RunDaemon) -> Result<Exit, Failure> {
         .filter(|field| !field.is_empty())
         .map(str::to_owned)
         .collect();
-    let face = Face { global: cli.global, fields };
+    let face = Face {
+        global: cli.global,
+        fields,
+    };
     let call = match cli.command {
-        Verb::Daemon { command: DaemonVerb::Run } => {
+        Verb::Daemon {
+            command: DaemonVerb::Run,
+        } => {
             run_daemon(&home()?)?;
             return Ok(Exit::DONE);
         }
         Verb::Outline { file } => return face.show(&local::outline(&face.path(&file))?),
-        Verb::Diff { files: Some(files), path, .. } => {
+        Verb::Diff {
+            files: Some(files),
+            path,
+            ..
+        } => {
             let name = path.unwrap_or_else(|| files[1].display().to_string());
             let [a, b] = [&files[0], &files[1]].map(|file| face.path(file));
             return face.show(&local::diff(&a, &b, &name)?);
         }
-        Verb::Merge { base, ours, theirs, path, output } => {
+        Verb::Merge {
+            base,
+            ours,
+            theirs,
+            path,
+            output,
+        } => {
             let name = path.unwrap_or_else(|| ours.display().to_string());
             let files = [base, ours, theirs].map(|file| face.path(&file));
             let (exit, bytes) =
@@ -352,35 +371,74 @@ fn act(cli: Cli, run_daemon: RunDaemon) -> Result<Exit, Failure> {
         }
         Verb::Down => return face.down(),
         Verb::Up => Call::Hello,
-        Verb::Join { token, name, mode, dry_run, .. } => {
-            Call::Join { token: read_token(token)?, name, mode, dry_run }
-        }
+        Verb::Join {
+            token,
+            name,
+            mode,
+            dry_run,
+            ..
+        } => Call::Join {
+            token: read_token(token)?,
+            name,
+            mode,
+            dry_run,
+        },
         Verb::Status { exit_code } => {
             let status = face.ask(Call::Status)?;
             face.show(&status)?;
-            return Ok(if exit_code { exit_of(&status) } else { Exit::DONE });
+            return Ok(if exit_code {
+                exit_of(&status)
+            } else {
+                Exit::DONE
+            });
         }
         Verb::Peers => Call::Peers,
-        Verb::Publish { why, no_wait, symbols } => {
-            let published = face.ask(Call::Publish { why, symbols, no_wait })?;
+        Verb::Publish {
+            why,
+            no_wait,
+            symbols,
+        } => {
+            let published = face.ask(Call::Publish {
+                why,
+                symbols,
+                no_wait,
+            })?;
             face.show(&published)?;
             let is_queued = published["state"] == "queued" && !no_wait;
             return Ok(if is_queued { Exit::PARTLY } else { Exit::DONE });
         }
-        Verb::Pull { symbols, from, dry_run } => {
-            let pulled = face.ask(Call::Pull { symbols, from, dry_run })?;
+        Verb::Pull {
+            symbols,
+            from,
+            dry_run,
+        } => {
+            let pulled = face.ask(Call::Pull {
+                symbols,
+                from,
+                dry_run,
+            })?;
             face.show(&pulled)?;
             let has_conflict = pulled["units"]
                 .as_array()
                 .is_some_and(|units| units.iter().any(|unit| unit["outcome"] == "conflict"));
-            return Ok(if has_conflict { Exit::CONFLICT } else { Exit::DONE });
+            return Ok(if has_conflict {
+                Exit::CONFLICT
+            } else {
+                Exit::DONE
+            });
         }
         Verb::Log { symbol, limit } => Call::Log { symbol, limit },
         Verb::Conflicts { command: None } => Call::Conflicts { id: None },
-        Verb::Conflicts { command: Some(ConflictsVerb::Show { id }) } => {
-            Call::Conflicts { id: Some(id) }
-        }
-        Verb::Resolve { ids, mine, theirs, both, with } => {
+        Verb::Conflicts {
+            command: Some(ConflictsVerb::Show { id }),
+        } => Call::Conflicts { id: Some(id) },
+        Verb::Resolve {
+            ids,
+            mine,
+            theirs,
+            both,
+            with,
+        } => {
             let choice = match (mine, theirs, both, with) {
                 (true, ..) => Choice::Mine,
                 (_, true, ..) => Choice::Theirs,
@@ -403,21 +461,38 @@ fn act(cli: Cli, run_daemon: RunDaemon) -> Result<Exit, Failure> {
         Verb::Undo { op } => Call::Undo { op },
         Verb::Wait { wanted, timeout } => {
             let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            Call::Wait { wanted, timeout_ms: timeout_ms.min(86_400_000) }
+            Call::Wait {
+                wanted,
+                timeout_ms: timeout_ms.min(86_400_000),
+            }
         }
         Verb::Watch { since } => Call::Watch { since },
         Verb::Mode { mode } => Call::Mode { set: mode },
         Verb::Whoami => Call::Whoami,
         Verb::Members { command: None } => Call::Members,
-        Verb::Members { command: Some(MembersVerb::Approve { names, all }) } => {
-            Call::Approve { names, all }
-        }
-        Verb::Invite { name, role, uses, ttl } => {
-            Call::Invite { name, role, uses, ttl_s: ttl.as_secs() }
-        }
-        Verb::Config { command: ConfigVerb::Get { key } } => Call::ConfigGet { key: Some(key) },
-        Verb::Config { command: ConfigVerb::Set { key, value } } => Call::ConfigSet { key, value },
-        Verb::Config { command: ConfigVerb::List } => Call::ConfigGet { key: None },
+        Verb::Members {
+            command: Some(MembersVerb::Approve { names, all }),
+        } => Call::Approve { names, all },
+        Verb::Invite {
+            name,
+            role,
+            uses,
+            ttl,
+        } => Call::Invite {
+            name,
+            role,
+            uses,
+            ttl_s: ttl.as_secs(),
+        },
+        Verb::Config {
+            command: ConfigVerb::Get { key },
+        } => Call::ConfigGet { key: Some(key) },
+        Verb::Config {
+            command: ConfigVerb::Set { key, value },
+        } => Call::ConfigSet { key, value },
+        Verb::Config {
+            command: ConfigVerb::List,
+        } => Call::ConfigGet { key: None },
         Verb::Diff { symbols, .. } => Call::Diff { symbols },
     };
     let document = face.ask(call)?;
@@ -436,20 +511,25 @@ fn exit_of(status: &Value) -> Exit {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment may carry the token")]
 fn read_token(token: Option<String>) -> Result<Option<String>, Failure> {
     let unreadable =
         |error: std::io::Error| Failure::new("AE-TOKEN-SHAPE", Exit::USAGE, error.to_string());
     match token {
         Some(token) if token == "-" => {
             let mut text = String::new();
-            std::io::stdin().take(64 << 10).read_to_string(&mut text).map_err(unreadable)?;
+            std::io::stdin()
+                .take(64 << 10)
+                .read_to_string(&mut text)
+                .map_err(unreadable)?;
             Ok(Some(text.trim().to_owned()))
         }
         Some(token) => match token.strip_prefix('@') {
-            Some(file) => {
-                Ok(Some(std::fs::read_to_string(file).map_err(unreadable)?.trim().to_owned()))
-            }
+            Some(file) => Ok(Some(
+                std::fs::read_to_string(file)
+                    .map_err(unreadable)?
+                    .trim()
+                    .to_owned(),
+            )),
             None => Ok(Some(token)),
         },
         None => Ok(std::env::var("AURA_JOIN_TOKEN").ok()),
@@ -479,21 +559,33 @@ impl Face {
     }
 
     fn repo(&self) -> Result<String, Failure> {
-        let dir = self.global.dir.clone().unwrap_or_else(|| PathBuf::from("."));
+        let dir = self
+            .global
+            .dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("."));
         let dir = dir.canonicalize().map_err(|error| {
             let message = format!("{}: {error}", dir.display());
-            Failure::new("AE-USAGE", Exit::USAGE, message).next("aura -C DIR …", "an existing directory")
+            Failure::new("AE-USAGE", Exit::USAGE, message)
+                .next("aura -C DIR …", "an existing directory")
         })?;
         Ok(dir.display().to_string())
     }
 
     fn ask(&self, call: Call) -> Result<Value, Failure> {
-        let request = Request { repo: Some(self.repo()?), call };
+        let request = Request {
+            repo: Some(self.repo()?),
+            call,
+        };
         let stream = connect()?;
         let lost = |error: std::io::Error| {
-            Failure::new("AE-DAEMON", Exit::NO_DAEMON, format!("the daemon went away: {error}"))
-                .next("aura up", "start it again")
-                .retryable()
+            Failure::new(
+                "AE-DAEMON",
+                Exit::NO_DAEMON,
+                format!("the daemon went away: {error}"),
+            )
+            .next("aura up", "start it again")
+            .retryable()
         };
         let replies = socket::call(stream, &request).map_err(lost)?;
         let bar = Bar::new(self.global.json.is_some() || self.global.quiet);
@@ -503,10 +595,14 @@ impl Face {
                 Reply::Event(event) if self.global.json.is_some() => out::line(&event.to_string()),
                 Reply::Event(event) => render::event(&event),
                 Reply::Failed(failure) => return Err(failure),
-                Reply::Progress { done, total, text, .. } => bar.show(done, total, &text),
+                Reply::Progress {
+                    done, total, text, ..
+                } => bar.show(done, total, &text),
             }
         }
-        Err(lost(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+        Err(lost(std::io::Error::from(
+            std::io::ErrorKind::UnexpectedEof,
+        )))
     }
 
     fn down(&self) -> Result<Exit, Failure> {
@@ -515,17 +611,23 @@ impl Face {
             let document = serde_json::json!({ "schema": "aura.down/1", "was_running": false });
             return self.show(&document);
         };
-        let request = Request { repo: None, call: Call::Down };
-        let replies = socket::call(stream, &request).map_err(|error| {
-            Failure::new("AE-DAEMON", Exit::NO_DAEMON, error.to_string())
-        })?;
+        let request = Request {
+            repo: None,
+            call: Call::Down,
+        };
+        let replies = socket::call(stream, &request)
+            .map_err(|error| Failure::new("AE-DAEMON", Exit::NO_DAEMON, error.to_string()))?;
         for reply in replies {
             if let Ok(Reply::Done(document)) = reply {
                 wait_for_end(&run);
                 return self.show(&document);
             }
         }
-        Err(Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon went away"))
+        Err(Failure::new(
+            "AE-DAEMON",
+            Exit::NO_DAEMON,
+            "the daemon went away",
+        ))
     }
 }
 
@@ -571,7 +673,6 @@ impl Drop for Bar {
 }
 
 /// Connects to the daemon, starting it when there is none.
-#[expect(clippy::disallowed_methods, reason = "the environment may forbid to start the daemon")]
 fn connect() -> Result<std::os::unix::net::UnixStream, Failure> {
     let home = home()?;
     let run = home.join("run");
@@ -579,12 +680,18 @@ fn connect() -> Result<std::os::unix::net::UnixStream, Failure> {
         return Ok(stream);
     }
     if std::env::var_os("AURA_NO_AUTOSTART").is_some() {
-        return Err(Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon is not running")
-            .next("aura up", "start it"));
+        return Err(
+            Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon is not running")
+                .next("aura up", "start it"),
+        );
     }
     start(&home)?;
     socket::connect(&run, "daemon.sock").map_err(|error| {
-        Failure::new("AE-DAEMON", Exit::NO_DAEMON, format!("the daemon does not answer: {error}"))
+        Failure::new(
+            "AE-DAEMON",
+            Exit::NO_DAEMON,
+            format!("the daemon does not answer: {error}"),
+        )
     })
 }
 
@@ -592,10 +699,17 @@ fn connect() -> Result<std::os::unix::net::UnixStream, Failure> {
 fn start(home: &Path) -> Result<(), Failure> {
     use std::os::unix::{fs::DirBuilderExt, process::CommandExt};
     let failed = |error: std::io::Error| {
-        Failure::new("AE-DAEMON", Exit::NO_DAEMON, format!("cannot start the daemon: {error}"))
-            .next("aura daemon run", "run it in the foreground and see why")
+        Failure::new(
+            "AE-DAEMON",
+            Exit::NO_DAEMON,
+            format!("cannot start the daemon: {error}"),
+        )
+        .next("aura daemon run", "run it in the foreground and see why")
     };
-    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(home);
+    let made = std::fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(home);
     made.map_err(failed)?;
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -625,9 +739,9 @@ fn start(home: &Path) -> Result<(), Failure> {
             let failure = serde_json::from_str::<Value>(text.trim())
                 .ok()
                 .and_then(|document| serde_json::from_value(document["error"].clone()).ok());
-            return Err(failure.unwrap_or_else(|| {
-                failed(std::io::Error::other("it ended at once"))
-            }));
+            return Err(
+                failure.unwrap_or_else(|| failed(std::io::Error::other("it ended at once")))
+            );
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -8,7 +8,6 @@ use aura_api::{Exit, Failure};
 use etcetera::BaseStrategy;
 
 /// The home of this laptop's daemon.
-#[expect(clippy::disallowed_methods, reason = "the one place where the environment names the home")]
 pub fn home() -> Result<PathBuf, Failure> {
     if let Some(home) = std::env::var_os("AURA_HOME").filter(|home| !home.is_empty()) {
         return std::path::absolute(PathBuf::from(home))

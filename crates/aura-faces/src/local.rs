@@ -20,19 +20,23 @@ pub(crate) fn outline(path: &Path) -> Result<Value, Failure> {
     let bytes = read(path)?;
     let name = path.to_string_lossy();
     let indexed = index(&name, bytes, None, &Budget::default());
-    let rows = indexed.ids.iter().zip(&indexed.outline.units).map(|(id, unit)| {
-        json!({
-            "id": id.to_string(),
-            "kind": unit.kind,
-            "path": unit.qualified,
-            "name": unit.name,
-            "start": unit.span.start,
-            "end": unit.span.end,
-            "start_line": unit.start_line,
-            "end_line": unit.end_line,
-            "hash": unit.own_hash.to_string(),
-        })
-    });
+    let rows = indexed
+        .ids
+        .iter()
+        .zip(&indexed.outline.units)
+        .map(|(id, unit)| {
+            json!({
+                "id": id.to_string(),
+                "kind": unit.kind,
+                "path": unit.qualified,
+                "name": unit.name,
+                "start": unit.span.start,
+                "end": unit.span.end,
+                "start_line": unit.start_line,
+                "end_line": unit.end_line,
+                "hash": unit.own_hash.to_string(),
+            })
+        });
     Ok(json!({
         "schema": "aura.outline/1",
         "file": name,
@@ -58,7 +62,11 @@ pub(crate) fn merge(
     let (exit, bytes) = match merged {
         FileMerge::Clean { bytes, .. } => (Exit::DONE, bytes),
         FileMerge::Conflict { chunks, .. } => {
-            let labels = Labels { ours: "ours", base: "base", theirs: "theirs" };
+            let labels = Labels {
+                ours: "ours",
+                base: "base",
+                theirs: "theirs",
+            };
             (Exit::FAILED, render_diff3(&chunks, 7, labels))
         }
     };

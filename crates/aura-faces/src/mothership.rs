@@ -57,7 +57,12 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// Everything that the Mothership keeps.
-    #[arg(long, global = true, env = "MOTHERSHIP_STATE_DIR", default_value = "./mothership-state")]
+    #[arg(
+        long,
+        global = true,
+        env = "MOTHERSHIP_STATE_DIR",
+        default_value = "./mothership-state"
+    )]
     state_dir: PathBuf,
     /// Print JSON documents.
     #[arg(long, global = true)]
@@ -196,7 +201,15 @@ fn act(cli: Cli, engine: Engine) -> Result<(), Failure> {
     let state_dir = std::path::absolute(&state_dir)
         .map_err(|error| Failure::new("AE-USAGE", Exit::USAGE, error.to_string()))?;
     let call = match cli.command {
-        Verb::Serve { listen, advertise, name, no_invite, heartbeat, offline_after, .. } => {
+        Verb::Serve {
+            listen,
+            advertise,
+            name,
+            no_invite,
+            heartbeat,
+            offline_after,
+            ..
+        } => {
             let serve = Serve {
                 state_dir,
                 listen,
@@ -207,14 +220,23 @@ fn act(cli: Cli, engine: Engine) -> Result<(), Failure> {
                 offline_after,
             };
             return (engine.serve)(serve, &mut |line| {
-                if json { out::line(&line.to_string()) } else { announce(&line) }
+                if json {
+                    out::line(&line.to_string())
+                } else {
+                    announce(&line)
+                }
             });
         }
-        Verb::Wal { command: WalVerb::Verify } => {
+        Verb::Wal {
+            command: WalVerb::Verify,
+        } => {
             let report = (engine.verify)(&state_dir)?;
             return show(&serde_json::to_value(report).unwrap_or(Value::Null), json);
         }
-        Verb::Invite(args) | Verb::Token { command: TokenVerb::Create(args) } => {
+        Verb::Invite(args)
+        | Verb::Token {
+            command: TokenVerb::Create(args),
+        } => {
             let call = AdminCall::Invite {
                 name: args.name,
                 role: args.role,
@@ -228,16 +250,26 @@ fn act(cli: Cli, engine: Engine) -> Result<(), Failure> {
             }
             return show(&document, json);
         }
-        Verb::Token { command: TokenVerb::List } => AdminCall::TokenList,
-        Verb::Token { command: TokenVerb::Revoke { id } } => AdminCall::TokenRevoke { id },
-        Verb::Peer { command: PeerVerb::List } => AdminCall::PeerList,
-        Verb::Peer { command: PeerVerb::Revoke { peer, reason } } => {
-            AdminCall::PeerRevoke { peer, reason }
-        }
+        Verb::Token {
+            command: TokenVerb::List,
+        } => AdminCall::TokenList,
+        Verb::Token {
+            command: TokenVerb::Revoke { id },
+        } => AdminCall::TokenRevoke { id },
+        Verb::Peer {
+            command: PeerVerb::List,
+        } => AdminCall::PeerList,
+        Verb::Peer {
+            command: PeerVerb::Revoke { peer, reason },
+        } => AdminCall::PeerRevoke { peer, reason },
         Verb::Status => AdminCall::Status,
         Verb::Log { limit } => AdminCall::Log { limit },
-        Verb::Wal { command: WalVerb::Stat } => AdminCall::WalStat,
-        Verb::Wal { command: WalVerb::Tail { limit } } => AdminCall::WalTail { limit },
+        Verb::Wal {
+            command: WalVerb::Stat,
+        } => AdminCall::WalStat,
+        Verb::Wal {
+            command: WalVerb::Tail { limit },
+        } => AdminCall::WalTail { limit },
     };
     show(&ask(&state_dir, &call, engine)?, json)
 }
@@ -247,7 +279,12 @@ fn ask(state_dir: &Path, call: &AdminCall, engine: Engine) -> Result<Value, Fail
         return (engine.read_only)(state_dir, call.clone());
     };
     let lost = |error: std::io::Error| {
-        Failure::new("AE-NO-MOTHERSHIP", Exit::NO_DAEMON, format!("it went away: {error}")).retryable()
+        Failure::new(
+            "AE-NO-MOTHERSHIP",
+            Exit::NO_DAEMON,
+            format!("it went away: {error}"),
+        )
+        .retryable()
     };
     for reply in socket::call(stream, call).map_err(lost)? {
         match reply.map_err(lost)? {
@@ -256,7 +293,9 @@ fn ask(state_dir: &Path, call: &AdminCall, engine: Engine) -> Result<Value, Fail
             Reply::Event(_) | Reply::Progress { .. } => {}
         }
     }
-    Err(lost(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+    Err(lost(std::io::Error::from(
+        std::io::ErrorKind::UnexpectedEof,
+    )))
 }
 
 fn show(document: &Value, json: bool) -> Result<(), Failure> {
@@ -271,16 +310,35 @@ fn show(document: &Value, json: bool) -> Result<(), Failure> {
 fn announce(line: &Value) {
     let text = |key: &str| escape(line[key].as_str().unwrap_or_default());
     if line["schema"] != "mothership.ready/1" {
-        return out::line(&format!("{} {} {} {}", text("at"), text("kind"), text("who"), text("text")));
+        return out::line(&format!(
+            "{} {} {} {}",
+            text("at"),
+            text("kind"),
+            text("who"),
+            text("text")
+        ));
     }
-    let listen: Vec<&str> =
-        line["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    out::line(&format!("mothership  team {:?} ({})", text("team"), text("team_id")));
-    out::line(&format!("  listening   {} (TLS 1.3; without a certificate only enrolment answers)", listen.join(", ")));
+    let listen: Vec<&str> = line["listen"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    out::line(&format!(
+        "mothership  team {:?} ({})",
+        text("team"),
+        text("team_id")
+    ));
+    out::line(&format!(
+        "  listening   {} (TLS 1.3; without a certificate only enrolment answers)",
+        listen.join(", ")
+    ));
     out::line(&format!("  authority   {}", text("ca_words")));
     out::line(&format!("  state       {}", text("state_dir")));
     if line["token"].is_string() {
-        out::line("\nInvite a teammate (works once, for 24 hours). In their clone of the repository:\n");
+        out::line(
+            "\nInvite a teammate (works once, for 24 hours). In their clone of the repository:\n",
+        );
         out::line(&format!("  aura join {}\n", text("token")));
     }
     out::line("Ready. Stop with Ctrl-C. More invites: mothership invite");

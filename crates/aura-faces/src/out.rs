@@ -29,14 +29,21 @@ pub(crate) fn note(text: &str) {
 
 /// Prints a document, narrowed to `fields` when given.
 pub(crate) fn document(value: &Value, fields: &[String]) {
-    let narrowed = if fields.is_empty() { value.clone() } else { narrow(value, fields) };
+    let narrowed = if fields.is_empty() {
+        value.clone()
+    } else {
+        narrow(value, fields)
+    };
     line(&narrowed.to_string());
 }
 
 fn narrow(value: &Value, fields: &[String]) -> Value {
     let mut out = serde_json::Map::new();
     for field in fields {
-        out.insert(field.clone(), value.get(field).cloned().unwrap_or(Value::Null));
+        out.insert(
+            field.clone(),
+            value.get(field).cloned().unwrap_or(Value::Null),
+        );
     }
     Value::Object(out)
 }
@@ -46,7 +53,11 @@ pub(crate) fn failure(failure: &Failure, is_json: bool) -> Exit {
     if is_json {
         line(&json!({ "schema": "aura.error/1", "error": failure }).to_string());
     } else {
-        note(&format!("error: {}  [{}]", escape(&failure.message), failure.id));
+        note(&format!(
+            "error: {}  [{}]",
+            escape(&failure.message),
+            failure.id
+        ));
         for next in &failure.next {
             note(&format!("next: {}   ({})", escape(&next.cmd), next.why));
         }

@@ -29,7 +29,11 @@ pub(crate) fn document(value: &Value) {
         _ => generic(value),
     }
     for next in value["next"].as_array().into_iter().flatten() {
-        out::line(&format!("\nnext: {}   ({})", text(&next["cmd"]), text(&next["why"])));
+        out::line(&format!(
+            "\nnext: {}   ({})",
+            text(&next["cmd"]),
+            text(&next["why"])
+        ));
     }
 }
 
@@ -38,7 +42,11 @@ fn status(value: &Value) {
     let head: String = text(&value["repo"]["head"]).chars().take(7).collect();
     let state = match link["state"].as_str() {
         Some("online") => format!("mothership {} ms", text(&link["rtt_ms"])),
-        _ => format!("OFFLINE for {} s: {}", text(&link["offline_for_s"]), text(&link["why"])),
+        _ => format!(
+            "OFFLINE for {} s: {}",
+            text(&link["offline_for_s"]),
+            text(&link["why"])
+        ),
     };
     let branch = text(&value["repo"]["branch"]);
     let branch = branch.strip_prefix("refs/heads/").unwrap_or(&branch);
@@ -66,7 +74,9 @@ fn status(value: &Value) {
     if !peers.is_empty() {
         out::line("\nNow");
         let rows = peers.iter().map(|peer| {
-            ["name", "state", "path"].map(|key| text(&peer[key])).to_vec()
+            ["name", "state", "path"]
+                .map(|key| text(&peer[key]))
+                .to_vec()
         });
         table(&[], rows);
     }
@@ -84,7 +94,12 @@ fn status(value: &Value) {
 }
 
 fn joined(value: &Value) {
-    out::line(&format!("Joined {} as {} ({}).", text(&value["team"]), text(&value["name"]), text(&value["role"])));
+    out::line(&format!(
+        "Joined {} as {} ({}).",
+        text(&value["team"]),
+        text(&value["name"]),
+        text(&value["role"])
+    ));
     out::line(&format!("  authority   {}", text(&value["ca_words"])));
     out::line(&format!("  this device {}", text(&value["device_words"])));
     out::line(&format!(
@@ -106,19 +121,34 @@ fn conflicts(value: &Value) {
     }
     let is_one = rows.len() == 1;
     for row in &rows {
-        out::line(&format!("{}  {}   {}", text(&row["id"]), text(&row["symbol"]), text(&row["reason"])));
+        out::line(&format!(
+            "{}  {}   {}",
+            text(&row["id"]),
+            text(&row["symbol"]),
+            text(&row["reason"])
+        ));
         if !is_one {
             continue;
         }
         for (side, label) in [("base", "base"), ("mine", "yours"), ("theirs", "theirs")] {
             let side = &row[side];
-            out::line(&format!("\n  {label}  {} {}", text(&side["author"]), text(&side["at"])));
-            for line in side["text"].as_str().unwrap_or("(deleted or unknown)").lines() {
+            out::line(&format!(
+                "\n  {label}  {} {}",
+                text(&side["author"]),
+                text(&side["at"])
+            ));
+            for line in side["text"]
+                .as_str()
+                .unwrap_or("(deleted or unknown)")
+                .lines()
+            {
                 out::line(&format!("    {}", escape(line)));
             }
         }
         let id = text(&row["id"]);
-        out::line(&format!("\nnext: aura resolve {id} --mine | --theirs | --both | --with FILE"));
+        out::line(&format!(
+            "\nnext: aura resolve {id} --mine | --theirs | --both | --with FILE"
+        ));
     }
 }
 
@@ -129,19 +159,34 @@ fn invite(value: &Value) {
         text(&value["role"]),
         text(&value["uses"]),
         text(&value["expires"]),
-        if value["needs_approval"] == true { "; a member approves the device afterwards" } else { "" }
+        if value["needs_approval"] == true {
+            "; a member approves the device afterwards"
+        } else {
+            ""
+        }
     ));
 }
 
 fn published(value: &Value) {
     let ops = value["ops"].as_array().cloned().unwrap_or_default();
     match value["state"].as_str() {
-        Some("published") => out::line(&format!("published {} change(s), position {}", ops.len(), text(&value["seq"]))),
-        Some("queued") => out::line("queued: it is on this disk and is sent when the mothership answers"),
+        Some("published") => out::line(&format!(
+            "published {} change(s), position {}",
+            ops.len(),
+            text(&value["seq"])
+        )),
+        Some("queued") => {
+            out::line("queued: it is on this disk and is sent when the mothership answers")
+        }
         _ => out::line("nothing to publish"),
     }
     for op in &ops {
-        out::line(&format!("  {} {} {}", text(&op["op"]), text(&op["kind"]), text(&op["symbol"])));
+        out::line(&format!(
+            "  {} {} {}",
+            text(&op["op"]),
+            text(&op["kind"]),
+            text(&op["symbol"])
+        ));
     }
     for held in value["held_back"].as_array().into_iter().flatten() {
         out::line(&format!("note: held back {}", text(held)));
@@ -150,7 +195,9 @@ fn published(value: &Value) {
 
 /// Any other document: scalars as lines, lists of rows as tables.
 fn generic(value: &Value) {
-    let Some(object) = value.as_object() else { return };
+    let Some(object) = value.as_object() else {
+        return;
+    };
     for (key, value) in object {
         match value {
             Value::Array(rows) if rows.iter().all(Value::is_object) && key != "next" => {
@@ -162,8 +209,9 @@ fn generic(value: &Value) {
                     .as_object()
                     .map(|row| row.keys().cloned().collect())
                     .unwrap_or_default();
-                let cells =
-                    rows.iter().map(|row| columns.iter().map(|c| text(&row[c])).collect());
+                let cells = rows
+                    .iter()
+                    .map(|row| columns.iter().map(|c| text(&row[c])).collect());
                 table(&columns, cells);
             }
             _ if key == "schema" || key == "next" => {}

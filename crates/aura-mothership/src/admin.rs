@@ -8,7 +8,12 @@ use std::path::Path;
 
 use aura_api::{AdminCall, Exit, Failure, Reply, docs, socket};
 use aura_engine::hub::{Command, Input, Member};
-use aura_proto::{Code, PeerId, ids::base32, limits::TOKEN_TTL_S_MAX, message::{PeerState, Role}};
+use aura_proto::{
+    Code, PeerId,
+    ids::base32,
+    limits::TOKEN_TTL_S_MAX,
+    message::{PeerState, Role},
+};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt};
 use serde::Serialize;
 use serde_json::Value;
@@ -40,7 +45,11 @@ pub(crate) fn listen(state_dir: &Path, events: mpsc::Sender<Event>) -> Result<()
         UnixListener::from_std(listener)
     });
     let listener = bound.map_err(|error| {
-        Failure::new("AE-STORAGE", Exit::STORAGE, format!("the operator's socket: {}", chain(&error)))
+        Failure::new(
+            "AE-STORAGE",
+            Exit::STORAGE,
+            format!("the operator's socket: {}", chain(&error)),
+        )
     })?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -68,7 +77,9 @@ async fn converse(stream: UnixStream, events: mpsc::Sender<Event>) {
             Ok(document) => Reply::Done(document),
             Err(failure) => Reply::Failed(failure),
         };
-        let Ok(mut bytes) = serde_json::to_vec(&reply) else { return };
+        let Ok(mut bytes) = serde_json::to_vec(&reply) else {
+            return;
+        };
         bytes.push(b'\n');
         if write.write_all(&bytes).await.is_err() {
             return;
@@ -87,7 +98,12 @@ pub(crate) fn handle(
     reply: oneshot::Sender<Result<Value, Failure>>,
 ) {
     let answer = match call {
-        AdminCall::Invite { name, role, uses, ttl_s } => {
+        AdminCall::Invite {
+            name,
+            role,
+            uses,
+            ttl_s,
+        } => {
             return invite(server, name, &role, uses, ttl_s, reply);
         }
         AdminCall::PeerRevoke { peer, reason } => {
@@ -117,13 +133,19 @@ pub(crate) fn handle(
 
 /// Tells an operator how a command ended.
 pub(crate) fn answer(server: &mut Server, request: u64, result: Result<(), Code>) {
-    let Some(pending) = server.requests.remove(&request) else { return };
+    let Some(pending) = server.requests.remove(&request) else {
+        return;
+    };
     let answer = match result {
         Ok(()) => Ok(pending.document),
         Err(Code::NO_SPACE) => {
             Err(Failure::new("NO_SPACE", Exit::BUSY, "the disk is full").retryable())
         }
-        Err(code) => Err(Failure::new(&code.to_string(), Exit::FAILED, format!("refused: {code}"))),
+        Err(code) => Err(Failure::new(
+            &code.to_string(),
+            Exit::FAILED,
+            format!("refused: {code}"),
+        )),
     };
     pending.reply.send(answer).ok();
 }
@@ -257,14 +279,20 @@ fn revoke(
             ask(server, Command::Revoke { peer, reason }, document, reply);
         }
         [] => {
-            let failure = Failure::new("AE-NO-PEER", Exit::USAGE, format!("nobody is called {text}"))
-                .next("mothership peer list", "who there is");
+            let failure = Failure::new(
+                "AE-NO-PEER",
+                Exit::USAGE,
+                format!("nobody is called {text}"),
+            )
+            .next("mothership peer list", "who there is");
             reply.send(Err(failure)).ok();
         }
         several => {
             let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
             let message = format!("{text} could be {}", names.join(", "));
-            reply.send(Err(Failure::new("AE-AMBIGUOUS", Exit::USAGE, message))).ok();
+            reply
+                .send(Err(Failure::new("AE-AMBIGUOUS", Exit::USAGE, message)))
+                .ok();
         }
     }
 }
@@ -284,12 +312,20 @@ fn revoke_token(server: &mut Server, id: &str, reply: oneshot::Sender<Result<Val
                 id: jti.clone(),
             };
             let document = serde_json::to_value(revoked).unwrap_or(Value::Null);
-            ask(server, Command::RevokeToken { jti: jti.clone() }, document, reply);
+            ask(
+                server,
+                Command::RevokeToken { jti: jti.clone() },
+                document,
+                reply,
+            );
         }
         _ => {
-            let failure =
-                Failure::new("AE-NO-TOKEN", Exit::USAGE, format!("no single token begins with {id}"))
-                    .next("mothership token list", "the tokens and their ids");
+            let failure = Failure::new(
+                "AE-NO-TOKEN",
+                Exit::USAGE,
+                format!("no single token begins with {id}"),
+            )
+            .next("mothership token list", "the tokens and their ids");
             reply.send(Err(failure)).ok();
         }
     }
@@ -302,8 +338,12 @@ fn peers(server: &Server) -> docs::BoxPeers {
             name: member.admitted.name.clone(),
             peer: member.admitted.peer.to_string(),
             role: member.admitted.role.as_str().to_owned(),
-            state: if member.revoked.is_some() { "revoked" } else { state_word(member.state) }
-                .to_owned(),
+            state: if member.revoked.is_some() {
+                "revoked"
+            } else {
+                state_word(member.state)
+            }
+            .to_owned(),
             last_seen: Some(rfc3339(member.last_seen_ms)),
             lag: presence.map_or(0, |(_, lag)| lag),
             hints: member.hints.clone(),
@@ -312,7 +352,10 @@ fn peers(server: &Server) -> docs::BoxPeers {
     };
     let mut peers: Vec<docs::BoxPeerDoc> = server.hub.roll().iter().map(row).collect();
     peers.sort_by(|a, b| a.name.cmp(&b.name));
-    docs::BoxPeers { schema: docs::BoxPeers::SCHEMA.to_owned(), peers }
+    docs::BoxPeers {
+        schema: docs::BoxPeers::SCHEMA.to_owned(),
+        peers,
+    }
 }
 
 fn state_word(state: PeerState) -> &'static str {
@@ -324,14 +367,20 @@ fn state_word(state: PeerState) -> &'static str {
 }
 
 fn status(server: &Server) -> docs::BoxStatus {
-    let logs = server.hub.ledger().iter().map(|(id, log)| docs::LogStatDoc {
-        log: id.to_string(),
-        seq: log.seq(),
-        hash: log.hash().to_string(),
-        writers: log.writers() as u64,
-    });
+    let logs = server
+        .hub
+        .ledger()
+        .iter()
+        .map(|(id, log)| docs::LogStatDoc {
+            log: id.to_string(),
+            seq: log.seq(),
+            hash: log.hash().to_string(),
+            writers: log.writers() as u64,
+        });
     let active = server.hub.roll().active();
-    let online = active.filter(|member| member.state == PeerState::Online).count();
+    let online = active
+        .filter(|member| member.state == PeerState::Online)
+        .count();
     docs::BoxStatus {
         schema: docs::BoxStatus::SCHEMA.to_owned(),
         at: rfc3339(crate::bridge::unix_ms()),
@@ -343,7 +392,10 @@ fn status(server: &Server) -> docs::BoxStatus {
         online: online as u64,
         peers: server.hub.roll().active().count() as u64,
         logs: logs.collect(),
-        health: server.hub.fault().map_or_else(|| "ok".to_owned(), |code| code.to_string()),
+        health: server
+            .hub
+            .fault()
+            .map_or_else(|| "ok".to_owned(), |code| code.to_string()),
     }
 }
 
@@ -366,7 +418,8 @@ fn tokens(server: &Server) -> docs::Tokens {
                 "open"
             };
             let name_of = |peer: &PeerId| {
-                roll.member(*peer).map_or_else(|| peer.short(), |m| m.admitted.name.clone())
+                roll.member(*peer)
+                    .map_or_else(|| peer.short(), |m| m.admitted.name.clone())
             };
             let row = docs::TokenDoc {
                 id: jti.to_owned(),
@@ -382,7 +435,10 @@ fn tokens(server: &Server) -> docs::Tokens {
         .collect();
     rows.sort_by_key(|(at_ms, _)| std::cmp::Reverse(*at_ms));
     let tokens = rows.into_iter().map(|(_, row)| row).collect();
-    docs::Tokens { schema: docs::Tokens::SCHEMA.to_owned(), tokens }
+    docs::Tokens {
+        schema: docs::Tokens::SCHEMA.to_owned(),
+        tokens,
+    }
 }
 
 fn tail(server: &Server, limit: usize, schema: &str) -> Result<Value, Failure> {

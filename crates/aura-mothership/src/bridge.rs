@@ -14,9 +14,14 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// Milliseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "the one place where the Mothership asks the time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the Mothership asks the time"
+)]
 pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -28,5 +33,7 @@ pub(crate) fn unix_seconds() -> u64 {
 /// A moment for documents.
 pub(crate) fn rfc3339(ms: u64) -> String {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_millisecond(ms)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }

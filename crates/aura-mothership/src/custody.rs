@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use aura_api::{Exit, Failure};
 use aura_proto::{TeamId, message::Role};
-use aura_store::{FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic};
+use aura_store::{
+    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic,
+};
 use aura_trust::{Ca, IdentityKey, Subject, TlsKey};
 use zeroize::Zeroizing;
 
@@ -50,8 +52,9 @@ impl Custody {
         let certificate_pem = std::fs::read_to_string(&ca_file)
             .map_err(|error| damaged(&ca_file, &error.to_string()))?;
         let ca_key_file = dir.join("ca.key");
-        let ca_key =
-            SecretFile::new(&ca_key_file).read().map_err(|error| failure(&error, &ca_key_file))?;
+        let ca_key = SecretFile::new(&ca_key_file)
+            .read()
+            .map_err(|error| failure(&error, &ca_key_file))?;
         let ca_key = std::str::from_utf8(&ca_key)
             .map_err(|_| damaged(&ca_key_file, "it is not a PEM file"))?;
         let ca = Ca::from_pem(&certificate_pem, ca_key)
@@ -61,12 +64,25 @@ impl Custody {
         let team = ca.team();
         let team_name = std::fs::read_to_string(&name_file)
             .map_err(|error| damaged(&name_file, &error.to_string()))?;
-        let subject =
-            Subject { team, role: Role::Mothership, peer: key.peer(), name: team_name.clone() };
+        let subject = Subject {
+            team,
+            role: Role::Mothership,
+            peer: key.peer(),
+            name: team_name.clone(),
+        };
         let certificate = ca
             .issue(&tls.csr(), &subject, random(), unix_seconds(), SERVER_TTL_S)
             .map_err(|error| damaged(&ca_file, &error.to_string()))?;
-        Ok(Self { ca, key, tls, certificate, team, team_name, dir: dir.to_owned(), _lock: lock })
+        Ok(Self {
+            ca,
+            key,
+            tls,
+            certificate,
+            team,
+            team_name,
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where the log is.
@@ -97,7 +113,9 @@ fn create(path: &Path, secret: &[u8]) -> Result<(), Failure> {
 }
 
 fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let bytes = SecretFile::new(path).read().map_err(|error| failure(&error, path))?;
+    let bytes = SecretFile::new(path)
+        .read()
+        .map_err(|error| failure(&error, path))?;
     let seed: [u8; 32] = bytes[..]
         .try_into()
         .map_err(|_| damaged(path, "it does not have the length of a key"))?;
@@ -105,23 +123,33 @@ fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, Failure> {
 }
 
 fn damaged(path: &Path, why: &str) -> Failure {
-    let message = format!("{} cannot be used: {why}; it is not made anew", path.display());
-    Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message)
-        .next("mothership backup restore FILE", "the file is needed as it was")
+    let message = format!(
+        "{} cannot be used: {why}; it is not made anew",
+        path.display()
+    );
+    Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message).next(
+        "mothership backup restore FILE",
+        "the file is needed as it was",
+    )
 }
 
 /// A file error as users meet it.
 pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
     match error {
         FileError::Locked { path } => {
-            let message = format!("another mothership runs on this directory ({})", path.display());
+            let message = format!(
+                "another mothership runs on this directory ({})",
+                path.display()
+            );
             Failure::new("LOCKED", Exit::LOCKED, message)
                 .next("mothership status", "see the one that runs")
         }
         FileError::UnsafePermissions { path, .. } => {
             let message = format!("{error}: {} must be yours alone", path.display());
-            Failure::new("AE-UNSAFE", Exit::UNSAFE, message)
-                .next(format!("chmod go-rwx {}", path.display()), "nobody else may read it")
+            Failure::new("AE-UNSAFE", Exit::UNSAFE, message).next(
+                format!("chmod go-rwx {}", path.display()),
+                "nobody else may read it",
+            )
         }
         _ => {
             let mut message = format!("{error} ({})", path.display());

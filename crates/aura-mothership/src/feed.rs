@@ -41,7 +41,10 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(reader: Reader) -> Self {
-        Self { reader, runs: VecDeque::new() }
+        Self {
+            reader,
+            runs: VecDeque::new(),
+        }
     }
 
     /// The run from `from` to at most `to`, and the position it really reaches.
@@ -53,7 +56,12 @@ impl Feed {
         to: u64,
     ) -> Result<Option<(Bytes, u64)>, ReadError> {
         let head = hub.ledger().log(log).map_or(0, |log| log.seq());
-        let key = Key { log, from, to, head };
+        let key = Key {
+            log,
+            from,
+            to,
+            head,
+        };
         if let Some(run) = self.runs.iter().find(|run| run.key == key) {
             return Ok(Some((run.bytes.clone(), run.up_to)));
         }
@@ -61,12 +69,24 @@ impl Feed {
         let rows: Vec<PlacedBytes<'_>> = records
             .iter()
             .filter_map(|record| split_entry(record))
-            .map(|(seq, time_ms, bytes)| PlacedBytes { seq, time_ms, bytes })
+            .map(|(seq, time_ms, bytes)| PlacedBytes {
+                seq,
+                time_ms,
+                bytes,
+            })
             .collect();
-        let Some(up_to) = rows.last().map(|row| row.seq) else { return Ok(None) };
-        let checkpoint = hub.checkpoint(log).filter(|checkpoint| checkpoint.seq == up_to);
+        let Some(up_to) = rows.last().map(|row| row.seq) else {
+            return Ok(None);
+        };
+        let checkpoint = hub
+            .checkpoint(log)
+            .filter(|checkpoint| checkpoint.seq == up_to);
         let bytes = EventRun::encode(log, rows.into_iter(), checkpoint);
-        self.runs.push_back(Run { key, up_to, bytes: bytes.clone() });
+        self.runs.push_back(Run {
+            key,
+            up_to,
+            bytes: bytes.clone(),
+        });
         if RUNS_MAX < self.runs.len() {
             self.runs.pop_front();
         }
@@ -74,7 +94,9 @@ impl Feed {
     }
 
     fn read(&self, hub: &Hub, log: LogId, from: u64, to: u64) -> Result<Vec<Bytes>, ReadError> {
-        let Some(state) = hub.ledger().log(log) else { return Ok(Vec::new()) };
+        let Some(state) = hub.ledger().log(log) else {
+            return Ok(Vec::new());
+        };
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut page: Vec<aura_store::Record> = Vec::new();
@@ -84,7 +106,9 @@ impl Feed {
             if !page.iter().any(|record| record.lsn == lsn) {
                 page = self.reader.read(lsn, RUN_BYTES_MAX)?;
             }
-            let Some(record) = page.iter().find(|record| record.lsn == lsn) else { break };
+            let Some(record) = page.iter().find(|record| record.lsn == lsn) else {
+                break;
+            };
             bytes += record.payload.len();
             if !records.is_empty() && RUN_BYTES_MAX < bytes {
                 break;

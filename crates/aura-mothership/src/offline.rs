@@ -7,7 +7,10 @@ use std::path::Path;
 use aura_api::{AdminCall, Exit, Failure, docs};
 use aura_engine::hub::record::{Record, describe};
 use aura_proto::Entry;
-use aura_store::{RealDisk, VerifyError, verify::{verify, verify_with}};
+use aura_store::{
+    RealDisk, VerifyError,
+    verify::{verify, verify_with},
+};
 use aura_trust::verify_entry;
 use bytes::Bytes;
 use serde_json::Value;
@@ -68,31 +71,50 @@ pub fn read_only(state_dir: &Path, call: AdminCall) -> Result<Value, Failure> {
             };
             Ok(serde_json::to_value(doc).unwrap_or(Value::Null))
         }
-        _ => Err(Failure::new("AE-NO-MOTHERSHIP", Exit::NO_DAEMON, "no mothership runs on this directory")
-            .next("mothership serve", "start it")),
+        _ => Err(Failure::new(
+            "AE-NO-MOTHERSHIP",
+            Exit::NO_DAEMON,
+            "no mothership runs on this directory",
+        )
+        .next("mothership serve", "start it")),
     }
 }
 
 /// The newest records of a log; safe beside its writer.
 pub(crate) fn tail(wal_dir: &Path, limit: usize) -> Result<docs::WalTail, Failure> {
     let mut records = Vec::new();
-    verify_with(&RealDisk, wal_dir, |record| records.push(row(record.lsn, record.payload)))
-        .map_err(|error| verify_failure(&error))?;
+    verify_with(&RealDisk, wal_dir, |record| {
+        records.push(row(record.lsn, record.payload))
+    })
+    .map_err(|error| verify_failure(&error))?;
     let skip = records.len().saturating_sub(limit);
     let records = records.split_off(skip);
-    Ok(docs::WalTail { schema: docs::WalTail::SCHEMA.to_owned(), records })
+    Ok(docs::WalTail {
+        schema: docs::WalTail::SCHEMA.to_owned(),
+        records,
+    })
 }
 
 /// One record as people read it.
 fn row(lsn: u64, payload: &[u8]) -> docs::WalRecordDoc {
     if payload.is_empty() {
         let text = "the log was opened".to_owned();
-        return docs::WalRecordDoc { lsn, kind: "boot".to_owned(), at: None, text };
+        return docs::WalRecordDoc {
+            lsn,
+            kind: "boot".to_owned(),
+            at: None,
+            text,
+        };
     }
     match Record::decode(&Bytes::copy_from_slice(payload)) {
         Ok(record) => {
             let (kind, at_ms, text) = describe(&record);
-            docs::WalRecordDoc { lsn, kind: kind.to_owned(), at: at_ms.map(rfc3339), text }
+            docs::WalRecordDoc {
+                lsn,
+                kind: kind.to_owned(),
+                at: at_ms.map(rfc3339),
+                text,
+            }
         }
         Err(error) => docs::WalRecordDoc {
             lsn,
@@ -110,8 +132,10 @@ fn is_signed(entry: Entry) -> bool {
 fn verify_failure(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Corrupt(corruption) => {
-            Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, corruption.to_string())
-                .next("mothership backup restore FILE", "or repair from the peers' copies")
+            Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, corruption.to_string()).next(
+                "mothership backup restore FILE",
+                "or repair from the peers' copies",
+            )
         }
         _ => Failure::new("AE-STORAGE", Exit::STORAGE, error.to_string()),
     }

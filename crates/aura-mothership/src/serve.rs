@@ -18,11 +18,7 @@ use aura_engine::{
 };
 use aura_net::{Clock, Credentials, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
-    Code, PeerId,
-    frame::FrameType,
-    limits::SEND_QUEUE_BYTES_MAX,
-    message::Message,
-    session::Side,
+    Code, PeerId, frame::FrameType, limits::SEND_QUEUE_BYTES_MAX, message::Message, session::Side,
 };
 use aura_store::{Log, OpenError, Options, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
@@ -222,13 +218,18 @@ impl Server {
         };
         let list = Arc::clone(&self.revoked);
         let revoked: Revoked = Arc::new(move |peer| {
-            list.read().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+            list.read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&peer)
         });
         let listener = Listener::bind(addr, &credentials, self.custody.team, revoked)
             .map_err(|error| bad(chain(&error)))?;
         self.listen = vec![listener.local().to_string()];
-        self.endpoints =
-            if config.advertise.is_empty() { self.listen.clone() } else { config.advertise.clone() };
+        self.endpoints = if config.advertise.is_empty() {
+            self.listen.clone()
+        } else {
+            config.advertise.clone()
+        };
         Ok(listener)
     }
 
@@ -242,15 +243,26 @@ impl Server {
         let mut token = None;
         if config.invite {
             let (reply, mut answer) = oneshot::channel();
-            let role = if self.hub.roll().is_empty() { "admin" } else { "member" };
+            let role = if self.hub.roll().is_empty() {
+                "admin"
+            } else {
+                "member"
+            };
             let (role, ttl_s) = (role.to_owned(), 24 * 3_600);
-            let call = AdminCall::Invite { name: None, role, uses: 1, ttl_s };
+            let call = AdminCall::Invite {
+                name: None,
+                role,
+                uses: 1,
+                ttl_s,
+            };
             self.on_event(Event::Admin(call, reply));
             let answer = loop {
                 if let Ok(answer) = answer.try_recv() {
                     break answer;
                 }
-                let Some(event) = events.recv().await else { break Ok(Value::Null) };
+                let Some(event) = events.recv().await else {
+                    break Ok(Value::Null);
+                };
                 self.on_event(event);
                 if let Some(failure) = self.failed.take() {
                     return Err(failure);
@@ -275,7 +287,10 @@ impl Server {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono_ms: self.clock.mono_ms(), wall_ms: self.clock.wall_ms() }
+        Now {
+            mono_ms: self.clock.mono_ms(),
+            wall_ms: self.clock.wall_ms(),
+        }
     }
 
     /// Handles one event; `true` when it is time to stop.
@@ -286,13 +301,24 @@ impl Server {
             Event::Link(link, event) => self.on_link(link, event),
             Event::Pushed(_, input) => self.tell(input),
             Event::Stop => return true,
-            Event::Wal(wal::Outcome::Stored { batch, first_lsn, count }) => {
-                self.tell(Input::Stored { batch, first_lsn, count });
+            Event::Wal(wal::Outcome::Stored {
+                batch,
+                first_lsn,
+                count,
+            }) => {
+                self.tell(Input::Stored {
+                    batch,
+                    first_lsn,
+                    count,
+                });
             }
             Event::Wal(wal::Outcome::Failed { detail }) => {
                 // What was synced is known only after the next start has read it from the disk.
-                self.failed =
-                    Some(Failure::new("AE-STORAGE", Exit::STORAGE, format!("the log: {detail}")));
+                self.failed = Some(Failure::new(
+                    "AE-STORAGE",
+                    Exit::STORAGE,
+                    format!("the log: {detail}"),
+                ));
             }
         }
         false
@@ -301,7 +327,13 @@ impl Server {
     fn connected(&mut self, incoming: Incoming) {
         self.link_last += 1;
         let link = LinkId(self.link_last);
-        let Incoming { stream, identity, remote, exporter, slot } = incoming;
+        let Incoming {
+            stream,
+            identity,
+            remote,
+            exporter,
+            slot,
+        } = incoming;
         let (handle, _, mut received) =
             link::spawn(stream, Side::Server, identity.is_none(), &[], self.clock);
         self.links.insert(link, handle);
@@ -311,17 +343,29 @@ impl Server {
             while let Some(event) = received.recv().await {
                 // Signatures are checked here, on whichever core is free, not in the loop.
                 let event = match event {
-                    LinkEvent::Message { stream, kind: FrameType::PATCH_PUSH, payload } => {
-                        match check_push(&payload) {
-                            Ok((log, entries)) => {
-                                Event::Pushed(link, Input::Pushed { link, stream, log, entries })
-                            }
-                            Err(_) => Event::Link(
+                    LinkEvent::Message {
+                        stream,
+                        kind: FrameType::PATCH_PUSH,
+                        payload,
+                    } => match check_push(&payload) {
+                        Ok((log, entries)) => Event::Pushed(
+                            link,
+                            Input::Pushed {
                                 link,
-                                LinkEvent::Message { stream, kind: FrameType(0), payload },
-                            ),
-                        }
-                    }
+                                stream,
+                                log,
+                                entries,
+                            },
+                        ),
+                        Err(_) => Event::Link(
+                            link,
+                            LinkEvent::Message {
+                                stream,
+                                kind: FrameType(0),
+                                payload,
+                            },
+                        ),
+                    },
                     other => Event::Link(link, other),
                 };
                 if events.send(event).await.is_err() {
@@ -331,15 +375,32 @@ impl Server {
         });
         let remote = remote.to_string();
         self.tell(match identity {
-            Some(identity) => Input::Connected { link, peer: identity.peer, exporter, remote },
-            None => Input::Enrolling { link, exporter, remote },
+            Some(identity) => Input::Connected {
+                link,
+                peer: identity.peer,
+                exporter,
+                remote,
+            },
+            None => Input::Enrolling {
+                link,
+                exporter,
+                remote,
+            },
         });
     }
 
     fn on_link(&mut self, link: LinkId, event: LinkEvent) {
         match event {
-            LinkEvent::Message { stream, kind, payload } => match Message::decode(kind, payload) {
-                Ok(message) => self.tell(Input::Received { link, stream, message }),
+            LinkEvent::Message {
+                stream,
+                kind,
+                payload,
+            } => match Message::decode(kind, payload) {
+                Ok(message) => self.tell(Input::Received {
+                    link,
+                    stream,
+                    message,
+                }),
                 Err(error) => self.close(link, Code::DECODE, &error.to_string()),
             },
             LinkEvent::Drained => self.tell(Input::Drained { link }),
@@ -362,23 +423,49 @@ impl Server {
         while let Some(output) = self.hub.poll() {
             match output {
                 Output::Answer { request, result } => admin::answer(self, request, result),
-                Output::Append { batch, records, is_urgent } => {
+                Output::Append {
+                    batch,
+                    records,
+                    is_urgent,
+                } => {
                     // The thread is gone only after it reported that the disk failed.
-                    self.wal.send(wal::Batch { number: batch, records, is_urgent }).ok();
+                    self.wal
+                        .send(wal::Batch {
+                            number: batch,
+                            records,
+                            is_urgent,
+                        })
+                        .ok();
                 }
                 Output::Close { link, code, detail } => self.close(link, code, &detail),
-                Output::Feed { link, stream, log, from, to } => {
+                Output::Feed {
+                    link,
+                    stream,
+                    log,
+                    from,
+                    to,
+                } => {
                     self.feed(link, stream, log, from, to);
                 }
-                Output::Issue { ticket, csr, subject } => self.issue(ticket, &csr, subject),
+                Output::Issue {
+                    ticket,
+                    csr,
+                    subject,
+                } => self.issue(ticket, &csr, subject),
                 Output::Notice { kind, who, text } => self.notice(kind, &who, &text),
-                Output::Send { link, stream, message } => self.send(link, stream, &message),
+                Output::Send {
+                    link,
+                    stream,
+                    message,
+                } => self.send(link, stream, &message),
             }
         }
     }
 
     fn send(&mut self, link: LinkId, stream: u32, message: &Message) {
-        let Some(handle) = self.links.get(&link) else { return };
+        let Some(handle) = self.links.get(&link) else {
+            return;
+        };
         if matches!(message, Message::Hello(_)) {
             // The certificate was verified; what is left to prove fits the caps before authentication.
         }
@@ -393,26 +480,57 @@ impl Server {
     fn feed(&mut self, link: LinkId, stream: u32, log: aura_proto::LogId, from: u64, to: u64) {
         match self.feed.run(&self.hub, log, from, to) {
             Ok(Some((bytes, up_to))) => {
-                let Some(handle) = self.links.get(&link) else { return };
+                let Some(handle) = self.links.get(&link) else {
+                    return;
+                };
                 let queued = handle.send(stream, FrameType::WAL_EVENT, bytes);
                 let has_room = queued <= SEND_QUEUE_BYTES_MAX;
                 let now = self.now();
-                self.hub.handle(now, Input::Fed { link, log, up_to, has_room });
+                self.hub.handle(
+                    now,
+                    Input::Fed {
+                        link,
+                        log,
+                        up_to,
+                        has_room,
+                    },
+                );
             }
             Ok(None) => {}
             Err(error) => {
-                self.failed = Some(Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, chain(&error)));
+                self.failed = Some(Failure::new(
+                    "AE-WAL-CORRUPT",
+                    Exit::INTEGRITY,
+                    chain(&error),
+                ));
             }
         }
     }
 
     fn issue(&mut self, ticket: u64, csr: &[u8], subject: aura_engine::hub::IssueSubject) {
-        let aura_engine::hub::IssueSubject { team, role, peer, name, ttl_s } = subject;
-        let subject = Subject { team, role, peer, name };
-        let issued = self.custody.ca.issue(csr, &subject, random(), unix_seconds(), ttl_s);
+        let aura_engine::hub::IssueSubject {
+            team,
+            role,
+            peer,
+            name,
+            ttl_s,
+        } = subject;
+        let subject = Subject {
+            team,
+            role,
+            peer,
+            name,
+        };
+        let issued = self
+            .custody
+            .ca
+            .issue(csr, &subject, random(), unix_seconds(), ttl_s);
         let issued = issued.ok().and_then(|certificate| {
             let not_after_s = CertIdentity::from_der(&certificate).ok()?.not_after_s;
-            Some(Issued { certificate, not_after_s })
+            Some(Issued {
+                certificate,
+                not_after_s,
+            })
         });
         let now = self.now();
         self.hub.handle(now, Input::Issued { ticket, issued });
@@ -421,7 +539,11 @@ impl Server {
     fn notice(&mut self, kind: &str, who: &str, text: &str) {
         if kind == "revoked" {
             let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-            let removed = self.hub.roll().iter().filter(|member| member.revoked.is_some());
+            let removed = self
+                .hub
+                .roll()
+                .iter()
+                .filter(|member| member.revoked.is_some());
             revoked.extend(removed.map(|member| member.admitted.peer));
         }
         tracing::info!(kind, who, text, "notice");
@@ -442,7 +564,10 @@ impl Server {
 
     fn drain(&mut self) {
         for handle in self.links.values() {
-            handle.close(Code::DRAINING, "the mothership stops; come back in a moment");
+            handle.close(
+                Code::DRAINING,
+                "the mothership stops; come back in a moment",
+            );
         }
     }
 }
@@ -450,7 +575,9 @@ impl Server {
 fn stop_on_signal(events: mpsc::Sender<Event>) {
     use tokio::signal::unix::{SignalKind, signal};
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let Ok(mut signals) = signal(kind) else { continue };
+        let Ok(mut signals) = signal(kind) else {
+            continue;
+        };
         let events = events.clone();
         tokio::spawn(async move {
             if signals.recv().await.is_some() {

@@ -20,7 +20,11 @@ pub(crate) struct Batch {
 /// How a batch ended.
 pub(crate) enum Outcome {
     /// The first `count` records are durable from `first_lsn` on.
-    Stored { batch: u64, first_lsn: u64, count: usize },
+    Stored {
+        batch: u64,
+        first_lsn: u64,
+        count: usize,
+    },
     /// The disk failed; nothing more is stored.
     Failed { detail: String },
 }
@@ -36,7 +40,11 @@ pub(crate) fn spawn(
         for batch in batches {
             match store(&mut log, &batch) {
                 Ok((first_lsn, count)) => {
-                    on_outcome(Outcome::Stored { batch: batch.number, first_lsn, count });
+                    on_outcome(Outcome::Stored {
+                        batch: batch.number,
+                        first_lsn,
+                        count,
+                    });
                 }
                 Err(detail) => {
                     on_outcome(Outcome::Failed { detail });
@@ -62,7 +70,9 @@ fn store(log: &mut Log, batch: &Batch) -> Result<(u64, usize), String> {
         match appended {
             Ok(_) => count += 1,
             Err(AppendError::NoSpace) => break,
-            Err(error @ (AppendError::TooLarge { .. } | AppendError::Io(_) | AppendError::Poisoned)) => {
+            Err(
+                error @ (AppendError::TooLarge { .. } | AppendError::Io(_) | AppendError::Poisoned),
+            ) => {
                 return Err(chain(&error));
             }
         }

@@ -101,7 +101,11 @@ impl LinkHandle {
     }
 
     fn order(&self, order: Order) {
-        self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        self.shared
+            .orders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(order);
         self.shared.wake.notify_one();
     }
 }
@@ -118,17 +122,32 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let now = clock.mono_ms();
-    let mut session = if is_join { Session::join(side, now) } else { Session::new(side, now) };
-    let numbers = streams.iter().filter_map(|class| session.open_stream(*class).ok()).collect();
+    let mut session = if is_join {
+        Session::join(side, now)
+    } else {
+        Session::new(side, now)
+    };
+    let numbers = streams
+        .iter()
+        .filter_map(|class| session.open_stream(*class).ok())
+        .collect();
     let shared = Arc::new(Shared {
         orders: Mutex::new(VecDeque::new()),
         wake: Notify::new(),
         queued: AtomicUsize::new(0),
     });
     let (sender, events) = mpsc::channel(INBOX);
-    let handle = LinkHandle { shared: Arc::clone(&shared) };
+    let handle = LinkHandle {
+        shared: Arc::clone(&shared),
+    };
     let (read, write) = tokio::io::split(stream);
-    let driver = Driver { session, shared, clock, sender, was_over: false };
+    let driver = Driver {
+        session,
+        shared,
+        clock,
+        sender,
+        was_over: false,
+    };
     tokio::spawn(driver.run(read, write));
     (handle, numbers, events)
 }
@@ -208,11 +227,14 @@ impl Driver {
         self.finish().await;
     }
 
-
     fn take_orders(&mut self) {
         loop {
-            let order =
-                self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let order = self
+                .shared
+                .orders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
             match order {
                 Some(Order::Send(stream, kind, payload)) => {
                     if let Err(error) = self.session.send(stream, kind, payload) {
@@ -230,11 +252,19 @@ impl Driver {
     /// Hands events to the owner while there is room; `false` when the owner is gone.
     fn deliver(&mut self) -> bool {
         while 1 < self.sender.capacity() {
-            let Some(event) = self.session.poll_event() else { break };
+            let Some(event) = self.session.poll_event() else {
+                break;
+            };
             let event = match event {
-                Event::Message { stream, kind, payload } => {
-                    LinkEvent::Message { stream, kind, payload }
-                }
+                Event::Message {
+                    stream,
+                    kind,
+                    payload,
+                } => LinkEvent::Message {
+                    stream,
+                    kind,
+                    payload,
+                },
                 Event::Closed { code, detail, by } => LinkEvent::Closed {
                     code,
                     detail,
@@ -255,7 +285,9 @@ impl Driver {
             return;
         }
         while pending.len() < WRITE_BYTES {
-            let Some(frame) = self.session.poll_transmit() else { break };
+            let Some(frame) = self.session.poll_transmit() else {
+                break;
+            };
             pending.put_slice(&frame.header);
             pending.put_slice(&frame.payload);
         }
@@ -264,7 +296,11 @@ impl Driver {
 
     fn publish_queue(&mut self) {
         let waiting: usize = {
-            let orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            let orders = self
+                .shared
+                .orders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let bytes = |order: &Order| match order {
                 Order::Send(_, _, payload) => payload.len(),
                 Order::Authenticated | Order::Close(..) => 0,
@@ -284,9 +320,15 @@ impl Driver {
     async fn finish(mut self) {
         while let Some(event) = self.session.poll_event() {
             let event = match event {
-                Event::Message { stream, kind, payload } => {
-                    LinkEvent::Message { stream, kind, payload }
-                }
+                Event::Message {
+                    stream,
+                    kind,
+                    payload,
+                } => LinkEvent::Message {
+                    stream,
+                    kind,
+                    payload,
+                },
                 Event::Closed { code, detail, by } => LinkEvent::Closed {
                     code,
                     detail,

@@ -129,12 +129,17 @@ fn stop_on_signal(runtime: &tokio::runtime::Runtime, events: mpsc::Sender<Event>
     use tokio::signal::unix::{SignalKind, signal};
     let _guard = runtime.enter();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let Ok(mut signals) = signal(kind) else { continue };
+        let Ok(mut signals) = signal(kind) else {
+            continue;
+        };
         let events = events.clone();
         runtime.spawn(async move {
             if signals.recv().await.is_some() {
                 let (reply, _) = mpsc::channel();
-                let request = Request { repo: None, call: aura_api::Call::Down };
+                let request = Request {
+                    repo: None,
+                    call: aura_api::Call::Down,
+                };
                 events.send(Event::Call(request, reply)).ok();
             }
         });
@@ -188,7 +193,12 @@ impl Daemon {
             for row in daemon.remembered.clone() {
                 match Repo::discover(&row.path) {
                     Ok(repo) => {
-                        daemon.open_desk(repo, row.mode, Incarnation(row.incarnation), &mut |_, _| {})?;
+                        daemon.open_desk(
+                            repo,
+                            row.mode,
+                            Incarnation(row.incarnation),
+                            &mut |_, _| {},
+                        )?;
                     }
                     Err(error) => tracing::warn!(path = %row.path.display(), %error, "not served"),
                 }
@@ -205,7 +215,12 @@ impl Daemon {
         if self.control.is_none() {
             let agent = concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned();
             let seed = u64::from_be_bytes(random());
-            self.control = Some(Control::new(self.now(), self.identity.key_again(), agent, seed));
+            self.control = Some(Control::new(
+                self.now(),
+                self.identity.key_again(),
+                agent,
+                seed,
+            ));
             self.offline_since_ms = self.clock.mono_ms();
         }
         Ok(())
@@ -221,7 +236,11 @@ impl Daemon {
     ) -> Result<PathBuf, Failure> {
         let path = repo.work_tree().to_owned();
         let Some(enrolment) = self.identity.enrolment.clone() else {
-            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this device is on no team"));
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this device is on no team",
+            ));
         };
         let name = aura_proto::Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
         let repos = self.home.join("repos");
@@ -237,10 +256,12 @@ impl Daemon {
             clock: self.clock,
         };
         let mut desk = Desk::open(ground, &self.identity.ring)?;
-        desk.copy.clean_leftovers().map_err(|error| crate::desk::storage(&error))?;
-        let (changes, received) = mpsc::channel();
-        let watcher = Watcher::start(&desk.repo, changes)
+        desk.copy
+            .clean_leftovers()
             .map_err(|error| crate::desk::storage(&error))?;
+        let (changes, received) = mpsc::channel();
+        let watcher =
+            Watcher::start(&desk.repo, changes).map_err(|error| crate::desk::storage(&error))?;
         desk.index(progress)?;
         let (sender, key) = (self.sender.clone(), path.clone());
         std::thread::Builder::new()
@@ -255,14 +276,22 @@ impl Daemon {
             .map_err(|error| crate::desk::storage(&error))?;
         self.watchers.insert(path.clone(), watcher);
         self.desks.insert(path.clone(), desk);
-        let row = Remembered { path: path.clone(), mode, incarnation: incarnation.0 };
+        let row = Remembered {
+            path: path.clone(),
+            mode,
+            incarnation: incarnation.0,
+        };
         self.remembered.retain(|known| known.path != path);
         self.remembered.push(row);
         self.save_remembered()?;
         // What was saved while no daemon ran is an edit like any other.
         self.with_desk(&path, |desk, ring, publishes| {
             let paths = desk.changed_files()?;
-            if publishes { desk.publish(&paths, None, ring).map(|_| ()) } else { Ok(()) }
+            if publishes {
+                desk.publish(&paths, None, ring).map(|_| ())
+            } else {
+                Ok(())
+            }
         })?;
         self.reconnect();
         Ok(path)
@@ -289,7 +318,10 @@ impl Daemon {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now { mono_ms: self.clock.mono_ms(), wall_ms: self.clock.wall_ms() }
+        Now {
+            mono_ms: self.clock.mono_ms(),
+            wall_ms: self.clock.wall_ms(),
+        }
     }
 
     /// Works on a desk with the team's keys; its messages and notices leave afterwards.
@@ -298,10 +330,17 @@ impl Daemon {
         path: &Path,
         work: impl FnOnce(&mut Desk, &aura_trust::KeyRing, bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let publishes = self.settings.get("publish").is_none_or(|value| value == "save");
+        let publishes = self
+            .settings
+            .get("publish")
+            .is_none_or(|value| value == "save");
         let Some(desk) = self.desks.get_mut(path) else {
-            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this repository is on no team")
-                .next("aura join", "add it to the team of this device"));
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this repository is on no team",
+            )
+            .next("aura join", "add it to the team of this device"));
         };
         let result = work(desk, &self.identity.ring, publishes);
         self.flush();
@@ -327,9 +366,21 @@ impl Daemon {
     fn next_deadline_ms(&self) -> u64 {
         let control = self.control.as_ref().and_then(Control::deadline);
         let waiting = self.waiting.iter().map(|waiting| waiting.deadline_ms).min();
-        let motion = self.desks.values().filter_map(|desk| desk.motion.deadline()).min();
-        let kept = self.desks.values().filter_map(|desk| desk.copy.kept_deadline()).min();
-        [control, waiting, motion, kept].into_iter().flatten().min().unwrap_or(u64::MAX)
+        let motion = self
+            .desks
+            .values()
+            .filter_map(|desk| desk.motion.deadline())
+            .min();
+        let kept = self
+            .desks
+            .values()
+            .filter_map(|desk| desk.copy.kept_deadline())
+            .min();
+        [control, waiting, motion, kept]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     fn on_event(&mut self, event: Event) {
@@ -358,7 +409,8 @@ impl Daemon {
             .map(|(path, _)| path.clone())
             .collect();
         for path in due {
-            self.with_desk(&path, |desk, ring, publishes| desk.look(publishes, ring)).ok();
+            self.with_desk(&path, |desk, ring, publishes| desk.look(publishes, ring))
+                .ok();
         }
         for desk in self.desks.values_mut() {
             if desk.copy.kept_deadline().is_some_and(|at| at <= now) {
@@ -401,7 +453,8 @@ impl Daemon {
             data: Value::Null,
         };
         let line = serde_json::to_value(&event).unwrap_or(Value::Null);
-        self.subscribers.retain(|reply| reply.send(Reply::Event(line.clone())).is_ok());
+        self.subscribers
+            .retain(|reply| reply.send(Reply::Event(line.clone())).is_ok());
         self.log_lines.push_back(event);
         if EVENTS_MAX < self.log_lines.len() {
             self.log_lines.pop_front();
@@ -446,10 +499,12 @@ impl Daemon {
                 card.name == *name && card.state == aura_proto::message::PeerState::Online
             }),
             Until::Joined | Until::Synced => {
-                let team = self.team.as_ref().is_none_or(|team| team.replica.is_synced());
-                let desk = desk.is_none_or(|desk| {
-                    desk.replica.is_synced() && !desk.motion.is_moving()
-                });
+                let team = self
+                    .team
+                    .as_ref()
+                    .is_none_or(|team| team.replica.is_synced());
+                let desk =
+                    desk.is_none_or(|desk| desk.replica.is_synced() && !desk.motion.is_moving());
                 is_up && team && desk
             }
             Until::Acknowledged => desk.is_none_or(|desk| desk.replica.queued() == 0),
@@ -475,14 +530,22 @@ impl Daemon {
     /// The repository that a request is about.
     pub(super) fn repo_of(&self, request: Option<&str>) -> Result<PathBuf, Failure> {
         let Some(start) = request else {
-            return Err(Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, "no repository was named"));
+            return Err(Failure::new(
+                "AE-NOT-REPO",
+                Exit::NOT_SET_UP,
+                "no repository was named",
+            ));
         };
         let repo = Repo::discover(Path::new(start)).map_err(|error| git_failure(&error))?;
         let path = repo.work_tree().to_owned();
         if self.desks.contains_key(&path) {
             return Ok(path);
         }
-        Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this repository is on no team")
-            .next("aura join TOKEN", "join a team with an invite"))
+        Err(Failure::new(
+            "AE-NOT-JOINED",
+            Exit::NOT_SET_UP,
+            "this repository is on no team",
+        )
+        .next("aura join TOKEN", "join a team with an invite"))
     }
 }

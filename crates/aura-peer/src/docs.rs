@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use aura_api::docs;
 use aura_engine::peer::units::{Conflict, Recorded, Side};
-use aura_proto::{PeerId, message::{PeerCard, PeerState}};
+use aura_proto::{
+    PeerId,
+    message::{PeerCard, PeerState},
+};
 use aura_semantic::OwnText;
 
 use crate::{clock::rfc3339, desk::Desk};
@@ -15,22 +18,25 @@ use crate::{clock::rfc3339, desk::Desk};
 pub(crate) type Names = BTreeMap<PeerId, PeerCard>;
 
 pub(crate) fn name_of(names: &Names, peer: PeerId) -> String {
-    names.get(&peer).map_or_else(|| peer.short(), |card| card.name.clone())
+    names
+        .get(&peer)
+        .map_or_else(|| peer.short(), |card| card.name.clone())
 }
 
 pub(crate) fn ops(recorded: &Recorded, names: &Names) -> Vec<docs::OpDoc> {
-    let row = |(_, name, version, number): &(_, String, aura_engine::peer::body::VersionId, usize)| {
-        docs::OpDoc {
-            op: format!("o-{}", version.short()),
-            symbol: format!("{}::{name}", recorded.path),
-            kind: recorded.kind.to_owned(),
-            author: name_of(names, recorded.origin.writer.peer),
-            at: rfc3339(recorded.origin.time_ms),
-            seq: recorded.origin.seq,
-            why: recorded.why.clone(),
-            version: format!("v{number}"),
-        }
-    };
+    let row =
+        |(_, name, version, number): &(_, String, aura_engine::peer::body::VersionId, usize)| {
+            docs::OpDoc {
+                op: format!("o-{}", version.short()),
+                symbol: format!("{}::{name}", recorded.path),
+                kind: recorded.kind.to_owned(),
+                author: name_of(names, recorded.origin.writer.peer),
+                at: rfc3339(recorded.origin.time_ms),
+                seq: recorded.origin.seq,
+                why: recorded.why.clone(),
+                version: format!("v{number}"),
+            }
+        };
     recorded.touched.iter().map(row).collect()
 }
 
@@ -75,7 +81,10 @@ pub(crate) fn conflict(
 
 fn text(text: &OwnText) -> String {
     let head = String::from_utf8_lossy(text.head.bytes());
-    let foot = text.foot.as_ref().map(|foot| String::from_utf8_lossy(foot.bytes()));
+    let foot = text
+        .foot
+        .as_ref()
+        .map(|foot| String::from_utf8_lossy(foot.bytes()));
     foot.map_or_else(|| head.to_string(), |foot| format!("{head}{foot}"))
 }
 
@@ -91,7 +100,12 @@ pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool) -> docs::PeerDoc {
         role: card.role.as_str().to_owned(),
         state: state.to_owned(),
         last_seen: Some(rfc3339(card.last_seen_ms)),
-        path: if card.peer == me { "self" } else { "via mothership" }.to_owned(),
+        path: if card.peer == me {
+            "self"
+        } else {
+            "via mothership"
+        }
+        .to_owned(),
         reads,
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use aura_api::{Exit, Failure};
 use aura_net::{Clock, DialError, LinkEvent, dial_join, link};
 use aura_proto::{
-    Code, limits::AUTH_MS_MAX, message::{JoinGrant, JoinRequest, Message},
+    Code,
+    limits::AUTH_MS_MAX,
+    message::{JoinGrant, JoinRequest, Message},
     session::Side,
 };
 use aura_trust::{
@@ -26,9 +28,12 @@ pub(crate) async fn join(
     name: &str,
     clock: Clock,
 ) -> Result<Enrolment, Failure> {
-    let Some(claims) = inspect_join_jwt(&token.jwt) else { return Err(shape()) };
-    let dialed =
-        dial_join(&token.endpoints, token.ca_hash).await.map_err(|error| dial_failure(&error))?;
+    let Some(claims) = inspect_join_jwt(&token.jwt) else {
+        return Err(shape());
+    };
+    let dialed = dial_join(&token.endpoints, token.ca_hash)
+        .await
+        .map_err(|error| dial_failure(&error))?;
     let csr = identity.tls.csr();
     let receive_key = identity.receive.public();
     let transcript = JoinTranscript {
@@ -107,33 +112,53 @@ fn accept(identity: &Identity, token: &Token, grant: JoinGrant) -> Result<Enrolm
 /// A token that does not read.
 pub(crate) fn shape() -> Failure {
     let message = "this token is cut off or mistyped (its checksum does not fit)";
-    Failure::new("AE-TOKEN-SHAPE", Exit::USAGE, message)
-        .next("copy it again", "it ends in two characters after the last dash")
+    Failure::new("AE-TOKEN-SHAPE", Exit::USAGE, message).next(
+        "copy it again",
+        "it ends in two characters after the last dash",
+    )
 }
 
 fn dial_failure(error: &DialError) -> Failure {
     if error.has("SERVER_PIN_MISMATCH") || error.has("ROLE_MISMATCH") {
         let message = "the server is not the one that the token was made for; nothing was sent";
-        return Failure::new("SERVER_PIN_MISMATCH", Exit::REFUSED, message)
-            .next("mothership status", "compare the fingerprint words with your admin");
+        return Failure::new("SERVER_PIN_MISMATCH", Exit::REFUSED, message).next(
+            "mothership status",
+            "compare the fingerprint words with your admin",
+        );
     }
-    Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, format!("cannot reach the mothership: {error}"))
-        .next("aura join TOKEN", "try again when it is up")
-        .retryable()
+    Failure::new(
+        "AE-UNREACHABLE",
+        Exit::UNREACHABLE,
+        format!("cannot reach the mothership: {error}"),
+    )
+    .next("aura join TOKEN", "try again when it is up")
+    .retryable()
 }
 
 /// A refusal of the Mothership as users meet it.
 pub(crate) fn refused(code: Code, detail: &str) -> Failure {
     let ask = "mothership invite";
     let (id, exit, message) = match code {
-        Code::TOKEN_EXPIRED => ("TOKEN_EXPIRED", Exit::REFUSED, "the invite has ended".to_owned()),
-        Code::TOKEN_REPLAYED => {
-            ("TOKEN_REPLAYED", Exit::REFUSED, "the invite was used already".to_owned())
-        }
-        Code::TOKEN_REVOKED => {
-            ("TOKEN_REVOKED", Exit::REFUSED, "the invite was taken back".to_owned())
-        }
-        Code::REVOKED => ("REVOKED", Exit::REFUSED, format!("this device was removed: {detail}")),
+        Code::TOKEN_EXPIRED => (
+            "TOKEN_EXPIRED",
+            Exit::REFUSED,
+            "the invite has ended".to_owned(),
+        ),
+        Code::TOKEN_REPLAYED => (
+            "TOKEN_REPLAYED",
+            Exit::REFUSED,
+            "the invite was used already".to_owned(),
+        ),
+        Code::TOKEN_REVOKED => (
+            "TOKEN_REVOKED",
+            Exit::REFUSED,
+            "the invite was taken back".to_owned(),
+        ),
+        Code::REVOKED => (
+            "REVOKED",
+            Exit::REFUSED,
+            format!("this device was removed: {detail}"),
+        ),
         Code::NAME_TAKEN => ("AE-NAME-TAKEN", Exit::REFUSED, detail.to_owned()),
         Code::CLOCK_BEHIND => ("AE-CLOCK", Exit::REFUSED, detail.to_owned()),
         Code::VERSION => ("AE-SKEW", Exit::VERSION, detail.to_owned()),
@@ -141,8 +166,12 @@ pub(crate) fn refused(code: Code, detail: &str) -> Failure {
         Code::TIMEOUT => ("AE-UNREACHABLE", Exit::UNREACHABLE, detail.to_owned()),
         other => {
             let id = other.name().unwrap_or("REFUSED");
-            return Failure::new(id, Exit::REFUSED, format!("the mothership refused: {detail}"))
-                .next(ask, "ask your admin for a new invite");
+            return Failure::new(
+                id,
+                Exit::REFUSED,
+                format!("the mothership refused: {detail}"),
+            )
+            .next(ask, "ask your admin for a new invite");
         }
     };
     let failure = Failure::new(id, exit, message);

@@ -17,18 +17,25 @@ use crate::daemon::Event;
 
 /// Serves the socket until the process ends.
 pub(crate) fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> std::io::Result<()> {
-    thread::Builder::new().name("faces".to_owned()).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let events = events.clone();
-            // A face that cannot be served now tries again.
-            thread::Builder::new().name("face".to_owned()).spawn(move || converse(stream, &events)).ok();
-        }
-    })?;
+    thread::Builder::new()
+        .name("faces".to_owned())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let events = events.clone();
+                // A face that cannot be served now tries again.
+                thread::Builder::new()
+                    .name("face".to_owned())
+                    .spawn(move || converse(stream, &events))
+                    .ok();
+            }
+        })?;
     Ok(())
 }
 
 fn converse(stream: UnixStream, events: &mpsc::Sender<Event>) {
-    let Ok(mut write) = stream.try_clone() else { return };
+    let Ok(mut write) = stream.try_clone() else {
+        return;
+    };
     let mut read = BufReader::new(stream);
     loop {
         let mut line = Vec::new();
@@ -69,7 +76,9 @@ fn converse(stream: UnixStream, events: &mpsc::Sender<Event>) {
 }
 
 fn send(write: &mut UnixStream, reply: &Reply) -> bool {
-    let Ok(mut line) = serde_json::to_vec(reply) else { return false };
+    let Ok(mut line) = serde_json::to_vec(reply) else {
+        return false;
+    };
     line.push(b'\n');
     write.write_all(&line).is_ok()
 }

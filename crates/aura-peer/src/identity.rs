@@ -55,18 +55,28 @@ impl Identity {
         let receive = ReceiveKey::from_seed(seed("receive.key")?);
         let tls = TlsKey::from_seed(seed("tls.key")?);
         let enrolment = match std::fs::read(dir.join("team")) {
-            Ok(bytes) => Some(codec::decode(&bytes).map_err(|error| damaged(&dir.join("team"), &error))?),
+            Ok(bytes) => {
+                Some(codec::decode(&bytes).map_err(|error| damaged(&dir.join("team"), &error))?)
+            }
             Err(_) => None,
         };
         let ring_file = dir.join("ring.key");
         let ring = if ring_file.exists() {
-            let bytes =
-                SecretFile::new(&ring_file).read().map_err(|error| failure(&error, &ring_file))?;
+            let bytes = SecretFile::new(&ring_file)
+                .read()
+                .map_err(|error| failure(&error, &ring_file))?;
             KeyRing::from_bytes(&bytes).map_err(|error| damaged(&ring_file, &error))?
         } else {
             KeyRing::new()
         };
-        Ok(Self { dir, key, receive, tls, enrolment, ring })
+        Ok(Self {
+            dir,
+            key,
+            receive,
+            tls,
+            enrolment,
+            ring,
+        })
     }
 
     /// A second handle on the identity key, for a machine that signs.
@@ -108,9 +118,14 @@ fn seed(path: &Path) -> Result<[u8; 32], Failure> {
     }
     let bytes = file.read().map_err(|error| failure(&error, path))?;
     bytes[..].try_into().map_err(|_| {
-        let message = format!("{} does not hold a key; it is not made anew", path.display());
-        Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message)
-            .next("restore the file from a backup", "or remove it and ask for a new invite")
+        let message = format!(
+            "{} does not hold a key; it is not made anew",
+            path.display()
+        );
+        Failure::new("AE-KEY-DAMAGED", Exit::INTEGRITY, message).next(
+            "restore the file from a backup",
+            "or remove it and ask for a new invite",
+        )
     })
 }
 
@@ -125,13 +140,19 @@ pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
     match error {
         FileError::UnsafePermissions { path, .. } => {
             let message = format!("{error}: {} must be yours alone", path.display());
-            Failure::new("AE-UNSAFE", Exit::UNSAFE, message)
-                .next(format!("chmod go-rwx {}", path.display()), "nobody else may read it")
+            Failure::new("AE-UNSAFE", Exit::UNSAFE, message).next(
+                format!("chmod go-rwx {}", path.display()),
+                "nobody else may read it",
+            )
         }
         FileError::Locked { .. } => {
             let message = format!("another daemon has {}", path.display());
             Failure::new("LOCKED", Exit::LOCKED, message).next("aura down", "stop the other one")
         }
-        _ => Failure::new("AE-STORAGE", Exit::STORAGE, format!("{}: {}", path.display(), chain(error))),
+        _ => Failure::new(
+            "AE-STORAGE",
+            Exit::STORAGE,
+            format!("{}: {}", path.display(), chain(error)),
+        ),
     }
 }

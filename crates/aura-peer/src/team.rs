@@ -36,25 +36,43 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    pub(crate) fn open(home: &Path, identity: &mut Identity, clock: Clock) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        home: &Path,
+        identity: &mut Identity,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
         let Some(enrolment) = identity.enrolment.clone() else {
-            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this device is on no team"));
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this device is on no team",
+            ));
         };
         let dir = home.join("team");
         ensure_private_dir(&dir).map_err(|error| storage(&error))?;
         let mut records = Vec::new();
-        let (log, _) =
-            Log::open_with(Arc::new(RealDisk), &dir.join("log"), Options::peer(), |record| {
+        let (log, _) = Log::open_with(
+            Arc::new(RealDisk),
+            &dir.join("log"),
+            Options::peer(),
+            |record| {
                 if !record.payload.is_empty() {
                     records.push(Bytes::copy_from_slice(record.payload));
                 }
-            })
-            .map_err(|error| storage(&error))?;
+            },
+        )
+        .map_err(|error| storage(&error))?;
         // The first incarnation is drawn once and replayed from then on.
         let (team, key) = (enrolment.team, identity.key_again());
         let incarnation = Incarnation(u64::from_be_bytes(random()));
         let mut team_desk = Self {
-            replica: Replica::new(team, LogId::TEAM, key, enrolment.checkpoint_key, incarnation),
+            replica: Replica::new(
+                team,
+                LogId::TEAM,
+                key,
+                enrolment.checkpoint_key,
+                incarnation,
+            ),
             roster: Roster::new(team),
             stream: None,
             sends: Vec::new(),
@@ -65,7 +83,9 @@ impl Team {
         let is_new = records.is_empty();
         let mut own = std::collections::BTreeMap::new();
         for payload in &records {
-            let Ok(record) = Record::decode(payload) else { continue };
+            let Ok(record) = Record::decode(payload) else {
+                continue;
+            };
             team_desk.replica.replay(&record);
             match record {
                 Record::Own(entry) => {
@@ -112,7 +132,8 @@ impl Team {
                 }
                 replica::Output::Reincarnate => {
                     let incarnation = Incarnation(u64::from_be_bytes(random()));
-                    self.replica.handle(replica::Input::Incarnation(incarnation));
+                    self.replica
+                        .handle(replica::Input::Incarnation(incarnation));
                 }
                 replica::Output::NotStored
                 | replica::Output::Queued { .. }
@@ -154,7 +175,9 @@ impl Team {
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
     fn note(&mut self, entry: Entry, identity: &mut Identity) {
-        let Ok(entry) = verify_entry(entry) else { return };
+        let Ok(entry) = verify_entry(entry) else {
+            return;
+        };
         match self.roster.apply(&entry) {
             Ok(Change::None) => {}
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
@@ -164,12 +187,22 @@ impl Team {
     }
 
     fn take_key(&self, entry: &Entry, identity: &mut Identity) {
-        let Ok(body) = KeyBody::decode(&entry.body()) else { return };
+        let Ok(body) = KeyBody::decode(&entry.body()) else {
+            return;
+        };
         let me = identity.key.peer();
-        let Some(wrap) = body.wraps.iter().find(|wrap| wrap.peer == me) else { return };
+        let Some(wrap) = body.wraps.iter().find(|wrap| wrap.peer == me) else {
+            return;
+        };
         let team = self.roster.team();
-        let key =
-            unwrap_key(&identity.receive, team, me, body.epoch, body.commitment, &wrap.wrapped);
+        let key = unwrap_key(
+            &identity.receive,
+            team,
+            me,
+            body.epoch,
+            body.commitment,
+            &wrap.wrapped,
+        );
         match key {
             Ok(key) => {
                 if identity.ring.get(body.epoch).is_none() && identity.ring.insert(key).is_ok() {
@@ -182,7 +215,10 @@ impl Team {
 
     /// The first member founds the team: genesis, then the first key.
     fn found(&mut self, identity: &mut Identity) {
-        let is_founder = identity.enrolment.as_ref().is_some_and(|enrolment| enrolment.founder);
+        let is_founder = identity
+            .enrolment
+            .as_ref()
+            .is_some_and(|enrolment| enrolment.founder);
         if !is_founder || self.has_founded || self.roster.genesis().is_some() {
             return;
         }
@@ -191,9 +227,14 @@ impl Team {
             identity.ring.insert(TeamKey::new(1, random())).ok();
             identity.save_ring().ok();
         }
-        let Some(enrolment) = identity.enrolment.clone() else { return };
+        let Some(enrolment) = identity.enrolment.clone() else {
+            return;
+        };
         let founder = own_card(identity, enrolment.name, enrolment.role);
-        let genesis = MembershipBody::Genesis { team_name: enrolment.team_name, founder };
+        let genesis = MembershipBody::Genesis {
+            team_name: enrolment.team_name,
+            founder,
+        };
         self.write(Kind::MEMBERSHIP, genesis.encode(), identity);
         let me = identity.key.peer();
         let receive = identity.receive.public();
@@ -213,14 +254,26 @@ impl Team {
         let mut wraps = Vec::new();
         for (peer, receive) in to {
             let wrapped = wrap_key(key, receive, team, *peer, random()).ok()?;
-            wraps.push(KeyWrap { peer: *peer, wrapped });
+            wraps.push(KeyWrap {
+                peer: *peer,
+                wrapped,
+            });
         }
         wraps.sort_by_key(|wrap| wrap.peer);
-        Some(KeyBody { epoch: key.epoch, parent, commitment: commit(key), wraps })
+        Some(KeyBody {
+            epoch: key.epoch,
+            parent,
+            commitment: commit(key),
+            wraps,
+        })
     }
 
     /// Hands the team key to a device that waits for it.
-    pub(crate) fn approve(&mut self, card: &PeerCard, identity: &mut Identity) -> Result<(), Failure> {
+    pub(crate) fn approve(
+        &mut self,
+        card: &PeerCard,
+        identity: &mut Identity,
+    ) -> Result<(), Failure> {
         if identity.ring.is_empty() {
             let message = "this device does not hold the team key itself";
             return Err(Failure::new("AE-NO-KEY", Exit::REFUSED, message));
@@ -237,10 +290,13 @@ impl Team {
                 receive_key: card.receive_key,
                 receive_key_signature: card.receive_key_signature.clone(),
             };
-            self.write(Kind::MEMBERSHIP, MembershipBody::Add(card).encode(), identity);
+            self.write(
+                Kind::MEMBERSHIP,
+                MembershipBody::Add(card).encode(),
+                identity,
+            );
         }
-        if let Some(body) =
-            self.key_body(identity, Digest::ZERO, &[(card.peer, card.receive_key)])
+        if let Some(body) = self.key_body(identity, Digest::ZERO, &[(card.peer, card.receive_key)])
         {
             self.write(Kind::KEY, body.encode(), identity);
         }
@@ -250,7 +306,13 @@ impl Team {
     fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) {
         let author_seq = self.replica.next_number();
         let time_ms = self.clock.wall_ms();
-        let input = replica::Input::Author { kind, key_epoch: 0, body, time_ms, author_seq };
+        let input = replica::Input::Author {
+            kind,
+            key_epoch: 0,
+            body,
+            time_ms,
+            author_seq,
+        };
         self.feed(input, identity);
     }
 }

@@ -56,7 +56,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, consumed) =
         bincode::serde::decode_from_slice(rest, bounded()).map_err(|_| DecodeError::Malformed)?;
     if consumed != rest.len() {
-        return Err(DecodeError::Trailing { count: rest.len() - consumed });
+        return Err(DecodeError::Trailing {
+            count: rest.len() - consumed,
+        });
     }
     Ok(value)
 }
@@ -69,14 +71,20 @@ mod tests {
     #[test]
     fn a_value_reads_back() {
         let value = (7u64, "text".to_owned(), vec![1u8, 2, 3]);
-        assert_eq!(decode::<(u64, String, Vec<u8>)>(&encode(&value)).unwrap(), value);
+        assert_eq!(
+            decode::<(u64, String, Vec<u8>)>(&encode(&value)).unwrap(),
+            value
+        );
     }
 
     #[test]
     fn bytes_left_over_are_refused() {
         let mut bytes = encode(&7u64);
         bytes.push(0);
-        assert_eq!(decode::<u64>(&bytes), Err(DecodeError::Trailing { count: 1 }));
+        assert_eq!(
+            decode::<u64>(&bytes),
+            Err(DecodeError::Trailing { count: 1 })
+        );
     }
 
     #[test]
@@ -88,6 +96,9 @@ mod tests {
 
     #[test]
     fn an_unknown_format_is_named() {
-        assert_eq!(decode::<u64>(&[9, 0]), Err(DecodeError::UnknownFormat { format: 9 }));
+        assert_eq!(
+            decode::<u64>(&[9, 0]),
+            Err(DecodeError::UnknownFormat { format: 9 })
+        );
     }
 }

@@ -119,7 +119,10 @@ codes! {
 impl Code {
     /// The name, or `None` for a number that this build does not know.
     pub fn name(self) -> Option<&'static str> {
-        Self::ALL.iter().find(|(code, _)| *code == self).map(|(_, name)| *name)
+        Self::ALL
+            .iter()
+            .find(|(code, _)| *code == self)
+            .map(|(_, name)| *name)
     }
 }
 

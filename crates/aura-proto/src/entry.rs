@@ -151,7 +151,8 @@ impl Header {
         out.extend_from_slice(&self.key_epoch.to_be_bytes());
         out.extend_from_slice(&self.body_len.to_be_bytes());
         out.extend_from_slice(&self.body_hash.0);
-        out.try_into().expect("the fields above add up to HEADER_BYTES")
+        out.try_into()
+            .expect("the fields above add up to HEADER_BYTES")
     }
 
     /// Reads a header from exactly [`HEADER_BYTES`] bytes.
@@ -182,10 +183,14 @@ impl Header {
             body_hash: Digest(fields.take()),
         };
         if header.body_len as usize > BODY_BYTES_MAX {
-            return Err(EntryError::TooLarge { bytes: header.body_len });
+            return Err(EntryError::TooLarge {
+                bytes: header.body_len,
+            });
         }
         if header.author_seq == 0 || (header.author_seq == 1) != (header.prev == Digest::ZERO) {
-            return Err(EntryError::Numbering { author_seq: header.author_seq });
+            return Err(EntryError::Numbering {
+                author_seq: header.author_seq,
+            });
         }
         Ok(header)
     }
@@ -201,8 +206,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) =
-            self.0.split_first_chunk::<N>().expect("the fields add up to HEADER_BYTES");
+        let (field, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .expect("the fields add up to HEADER_BYTES");
         self.0 = rest;
         *field
     }
@@ -224,18 +231,28 @@ impl Entry {
     // spec: entry/1.4
     pub fn decode(bytes: Bytes) -> Result<Self, EntryError> {
         let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(EntryError::Length { expected: HEAD_BYTES, found: bytes.len() });
+            return Err(EntryError::Length {
+                expected: HEAD_BYTES,
+                found: bytes.len(),
+            });
         };
         let header = Header::decode(head)?;
         let expected = HEAD_BYTES + header.body_len as usize;
         if bytes.len() != expected {
-            return Err(EntryError::Length { expected, found: bytes.len() });
+            return Err(EntryError::Length {
+                expected,
+                found: bytes.len(),
+            });
         }
         if Digest::of(&bytes[HEAD_BYTES..]) != header.body_hash {
             return Err(EntryError::BodyHash);
         }
         let hash = Digest::of(&bytes[..HEAD_BYTES]);
-        Ok(Self { header, bytes, hash })
+        Ok(Self {
+            header,
+            bytes,
+            hash,
+        })
     }
 
     /// Joins a header, the author's signature over it and the body that the header describes.
@@ -295,7 +312,10 @@ mod tests {
             flags: 0,
             team: TeamId([1; 16]),
             log: LogId([2; 16]),
-            writer: Writer { peer: PeerId([3; 32]), incarnation: Incarnation(4) },
+            writer: Writer {
+                peer: PeerId([3; 32]),
+                incarnation: Incarnation(4),
+            },
             author_seq: 1,
             prev: Digest::ZERO,
             lamport: 6,
@@ -321,7 +341,10 @@ mod tests {
     fn every_cut_and_every_surplus_byte_is_refused() {
         let entry = Entry::assemble(&header(b"sealed"), &[9; 64], b"sealed").unwrap();
         for len in 0..entry.bytes().len() {
-            assert!(Entry::decode(entry.bytes().slice(..len)).is_err(), "cut at {len}");
+            assert!(
+                Entry::decode(entry.bytes().slice(..len)).is_err(),
+                "cut at {len}"
+            );
         }
         let longer = [&entry.bytes()[..], b"x"].concat();
         assert!(Entry::decode(Bytes::from(longer)).is_err());
@@ -337,19 +360,29 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_decodes() {
-        let unknown = Header { kind: Kind(999), flags: 0xffff, ..header(b"") };
+        let unknown = Header {
+            kind: Kind(999),
+            flags: 0xffff,
+            ..header(b"")
+        };
         let entry = Entry::assemble(&unknown, &[9; 64], b"").unwrap();
         assert_eq!(entry.header().kind, Kind(999));
     }
 
     #[test]
     fn a_first_entry_has_no_predecessor_and_a_later_one_has() {
-        let first = Header { prev: Digest([1; 32]), ..header(b"") };
+        let first = Header {
+            prev: Digest([1; 32]),
+            ..header(b"")
+        };
         assert!(matches!(
             Entry::assemble(&first, &[9; 64], b""),
             Err(EntryError::Numbering { author_seq: 1 })
         ));
-        let later = Header { author_seq: 2, ..header(b"") };
+        let later = Header {
+            author_seq: 2,
+            ..header(b"")
+        };
         assert!(Entry::assemble(&later, &[9; 64], b"").is_err());
     }
 }

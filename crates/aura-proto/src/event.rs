@@ -82,7 +82,11 @@ impl Checkpoint {
             hash: Digest(rest.array()?),
             signature: rest.array()?,
         };
-        if rest.0.is_empty() { Ok(checkpoint) } else { Err(RunError::Malformed) }
+        if rest.0.is_empty() {
+            Ok(checkpoint)
+        } else {
+            Err(RunError::Malformed)
+        }
     }
 }
 
@@ -175,19 +179,29 @@ impl EventRun {
             let seq = u64::from_be_bytes(rest.array()?);
             let time_ms = u64::from_be_bytes(rest.array()?);
             let entry = rest.entry(bytes, entries.len())?;
-            if entries.last().is_some_and(|last| last.seq.checked_add(1) != Some(seq)) {
+            if entries
+                .last()
+                .is_some_and(|last| last.seq.checked_add(1) != Some(seq))
+            {
                 return Err(RunError::Malformed);
             }
-            entries.push(Placed { seq, time_ms, entry });
+            entries.push(Placed {
+                seq,
+                time_ms,
+                entry,
+            });
         }
         let covers = |checkpoint: &Checkpoint| {
-            checkpoint.log == log
-                && entries.last().is_none_or(|last| last.seq == checkpoint.seq)
+            checkpoint.log == log && entries.last().is_none_or(|last| last.seq == checkpoint.seq)
         };
         if !checkpoint.as_ref().is_none_or(covers) {
             return Err(RunError::Malformed);
         }
-        Ok(Self { log, entries, checkpoint })
+        Ok(Self {
+            log,
+            entries,
+            checkpoint,
+        })
     }
 }
 
@@ -241,10 +255,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        Header, Incarnation, Kind, PeerId, TeamId, Writer,
-        entry::PROTOCOL_LEVEL,
-    };
+    use crate::{Header, Incarnation, Kind, PeerId, TeamId, Writer, entry::PROTOCOL_LEVEL};
 
     fn entry(author_seq: u64, body: &[u8]) -> Entry {
         let header = Header {
@@ -253,9 +264,16 @@ mod tests {
             flags: 0,
             team: TeamId([1; 16]),
             log: LogId([2; 16]),
-            writer: Writer { peer: PeerId([3; 32]), incarnation: Incarnation(4) },
+            writer: Writer {
+                peer: PeerId([3; 32]),
+                incarnation: Incarnation(4),
+            },
             author_seq,
-            prev: if author_seq == 1 { Digest::ZERO } else { Digest([8; 32]) },
+            prev: if author_seq == 1 {
+                Digest::ZERO
+            } else {
+                Digest([8; 32])
+            },
             lamport: 1,
             time_ms: 1,
             fence: 0,
@@ -279,7 +297,14 @@ mod tests {
     #[test]
     fn a_run_reads_back() {
         let decoded = EventRun::decode(&run(&[7, 8, 9])).unwrap();
-        assert_eq!(decoded.entries.iter().map(|placed| placed.seq).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(
+            decoded
+                .entries
+                .iter()
+                .map(|placed| placed.seq)
+                .collect::<Vec<_>>(),
+            [7, 8, 9]
+        );
     }
 
     #[test]

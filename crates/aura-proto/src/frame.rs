@@ -83,7 +83,10 @@ frame_types! {
 impl FrameType {
     /// The name, or `None` for a number that this build does not know.
     pub fn name(self) -> Option<&'static str> {
-        Self::ALL.iter().find(|(known, _)| *known == self).map(|(_, name)| *name)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == self)
+            .map(|(_, name)| *name)
     }
 
     /// Whether a frame of this type must carry a payload.

@@ -25,7 +25,8 @@ pub fn base32() -> &'static Encoding {
         spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
         spec.translate.from.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
         spec.translate.to.push_str("abcdefghijklmnopqrstuvwxyz");
-        spec.encoding().expect("the alphabet above is a valid base32 alphabet")
+        spec.encoding()
+            .expect("the alphabet above is a valid base32 alphabet")
     })
 }
 

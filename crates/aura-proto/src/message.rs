@@ -65,9 +65,16 @@ impl Role {
 
     /// Reads the lower-case word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Admin, Self::Member, Self::Agent, Self::Observer, Self::Relay, Self::Mothership]
-            .into_iter()
-            .find(|role| role.as_str() == word)
+        [
+            Self::Admin,
+            Self::Member,
+            Self::Agent,
+            Self::Observer,
+            Self::Relay,
+            Self::Mothership,
+        ]
+        .into_iter()
+        .find(|role| role.as_str() == word)
     }
 
     /// Whether the role may write patches, intents and messages.
@@ -434,7 +441,14 @@ mod tests {
 
     #[test]
     fn every_role_has_its_word() {
-        for word in ["admin", "member", "agent", "observer", "relay", "mothership"] {
+        for word in [
+            "admin",
+            "member",
+            "agent",
+            "observer",
+            "relay",
+            "mothership",
+        ] {
             assert_eq!(Role::from_word(word).unwrap().as_str(), word);
         }
         assert_eq!(Role::from_word("Admin"), None);

@@ -30,8 +30,8 @@ use crate::{
     codes::Code,
     frame::{FRAME_HEADER_BYTES, Flags, FrameHeader, FrameType},
     limits::{
-        AUTH_MS_MAX, FRAME_MS_MAX, LINK_WINDOW_BYTES, MESSAGE_BYTES_MAX, PRE_AUTH_BYTES_MAX, RESETS_PER_10S_MAX,
-        STREAM_WINDOW_BYTES, STREAMS_MAX,
+        AUTH_MS_MAX, FRAME_MS_MAX, LINK_WINDOW_BYTES, MESSAGE_BYTES_MAX, PRE_AUTH_BYTES_MAX,
+        RESETS_PER_10S_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
     },
     message::Refusal,
 };
@@ -77,7 +77,11 @@ impl Class {
     }
 
     fn of(flags: Flags) -> Option<Self> {
-        Self::ALL.get(usize::from((flags.0 & Flags::CLASS_MASK) >> Flags::CLASS_SHIFT)).copied()
+        Self::ALL
+            .get(usize::from(
+                (flags.0 & Flags::CLASS_MASK) >> Flags::CLASS_SHIFT,
+            ))
+            .copied()
     }
 }
 
@@ -138,8 +142,18 @@ pub struct Frame {
 
 impl Frame {
     fn new(kind: FrameType, flags: u8, stream: u32, payload: Bytes) -> Self {
-        let len = u32::try_from(payload.len()).expect("payloads are cut to fragments far below 4 GiB");
-        Self { header: FrameHeader { kind, flags: Flags(flags), stream, len }.encode(), payload }
+        let len =
+            u32::try_from(payload.len()).expect("payloads are cut to fragments far below 4 GiB");
+        Self {
+            header: FrameHeader {
+                kind,
+                flags: Flags(flags),
+                stream,
+                len,
+            }
+            .encode(),
+            payload,
+        }
     }
 }
 
@@ -220,7 +234,12 @@ impl Stream {
         let window = Window::new(STREAM_WINDOW_BYTES);
         Self {
             class,
-            receive: ReceiveHalf { window, partial: None, partial_bytes: 0, ended: false },
+            receive: ReceiveHalf {
+                window,
+                partial: None,
+                partial_bytes: 0,
+                ended: false,
+            },
             send: SendHalf::new(STREAM_WINDOW_BYTES),
         }
     }
@@ -282,7 +301,11 @@ pub struct Session {
 
 /// Long messages of one lane are bounded together: the control stream, then each class.
 fn lane(stream: u32, class: Class) -> usize {
-    if stream == CONTROL_STREAM { 0 } else { 1 + class as usize }
+    if stream == CONTROL_STREAM {
+        0
+    } else {
+        1 + class as usize
+    }
 }
 
 impl Session {
@@ -389,7 +412,12 @@ impl Session {
         self.next_local = stream.checked_add(2);
         self.open_local += 1;
         self.streams.insert(stream, Stream::new(class));
-        self.urgent.push_back(Frame::new(FrameType::WINDOW, class.bits(), stream, grant(0)));
+        self.urgent.push_back(Frame::new(
+            FrameType::WINDOW,
+            class.bits(),
+            stream,
+            grant(0),
+        ));
         Ok(stream)
     }
 
@@ -425,13 +453,19 @@ impl Session {
     /// Tells the time; closes the link when a deadline has passed.
     pub fn tick(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
-        if self.deadline().is_some_and(|deadline| deadline <= self.now_ms) {
+        if self
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now_ms)
+        {
             let detail = if self.auth_by_ms.is_some_and(|by| by <= self.now_ms) {
                 "not authenticated in time"
             } else {
                 "a frame was begun and not finished"
             };
-            self.fail(Fault { code: Code::TIMEOUT, detail });
+            self.fail(Fault {
+                code: Code::TIMEOUT,
+                detail,
+            });
         }
     }
 
@@ -440,7 +474,10 @@ impl Session {
         if self.closed {
             return None;
         }
-        let frame = self.input.begun_ms().map(|begun| begun.saturating_add(FRAME_MS_MAX));
+        let frame = self
+            .input
+            .begun_ms()
+            .map(|begun| begun.saturating_add(FRAME_MS_MAX));
         frame.into_iter().chain(self.auth_by_ms).min()
     }
 
@@ -459,7 +496,10 @@ impl Session {
     fn end(&mut self, code: Code, detail: &str, by: ClosedBy, keep_control: bool) {
         self.closed = true;
         let detail = detail[..detail.floor_char_boundary(DETAIL_BYTES_MAX)].to_owned();
-        let control = self.streams.remove(&CONTROL_STREAM).filter(|_| keep_control);
+        let control = self
+            .streams
+            .remove(&CONTROL_STREAM)
+            .filter(|_| keep_control);
         self.streams.clear();
         self.queued = 0;
         if let Some(control) = control {
@@ -474,10 +514,24 @@ impl Session {
         let refusal = Refusal { code, detail };
         if by == ClosedBy::Local {
             let payload = Bytes::from(codec::encode(&refusal));
-            self.farewell = Some(Frame::new(FrameType::ERROR, Flags::END, CONTROL_STREAM, payload));
+            self.farewell = Some(Frame::new(
+                FrameType::ERROR,
+                Flags::END,
+                CONTROL_STREAM,
+                payload,
+            ));
         }
-        let event = Event::Closed { code, detail: refusal.detail, by };
-        self.events.push_back(Pending { event, stream: CONTROL_STREAM, credit: 0, bytes: 0 });
+        let event = Event::Closed {
+            code,
+            detail: refusal.detail,
+            by,
+        };
+        self.events.push_back(Pending {
+            event,
+            stream: CONTROL_STREAM,
+            credit: 0,
+            bytes: 0,
+        });
     }
 
     /// Forgets a stream and everything counted for it.
@@ -501,7 +555,10 @@ impl Session {
     /// Removes the stream once both halves have ended.
     fn remove_if_done(&mut self, id: u32) {
         if id != CONTROL_STREAM
-            && self.streams.get(&id).is_some_and(|stream| stream.receive.ended && stream.send.is_done())
+            && self
+                .streams
+                .get(&id)
+                .is_some_and(|stream| stream.receive.ended && stream.send.is_done())
         {
             self.remove_stream(id);
         }
@@ -510,7 +567,8 @@ impl Session {
     /// Tells the other side to stop, and drops what it has sent meanwhile.
     fn refuse(&mut self, stream: u32, code: Code) {
         let payload = Bytes::copy_from_slice(&code.0.to_be_bytes());
-        self.urgent.push_back(Frame::new(FrameType::RESET, 0, stream, payload));
+        self.urgent
+            .push_back(Frame::new(FrameType::RESET, 0, stream, payload));
         self.refused.insert(stream);
         if REFUSED_MAX < self.refused.len() {
             self.refused.pop_first();
@@ -526,4 +584,5 @@ fn grant(bytes: u32) -> Bytes {
     Bytes::copy_from_slice(&bytes.to_be_bytes())
 }
 
-const _: () = assert!(FRAME_HEADER_BYTES < PRE_AUTH_BYTES_MAX && PRE_AUTH_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(FRAME_HEADER_BYTES < PRE_AUTH_BYTES_MAX && PRE_AUTH_BYTES_MAX < MESSAGE_BYTES_MAX);

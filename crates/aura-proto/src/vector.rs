@@ -68,7 +68,10 @@ mod tests {
     use crate::{Incarnation, PeerId};
 
     fn writer(n: u8) -> Writer {
-        Writer { peer: PeerId([n; 32]), incarnation: Incarnation(1) }
+        Writer {
+            peer: PeerId([n; 32]),
+            incarnation: Incarnation(1),
+        }
     }
 
     #[test]

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use aura_proto::ids::base32;
 use aura_proto::{
     Code, PeerId, TeamId,
     limits::{LEAF_TTL_S, NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
     message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role},
 };
-use aura_proto::ids::base32;
 use aura_trust::{
     JoinClaims, JoinPolicy, JoinTranscript, RenewTranscript, check_join_jwt, verify_join,
     verify_renew,
@@ -52,8 +52,15 @@ pub struct Issued {
 /// A request that waits for its certificate.
 #[derive(Debug)]
 enum Request {
-    Join { link: LinkId, request: JoinRequest, claims: JoinClaims },
-    Renew { link: LinkId, peer: PeerId },
+    Join {
+        link: LinkId,
+        request: JoinRequest,
+        claims: JoinClaims,
+    },
+    Renew {
+        link: LinkId,
+        peer: PeerId,
+    },
 }
 
 /// Requests between the check of their token and the durable record.
@@ -94,18 +101,25 @@ impl Admissions {
         }
         self.names.retain(|_, reserved| *reserved != peer);
     }
-
 }
 
 impl Hub {
     // spec: identity/3.1
     pub(super) fn join(&mut self, now: Now, link: LinkId, request: JoinRequest) {
         if self.is_clock_behind(now) {
-            return self.close(link, Code::CLOCK_BEHIND, "the mothership's clock is behind its log");
+            return self.close(
+                link,
+                Code::CLOCK_BEHIND,
+                "the mothership's clock is behind its log",
+            );
         }
         match self.admit(now, link, &request) {
             Err((code, detail)) => {
-                self.notice("refused", request.name.clone(), &format!("{code}: {detail}"));
+                self.notice(
+                    "refused",
+                    request.name.clone(),
+                    &format!("{code}: {detail}"),
+                );
                 self.close(link, code, &detail);
             }
             Ok(Admission::Again(grant)) => self.send(link, 0, Message::JoinGrant(grant)),
@@ -115,10 +129,20 @@ impl Hub {
                     .entry(text_of(&claims))
                     .or_default()
                     .push(request.peer);
-                self.admissions.names.insert(subject.name.clone(), request.peer);
+                self.admissions
+                    .names
+                    .insert(subject.name.clone(), request.peer);
                 let csr = request.csr.clone();
-                let ticket = self.admissions.ticket(Request::Join { link, request, claims });
-                self.outputs.push_back(Output::Issue { ticket, csr, subject });
+                let ticket = self.admissions.ticket(Request::Join {
+                    link,
+                    request,
+                    claims,
+                });
+                self.outputs.push_back(Output::Issue {
+                    ticket,
+                    csr,
+                    subject,
+                });
             }
         }
     }
@@ -140,7 +164,11 @@ impl Hub {
         let claims = check_join_jwt(&request.jwt, &policy)
             .map_err(|code| (code, "the token was not accepted".to_owned()))?
             .claims;
-        let exporter = self.links.get(&link).map(|state| state.exporter).unwrap_or_default();
+        let exporter = self
+            .links
+            .get(&link)
+            .map(|state| state.exporter)
+            .unwrap_or_default();
         let transcript = JoinTranscript {
             jti: &claims.jti,
             peer: request.peer,
@@ -154,7 +182,10 @@ impl Hub {
         let jti = text_of(&claims);
         let reserved = self.admissions.reserved(&jti);
         if reserved.contains(&request.peer) {
-            return Err((Code::BUSY, "this device is being admitted right now".to_owned()));
+            return Err((
+                Code::BUSY,
+                "this device is being admitted right now".to_owned(),
+            ));
         }
         let usage = self
             .roll
@@ -177,21 +208,34 @@ impl Hub {
     }
 
     /// The name that the newcomer gets: the one it wants, unless somebody has it.
-    fn name_for(&self, claims: &JoinClaims, request: &JoinRequest) -> Result<String, (Code, String)> {
+    fn name_for(
+        &self,
+        claims: &JoinClaims,
+        request: &JoinRequest,
+    ) -> Result<String, (Code, String)> {
         let wanted = match &claims.subject {
             Some(subject) if request.name.is_empty() => subject,
             Some(_) | None => &request.name,
         };
         let usable = !wanted.is_empty()
             && wanted.len() <= NAME_BYTES_MAX
-            && wanted.chars().all(|c| c.is_alphanumeric() || "-_.@/#".contains(c));
+            && wanted
+                .chars()
+                .all(|c| c.is_alphanumeric() || "-_.@/#".contains(c));
         if !usable {
             let detail = "a name has letters, digits and - _ . @ / #, at most 128 bytes".to_owned();
             return Err((Code::DECODE, detail));
         }
-        let reserved = self.admissions.names.get(wanted).is_some_and(|peer| *peer != request.peer);
+        let reserved = self
+            .admissions
+            .names
+            .get(wanted)
+            .is_some_and(|peer| *peer != request.peer);
         if reserved || self.roll.is_name_taken(wanted, request.peer) {
-            return Err((Code::NAME_TAKEN, format!("there is already a device named {wanted}")));
+            return Err((
+                Code::NAME_TAKEN,
+                format!("there is already a device named {wanted}"),
+            ));
         }
         Ok(wanted.clone())
     }
@@ -199,9 +243,8 @@ impl Hub {
     /// Who may sign invites: the Mothership itself and every admin that was not removed.
     fn issuer(&self, id: &str) -> Option<PeerId> {
         let peer: PeerId = id.parse().ok()?;
-        let is_admin = |member: &Member| {
-            member.revoked.is_none() && member.admitted.role == Role::Admin
-        };
+        let is_admin =
+            |member: &Member| member.revoked.is_none() && member.admitted.role == Role::Admin;
         let may = peer == self.config.key.peer() || self.roll.member(peer).is_some_and(is_admin);
         may.then_some(peer)
     }
@@ -211,8 +254,15 @@ impl Hub {
         match self.may_renew(now, link, &request) {
             Err((code, detail)) => self.close(link, code, detail),
             Ok(subject) => {
-                let ticket = self.admissions.ticket(Request::Renew { link, peer: request.peer });
-                self.outputs.push_back(Output::Issue { ticket, csr: request.csr, subject });
+                let ticket = self.admissions.ticket(Request::Renew {
+                    link,
+                    peer: request.peer,
+                });
+                self.outputs.push_back(Output::Issue {
+                    ticket,
+                    csr: request.csr,
+                    subject,
+                });
             }
         }
     }
@@ -224,12 +274,18 @@ impl Hub {
         request: &RenewRequest,
     ) -> Result<IssueSubject, (Code, &'static str)> {
         if self.is_clock_behind(now) {
-            return Err((Code::CLOCK_BEHIND, "the mothership's clock is behind its log"));
+            return Err((
+                Code::CLOCK_BEHIND,
+                "the mothership's clock is behind its log",
+            ));
         }
         let state = self.links.get(&link);
         let exporter = state.map(|state| state.exporter).unwrap_or_default();
-        let transcript =
-            RenewTranscript { peer: request.peer, csr: &request.csr, exporter: &exporter };
+        let transcript = RenewTranscript {
+            peer: request.peer,
+            csr: &request.csr,
+            exporter: &exporter,
+        };
         if verify_renew(&transcript, &request.identity_proof).is_err() {
             return Err((Code::POP_FAILED, "the proof of possession failed"));
         }
@@ -240,7 +296,10 @@ impl Hub {
             return Err((Code::REVOKED, "this device was removed"));
         }
         if member.admitted.not_after_s + RENEWAL_GRACE_S < now.wall_ms / 1_000 {
-            return Err((Code::REVOKED, "the certificate ended too long ago; ask for an invite"));
+            return Err((
+                Code::REVOKED,
+                "the certificate ended too long ago; ask for an invite",
+            ));
         }
         Ok(IssueSubject {
             team: self.config.team,
@@ -252,18 +311,51 @@ impl Hub {
     }
 
     pub(super) fn issued(&mut self, now: Now, ticket: u64, issued: Option<Issued>) {
-        let Some(request) = self.admissions.requests.remove(&ticket) else { return };
+        let Some(request) = self.admissions.requests.remove(&ticket) else {
+            return;
+        };
         let at_ms = self.clock(now);
         match (request, issued) {
-            (Request::Join { link, request, claims }, Some(issued)) => {
+            (
+                Request::Join {
+                    link,
+                    request,
+                    claims,
+                },
+                Some(issued),
+            ) => {
                 let fact = self.joined_fact(request, claims, issued, at_ms);
-                self.queue.push_back(Pending::Fact { fact, then: Then::GrantJoin(link) });
+                self.queue.push_back(Pending::Fact {
+                    fact,
+                    then: Then::GrantJoin(link),
+                });
             }
-            (Request::Renew { link, peer }, Some(Issued { certificate, not_after_s })) => {
-                let fact = Fact::Renewed { peer, certificate, not_after_s, at_ms };
-                self.queue.push_back(Pending::Fact { fact, then: Then::GrantRenewal(link) });
+            (
+                Request::Renew { link, peer },
+                Some(Issued {
+                    certificate,
+                    not_after_s,
+                }),
+            ) => {
+                let fact = Fact::Renewed {
+                    peer,
+                    certificate,
+                    not_after_s,
+                    at_ms,
+                };
+                self.queue.push_back(Pending::Fact {
+                    fact,
+                    then: Then::GrantRenewal(link),
+                });
             }
-            (Request::Join { link, request, claims }, None) => {
+            (
+                Request::Join {
+                    link,
+                    request,
+                    claims,
+                },
+                None,
+            ) => {
                 self.admissions.unreserve(&text_of(&claims), request.peer);
                 self.close(link, Code::DECODE, "the certificate request is unusable");
             }
@@ -296,14 +388,18 @@ impl Hub {
             not_after_s: issued.not_after_s,
             founder: self.roll.is_empty() && claims.role == Role::Admin && !self.is_founding(),
         };
-        Fact::Joined { member, jti: text_of(&claims), uses: claims.uses, at_ms }
+        Fact::Joined {
+            member,
+            jti: text_of(&claims),
+            uses: claims.uses,
+            at_ms,
+        }
     }
 
     /// Whether another first member is already on its way to the disk.
     fn is_founding(&self) -> bool {
-        let is_founder = |fact: &Fact| {
-            matches!(fact, Fact::Joined { member, .. } if member.founder)
-        };
+        let is_founder =
+            |fact: &Fact| matches!(fact, Fact::Joined { member, .. } if member.founder);
         let queued = self.queue.iter().any(|pending| match pending {
             Pending::Fact { fact, .. } => is_founder(fact),
             Pending::Push(_) => false,
@@ -315,7 +411,9 @@ impl Hub {
     }
 
     pub(super) fn grant_join(&mut self, link: LinkId, fact: &Fact) {
-        let Fact::Joined { member, .. } = fact else { return };
+        let Fact::Joined { member, .. } = fact else {
+            return;
+        };
         if let Some(member) = self.roll.member(member.peer) {
             let grant = self.grant_of(member);
             self.send(link, 0, Message::JoinGrant(grant));
@@ -323,8 +421,13 @@ impl Hub {
     }
 
     pub(super) fn grant_renewal(&mut self, link: LinkId, fact: &Fact) {
-        let Fact::Renewed { certificate, .. } = fact else { return };
-        let grant = RenewGrant { certificate: certificate.clone(), ca: self.config.ca.clone() };
+        let Fact::Renewed { certificate, .. } = fact else {
+            return;
+        };
+        let grant = RenewGrant {
+            certificate: certificate.clone(),
+            ca: self.config.ca.clone(),
+        };
         self.send(link, 0, Message::RenewGrant(grant));
     }
 

@@ -62,7 +62,9 @@ impl Log {
 
     /// Record number of position `seq`.
     pub fn lsn(&self, seq: u64) -> Option<u64> {
-        seq.checked_sub(1).and_then(|index| self.slot(index)).map(|slot| slot.lsn)
+        seq.checked_sub(1)
+            .and_then(|index| self.slot(index))
+            .map(|slot| slot.lsn)
     }
 
     /// What the log holds of each writer.
@@ -80,7 +82,10 @@ impl Log {
     }
 
     fn slot(&self, index: u64) -> Option<Slot> {
-        usize::try_from(index).ok().and_then(|index| self.slots.get(index)).copied()
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.slots.get(index))
+            .copied()
     }
 
     /// Where an entry already stands, if its number is taken; another entry under the number is a fault.
@@ -91,7 +96,11 @@ impl Log {
         let slot = self.slot(seq - 1)?;
         let before = self.hash_at(seq - 1)?;
         let same = chain(before, seq, slot.time_ms, entry.hash()) == slot.hash;
-        Some(if same { Ok((seq, slot.time_ms)) } else { Err(Code::EQUIVOCATION) })
+        Some(if same {
+            Ok((seq, slot.time_ms))
+        } else {
+            Err(Code::EQUIVOCATION)
+        })
     }
 
     fn append(&mut self, lsn: u64, time_ms: u64, entry: &Entry) {
@@ -166,12 +175,17 @@ impl Ledger {
         if let Some((hash, seq, time_ms)) = staged.places.get(&key) {
             let same = *hash == entry.hash();
             return if same {
-                Ok(Placement::Known { seq: *seq, time_ms: *time_ms })
+                Ok(Placement::Known {
+                    seq: *seq,
+                    time_ms: *time_ms,
+                })
             } else {
                 Err(Code::EQUIVOCATION)
             };
         }
-        if durable.is_none() && !staged.seqs.contains_key(&header.log) && LOGS_MAX <= self.logs.len()
+        if durable.is_none()
+            && !staged.seqs.contains_key(&header.log)
+            && LOGS_MAX <= self.logs.len()
         {
             return Err(Code::BUSY);
         }
@@ -198,12 +212,14 @@ impl Ledger {
     pub fn stage(&self, staged: &mut Staged, seq: u64, time_ms: u64, entry: &Entry) {
         let header = entry.header();
         staged.seqs.insert(header.log, seq);
-        staged
-            .writers
-            .insert((header.log, header.writer), (header.author_seq, entry.hash(), header.level));
-        staged
-            .places
-            .insert((header.log, header.writer, header.author_seq), (entry.hash(), seq, time_ms));
+        staged.writers.insert(
+            (header.log, header.writer),
+            (header.author_seq, entry.hash(), header.level),
+        );
+        staged.places.insert(
+            (header.log, header.writer, header.author_seq),
+            (entry.hash(), seq, time_ms),
+        );
     }
 
     /// Applies a durable entry record; live and at replay.
@@ -212,18 +228,25 @@ impl Ledger {
         if placement != (Placement::New { seq }) {
             return Err(Code::ORDER);
         }
-        self.logs.entry(entry.header().log).or_default().append(lsn, time_ms, entry);
+        self.logs
+            .entry(entry.header().log)
+            .or_default()
+            .append(lsn, time_ms, entry);
         Ok(())
     }
 
     fn writer_state(&self, staged: &Staged, log: LogId, writer: Writer) -> (u64, Digest, u8) {
-        staged.writers.get(&(log, writer)).copied().unwrap_or_else(|| {
-            self.logs
-                .get(&log)
-                .and_then(|log| log.writers.get(&writer))
-                .map_or((0, Digest::ZERO, 0), |chain| {
-                    (chain.seqs.len() as u64, chain.last, chain.level)
-                })
-        })
+        staged
+            .writers
+            .get(&(log, writer))
+            .copied()
+            .unwrap_or_else(|| {
+                self.logs
+                    .get(&log)
+                    .and_then(|log| log.writers.get(&writer))
+                    .map_or((0, Digest::ZERO, 0), |chain| {
+                        (chain.seqs.len() as u64, chain.last, chain.level)
+                    })
+            })
     }
 }

@@ -17,7 +17,7 @@ pub struct LinkId(pub u64);
 
 /// A subscription of one link to one log.
 #[derive(Debug, Clone, Copy)]
-pub struct Subscription {
+pub(super) struct Subscription {
     /// Stream on which it was asked for and is answered.
     pub stream: u32,
     /// Last position fed.
@@ -26,7 +26,7 @@ pub struct Subscription {
 
 /// How far a link has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Connected without a certificate; only admission is served.
     Enrolling,
     /// The certificate is good; HELLO is awaited.
@@ -48,7 +48,7 @@ pub enum Stage {
 
 /// One link.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Link {
     /// How far it has come.
     pub stage: Stage,
     /// TLS exporter value that proofs are bound to.
@@ -67,7 +67,7 @@ pub struct Link {
 
 impl Link {
     /// A new link.
-    pub fn new(stage: Stage, exporter: [u8; 32], remote: String, deadline_ms: u64) -> Self {
+    pub(super) fn new(stage: Stage, exporter: [u8; 32], remote: String, deadline_ms: u64) -> Self {
         Self {
             stage,
             exporter,
@@ -80,7 +80,7 @@ impl Link {
     }
 
     /// The authenticated peer, if the link has come that far.
-    pub fn ready(&self) -> Option<PeerId> {
+    pub(super) fn ready(&self) -> Option<PeerId> {
         match self.stage {
             Stage::Ready { peer } => Some(peer),
             Stage::Auth { .. } | Stage::Enrolling | Stage::Hello { .. } => None,
@@ -88,7 +88,7 @@ impl Link {
     }
 
     /// Whether another log may be subscribed.
-    pub fn has_room(&self, log: LogId) -> bool {
+    pub(super) fn has_room(&self, log: LogId) -> bool {
         self.subscriptions.contains_key(&log) || self.subscriptions.len() < LOGS_PER_LINK_MAX
     }
 }

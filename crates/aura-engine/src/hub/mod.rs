@@ -338,7 +338,8 @@ impl Hub {
     /// Applies one durable record of the log, in order.
     pub fn replay(&mut self, lsn: u64, bytes: &Bytes) -> Result<(), ReplayError> {
         let record = Record::decode(bytes).map_err(ReplayError::Record)?;
-        self.apply(lsn, &record).map_err(|code| ReplayError::Order { lsn, code })
+        self.apply(lsn, &record)
+            .map_err(|code| ReplayError::Order { lsn, code })
     }
 
     /// Begins service after the replay: founds the team at the very first start.
@@ -346,8 +347,14 @@ impl Hub {
         self.time_high_ms = self.time_high_ms.max(1);
         if self.roll.team_name().is_none() {
             let team_name = self.config.team_name.clone();
-            let fact = Fact::Founded { team_name, at_ms: self.clock(now) };
-            self.queue.push_back(Pending::Fact { fact, then: Then::Nothing });
+            let fact = Fact::Founded {
+                team_name,
+                at_ms: self.clock(now),
+            };
+            self.queue.push_back(Pending::Fact {
+                fact,
+                then: Then::Nothing,
+            });
         }
         let logs: Vec<LogId> = self.ledger.iter().map(|(log, _)| log).collect();
         for log in logs {
@@ -380,7 +387,10 @@ impl Hub {
     pub fn presence(&self, peer: PeerId) -> Option<(&str, u64)> {
         let link = self.links.get(self.by_peer.get(&peer)?)?;
         let lag = link.subscriptions.iter().map(|(log, subscription)| {
-            self.ledger.log(*log).map_or(0, Log::seq).saturating_sub(subscription.fed)
+            self.ledger
+                .log(*log)
+                .map_or(0, Log::seq)
+                .saturating_sub(subscription.fed)
         });
         Some((&link.remote, lag.sum()))
     }
@@ -389,10 +399,16 @@ impl Hub {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Command { request, command } => self.command(now, request, command),
-            Input::Connected { link, peer, exporter, remote } => {
+            Input::Connected {
+                link,
+                peer,
+                exporter,
+                remote,
+            } => {
                 let stage = Stage::Hello { peer };
                 let deadline_ms = now.mono_ms + AUTH_MS_MAX;
-                self.links.insert(link, Link::new(stage, exporter, remote, deadline_ms));
+                self.links
+                    .insert(link, Link::new(stage, exporter, remote, deadline_ms));
             }
             Input::Disconnected { link } => self.disconnected(now, link),
             Input::Drained { link } => {
@@ -401,18 +417,40 @@ impl Hub {
                     self.feed_link(link);
                 }
             }
-            Input::Enrolling { link, exporter, remote } => {
+            Input::Enrolling {
+                link,
+                exporter,
+                remote,
+            } => {
                 let deadline_ms = now.mono_ms + AUTH_MS_MAX;
                 let state = Link::new(Stage::Enrolling, exporter, remote, deadline_ms);
                 self.links.insert(link, state);
             }
-            Input::Fed { link, log, up_to, has_room } => self.fed(link, log, up_to, has_room),
+            Input::Fed {
+                link,
+                log,
+                up_to,
+                has_room,
+            } => self.fed(link, log, up_to, has_room),
             Input::Issued { ticket, issued } => self.issued(now, ticket, issued),
-            Input::Stored { batch, first_lsn, count } => self.stored(now, batch, first_lsn, count),
-            Input::Pushed { link, stream, log, entries } => {
+            Input::Stored {
+                batch,
+                first_lsn,
+                count,
+            } => self.stored(now, batch, first_lsn, count),
+            Input::Pushed {
+                link,
+                stream,
+                log,
+                entries,
+            } => {
                 self.pushed(now, link, stream, log, entries);
             }
-            Input::Received { link, stream, message } => self.received(now, link, stream, message),
+            Input::Received {
+                link,
+                stream,
+                message,
+            } => self.received(now, link, stream, message),
             Input::Tick => self.tick(now),
         }
         self.next_batch(now);
@@ -426,11 +464,16 @@ impl Hub {
     /// When a tick is wanted, on the monotonic clock.
     pub fn deadline(&self) -> Option<u64> {
         let links = self.links.values().map(|link| link.deadline_ms);
-        links.chain(self.away_until_ms.values().copied()).filter(|at| *at < u64::MAX).min()
+        links
+            .chain(self.away_until_ms.values().copied())
+            .filter(|at| *at < u64::MAX)
+            .min()
     }
 
     fn received(&mut self, now: Now, link: LinkId, stream: u32, message: Message) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         match (&state.stage, message) {
             (_, Message::Error(_)) => {}
             (Stage::Enrolling, Message::JoinRequest(request)) => self.join(now, link, request),
@@ -449,7 +492,11 @@ impl Hub {
                 self.serve(now, link, stream, peer, message);
             }
             (Stage::Auth { .. } | Stage::Enrolling | Stage::Hello { .. }, _) => {
-                self.close(link, Code::PROTOCOL, "this frame is not served at this stage");
+                self.close(
+                    link,
+                    Code::PROTOCOL,
+                    "this frame is not served at this stage",
+                );
             }
         }
     }
@@ -475,15 +522,24 @@ impl Hub {
 
     // spec: session/2.2
     fn auth(&mut self, now: Now, link: LinkId, peer: PeerId, auth: Auth) {
-        let Some(state) = self.links.get(&link) else { return };
+        let Some(state) = self.links.get(&link) else {
+            return;
+        };
         let proven = auth.peer == peer
             && verify_auth(peer, &state.exporter, Side::Dialler, &auth.signature).is_ok();
         if !proven {
-            return self.close(link, Code::POP_FAILED, "the proof of the identity key failed");
+            return self.close(
+                link,
+                Code::POP_FAILED,
+                "the proof of the identity key failed",
+            );
         }
         match self.roll.member(peer) {
             None => return self.close(link, Code::UNKNOWN_PEER, "not a member of this team"),
-            Some(Member { revoked: Some(reason), .. }) => {
+            Some(Member {
+                revoked: Some(reason),
+                ..
+            }) => {
                 let detail = format!("this device was removed: {reason}");
                 return self.close(link, Code::REVOKED, &detail);
             }
@@ -492,7 +548,11 @@ impl Hub {
         if let Some(older) = self.by_peer.insert(peer, link)
             && older != link
         {
-            self.close(older, Code::SUPERSEDED, "a newer link of this device took over");
+            self.close(
+                older,
+                Code::SUPERSEDED,
+                "a newer link of this device took over",
+            );
         }
         self.welcome(now, link, peer, auth.hints);
     }
@@ -500,7 +560,9 @@ impl Hub {
     fn welcome(&mut self, now: Now, link: LinkId, peer: PeerId, mut hints: Vec<String>) {
         hints.truncate(HINTS_MAX);
         hints.retain(|hint| hint.len() <= NAME_BYTES_MAX);
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         state.stage = Stage::Ready { peer };
         state.deadline_ms = now.mono_ms + 3 * self.config.heartbeat_ms;
         let welcome = Welcome {
@@ -546,7 +608,11 @@ impl Hub {
             | Message::PushAck(_)
             | Message::RenewGrant(_)
             | Message::Welcome(_) => {
-                self.close(link, Code::PROTOCOL, "this frame is not served at this stage");
+                self.close(
+                    link,
+                    Code::PROTOCOL,
+                    "this frame is not served at this stage",
+                );
             }
         }
     }
@@ -558,7 +624,10 @@ impl Hub {
             .map(|(id, log)| (id, self.config.epoch, log.seq(), log.hash()))
             .filter(|(id, ..)| heartbeat.heads.iter().any(|(log, ..)| log == id))
             .collect();
-        let ack = Heartbeat { nonce: heartbeat.nonce, heads };
+        let ack = Heartbeat {
+            nonce: heartbeat.nonce,
+            heads,
+        };
         self.send(link, 0, Message::HeartbeatAck(ack));
     }
 
@@ -568,18 +637,29 @@ impl Hub {
         if let Some(fault) = self.history_fault(subscribe, &head) {
             self.fault.get_or_insert(fault);
             self.notice("fault", subscribe.log.short(), &fault.to_string());
-            return self.refuse(link, stream, fault, "this history is not the one you verified");
+            return self.refuse(
+                link,
+                stream,
+                fault,
+                "this history is not the one you verified",
+            );
         }
         let known = self
             .ledger
             .log(subscribe.log)
-            .map_or(subscribe.seq == 0, |log| log.hash_at(subscribe.seq) == Some(subscribe.hash));
+            .map_or(subscribe.seq == 0, |log| {
+                log.hash_at(subscribe.seq) == Some(subscribe.hash)
+            });
         let fed = if known { subscribe.seq } else { 0 };
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         if !state.has_room(subscribe.log) {
             return self.refuse(link, stream, Code::BUSY, "too many logs on one link");
         }
-        state.subscriptions.insert(subscribe.log, Subscription { stream, fed });
+        state
+            .subscriptions
+            .insert(subscribe.log, Subscription { stream, fed });
         self.send(link, stream, Message::Head(head));
         self.feed_link(link);
     }
@@ -611,7 +691,9 @@ impl Hub {
     }
 
     fn fed(&mut self, link: LinkId, log: LogId, up_to: u64, has_room: bool) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         if let Some(subscription) = state.subscriptions.get_mut(&log) {
             subscription.fed = subscription.fed.max(up_to);
         }
@@ -623,7 +705,9 @@ impl Hub {
 
     /// Feeds the first log of the link that has more; the shell answers and the next step follows.
     fn feed_link(&mut self, link: LinkId) {
-        let Some(state) = self.links.get(&link) else { return };
+        let Some(state) = self.links.get(&link) else {
+            return;
+        };
         if state.is_full || state.ready().is_none() {
             return;
         }
@@ -634,7 +718,13 @@ impl Hub {
         if let Some((log, subscription, durable)) = behind {
             let from = subscription.fed + 1;
             let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
-            self.outputs.push_back(Output::Feed { link, stream: subscription.stream, log, from, to });
+            self.outputs.push_back(Output::Feed {
+                link,
+                stream: subscription.stream,
+                log,
+                from,
+                to,
+            });
         }
     }
 
@@ -653,11 +743,16 @@ impl Hub {
         while let Some(pending) = self.queue.pop_front() {
             match pending {
                 Pending::Fact { fact, then } => {
-                    flight.is_urgent = flight.staged.is_empty()
-                        && matches!(fact, Fact::Revoked { .. });
-                    flight.staged.push(Staged { record: Record::Fact(fact), then });
+                    flight.is_urgent =
+                        flight.staged.is_empty() && matches!(fact, Fact::Revoked { .. });
+                    flight.staged.push(Staged {
+                        record: Record::Fact(fact),
+                        then,
+                    });
                 }
-                Pending::Push(push) => bytes += self.stage_push(now, &mut staged, &mut flight, push),
+                Pending::Push(push) => {
+                    bytes += self.stage_push(now, &mut staged, &mut flight, push)
+                }
             }
             let is_full = BATCH_ENTRIES_MAX <= flight.staged.len() || BATCH_BYTES_MAX <= bytes;
             if is_full || flight.is_urgent {
@@ -669,14 +764,24 @@ impl Hub {
             return self.next_batch(now);
         }
         self.batch_last = flight.batch;
-        let records = flight.staged.iter().map(|staged| staged.record.encode()).collect();
+        let records = flight
+            .staged
+            .iter()
+            .map(|staged| staged.record.encode())
+            .collect();
         let (batch, is_urgent) = (flight.batch, flight.is_urgent);
-        self.outputs.push_back(Output::Append { batch, records, is_urgent });
+        self.outputs.push_back(Output::Append {
+            batch,
+            records,
+            is_urgent,
+        });
         self.flight = Some(flight);
     }
 
     fn stored(&mut self, now: Now, batch: u64, first_lsn: u64, count: usize) {
-        let Some(mut flight) = self.flight.take_if(|flight| flight.batch == batch) else { return };
+        let Some(mut flight) = self.flight.take_if(|flight| flight.batch == batch) else {
+            return;
+        };
         let lost = flight.staged.split_off(count.min(flight.staged.len()));
         let mut touched = Vec::new();
         for (lsn, staged) in (first_lsn..).zip(flight.staged) {
@@ -708,7 +813,10 @@ impl Hub {
         for staged in lost {
             match staged.record {
                 Record::Fact(fact @ Fact::Revoked { .. }) if !is_alone => {
-                    self.queue.push_front(Pending::Fact { fact, then: staged.then });
+                    self.queue.push_front(Pending::Fact {
+                        fact,
+                        then: staged.then,
+                    });
                 }
                 Record::Fact(fact) => self.not_stored(&fact, staged.then),
                 Record::Entry { .. } => {}
@@ -720,7 +828,10 @@ impl Hub {
         self.admissions.release(fact);
         match then {
             Then::Answer(request) => {
-                self.outputs.push_back(Output::Answer { request, result: Err(Code::NO_SPACE) });
+                self.outputs.push_back(Output::Answer {
+                    request,
+                    result: Err(Code::NO_SPACE),
+                });
             }
             Then::GrantJoin(link) | Then::GrantRenewal(link) => {
                 self.close(link, Code::NO_SPACE, "the mothership's disk is full");
@@ -732,7 +843,11 @@ impl Hub {
     /// The one place where durable records change state.
     fn apply(&mut self, lsn: u64, record: &Record) -> Result<(), Code> {
         match record {
-            Record::Entry { seq, time_ms, entry } => {
+            Record::Entry {
+                seq,
+                time_ms,
+                entry,
+            } => {
                 self.time_high_ms = self.time_high_ms.max(*time_ms);
                 self.ledger.apply(lsn, *seq, *time_ms, entry)
             }
@@ -745,7 +860,9 @@ impl Hub {
     }
 
     fn sign_checkpoint(&mut self, now: Now, log: LogId) {
-        let Some(state) = self.ledger.log(log) else { return };
+        let Some(state) = self.ledger.log(log) else {
+            return;
+        };
         let (seq, hash, time_ms) = (state.seq(), state.hash(), self.clock(now));
         let (key, epoch) = (&self.config.key, self.config.epoch);
         let checkpoint = aura_trust::sign_checkpoint(key, log, epoch, seq, time_ms, hash);
@@ -755,23 +872,42 @@ impl Hub {
     fn command(&mut self, now: Now, request: u64, command: Command) {
         let at_ms = self.clock(now);
         let fact = match command {
-            Command::MakeToken { jti, name, role, uses, expires_s } => {
-                Ok(Fact::TokenMade { jti, name, role, uses, expires_s, at_ms })
-            }
+            Command::MakeToken {
+                jti,
+                name,
+                role,
+                uses,
+                expires_s,
+            } => Ok(Fact::TokenMade {
+                jti,
+                name,
+                role,
+                uses,
+                expires_s,
+                at_ms,
+            }),
             Command::Revoke { peer, reason } => match self.roll.member(peer) {
-                Some(member) if member.revoked.is_none() => {
-                    Ok(Fact::Revoked { peer, reason, at_ms })
-                }
+                Some(member) if member.revoked.is_none() => Ok(Fact::Revoked {
+                    peer,
+                    reason,
+                    at_ms,
+                }),
                 Some(_) | None => Err(Code::UNKNOWN_PEER),
             },
             Command::RevokeToken { jti } => Ok(Fact::TokenRevoked { jti, at_ms }),
         };
         match fact {
             Ok(fact) => {
-                self.queue.push_back(Pending::Fact { fact, then: Then::Answer(request) });
+                self.queue.push_back(Pending::Fact {
+                    fact,
+                    then: Then::Answer(request),
+                });
             }
             Err(code) => {
-                self.outputs.push_back(Output::Answer { request, result: Err(code) });
+                self.outputs.push_back(Output::Answer {
+                    request,
+                    result: Err(code),
+                });
             }
         }
     }
@@ -781,7 +917,10 @@ impl Hub {
         self.admissions.release(&fact);
         match then {
             Then::Answer(request) => {
-                self.outputs.push_back(Output::Answer { request, result: Ok(()) });
+                self.outputs.push_back(Output::Answer {
+                    request,
+                    result: Ok(()),
+                });
             }
             Then::GrantJoin(link) => self.grant_join(link, &fact),
             Then::GrantRenewal(link) => self.grant_renewal(link, &fact),
@@ -789,7 +928,9 @@ impl Hub {
         }
         match fact {
             Fact::Joined { member, .. } => {
-                let Some(card) = self.roll.member(member.peer).map(Member::card) else { return };
+                let Some(card) = self.roll.member(member.peer).map(Member::card) else {
+                    return;
+                };
                 self.notice("joined", member.name, member.role.as_str());
                 self.broadcast(PeerEvent::Added(card));
             }
@@ -803,9 +944,16 @@ impl Hub {
 
     fn removed(&mut self, _now: Now, peer: PeerId, reason: String) {
         if let Some(link) = self.by_peer.get(&peer).copied() {
-            self.close(link, Code::REVOKED, &format!("this device was removed: {reason}"));
+            self.close(
+                link,
+                Code::REVOKED,
+                &format!("this device was removed: {reason}"),
+            );
         }
-        let name = self.roll.member(peer).map_or_else(|| peer.short(), |m| m.admitted.name.clone());
+        let name = self
+            .roll
+            .member(peer)
+            .map_or_else(|| peer.short(), |m| m.admitted.name.clone());
         self.notice("revoked", name, &reason);
         self.broadcast(PeerEvent::Gone { peer, reason });
     }
@@ -818,7 +966,11 @@ impl Hub {
             .map(|(id, link)| (*id, link.ready().is_some()))
             .collect();
         for (link, was_ready) in late {
-            let detail = if was_ready { "no heartbeat" } else { "not authenticated in time" };
+            let detail = if was_ready {
+                "no heartbeat"
+            } else {
+                "not authenticated in time"
+            };
             self.close(link, Code::TIMEOUT, detail);
         }
         self.age_out(now);
@@ -827,19 +979,25 @@ impl Hub {
     /// Turns `away` into `offline` after the window.
     fn age_out(&mut self, now: Now) {
         let is_over = |_: &PeerId, until_ms: &mut u64| *until_ms <= now.mono_ms;
-        let gone: Vec<PeerId> =
-            self.away_until_ms.extract_if(.., is_over).map(|(peer, _)| peer).collect();
+        let gone: Vec<PeerId> = self
+            .away_until_ms
+            .extract_if(.., is_over)
+            .map(|(peer, _)| peer)
+            .collect();
         for peer in gone {
             self.set_state(now, peer, PeerState::Offline, None);
         }
     }
 
     fn disconnected(&mut self, now: Now, link: LinkId) {
-        let Some(state) = self.links.remove(&link) else { return };
+        let Some(state) = self.links.remove(&link) else {
+            return;
+        };
         let Some(peer) = state.ready() else { return };
         if self.by_peer.get(&peer) == Some(&link) {
             self.by_peer.remove(&peer);
-            self.away_until_ms.insert(peer, now.mono_ms + self.config.offline_after_ms);
+            self.away_until_ms
+                .insert(peer, now.mono_ms + self.config.offline_after_ms);
             if let Some(name) = self.set_state(now, peer, PeerState::Away, None) {
                 self.notice("away", name, "disconnected");
             }
@@ -869,7 +1027,11 @@ impl Hub {
             self.broadcast(PeerEvent::NetworkUpdate { peer, hints });
         }
         if is_news {
-            self.broadcast(PeerEvent::State { peer, state, at_ms: now.wall_ms });
+            self.broadcast(PeerEvent::State {
+                peer,
+                state,
+                at_ms: now.wall_ms,
+            });
         }
         is_news.then_some(name)
     }
@@ -882,18 +1044,26 @@ impl Hub {
     }
 
     fn send_peer_event(&mut self, link: LinkId, event: PeerEvent) {
-        let wants = |link: &Link| link.ready().is_some() && link.features & feature::PEER_EVENTS != 0;
+        let wants =
+            |link: &Link| link.ready().is_some() && link.features & feature::PEER_EVENTS != 0;
         if self.links.get(&link).is_some_and(wants) {
             self.send(link, 0, Message::Peer(event));
         }
     }
 
     fn send(&mut self, link: LinkId, stream: u32, message: Message) {
-        self.outputs.push_back(Output::Send { link, stream, message });
+        self.outputs.push_back(Output::Send {
+            link,
+            stream,
+            message,
+        });
     }
 
     fn refuse(&mut self, link: LinkId, stream: u32, code: Code, detail: &str) {
-        let refusal = Refusal { code, detail: detail.to_owned() };
+        let refusal = Refusal {
+            code,
+            detail: detail.to_owned(),
+        };
         self.send(link, stream, Message::Error(refusal));
     }
 
@@ -902,12 +1072,20 @@ impl Hub {
             // The shell reports the end of the link; until then nothing more is expected of it.
             state.deadline_ms = u64::MAX;
             state.is_full = true;
-            self.outputs.push_back(Output::Close { link, code, detail: detail.to_owned() });
+            self.outputs.push_back(Output::Close {
+                link,
+                code,
+                detail: detail.to_owned(),
+            });
         }
     }
 
     fn notice(&mut self, kind: &'static str, who: impl Into<String>, text: &str) {
-        self.outputs.push_back(Output::Notice { kind, who: who.into(), text: text.to_owned() });
+        self.outputs.push_back(Output::Notice {
+            kind,
+            who: who.into(),
+            text: text.to_owned(),
+        });
     }
 
     /// The wall clock, never behind what is already in the log.

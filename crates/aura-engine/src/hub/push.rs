@@ -64,7 +64,9 @@ impl Hub {
         log: LogId,
         entries: Vec<PushedEntry>,
     ) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         if state.ready().is_none() {
             return self.close(link, Code::PROTOCOL, "a push before authentication");
         }
@@ -72,11 +74,17 @@ impl Hub {
         if let Some(code) = self.push_obstacle() {
             return self.refuse_push(link, stream, log, &entries, code);
         }
-        self.queue.push_back(Pending::Push(PendingPush { link, stream, log, entries }));
+        self.queue.push_back(Pending::Push(PendingPush {
+            link,
+            stream,
+            log,
+            entries,
+        }));
     }
 
     fn push_obstacle(&self) -> Option<Code> {
-        self.fault.or((QUEUE_MAX <= self.queue.len()).then_some(Code::BUSY))
+        self.fault
+            .or((QUEUE_MAX <= self.queue.len()).then_some(Code::BUSY))
     }
 
     fn refuse_push(
@@ -91,8 +99,10 @@ impl Hub {
             Ok(verified) => verified.header().author_seq,
             Err((author_seq, _)) => *author_seq,
         };
-        let outcomes =
-            entries.iter().map(|entry| (number(entry), Outcome::Refused(code))).collect();
+        let outcomes = entries
+            .iter()
+            .map(|entry| (number(entry), Outcome::Refused(code)))
+            .collect();
         self.send(link, stream, Message::PushAck(PushAck { log, outcomes }));
     }
 
@@ -106,7 +116,10 @@ impl Hub {
         push: PendingPush,
     ) -> usize {
         let time_ms = self.clock(now);
-        let mut ack = PushAck { log: push.log, outcomes: Vec::with_capacity(push.entries.len()) };
+        let mut ack = PushAck {
+            log: push.log,
+            outcomes: Vec::with_capacity(push.entries.len()),
+        };
         let mut bytes = 0;
         for entry in push.entries {
             let entry = match entry {
@@ -126,14 +139,25 @@ impl Hub {
                 Ok(Placement::New { seq }) => {
                     self.ledger.stage(staged, seq, time_ms, entry.entry());
                     bytes += entry.bytes().len();
-                    let record = Record::Entry { seq, time_ms, entry: entry.into_entry() };
-                    flight.staged.push(Staged { record, then: Then::Nothing });
+                    let record = Record::Entry {
+                        seq,
+                        time_ms,
+                        entry: entry.into_entry(),
+                    };
+                    flight.staged.push(Staged {
+                        record,
+                        then: Then::Nothing,
+                    });
                     Outcome::Stored { seq, time_ms }
                 }
             };
             ack.outcomes.push((author_seq, outcome));
         }
-        flight.acks.push(Acknowledgement { link: push.link, stream: push.stream, ack });
+        flight.acks.push(Acknowledgement {
+            link: push.link,
+            stream: push.stream,
+            ack,
+        });
         bytes
     }
 
@@ -164,14 +188,23 @@ impl Hub {
 
     /// Sends the answers of a batch; what turned out not to be durable is refused.
     pub(super) fn acknowledge(&mut self, acks: Vec<Acknowledgement>) {
-        for Acknowledgement { link, stream, mut ack } in acks {
+        for Acknowledgement {
+            link,
+            stream,
+            mut ack,
+        } in acks
+        {
             let durable = self.ledger.log(ack.log).map_or(0, super::Log::seq);
             for (_, outcome) in &mut ack.outcomes {
                 if matches!(outcome, Outcome::Stored { seq, .. } if durable < *seq) {
                     *outcome = Outcome::Refused(Code::NO_SPACE);
                 }
             }
-            self.outputs.push_back(Output::Send { link, stream, message: Message::PushAck(ack) });
+            self.outputs.push_back(Output::Send {
+                link,
+                stream,
+                message: Message::PushAck(ack),
+            });
         }
     }
 }

@@ -145,7 +145,11 @@ impl Record {
     /// The bytes of the record.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Entry { seq, time_ms, entry } => {
+            Self::Entry {
+                seq,
+                time_ms,
+                entry,
+            } => {
                 let mut out = BytesMut::with_capacity(ENTRY_PREFIX_BYTES + entry.bytes().len());
                 out.put_u8(TAG_ENTRY);
                 out.put_u64(*seq);
@@ -168,9 +172,15 @@ impl Record {
             Some(&TAG_ENTRY) => {
                 let (seq, time_ms, entry) = split_entry(bytes).ok_or(RecordError::Short)?;
                 let entry = Entry::decode(bytes.slice_ref(entry)).map_err(RecordError::Entry)?;
-                Ok(Self::Entry { seq, time_ms, entry })
+                Ok(Self::Entry {
+                    seq,
+                    time_ms,
+                    entry,
+                })
             }
-            Some(&TAG_FACT) => codec::decode(&bytes[1..]).map(Self::Fact).map_err(RecordError::Fact),
+            Some(&TAG_FACT) => codec::decode(&bytes[1..])
+                .map(Self::Fact)
+                .map_err(RecordError::Fact),
             Some(&tag) => Err(RecordError::UnknownTag { tag }),
         }
     }
@@ -181,15 +191,27 @@ pub fn split_entry(record: &[u8]) -> Option<(u64, u64, &[u8])> {
     let rest = record.strip_prefix(&[TAG_ENTRY])?;
     let (seq, rest) = rest.split_first_chunk::<8>()?;
     let (time_ms, entry) = rest.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*seq), u64::from_be_bytes(*time_ms), entry))
+    Some((
+        u64::from_be_bytes(*seq),
+        u64::from_be_bytes(*time_ms),
+        entry,
+    ))
 }
 
 /// One line for people about a record; names nothing that is sealed.
 pub fn describe(record: &Record) -> (&'static str, Option<u64>, String) {
     match record {
-        Record::Entry { seq, time_ms, entry } => {
+        Record::Entry {
+            seq,
+            time_ms,
+            entry,
+        } => {
             let header = entry.header();
-            let log = if header.log == LogId::TEAM { "team".to_owned() } else { header.log.short() };
+            let log = if header.log == LogId::TEAM {
+                "team".to_owned()
+            } else {
+                header.log.short()
+            };
             let text = format!(
                 "log {log} position {seq}: kind {} of {} number {}, {} bytes sealed",
                 header.kind.0,
@@ -209,17 +231,36 @@ pub fn describe(record: &Record) -> (&'static str, Option<u64>, String) {
 fn describe_fact(fact: &Fact) -> (&'static str, u64, String) {
     match fact {
         Fact::Founded { team_name, at_ms } => ("founded", *at_ms, format!("team {team_name}")),
-        Fact::Joined { member, jti, at_ms, .. } => {
-            let text = format!("{} as {} with token {jti}", member.name, member.role.as_str());
+        Fact::Joined {
+            member, jti, at_ms, ..
+        } => {
+            let text = format!(
+                "{} as {} with token {jti}",
+                member.name,
+                member.role.as_str()
+            );
             ("joined", *at_ms, text)
         }
         Fact::Renewed { peer, at_ms, .. } => ("renewed", *at_ms, peer.short()),
-        Fact::Revoked { peer, reason, at_ms } => {
-            ("revoked", *at_ms, format!("{}: {reason}", peer.short()))
-        }
-        Fact::TokenMade { jti, name, role, uses, at_ms, .. } => {
+        Fact::Revoked {
+            peer,
+            reason,
+            at_ms,
+        } => ("revoked", *at_ms, format!("{}: {reason}", peer.short())),
+        Fact::TokenMade {
+            jti,
+            name,
+            role,
+            uses,
+            at_ms,
+            ..
+        } => {
             let whom = name.as_deref().unwrap_or("anybody");
-            ("token", *at_ms, format!("{jti} for {whom} as {}, {uses} uses", role.as_str()))
+            (
+                "token",
+                *at_ms,
+                format!("{jti} for {whom} as {}, {uses} uses", role.as_str()),
+            )
         }
         Fact::TokenRevoked { jti, at_ms } => ("token_revoked", *at_ms, jti.clone()),
     }

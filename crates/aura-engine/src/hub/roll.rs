@@ -133,7 +133,11 @@ impl Roll {
             member.admitted.name.starts_with(text)
                 || member.admitted.peer.to_string().starts_with(text)
         };
-        if text.is_empty() { Vec::new() } else { self.active().filter(matches).collect() }
+        if text.is_empty() {
+            Vec::new()
+        } else {
+            self.active().filter(matches).collect()
+        }
     }
 
     /// What using token `jti` by `peer` would mean; `reserved` are keys that are being admitted right now.
@@ -163,19 +167,26 @@ impl Roll {
         if uses as usize <= users.len() + reserved.len() {
             return Err(Code::TOKEN_REPLAYED);
         }
-        if member.is_some() { Err(Code::NAME_TAKEN) } else { Ok(Use::Fresh) }
+        if member.is_some() {
+            Err(Code::NAME_TAKEN)
+        } else {
+            Ok(Use::Fresh)
+        }
     }
 
     /// Whether an active member, or one being admitted, other than `peer` has the name.
     pub fn is_name_taken(&self, name: &str, peer: PeerId) -> bool {
-        self.active().any(|member| member.admitted.peer != peer && member.admitted.name == name)
+        self.active()
+            .any(|member| member.admitted.peer != peer && member.admitted.name == name)
     }
 
     /// Applies a durable fact; live and at replay.
     pub fn apply(&mut self, fact: &Fact) {
         match fact {
             Fact::Founded { team_name, .. } => self.team_name = Some(team_name.clone()),
-            Fact::Joined { member, jti, at_ms, .. } => {
+            Fact::Joined {
+                member, jti, at_ms, ..
+            } => {
                 self.spent.entry(jti.clone()).or_default().push(member.peer);
                 let joined = Member {
                     admitted: member.clone(),
@@ -187,7 +198,12 @@ impl Roll {
                 };
                 self.members.insert(member.peer, joined);
             }
-            Fact::Renewed { peer, certificate, not_after_s, .. } => {
+            Fact::Renewed {
+                peer,
+                certificate,
+                not_after_s,
+                ..
+            } => {
                 if let Some(member) = self.members.get_mut(peer) {
                     member.admitted.certificate.clone_from(certificate);
                     member.admitted.not_after_s = *not_after_s;
@@ -199,7 +215,14 @@ impl Roll {
                     member.revoked = Some(reason.clone());
                 }
             }
-            Fact::TokenMade { jti, name, role, uses, expires_s, at_ms } => {
+            Fact::TokenMade {
+                jti,
+                name,
+                role,
+                uses,
+                expires_s,
+                at_ms,
+            } => {
                 let made = MadeToken {
                     name: name.clone(),
                     role: *role,

@@ -91,9 +91,17 @@ impl PatchBody {
 
     /// The new versions: unit, version, its parents.
     pub fn versions(&self) -> impl Iterator<Item = (UnitId, VersionId, &[VersionId])> {
-        self.patch.touched.iter().zip(&self.parents).map(|(touched, parents)| {
-            (touched.unit, VersionId::of(touched.unit, parents, touched.after), &parents[..])
-        })
+        self.patch
+            .touched
+            .iter()
+            .zip(&self.parents)
+            .map(|(touched, parents)| {
+                (
+                    touched.unit,
+                    VersionId::of(touched.unit, parents, touched.after),
+                    &parents[..],
+                )
+            })
     }
 }
 
@@ -106,8 +114,17 @@ mod tests {
         let unit = UnitId([1; 16]);
         let (a, b) = (VersionId([2; 16]), VersionId([3; 16]));
         let content = Some(ContentHash([4; 32]));
-        assert_eq!(VersionId::of(unit, &[a, b], content), VersionId::of(unit, &[b, a, b], content));
-        assert_ne!(VersionId::of(unit, &[a], content), VersionId::of(unit, &[b], content));
-        assert_ne!(VersionId::of(unit, &[a], content), VersionId::of(unit, &[a], None));
+        assert_eq!(
+            VersionId::of(unit, &[a, b], content),
+            VersionId::of(unit, &[b, a, b], content)
+        );
+        assert_ne!(
+            VersionId::of(unit, &[a], content),
+            VersionId::of(unit, &[b], content)
+        );
+        assert_ne!(
+            VersionId::of(unit, &[a], content),
+            VersionId::of(unit, &[a], None)
+        );
     }
 }

@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 
 use aura_proto::{
     Code, Digest, LogId,
-    limits::{HEARTBEATS_MISSED_MAX, HEARTBEAT_MS},
-    message::{Auth, Heartbeat, Hello, Message, PeerEvent, VERSION_MAX, VERSION_MIN, Welcome, feature},
+    limits::{HEARTBEAT_MS, HEARTBEATS_MISSED_MAX},
+    message::{
+        Auth, Heartbeat, Hello, Message, PeerEvent, VERSION_MAX, VERSION_MIN, Welcome, feature,
+    },
 };
 use aura_trust::{IdentityKey, auth_proof, proof::Side};
 
@@ -72,11 +74,17 @@ pub enum Output {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting { until_ms: u64 },
+    Waiting {
+        until_ms: u64,
+    },
     Dialing,
     Greeting,
     Proving,
-    Ready { beat_at_ms: u64, missed: u32, sent_at_ms: u64 },
+    Ready {
+        beat_at_ms: u64,
+        missed: u32,
+        sent_at_ms: u64,
+    },
     /// The identity is refused for good; only a person can change that.
     Barred,
 }
@@ -103,7 +111,9 @@ impl Control {
             key,
             hints: Vec::new(),
             agent,
-            state: State::Waiting { until_ms: now.mono_ms },
+            state: State::Waiting {
+                until_ms: now.mono_ms,
+            },
             exporter: [0; 32],
             attempts: 0,
             nonce: 0,
@@ -135,14 +145,17 @@ impl Control {
             Input::Dialed { exporter } => {
                 self.exporter = exporter;
                 self.state = State::Greeting;
-                self.outputs.push_back(Output::Send(Message::Hello(self.hello())));
+                self.outputs
+                    .push_back(Output::Send(Message::Hello(self.hello())));
             }
             Input::Down { code, detail } => self.down(now, code, detail),
             Input::Received(message) => self.received(now, message),
             Input::Reconnect => {
                 if matches!(self.state, State::Waiting { .. } | State::Barred) {
                     self.attempts = 0;
-                    self.state = State::Waiting { until_ms: now.mono_ms };
+                    self.state = State::Waiting {
+                        until_ms: now.mono_ms,
+                    };
                     self.tick(now);
                 }
             }
@@ -178,7 +191,8 @@ impl Control {
     fn received(&mut self, now: Now, message: Message) {
         match (self.state, message) {
             (_, Message::Error(refusal)) => {
-                self.outputs.push_back(Output::Deliver(Message::Error(refusal)));
+                self.outputs
+                    .push_back(Output::Deliver(Message::Error(refusal)));
             }
             (State::Greeting, Message::Hello(hello)) => {
                 if hello.version_max < VERSION_MIN || VERSION_MAX < hello.version_min {
@@ -197,15 +211,24 @@ impl Control {
                 self.attempts = 0;
                 self.heartbeat_ms = welcome.heartbeat_ms.max(100);
                 let beat_at_ms = now.mono_ms + self.heartbeat_ms;
-                self.state = State::Ready { beat_at_ms, missed: 0, sent_at_ms: 0 };
+                self.state = State::Ready {
+                    beat_at_ms,
+                    missed: 0,
+                    sent_at_ms: 0,
+                };
                 self.outputs.push_back(Output::Up(welcome));
                 self.beat(now);
             }
             (State::Ready { sent_at_ms, .. }, Message::HeartbeatAck(ack)) => {
                 let beat_at_ms = now.mono_ms + self.heartbeat_ms;
-                self.state = State::Ready { beat_at_ms, missed: 0, sent_at_ms };
+                self.state = State::Ready {
+                    beat_at_ms,
+                    missed: 0,
+                    sent_at_ms,
+                };
                 if ack.nonce == self.nonce {
-                    self.outputs.push_back(Output::Rtt(now.mono_ms.saturating_sub(sent_at_ms)));
+                    self.outputs
+                        .push_back(Output::Rtt(now.mono_ms.saturating_sub(sent_at_ms)));
                 }
                 self.outputs.push_back(Output::Heads(ack.heads));
             }
@@ -229,7 +252,9 @@ impl Control {
         self.state = if is_final {
             State::Barred
         } else {
-            State::Waiting { until_ms: now.mono_ms + self.pause_ms() }
+            State::Waiting {
+                until_ms: now.mono_ms + self.pause_ms(),
+            }
         };
         self.outputs.push_back(Output::Down { code, detail });
     }
@@ -252,7 +277,9 @@ impl Control {
                 self.state = State::Dialing;
                 self.outputs.push_back(Output::Dial);
             }
-            State::Ready { beat_at_ms, missed, .. } if beat_at_ms <= now.mono_ms => {
+            State::Ready {
+                beat_at_ms, missed, ..
+            } if beat_at_ms <= now.mono_ms => {
                 if HEARTBEATS_MISSED_MAX <= missed {
                     self.outputs.push_back(Output::Close(Code::TIMEOUT));
                 } else {
@@ -269,14 +296,20 @@ impl Control {
     }
 
     fn beat(&mut self, now: Now) {
-        let State::Ready { missed, .. } = self.state else { return };
+        let State::Ready { missed, .. } = self.state else {
+            return;
+        };
         self.nonce += 1;
-        let beat = Heartbeat { nonce: self.nonce, heads: self.heads.clone() };
+        let beat = Heartbeat {
+            nonce: self.nonce,
+            heads: self.heads.clone(),
+        };
         self.state = State::Ready {
             beat_at_ms: now.mono_ms + self.heartbeat_ms,
             missed: missed + 1,
             sent_at_ms: now.mono_ms,
         };
-        self.outputs.push_back(Output::Send(Message::Heartbeat(beat)));
+        self.outputs
+            .push_back(Output::Send(Message::Heartbeat(beat)));
     }
 }

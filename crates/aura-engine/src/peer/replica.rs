@@ -74,7 +74,11 @@ impl Record {
                 out.put_u64(placed.time_ms);
                 out.put_slice(placed.entry.bytes());
             }
-            Self::OwnPlaced { seq, time_ms, author_seq } => {
+            Self::OwnPlaced {
+                seq,
+                time_ms,
+                author_seq,
+            } => {
                 out.put_u8(TAG_OWN_PLACED);
                 out.put_u64(*seq);
                 out.put_u64(*time_ms);
@@ -96,7 +100,9 @@ impl Record {
     pub fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
         let number = |at: usize| -> Result<u64, RecordError> {
             let field = bytes.get(at..at + 8).ok_or(RecordError)?;
-            Ok(u64::from_be_bytes(field.try_into().map_err(|_| RecordError)?))
+            Ok(u64::from_be_bytes(
+                field.try_into().map_err(|_| RecordError)?,
+            ))
         };
         let entry = |at: usize| -> Result<Entry, RecordError> {
             if bytes.len() < at {
@@ -107,7 +113,11 @@ impl Record {
         match bytes.first() {
             Some(&TAG_OWN) => Ok(Self::Own(entry(1)?)),
             Some(&TAG_PLACED) => {
-                let placed = Placed { seq: number(1)?, time_ms: number(9)?, entry: entry(17)? };
+                let placed = Placed {
+                    seq: number(1)?,
+                    time_ms: number(9)?,
+                    entry: entry(17)?,
+                };
                 Ok(Self::Placed(placed))
             }
             Some(&TAG_OWN_PLACED) => Ok(Self::OwnPlaced {
@@ -115,9 +125,9 @@ impl Record {
                 time_ms: number(9)?,
                 author_seq: number(17)?,
             }),
-            Some(&TAG_CHECKPOINT) => {
-                Checkpoint::decode(&bytes[1..]).map(Self::Checkpoint).map_err(|_| RecordError)
-            }
+            Some(&TAG_CHECKPOINT) => Checkpoint::decode(&bytes[1..])
+                .map(Self::Checkpoint)
+                .map_err(|_| RecordError),
             Some(&TAG_INCARNATION) => Ok(Self::Incarnation(Incarnation(number(1)?))),
             Some(_) | None => Err(RecordError),
         }
@@ -257,7 +267,10 @@ pub struct Replica {
     outputs: VecDeque<Output>,
 }
 
-const NO_TIP: Tip = Tip { author_seq: 0, hash: Digest::ZERO };
+const NO_TIP: Tip = Tip {
+    author_seq: 0,
+    hash: Digest::ZERO,
+};
 
 impl Replica {
     /// An empty copy; feed it its records with [`Replica::replay`] before the first input.
@@ -305,7 +318,10 @@ impl Replica {
 
     /// This device as a writer.
     pub fn writer(&self) -> Writer {
-        Writer { peer: self.key.peer(), incarnation: self.incarnation }
+        Writer {
+            peer: self.key.peer(),
+            incarnation: self.incarnation,
+        }
     }
 
     /// The log.
@@ -337,7 +353,10 @@ impl Replica {
 
     /// Whether everything that the Mothership told of is here, and everything of ours is there.
     pub fn is_synced(&self) -> bool {
-        let caught_up = self.remote.as_ref().is_some_and(|head| head.seq <= self.seq);
+        let caught_up = self
+            .remote
+            .as_ref()
+            .is_some_and(|head| head.seq <= self.seq);
         self.is_linked && caught_up && self.queued() == 0
     }
 
@@ -354,14 +373,21 @@ impl Replica {
     /// Applies one input.
     pub fn handle(&mut self, input: Input) {
         match input {
-            Input::Author { kind, key_epoch, body, time_ms, author_seq } => {
+            Input::Author {
+                kind,
+                key_epoch,
+                body,
+                time_ms,
+                author_seq,
+            } => {
                 self.author(kind, key_epoch, &body, time_ms, author_seq);
             }
             Input::Failed { batch } => self.failed(batch),
             Input::LinkUp => {
                 self.is_linked = true;
                 self.remote = None;
-                self.outputs.push_back(Output::Send(Message::Subscribe(self.subscribe())));
+                self.outputs
+                    .push_back(Output::Send(Message::Subscribe(self.subscribe())));
             }
             Input::LinkDown => {
                 self.is_linked = false;
@@ -389,22 +415,22 @@ impl Replica {
         }
         Subscribe {
             log: self.log,
-            epoch: self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch),
+            epoch: self
+                .checkpoint
+                .as_ref()
+                .map_or(0, |checkpoint| checkpoint.epoch),
             seq: self.seq,
             hash: self.hash,
             vector,
-            checkpoint: self.checkpoint.as_ref().map(Checkpoint::encode).unwrap_or_default(),
+            checkpoint: self
+                .checkpoint
+                .as_ref()
+                .map(Checkpoint::encode)
+                .unwrap_or_default(),
         }
     }
 
-    fn author(
-        &mut self,
-        kind: Kind,
-        key_epoch: u32,
-        body: &[u8],
-        time_ms: u64,
-        author_seq: u64,
-    ) {
+    fn author(&mut self, kind: Kind, key_epoch: u32, body: &[u8], time_ms: u64, author_seq: u64) {
         if author_seq != self.next_number() {
             self.outputs.push_back(Output::NotStored);
             return;
@@ -428,7 +454,10 @@ impl Replica {
         };
         match sign_entry(&self.key, &header, body) {
             Ok(entry) => {
-                self.staged_own = Tip { author_seq, hash: entry.hash() };
+                self.staged_own = Tip {
+                    author_seq,
+                    hash: entry.hash(),
+                };
                 self.queue.push_back(Record::Own(entry));
             }
             Err(_) => self.outputs.push_back(Output::NotStored),
@@ -461,7 +490,10 @@ impl Replica {
         if head.seq < self.seq {
             self.outputs.push_back(Output::Fault {
                 code: Code::BEHIND_PEERS,
-                detail: format!("the mothership stands at {}, we verified {}", head.seq, self.seq),
+                detail: format!(
+                    "the mothership stands at {}, we verified {}",
+                    head.seq, self.seq
+                ),
             });
             return;
         }
@@ -512,22 +544,38 @@ impl Replica {
             return Err((Code::AUTHOR_GAP, "an entry of an author is missing"));
         }
         if header.prev != tip.hash {
-            return Err((Code::ORDER, "an entry does not chain to its author's previous one"));
+            return Err((
+                Code::ORDER,
+                "an entry does not chain to its author's previous one",
+            ));
         }
         if header.team != self.team || header.log != self.log {
             return Err((Code::WRONG_TEAM, "an entry belongs elsewhere"));
         }
         let entry = placed.entry.clone();
-        let verified: VerifiedEntry =
-            verify_entry(entry).map_err(|_| (Code::BAD_SIGNATURE, "a signature does not verify"))?;
+        let verified: VerifiedEntry = verify_entry(entry)
+            .map_err(|_| (Code::BAD_SIGNATURE, "a signature does not verify"))?;
         let hash = chain(self.staged.1, placed.seq, placed.time_ms, verified.hash());
         self.staged = (placed.seq, hash);
-        self.staged_tips.insert(writer, Tip { author_seq, hash: verified.hash() });
-        let held = self.outbox.get(&author_seq).is_some_and(|(incarnation, entry)| {
-            *incarnation == writer.incarnation && entry.hash() == verified.hash()
-        });
+        self.staged_tips.insert(
+            writer,
+            Tip {
+                author_seq,
+                hash: verified.hash(),
+            },
+        );
+        let held = self
+            .outbox
+            .get(&author_seq)
+            .is_some_and(|(incarnation, entry)| {
+                *incarnation == writer.incarnation && entry.hash() == verified.hash()
+            });
         self.queue.push_back(if own && held {
-            Record::OwnPlaced { seq: placed.seq, time_ms: placed.time_ms, author_seq }
+            Record::OwnPlaced {
+                seq: placed.seq,
+                time_ms: placed.time_ms,
+                author_seq,
+            }
         } else {
             Record::Placed(placed)
         });
@@ -536,13 +584,19 @@ impl Replica {
 
     fn stage_checkpoint(&mut self, checkpoint: Checkpoint) {
         if verify_checkpoint(&checkpoint, self.checkpoint_key).is_err() {
-            return self.fault(Code::BAD_SIGNATURE, "a checkpoint is not signed by the mothership");
+            return self.fault(
+                Code::BAD_SIGNATURE,
+                "a checkpoint is not signed by the mothership",
+            );
         }
         if checkpoint.seq != self.staged.0 {
             return;
         }
         if checkpoint.hash != self.staged.1 {
-            return self.fault(Code::FORK, "a signed checkpoint contradicts the entries shown");
+            return self.fault(
+                Code::FORK,
+                "a signed checkpoint contradicts the entries shown",
+            );
         }
         self.queue.push_back(Record::Checkpoint(checkpoint));
     }
@@ -551,7 +605,10 @@ impl Replica {
     fn push_ack(&mut self, ack: &PushAck) {
         for (author_seq, outcome) in &ack.outcomes {
             if let Outcome::Refused(code) = outcome {
-                self.outputs.push_back(Output::Refused { author_seq: *author_seq, code: *code });
+                self.outputs.push_back(Output::Refused {
+                    author_seq: *author_seq,
+                    code: *code,
+                });
                 // Sent again after the next head: a full disk or a busy server passes.
                 self.pushed = self.pushed.min(author_seq.saturating_sub(1));
             }
@@ -577,7 +634,9 @@ impl Replica {
                     fits
                 })
                 .collect();
-            let Some(last) = waiting.last().map(|entry| entry.header().author_seq) else { return };
+            let Some(last) = waiting.last().map(|entry| entry.header().author_seq) else {
+                return;
+            };
             let run = encode_push(self.log, waiting.iter().map(|entry| &entry.bytes()[..]));
             self.pushed = last;
             self.outputs.push_back(Output::Send(Message::Push(run)));
@@ -593,11 +652,16 @@ impl Replica {
         let records: Vec<Record> = self.queue.drain(..).collect();
         let encoded = records.iter().map(Record::encode).collect();
         self.flight = Some((batch, records));
-        self.outputs.push_back(Output::Append { batch, records: encoded });
+        self.outputs.push_back(Output::Append {
+            batch,
+            records: encoded,
+        });
     }
 
     fn stored(&mut self, batch: u64, first_lsn: u64) {
-        let Some((_, records)) = self.flight.take_if(|(flying, _)| *flying == batch) else { return };
+        let Some((_, records)) = self.flight.take_if(|(flying, _)| *flying == batch) else {
+            return;
+        };
         for (lsn, record) in (first_lsn..).zip(records) {
             self.apply(&record);
             match record {
@@ -605,21 +669,33 @@ impl Replica {
                 Record::Placed(placed) => {
                     self.outputs.push_back(Output::Delivered { lsn, placed });
                 }
-                Record::OwnPlaced { seq, author_seq, .. } => {
-                    self.outputs.push_back(Output::Acknowledged { author_seq, seq });
+                Record::OwnPlaced {
+                    seq, author_seq, ..
+                } => {
+                    self.outputs
+                        .push_back(Output::Acknowledged { author_seq, seq });
                 }
                 Record::Checkpoint(_) | Record::Incarnation(_) => {}
             }
         }
         self.push();
-        if self.remote.as_ref().is_some_and(|head| head.seq <= self.seq) && self.queue.is_empty() {
+        if self
+            .remote
+            .as_ref()
+            .is_some_and(|head| head.seq <= self.seq)
+            && self.queue.is_empty()
+        {
             self.outputs.push_back(Output::CaughtUp { seq: self.seq });
         }
     }
 
     /// Nothing of the batch is on disk. What was received comes again; own entries are the author's to repeat.
     fn failed(&mut self, batch: u64) {
-        if self.flight.take_if(|(flying, _)| *flying == batch).is_some() {
+        if self
+            .flight
+            .take_if(|(flying, _)| *flying == batch)
+            .is_some()
+        {
             self.queue.clear();
             self.staged = (self.seq, self.hash);
             self.staged_own = self.own_tip();
@@ -635,8 +711,14 @@ impl Replica {
         for record in self.flight.iter().flat_map(|(_, records)| records) {
             let (at, time_ms, entry) = match record {
                 Record::Placed(placed) => (placed.seq, placed.time_ms, placed.entry.clone()),
-                Record::OwnPlaced { seq, time_ms, author_seq } => {
-                    let Some((_, entry)) = self.outbox.get(author_seq) else { continue };
+                Record::OwnPlaced {
+                    seq,
+                    time_ms,
+                    author_seq,
+                } => {
+                    let Some((_, entry)) = self.outbox.get(author_seq) else {
+                        continue;
+                    };
                     (*seq, *time_ms, entry.clone())
                 }
                 Record::Checkpoint(_) | Record::Incarnation(_) | Record::Own(_) => continue,
@@ -644,11 +726,15 @@ impl Replica {
             hash = chain(hash, at, time_ms, entry.hash());
             seq = at;
             let header = entry.header();
-            let tip = Tip { author_seq: header.author_seq, hash: entry.hash() };
+            let tip = Tip {
+                author_seq: header.author_seq,
+                hash: entry.hash(),
+            };
             self.staged_tips.insert(header.writer, tip);
         }
         self.staged = (seq, hash);
-        self.queue.retain(|record| matches!(record, Record::Own(_) | Record::Incarnation(_)));
+        self.queue
+            .retain(|record| matches!(record, Record::Own(_) | Record::Incarnation(_)));
     }
 
     /// The one place where durable records change state.
@@ -658,10 +744,17 @@ impl Replica {
                 let header = entry.header();
                 self.lamport = self.lamport.max(header.lamport);
                 self.outbox_bytes += entry.bytes().len();
-                self.outbox.insert(header.author_seq, (header.writer.incarnation, entry.clone()));
+                self.outbox.insert(
+                    header.author_seq,
+                    (header.writer.incarnation, entry.clone()),
+                );
             }
             Record::Placed(placed) => self.place(placed.seq, placed.time_ms, &placed.entry),
-            Record::OwnPlaced { seq, time_ms, author_seq } => {
+            Record::OwnPlaced {
+                seq,
+                time_ms,
+                author_seq,
+            } => {
                 if let Some((_, entry)) = self.outbox.remove(author_seq) {
                     self.outbox_bytes -= entry.bytes().len();
                     self.place(*seq, *time_ms, &entry);
@@ -677,14 +770,20 @@ impl Replica {
         self.lamport = self.lamport.max(header.lamport);
         self.hash = chain(self.hash, seq, time_ms, entry.hash());
         self.seq = seq;
-        let tip = Tip { author_seq: header.author_seq, hash: entry.hash() };
+        let tip = Tip {
+            author_seq: header.author_seq,
+            hash: entry.hash(),
+        };
         self.tips.insert(header.writer, tip);
     }
 
     /// The last own entry, placed or not.
     fn own_tip(&self) -> Tip {
         let placed = self.tips.get(&self.writer()).copied().unwrap_or(NO_TIP);
-        let queued = self.outbox.values().rfind(|(incarnation, _)| *incarnation == self.incarnation);
+        let queued = self
+            .outbox
+            .values()
+            .rfind(|(incarnation, _)| *incarnation == self.incarnation);
         queued.map_or(placed, |(_, entry)| Tip {
             author_seq: entry.header().author_seq,
             hash: entry.hash(),
@@ -693,12 +792,18 @@ impl Replica {
 
     fn staged_tip(&self, writer: Writer) -> Tip {
         let durable = || self.tips.get(&writer).copied().unwrap_or(NO_TIP);
-        self.staged_tips.get(&writer).copied().unwrap_or_else(durable)
+        self.staged_tips
+            .get(&writer)
+            .copied()
+            .unwrap_or_else(durable)
     }
 
     fn fault(&mut self, code: Code, detail: &str) {
         self.is_faulted = true;
-        self.outputs.push_back(Output::Fault { code, detail: detail.to_owned() });
+        self.outputs.push_back(Output::Fault {
+            code,
+            detail: detail.to_owned(),
+        });
     }
 }
 

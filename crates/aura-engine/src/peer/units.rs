@@ -55,14 +55,16 @@ pub struct Recorded {
 impl Recorded {
     /// The short name of the operation: `o-` and six characters.
     pub fn op(&self) -> String {
-        let name = self.touched.first().map_or_else(String::new, |(.., version, _)| version.short());
+        let name = self
+            .touched
+            .first()
+            .map_or_else(String::new, |(.., version, _)| version.short());
         format!("o-{name}")
     }
 }
 
 #[derive(Debug)]
 struct Version {
-    unit: UnitId,
     parents: Vec<VersionId>,
     content: Option<ContentHash>,
     /// Index into the recorded patches; `None` for the version that a unit was born with.
@@ -183,7 +185,9 @@ impl Units {
 
     /// The recorded patch of an entry.
     pub fn of_entry(&self, writer: Writer, author_seq: u64) -> Option<&Recorded> {
-        self.by_entry.get(&(writer, author_seq)).and_then(|index| self.recorded.get(*index))
+        self.by_entry
+            .get(&(writer, author_seq))
+            .and_then(|index| self.recorded.get(*index))
     }
 
     /// The id that the log uses for the unit of this name in this file, when it speaks of it.
@@ -193,7 +197,9 @@ impl Units {
 
     /// Whether the log knows a version.
     pub fn knows(&self, version: VersionId) -> bool {
-        self.versions.get(&version).is_some_and(|version| version.recorded.is_some())
+        self.versions
+            .get(&version)
+            .is_some_and(|version| version.recorded.is_some())
     }
 
     /// The text of a version that a patch carried.
@@ -213,7 +219,9 @@ impl Units {
         let index = self.recorded.len();
         let mut touched = Vec::with_capacity(body.patch.touched.len());
         for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
-            self.insert(unit, version, parents, row.before, row.after, index, body, &row.name);
+            self.insert(
+                unit, version, parents, row.before, row.after, index, body, &row.name,
+            );
             let number = self.number(unit, version);
             touched.push((unit, row.name.clone(), version, number));
         }
@@ -241,7 +249,9 @@ impl Units {
     pub fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
         let recorded = self.units.get(&unit).and_then(|history| {
             let has_content = |id: &&VersionId| {
-                self.versions.get(*id).is_some_and(|version| version.content == content)
+                self.versions
+                    .get(*id)
+                    .is_some_and(|version| version.content == content)
             };
             history.versions.iter().rev().find(has_content).copied()
         });
@@ -256,10 +266,15 @@ impl Units {
         version: VersionId,
     ) -> Relation {
         let Some(working) = self.working(unit, content) else {
-            let is_first = self.versions.get(&version).is_some_and(|version| {
-                version.parents.is_empty() || self.is_never_had(version)
-            });
-            return if is_first { Relation::Forward } else { Relation::Concurrent };
+            let is_first = self
+                .versions
+                .get(&version)
+                .is_some_and(|version| version.parents.is_empty() || self.is_never_had(version));
+            return if is_first {
+                Relation::Forward
+            } else {
+                Relation::Concurrent
+            };
         };
         if working == version || self.is_ancestor(version, working) {
             Relation::Known
@@ -274,7 +289,8 @@ impl Units {
     fn is_never_had(&self, version: &Version) -> bool {
         version.parents.iter().all(|parent| {
             self.versions.get(parent).is_some_and(|parent| {
-                parent.recorded.is_some() && (parent.parents.is_empty() || self.is_never_had(parent))
+                parent.recorded.is_some()
+                    && (parent.parents.is_empty() || self.is_never_had(parent))
             })
         })
     }
@@ -293,7 +309,14 @@ impl Units {
             .iter()
             .map(|row| self.working(row.unit, row.before).into_iter().collect())
             .collect();
-        let body = PatchBody { channel: self.channel.clone(), commit, cause, why, patch, parents };
+        let body = PatchBody {
+            channel: self.channel.clone(),
+            commit,
+            cause,
+            why,
+            patch,
+            parents,
+        };
         let is_news = body.versions().any(|(_, version, _)| !self.knows(version));
         is_news.then_some(body)
     }
@@ -302,7 +325,9 @@ impl Units {
     pub fn heads(&self, unit: UnitId) -> Vec<VersionId> {
         let history = self.units.get(&unit);
         let heads = history.and_then(|history| history.heads.get(&self.channel));
-        heads.map(|heads| heads.iter().copied().collect()).unwrap_or_default()
+        heads
+            .map(|heads| heads.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// Prepares a patch for a working copy whose units have `contents`: operations that follow from an older
@@ -323,7 +348,10 @@ impl Units {
                 // A whole file without versions of its own here is merged by lines, or refused there.
                 Relation::Concurrent if is_file && !self.has_history(unit, contents(unit)) => {}
                 Relation::Concurrent => {
-                    return Err(Obstacle { unit, name: row.name.clone() });
+                    return Err(Obstacle {
+                        unit,
+                        name: row.name.clone(),
+                    });
                 }
             }
         }
@@ -331,7 +359,9 @@ impl Units {
             return Ok(None);
         }
         let mut patch = body.patch.clone();
-        patch.ops.retain(|op| op_unit(op).is_none_or(|unit| !known.contains(&unit)));
+        patch
+            .ops
+            .retain(|op| op_unit(op).is_none_or(|unit| !known.contains(&unit)));
         for op in &mut patch.ops {
             self.rebase(op, contents);
         }
@@ -344,7 +374,11 @@ impl Units {
             .filter_map(|(unit, history, heads)| {
                 let (first, second) = self.pair(&heads)?;
                 let base = self.base_of(first.version, second.version);
-                let merged = merge(base.as_deref(), first.text.as_deref(), second.text.as_deref());
+                let merged = merge(
+                    base.as_deref(),
+                    first.text.as_deref(),
+                    second.text.as_deref(),
+                );
                 if merged.is_some() && heads.len() == 2 {
                     return None;
                 }
@@ -382,8 +416,11 @@ impl Units {
                     return None;
                 }
                 let base = self.base_of(first.version, second.version);
-                let merged =
-                    merge(base.as_deref(), first.text.as_deref(), second.text.as_deref())??;
+                let merged = merge(
+                    base.as_deref(),
+                    first.text.as_deref(),
+                    second.text.as_deref(),
+                )??;
                 Some(DueMerge {
                     unit,
                     name: history.name.clone(),
@@ -418,7 +455,11 @@ impl Units {
     fn side(&self, version: VersionId) -> Option<Side> {
         let found = self.versions.get(&version)?;
         let text = found.content.and_then(|content| self.text(content));
-        Some(Side { version, recorded: found.recorded?, text })
+        Some(Side {
+            version,
+            recorded: found.recorded?,
+            text,
+        })
     }
 
     fn author(&self, side: &Side) -> PeerId {
@@ -428,8 +469,14 @@ impl Units {
     /// The text of the nearest version that both came from.
     fn base_of(&self, a: VersionId, b: VersionId) -> Option<Arc<OwnText>> {
         let ancestors: BTreeSet<VersionId> = self.ancestors(a).into_iter().collect();
-        let common = self.ancestors(b).into_iter().find(|id| ancestors.contains(id))?;
-        self.versions.get(&common)?.content.and_then(|content| self.text(content))
+        let common = self
+            .ancestors(b)
+            .into_iter()
+            .find(|id| ancestors.contains(id))?;
+        self.versions
+            .get(&common)?
+            .content
+            .and_then(|content| self.text(content))
     }
 
     /// Every version that `version` follows from, nearest first.
@@ -440,7 +487,10 @@ impl Units {
         while !next.is_empty() {
             let mut further = Vec::new();
             for id in next {
-                let parents = self.versions.get(&id).map_or(&[][..], |version| &version.parents);
+                let parents = self
+                    .versions
+                    .get(&id)
+                    .map_or(&[][..], |version| &version.parents);
                 for parent in parents {
                     if seen.insert(*parent) {
                         found.push(*parent);
@@ -458,7 +508,8 @@ impl Units {
     }
 
     fn has_history(&self, unit: UnitId, content: Option<ContentHash>) -> bool {
-        self.working(unit, content).is_some_and(|version| self.knows(version))
+        self.working(unit, content)
+            .is_some_and(|version| self.knows(version))
     }
 
     fn number(&self, unit: UnitId, version: VersionId) -> usize {
@@ -468,7 +519,10 @@ impl Units {
         position.map_or(0, |position| position + 1)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one row of a patch, taken apart once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row of a patch, taken apart once"
+    )]
     fn insert(
         &mut self,
         unit: UnitId,
@@ -483,7 +537,6 @@ impl Units {
         for parent in parents {
             // A parent that no patch made is the version that the unit was born with.
             self.versions.entry(*parent).or_insert_with(|| Version {
-                unit,
                 parents: Vec::new(),
                 content: before,
                 recorded: None,
@@ -494,11 +547,18 @@ impl Units {
         history.path.clone_from(&path);
         history.name = name.to_owned();
         self.names.insert((path, name.to_owned()), unit);
-        let is_known = self.versions.get(&version).is_some_and(|known| known.recorded.is_some());
+        let is_known = self
+            .versions
+            .get(&version)
+            .is_some_and(|known| known.recorded.is_some());
         if !is_known {
             history.versions.push(version);
             let parents = parents.to_vec();
-            let new = Version { unit, parents, content: after, recorded: Some(recorded) };
+            let new = Version {
+                parents,
+                content: after,
+                recorded: Some(recorded),
+            };
             self.versions.insert(version, new);
         }
         self.update_heads(unit, &body.channel, version);
@@ -506,13 +566,17 @@ impl Units {
 
     fn update_heads(&mut self, unit: UnitId, channel: &str, version: VersionId) {
         let ancestors: BTreeSet<VersionId> = self.ancestors(version).into_iter().collect();
-        let Some(history) = self.units.get(&unit) else { return };
+        let Some(history) = self.units.get(&unit) else {
+            return;
+        };
         let heads = history.heads.get(channel).cloned().unwrap_or_default();
         if heads.iter().any(|head| self.is_ancestor(version, *head)) {
             return;
         }
-        let mut heads: BTreeSet<VersionId> =
-            heads.into_iter().filter(|head| !ancestors.contains(head)).collect();
+        let mut heads: BTreeSet<VersionId> = heads
+            .into_iter()
+            .filter(|head| !ancestors.contains(head))
+            .collect();
         heads.insert(version);
         if let Some(history) = self.units.get_mut(&unit) {
             history.heads.insert(channel.to_owned(), heads);
@@ -521,19 +585,31 @@ impl Units {
 
     fn keep_texts(&mut self, patch: &FilePatch) {
         let mut keep = |text: OwnText| {
-            self.texts.entry(text.hash()).or_insert_with(|| Arc::new(text));
+            self.texts
+                .entry(text.hash())
+                .or_insert_with(|| Arc::new(text));
         };
         for op in &patch.ops {
             match op {
-                Op::Replace { base_text, text, .. } | Op::Rename { base_text, text, .. } => {
+                Op::Replace {
+                    base_text, text, ..
+                }
+                | Op::Rename {
+                    base_text, text, ..
+                } => {
                     keep(base_text.clone());
                     keep(text.clone());
                 }
                 Op::Insert { text, .. } => keep(OwnText::leaf(text.bytes())),
                 Op::Delete { base_text, .. } => keep(OwnText::leaf(base_text.bytes())),
-                Op::File { base_text, text, .. } => {
-                    base_text.iter().for_each(|text| keep(OwnText::leaf(text.bytes())));
-                    text.iter().for_each(|text| keep(OwnText::leaf(text.bytes())));
+                Op::File {
+                    base_text, text, ..
+                } => {
+                    base_text
+                        .iter()
+                        .for_each(|text| keep(OwnText::leaf(text.bytes())));
+                    text.iter()
+                        .for_each(|text| keep(OwnText::leaf(text.bytes())));
                 }
                 Op::Gap { .. } | Op::Move { .. } => {}
             }
@@ -542,8 +618,18 @@ impl Units {
 
     /// Makes an operation start from what the working copy has, where that is an ancestor of its result.
     fn rebase(&self, op: &mut Op, contents: &dyn Fn(UnitId) -> Option<ContentHash>) {
-        if let Op::Replace { unit, base, base_text, .. } | Op::Rename { unit, base, base_text, .. } =
-            op
+        if let Op::Replace {
+            unit,
+            base,
+            base_text,
+            ..
+        }
+        | Op::Rename {
+            unit,
+            base,
+            base_text,
+            ..
+        } = op
             && let Some(current) = contents(*unit)
             && current != *base
             && let Some(text) = self.texts.get(&current)

@@ -7,7 +7,9 @@ use std::{path::PathBuf, sync::mpsc};
 use aura_api::{Call, Choice, Exit, Failure, Next, Reply, Request, docs};
 use aura_engine::peer::control::Control;
 use aura_proto::{
-    Code, Incarnation, limits::TOKEN_TTL_S_MAX, message::{PeerCard, PeerState, Role},
+    Code, Incarnation,
+    limits::TOKEN_TTL_S_MAX,
+    message::{PeerCard, PeerState, Role},
 };
 use aura_tree::Repo;
 use aura_trust::{
@@ -19,9 +21,11 @@ use serde_json::Value;
 use super::{Daemon, Until, Waiting};
 use crate::{
     clock::{random, rfc3339},
-    desk::{Mode, git_failure, take::{Taken, Wanted, names}},
-    docs as shape,
-    enrol,
+    desk::{
+        Mode, git_failure,
+        take::{Taken, Wanted, names},
+    },
+    docs as shape, enrol,
 };
 
 type Answer = Result<Value, Failure>;
@@ -30,24 +34,31 @@ impl Daemon {
     pub(super) fn call(&mut self, request: Request, reply: &mpsc::Sender<Reply>) {
         let repo = request.repo.as_deref();
         let answer = match request.call {
-            Call::Join { token, name, mode, dry_run } => {
-                match self.join(repo, token, name, mode, dry_run, reply) {
-                    Ok(None) => return,
-                    Ok(Some(document)) => Ok(document),
-                    Err(failure) => Err(failure),
-                }
-            }
-            Call::Publish { why, symbols: _, no_wait } => {
-                match self.publish(repo, why.as_deref(), no_wait, reply) {
-                    Ok(None) => return,
-                    Ok(Some(document)) => Ok(document),
-                    Err(failure) => Err(failure),
-                }
-            }
-            Call::Wait { wanted, timeout_ms } => match self.wait(repo, &wanted, timeout_ms, reply) {
-                Ok(()) => return,
+            Call::Join {
+                token,
+                name,
+                mode,
+                dry_run,
+            } => match self.join(repo, token, name, mode, dry_run, reply) {
+                Ok(None) => return,
+                Ok(Some(document)) => Ok(document),
                 Err(failure) => Err(failure),
             },
+            Call::Publish {
+                why,
+                symbols: _,
+                no_wait,
+            } => match self.publish(repo, why.as_deref(), no_wait, reply) {
+                Ok(None) => return,
+                Ok(Some(document)) => Ok(document),
+                Err(failure) => Err(failure),
+            },
+            Call::Wait { wanted, timeout_ms } => {
+                match self.wait(repo, &wanted, timeout_ms, reply) {
+                    Ok(()) => return,
+                    Err(failure) => Err(failure),
+                }
+            }
             Call::Watch { since } => return self.subscribe(since, reply),
             Call::Approve { names, all } => self.approve_call(names, all),
             Call::ConfigGet { key } => self.config(key.as_deref()),
@@ -56,15 +67,27 @@ impl Daemon {
             Call::Diff { symbols } => self.diff(repo, &symbols),
             Call::Down => {
                 self.is_stopping = true;
-                document(&docs::Down { schema: docs::Down::SCHEMA.to_owned(), was_running: true })
+                document(&docs::Down {
+                    schema: docs::Down::SCHEMA.to_owned(),
+                    was_running: true,
+                })
             }
             Call::Hello => self.hello(),
-            Call::Invite { name, role, uses, ttl_s } => self.invite(name, &role, uses, ttl_s),
+            Call::Invite {
+                name,
+                role,
+                uses,
+                ttl_s,
+            } => self.invite(name, &role, uses, ttl_s),
             Call::Log { symbol, limit } => self.log(repo, symbol.as_deref(), limit),
             Call::Members => self.members(Vec::new()),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
             Call::Peers => self.peer_list(),
-            Call::Pull { symbols, from, dry_run } => self.pull(repo, symbols, from, dry_run),
+            Call::Pull {
+                symbols,
+                from,
+                dry_run,
+            } => self.pull(repo, symbols, from, dry_run),
             Call::Resolve { ids, choice } => self.resolve(repo, &ids, &choice),
             Call::Status => self.status(repo),
             Call::Undo { op } => self.undo(repo, op.as_deref()),
@@ -88,14 +111,22 @@ impl Daemon {
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<Value>, Failure> {
         let start = repo.unwrap_or(".");
-        let repo = Repo::discover(std::path::Path::new(start)).map_err(|error| git_failure(&error))?;
+        let repo =
+            Repo::discover(std::path::Path::new(start)).map_err(|error| git_failure(&error))?;
         let mode = match mode {
             None => Mode::Observe,
             Some(word) => Mode::from_word(&word)
                 .ok_or_else(|| Failure::new("AE-USAGE", Exit::USAGE, format!("no mode {word}")))?,
         };
         let progress = |step: &str, done, total, text: String| {
-            reply.send(Reply::Progress { step: step.to_owned(), done, total, text }).ok();
+            reply
+                .send(Reply::Progress {
+                    step: step.to_owned(),
+                    done,
+                    total,
+                    text,
+                })
+                .ok();
         };
         if self.identity.enrolment.is_none() {
             self.enrol(token, name, dry_run, &progress)?;
@@ -141,8 +172,15 @@ impl Daemon {
         progress: &dyn Fn(&str, u64, u64, String),
     ) -> Result<(), Failure> {
         let Some(token) = token else {
-            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this device is on no team")
-                .next("aura join TOKEN", "paste the line that the mothership printed"));
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this device is on no team",
+            )
+            .next(
+                "aura join TOKEN",
+                "paste the line that the mothership printed",
+            ));
         };
         let token = Token::parse(&token).map_err(|_| enrol::shape())?;
         progress("enrol", 1, 3, "token reads well".to_owned());
@@ -151,11 +189,13 @@ impl Daemon {
         }
         let name = name.unwrap_or_default();
         let enrolment =
-            self.runtime.block_on(enrol::join(&self.identity, &token, &name, self.clock))?;
+            self.runtime
+                .block_on(enrol::join(&self.identity, &token, &name, self.clock))?;
         progress("enrol", 2, 3, "certificate received".to_owned());
         if let Some(sealed) = &token.sealed_ring {
-            let ring = aura_trust::open_ring_from_invite(sealed, &token.seed)
-                .map_err(|error| Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, error.to_string()))?;
+            let ring = aura_trust::open_ring_from_invite(sealed, &token.seed).map_err(|error| {
+                Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, error.to_string())
+            })?;
             for key in ring.iter() {
                 self.identity.ring.insert(key.duplicate()).ok();
             }
@@ -168,15 +208,23 @@ impl Daemon {
 
     fn joined(&self, path: &PathBuf, index_ms: u64) -> Answer {
         let (Some(enrolment), Some(desk)) = (&self.identity.enrolment, self.desks.get(path)) else {
-            return Err(Failure::new("AE-INTERNAL", Exit::BUG, "joined without a team"));
+            return Err(Failure::new(
+                "AE-INTERNAL",
+                Exit::BUG,
+                "joined without a team",
+            ));
         };
         let me = self.identity.key.peer();
         let reads = !self.identity.ring.is_empty();
-        let online = self.peers.values().filter(|card| {
-            card.peer != me && card.state == PeerState::Online
-        });
+        let online = self
+            .peers
+            .values()
+            .filter(|card| card.peer != me && card.state == PeerState::Online);
         let next = if reads {
-            Next { cmd: "aura status".to_owned(), why: "who is here and what waits".to_owned() }
+            Next {
+                cmd: "aura status".to_owned(),
+                why: "who is here and what waits".to_owned(),
+            }
         } else {
             Next {
                 cmd: format!("aura members approve {}", enrolment.name),
@@ -190,7 +238,12 @@ impl Daemon {
             name: enrolment.name.clone(),
             peer: me.to_string(),
             role: enrolment.role.as_str().to_owned(),
-            state: if reads { "joined" } else { "waiting_for_approval" }.to_owned(),
+            state: if reads {
+                "joined"
+            } else {
+                "waiting_for_approval"
+            }
+            .to_owned(),
             ca_words: words(&enrolment.ca_hash, 4),
             device_words: words(&me.0, 6),
             mode: desk.mode.as_str().to_owned(),
@@ -203,7 +256,10 @@ impl Daemon {
     }
 
     fn unreachable(&self) -> Failure {
-        let (code, detail) = self.down_why.clone().unwrap_or((None, "no answer yet".to_owned()));
+        let (code, detail) = self
+            .down_why
+            .clone()
+            .unwrap_or((None, "no answer yet".to_owned()));
         match code {
             Some(code @ (Code::REVOKED | Code::UNKNOWN_PEER)) => enrol::refused(code, &detail),
             _ => {
@@ -223,13 +279,19 @@ impl Daemon {
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<Value>, Failure> {
         let path = self.repo_of(repo)?;
-        let first = self.desks.get(&path).map_or(0, |desk| desk.units.recorded().len());
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
         let count = self.with_desk(&path, |desk, ring, _| {
             let changed = desk.changed_files()?;
             desk.publish(&changed, why, ring)
         })?;
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
-        let is_idle = self.desks.get(&path).is_none_or(|desk| desk.replica.queued() == 0);
+        let is_idle = self
+            .desks
+            .get(&path)
+            .is_none_or(|desk| desk.replica.queued() == 0);
         if no_wait || !is_up || (count == 0 && is_idle) {
             return self.published(&path, first, count).map(Some);
         }
@@ -249,7 +311,9 @@ impl Daemon {
     }
 
     fn published(&self, path: &PathBuf, first: usize, count: usize) -> Answer {
-        let Some(desk) = self.desks.get(path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(path) else {
+            return Ok(Value::Null);
+        };
         let me = self.identity.key.peer();
         let mine: Vec<_> = desk.units.recorded()[first..]
             .iter()
@@ -263,7 +327,10 @@ impl Daemon {
         };
         document(&docs::Published {
             schema: docs::Published::SCHEMA.to_owned(),
-            ops: mine.iter().flat_map(|recorded| shape::ops(recorded, &self.peers)).collect(),
+            ops: mine
+                .iter()
+                .flat_map(|recorded| shape::ops(recorded, &self.peers))
+                .collect(),
             seq,
             state: state.to_owned(),
             held_back: held_back(desk),
@@ -302,7 +369,11 @@ impl Daemon {
                 if !holds {
                     let message = format!("{wanted} did not come in time");
                     let failure = Failure::new("AE-TIMEOUT", Exit::TIMEOUT, message);
-                    return Reply::Failed(failure.next("aura status", "see what is missing").retryable());
+                    return Reply::Failed(
+                        failure
+                            .next("aura status", "see what is missing")
+                            .retryable(),
+                    );
                 }
                 reply_of(document(&docs::Waited {
                     schema: docs::Waited::SCHEMA.to_owned(),
@@ -332,9 +403,15 @@ impl Daemon {
                     .ok_or_else(|| no_peer(&name))?,
             ),
         };
-        let wanted = Wanted { symbols, from, is_dry_run };
+        let wanted = Wanted {
+            symbols,
+            from,
+            is_dry_run,
+        };
         let taken = self.with_desk(&path, |desk, ring, _| Ok(desk.take_waiting(&wanted, ring)))?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let mut units = Vec::new();
         for (index, taken) in &taken {
             let recorded = &desk.units.recorded()[*index];
@@ -342,7 +419,9 @@ impl Daemon {
                 Taken::Applied => ("applied", None),
                 Taken::Known => ("known", None),
                 Taken::WouldApply => ("would_apply", None),
-                Taken::Waiting(why) if why.starts_with("CONFLICT") => ("conflict", Some(why.clone())),
+                Taken::Waiting(why) if why.starts_with("CONFLICT") => {
+                    ("conflict", Some(why.clone()))
+                }
                 Taken::Waiting(why) => ("waiting", Some(why.clone())),
             };
             for (_, name, ..) in &recorded.touched {
@@ -355,34 +434,54 @@ impl Daemon {
                 });
             }
         }
-        let applied = units.iter().filter(|unit| unit.outcome == "applied").count() as u64;
-        document(&docs::Pulled { schema: docs::Pulled::SCHEMA.to_owned(), units, applied, op: None })
+        let applied = units
+            .iter()
+            .filter(|unit| unit.outcome == "applied")
+            .count() as u64;
+        document(&docs::Pulled {
+            schema: docs::Pulled::SCHEMA.to_owned(),
+            units,
+            applied,
+            op: None,
+        })
     }
 
     fn log(&self, repo: Option<&str>, symbol: Option<&str>, limit: Option<usize>) -> Answer {
         let path = self.repo_of(repo)?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let ops = desk
             .units
             .recorded()
             .iter()
             .rev()
             .flat_map(|recorded| {
-                shape::ops(recorded, &self.peers).into_iter().map(|op| (recorded.path.clone(), op))
+                shape::ops(recorded, &self.peers)
+                    .into_iter()
+                    .map(|op| (recorded.path.clone(), op))
             })
             .filter(|(path, op)| {
-                let name = op.symbol.strip_prefix(&format!("{path}::")).unwrap_or(&op.symbol);
+                let name = op
+                    .symbol
+                    .strip_prefix(&format!("{path}::"))
+                    .unwrap_or(&op.symbol);
                 symbol.is_none_or(|symbol| names(path, name, symbol))
             })
             .map(|(_, op)| op)
             .take(limit.unwrap_or(1_000))
             .collect();
-        document(&docs::Log { schema: docs::Log::SCHEMA.to_owned(), ops })
+        document(&docs::Log {
+            schema: docs::Log::SCHEMA.to_owned(),
+            ops,
+        })
     }
 
     fn conflicts(&self, repo: Option<&str>, id: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let conflicts: Vec<docs::ConflictDoc> = desk
             .conflicts()
             .iter()
@@ -392,50 +491,89 @@ impl Daemon {
         if let (Some(id), []) = (id, &conflicts[..]) {
             return Err(no_conflict(id));
         }
-        document(&docs::Conflicts { schema: docs::Conflicts::SCHEMA.to_owned(), conflicts })
+        document(&docs::Conflicts {
+            schema: docs::Conflicts::SCHEMA.to_owned(),
+            conflicts,
+        })
     }
 
     fn resolve(&mut self, repo: Option<&str>, ids: &[String], choice: &Choice) -> Answer {
         let path = self.repo_of(repo)?;
-        let first = self.desks.get(&path).map_or(0, |desk| desk.units.recorded().len());
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
         let resolved = self.with_desk(&path, |desk, ring, _| {
             let mut count = 0;
             for id in ids {
-                let found = desk.conflicts().into_iter().find(|c| c.id.starts_with(id.as_str()));
+                let found = desk
+                    .conflicts()
+                    .into_iter()
+                    .find(|c| c.id.starts_with(id.as_str()));
                 let conflict = found.ok_or_else(|| no_conflict(id))?;
                 desk.resolve(&conflict, choice, ring)?;
                 count += 1;
             }
             Ok(count)
         })?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let new = &desk.units.recorded()[first..];
-        let ops: Vec<docs::OpDoc> =
-            new.iter().flat_map(|recorded| shape::ops(recorded, &self.peers)).collect();
+        let ops: Vec<docs::OpDoc> = new
+            .iter()
+            .flat_map(|recorded| shape::ops(recorded, &self.peers))
+            .collect();
         let next = ops
             .last()
-            .map(|op| Next { cmd: format!("aura undo {}", op.op), why: "takes it back".to_owned() })
+            .map(|op| Next {
+                cmd: format!("aura undo {}", op.op),
+                why: "takes it back".to_owned(),
+            })
             .into_iter()
             .collect();
-        document(&docs::Resolved { schema: docs::Resolved::SCHEMA.to_owned(), ops, resolved, next })
+        document(&docs::Resolved {
+            schema: docs::Resolved::SCHEMA.to_owned(),
+            ops,
+            resolved,
+            next,
+        })
     }
 
     fn undo(&mut self, repo: Option<&str>, op: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
-        let first = self.desks.get(&path).map_or(0, |desk| desk.units.recorded().len());
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
         let (op, symbols) = self.with_desk(&path, |desk, ring, _| desk.undo(op, ring))?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let new = &desk.units.recorded()[first..];
-        let ops = new.iter().flat_map(|recorded| shape::ops(recorded, &self.peers)).collect();
-        document(&docs::Undone { schema: docs::Undone::SCHEMA.to_owned(), op, symbols, ops })
+        let ops = new
+            .iter()
+            .flat_map(|recorded| shape::ops(recorded, &self.peers))
+            .collect();
+        document(&docs::Undone {
+            schema: docs::Undone::SCHEMA.to_owned(),
+            op,
+            symbols,
+            ops,
+        })
     }
 
     fn diff(&mut self, repo: Option<&str>, symbols: &[String]) -> Answer {
         let path = self.repo_of(repo)?;
-        let wanted =
-            Wanted { symbols: symbols.to_vec(), is_dry_run: true, ..Wanted::default() };
+        let wanted = Wanted {
+            symbols: symbols.to_vec(),
+            is_dry_run: true,
+            ..Wanted::default()
+        };
         let taken = self.with_desk(&path, |desk, ring, _| Ok(desk.take_waiting(&wanted, ring)))?;
-        let Some(desk) = self.desks.get(&path) else { return Ok(Value::Null) };
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
         let mut units = Vec::new();
         for index in taken.keys() {
             let recorded = &desk.units.recorded()[*index];
@@ -449,7 +587,10 @@ impl Daemon {
                 });
             }
         }
-        document(&docs::Diff { schema: docs::Diff::SCHEMA.to_owned(), units })
+        document(&docs::Diff {
+            schema: docs::Diff::SCHEMA.to_owned(),
+            units,
+        })
     }
 
     fn mode(&mut self, repo: Option<&str>, set: Option<&str>) -> Answer {
@@ -461,7 +602,10 @@ impl Daemon {
             })?;
             self.set_mode(&path, mode)?;
         }
-        let mode = self.desks.get(&path).map_or(Mode::Observe, |desk| desk.mode);
+        let mode = self
+            .desks
+            .get(&path)
+            .map_or(Mode::Observe, |desk| desk.mode);
         document(&docs::Mode {
             schema: docs::Mode::SCHEMA.to_owned(),
             mode: mode.as_str().to_owned(),
@@ -475,7 +619,11 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: self.home.display().to_string(),
-            repos: self.desks.keys().map(|path| path.display().to_string()).collect(),
+            repos: self
+                .desks
+                .keys()
+                .map(|path| path.display().to_string())
+                .collect(),
         })
     }
 
@@ -498,7 +646,10 @@ impl Daemon {
     }
 
     fn peer_list(&self) -> Answer {
-        document(&docs::Peers { schema: docs::Peers::SCHEMA.to_owned(), peers: self.peer_rows() })
+        document(&docs::Peers {
+            schema: docs::Peers::SCHEMA.to_owned(),
+            peers: self.peer_rows(),
+        })
     }
 
     fn peer_rows(&self) -> Vec<docs::PeerDoc> {
@@ -516,13 +667,18 @@ impl Daemon {
         if card.peer == self.identity.key.peer() {
             return !self.identity.ring.is_empty();
         }
-        self.team.as_ref().is_some_and(|team| team.roster.is_active(card.peer))
+        self.team
+            .as_ref()
+            .is_some_and(|team| team.roster.is_active(card.peer))
     }
 
     /// Devices that the Mothership admitted and no member has approved yet.
     pub(super) fn waiting_for_approval(&self) -> Vec<PeerCard> {
-        let Some(team) = &self.team else { return Vec::new() };
-        let waits = |card: &&PeerCard| card.role != Role::Relay && !team.roster.is_active(card.peer);
+        let Some(team) = &self.team else {
+            return Vec::new();
+        };
+        let waits =
+            |card: &&PeerCard| card.role != Role::Relay && !team.roster.is_active(card.peer);
         self.peers.values().filter(waits).cloned().collect()
     }
 
@@ -546,7 +702,10 @@ impl Daemon {
 
     fn approve_call(&mut self, names: Vec<String>, all: bool) -> Answer {
         let names = if all {
-            self.waiting_for_approval().into_iter().map(|card| card.name).collect()
+            self.waiting_for_approval()
+                .into_iter()
+                .map(|card| card.name)
+                .collect()
         } else {
             names
         };
@@ -559,31 +718,47 @@ impl Daemon {
             name: card.name.clone(),
             peer: card.peer.to_string(),
             role: card.role.as_str().to_owned(),
-            state: if self.reads(card) || approved.contains(&card.name) { "reads" } else { "waiting" }
-                .to_owned(),
+            state: if self.reads(card) || approved.contains(&card.name) {
+                "reads"
+            } else {
+                "waiting"
+            }
+            .to_owned(),
             device_words: words(&card.peer.0, 6),
         };
         let mut members: Vec<docs::MemberDoc> = self.peers.values().map(row).collect();
         members.sort_by(|a, b| a.name.cmp(&b.name));
-        document(&docs::Members { schema: docs::Members::SCHEMA.to_owned(), members, approved })
+        document(&docs::Members {
+            schema: docs::Members::SCHEMA.to_owned(),
+            members,
+            approved,
+        })
     }
 
     fn invite(&self, name: Option<String>, role: &str, uses: u32, ttl_s: u64) -> Answer {
         let usage = |why: &str| Failure::new("AE-USAGE", Exit::USAGE, why.to_owned());
         let Some(enrolment) = &self.identity.enrolment else {
-            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, "this device is on no team"));
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this device is on no team",
+            ));
         };
         if enrolment.role != Role::Admin {
             let message = "only admins invite from their own device";
-            return Err(Failure::new("FORBIDDEN", Exit::REFUSED, message)
-                .next("mothership invite", "on the box; a member approves the newcomer"));
+            return Err(Failure::new("FORBIDDEN", Exit::REFUSED, message).next(
+                "mothership invite",
+                "on the box; a member approves the newcomer",
+            ));
         }
         let role = match Role::from_word(role) {
             Some(Role::Mothership) | None => return Err(usage("there is no such role")),
             Some(role) => role,
         };
         if ttl_s == 0 || TOKEN_TTL_S_MAX < ttl_s || uses == 0 || aura_trust::USES_MAX < uses {
-            return Err(usage("an invite lives one second to seven days and is used at least once"));
+            return Err(usage(
+                "an invite lives one second to seven days and is used at least once",
+            ));
         }
         let seed = InviteSeed::new(random());
         let now_s = self.clock.wall_ms() / 1_000;
@@ -637,7 +812,10 @@ impl Daemon {
                 origin: origin.to_owned(),
             })
             .collect();
-        document(&docs::Config { schema: docs::Config::SCHEMA.to_owned(), settings: rows })
+        document(&docs::Config {
+            schema: docs::Config::SCHEMA.to_owned(),
+            settings: rows,
+        })
     }
 
     fn config_set(&mut self, key: &str, value: String) -> Answer {
@@ -660,8 +838,11 @@ impl Daemon {
         aura_store::write_atomic(&path, &bytes, 0o600)
             .map_err(|error| crate::identity::failure(&error, &path))?;
         if key == "members.approve" && self.settings[key] == "auto" {
-            let waiting: Vec<String> =
-                self.waiting_for_approval().into_iter().map(|card| card.name).collect();
+            let waiting: Vec<String> = self
+                .waiting_for_approval()
+                .into_iter()
+                .map(|card| card.name)
+                .collect();
             if !self.identity.ring.is_empty() {
                 self.approve(&waiting)?;
             }
@@ -690,7 +871,10 @@ impl Daemon {
         if let Some(desk) = desk {
             for conflict in desk.conflicts() {
                 let row = shape::conflict(desk, &conflict, &self.peers, false);
-                let text = format!("{} and {} both changed it", row.mine.author, row.theirs.author);
+                let text = format!(
+                    "{} and {} both changed it",
+                    row.mine.author, row.theirs.author
+                );
                 needs_you.push(docs::NeedDoc {
                     kind: "conflict".to_owned(),
                     id: row.id,
@@ -705,14 +889,20 @@ impl Daemon {
                 if matches!(taken, Taken::Waiting(_)) {
                     touching += 1;
                 }
-                let name =
-                    shape::name_of(&self.peers, desk.units.recorded()[*index].origin.writer.peer);
+                let name = shape::name_of(
+                    &self.peers,
+                    desk.units.recorded()[*index].origin.writer.peer,
+                );
                 if !from.contains(&name) {
                     from.push(name);
                 }
             }
         }
-        for card in self.waiting_for_approval().iter().filter(|card| card.peer != me) {
+        for card in self
+            .waiting_for_approval()
+            .iter()
+            .filter(|card| card.peer != me)
+        {
             needs_you.push(docs::NeedDoc {
                 kind: "approval".to_owned(),
                 id: card.name.clone(),
@@ -723,14 +913,23 @@ impl Daemon {
             });
         }
         let next = match (needs_you.first(), patches) {
-            (Some(need), _) if need.kind == "conflict" => Some((format!("aura conflicts show {}", need.id), "open conflict")),
-            (Some(need), _) => Some((format!("aura members approve {}", need.id), "compare the device words first")),
+            (Some(need), _) if need.kind == "conflict" => {
+                Some((format!("aura conflicts show {}", need.id), "open conflict"))
+            }
+            (Some(need), _) => Some((
+                format!("aura members approve {}", need.id),
+                "compare the device words first",
+            )),
             (None, 1..) => Some(("aura pull".to_owned(), "take what waits")),
             (None, 0) => None,
         };
         let queued = desk.map_or(0, |desk| desk.replica.queued());
         let is_synced = desk.is_none_or(|desk| desk.replica.is_synced());
-        let word = match (is_up, desk.is_some_and(|desk| desk.fault.is_some()), is_synced) {
+        let word = match (
+            is_up,
+            desk.is_some_and(|desk| desk.fault.is_some()),
+            is_synced,
+        ) {
             (_, true, _) => "error",
             (false, ..) => "offline",
             (true, false, false) => "syncing",
@@ -738,7 +937,14 @@ impl Daemon {
         };
         let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
         let link = docs::LinkDoc {
-            state: if is_barred { "revoked" } else if is_up { "online" } else { "offline" }.to_owned(),
+            state: if is_barred {
+                "revoked"
+            } else if is_up {
+                "online"
+            } else {
+                "offline"
+            }
+            .to_owned(),
             endpoint: self
                 .identity
                 .enrolment
@@ -746,7 +952,11 @@ impl Daemon {
                 .and_then(|e| e.endpoints.first().cloned())
                 .unwrap_or_default(),
             rtt_ms: self.rtt_ms.filter(|_| is_up).map(|ms| ms as f64),
-            offline_for_s: if is_up { 0 } else { (self.clock.mono_ms() - self.offline_since_ms) / 1_000 },
+            offline_for_s: if is_up {
+                0
+            } else {
+                (self.clock.mono_ms() - self.offline_since_ms) / 1_000
+            },
             queued,
             why: self.down_why.as_ref().map(|(_, detail)| detail.clone()),
         };
@@ -763,23 +973,38 @@ impl Daemon {
             at: rfc3339(self.clock.wall_ms()),
             seq: self.event_last(),
             word: word.to_owned(),
-            team: self.identity.enrolment.as_ref().map(|e| e.team_name.clone()),
+            team: self
+                .identity
+                .enrolment
+                .as_ref()
+                .map(|e| e.team_name.clone()),
             name: self.identity.enrolment.as_ref().map(|e| e.name.clone()),
             repo,
             mode: desk.map(|desk| desk.mode.as_str().to_owned()),
             link,
             needs_you,
             peers: self.peer_rows(),
-            incoming: docs::IncomingDoc { patches, touching_my_edits: touching, from },
+            incoming: docs::IncomingDoc {
+                patches,
+                touching_my_edits: touching,
+                from,
+            },
             mine: docs::MineDoc {
                 unpublished: desk.map_or(0, |desk| desk.held_back.len() as u64),
                 published: desk.map_or(0, |desk| {
-                    desk.units.recorded().iter().filter(|r| r.origin.writer.peer == me).count() as u64
+                    desk.units
+                        .recorded()
+                        .iter()
+                        .filter(|r| r.origin.writer.peer == me)
+                        .count() as u64
                 }),
                 held_back: desk.map(held_back).unwrap_or_default(),
             },
             next: next
-                .map(|(cmd, why)| Next { cmd, why: why.to_owned() })
+                .map(|(cmd, why)| Next {
+                    cmd,
+                    why: why.to_owned(),
+                })
                 .into_iter()
                 .collect(),
         })
@@ -787,17 +1012,28 @@ impl Daemon {
 }
 
 fn held_back(desk: &crate::desk::Desk) -> Vec<String> {
-    desk.held_back.iter().map(|(path, why)| format!("{}: {why}", path.as_str())).collect()
+    desk.held_back
+        .iter()
+        .map(|(path, why)| format!("{}: {why}", path.as_str()))
+        .collect()
 }
 
 fn no_peer(name: &str) -> Failure {
-    Failure::new("AE-NO-PEER", Exit::USAGE, format!("nobody is called {name}"))
-        .next("aura peers", "who there is")
+    Failure::new(
+        "AE-NO-PEER",
+        Exit::USAGE,
+        format!("nobody is called {name}"),
+    )
+    .next("aura peers", "who there is")
 }
 
 fn no_conflict(id: &str) -> Failure {
-    Failure::new("AE-NO-CONFLICT", Exit::USAGE, format!("there is no open conflict {id}"))
-        .next("aura conflicts", "the open ones")
+    Failure::new(
+        "AE-NO-CONFLICT",
+        Exit::USAGE,
+        format!("there is no open conflict {id}"),
+    )
+    .next("aura conflicts", "the open ones")
 }
 
 fn document<T: Serialize>(value: &T) -> Answer {

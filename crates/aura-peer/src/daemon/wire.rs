@@ -45,8 +45,12 @@ impl Daemon {
     }
 
     fn dial(&mut self) {
-        let Some(enrolment) = self.identity.enrolment.clone() else { return };
-        let Some(credentials) = self.identity.credentials() else { return };
+        let Some(enrolment) = self.identity.enrolment.clone() else {
+            return;
+        };
+        let Some(credentials) = self.identity.credentials() else {
+            return;
+        };
         self.link_number += 1;
         let (number, events) = (self.link_number, self.sender.clone());
         let expect = aura_net::tls::Expect {
@@ -94,7 +98,12 @@ impl Daemon {
                     }
                 });
                 if let Some(control) = &mut self.control {
-                    control.handle(now, control::Input::Dialed { exporter: dialed.exporter });
+                    control.handle(
+                        now,
+                        control::Input::Dialed {
+                            exporter: dialed.exporter,
+                        },
+                    );
                 }
             }
         }
@@ -107,7 +116,11 @@ impl Daemon {
         }
         let now = self.now();
         match event {
-            LinkEvent::Message { stream, kind, payload } => match Message::decode(kind, payload) {
+            LinkEvent::Message {
+                stream,
+                kind,
+                payload,
+            } => match Message::decode(kind, payload) {
                 Ok(message) if stream == 0 => {
                     if let Some(control) = &mut self.control {
                         control.handle(now, control::Input::Received(message));
@@ -121,7 +134,11 @@ impl Daemon {
                 }
             },
             LinkEvent::Drained => {}
-            LinkEvent::Closed { code, detail, by_peer } => {
+            LinkEvent::Closed {
+                code,
+                detail,
+                by_peer,
+            } => {
                 self.link = None;
                 let code = by_peer.then_some(code);
                 if let Some(control) = &mut self.control {
@@ -133,7 +150,11 @@ impl Daemon {
     }
 
     fn deliver(&mut self, stream: u32, message: Message) {
-        if let Some(team) = self.team.as_mut().filter(|team| team.stream == Some(stream)) {
+        if let Some(team) = self
+            .team
+            .as_mut()
+            .filter(|team| team.stream == Some(stream))
+        {
             let had = !self.identity.ring.is_empty();
             team.feed(replica::Input::Received(message), &mut self.identity);
             if !had && !self.identity.ring.is_empty() {
@@ -142,7 +163,10 @@ impl Daemon {
             return;
         }
         let ring = &self.identity.ring;
-        let desk = self.desks.values_mut().find(|desk| desk.stream == Some(stream));
+        let desk = self
+            .desks
+            .values_mut()
+            .find(|desk| desk.stream == Some(stream));
         if let Some(desk) = desk {
             desk.feed(replica::Input::Received(message), ring);
             desk.settle(ring);
@@ -223,11 +247,20 @@ impl Daemon {
             PeerEvent::Added(card) => {
                 let name = card.name.clone();
                 self.peers.insert(card.peer, card);
-                self.emit("peer_added", None, None, Some(name.clone()), format!("{name} joined"));
+                self.emit(
+                    "peer_added",
+                    None,
+                    None,
+                    Some(name.clone()),
+                    format!("{name} joined"),
+                );
                 self.approve_automatically();
             }
             PeerEvent::Gone { peer, reason } => {
-                let name = self.peers.remove(&peer).map_or_else(|| peer.short(), |card| card.name);
+                let name = self
+                    .peers
+                    .remove(&peer)
+                    .map_or_else(|| peer.short(), |card| card.name);
                 let text = format!("{name} was removed: {reason}");
                 self.emit("peer_gone", None, None, Some(name), text);
             }
@@ -237,7 +270,9 @@ impl Daemon {
                 }
             }
             PeerEvent::State { peer, state, at_ms } => {
-                let Some(card) = self.peers.get_mut(&peer) else { return };
+                let Some(card) = self.peers.get_mut(&peer) else {
+                    return;
+                };
                 card.state = state;
                 card.last_seen_ms = at_ms;
                 let name = card.name.clone();
@@ -246,18 +281,31 @@ impl Daemon {
                     PeerState::Away => "away",
                     PeerState::Offline => "offline",
                 };
-                self.emit("peer", None, None, Some(name.clone()), format!("{name} is {word}"));
+                self.emit(
+                    "peer",
+                    None,
+                    None,
+                    Some(name.clone()),
+                    format!("{name} is {word}"),
+                );
             }
         }
     }
 
     /// With `members.approve = auto`, an admin's daemon hands the key to whoever the Mothership admitted.
     fn approve_automatically(&mut self) {
-        if self.settings.get("members.approve").is_none_or(|value| value != "auto") {
+        if self
+            .settings
+            .get("members.approve")
+            .is_none_or(|value| value != "auto")
+        {
             return;
         }
-        let waiting: Vec<String> =
-            self.waiting_for_approval().into_iter().map(|card| card.name).collect();
+        let waiting: Vec<String> = self
+            .waiting_for_approval()
+            .into_iter()
+            .map(|card| card.name)
+            .collect();
         if let Err(failure) = self.approve(&waiting) {
             tracing::warn!(%failure, "automatic approval");
         }
@@ -275,20 +323,67 @@ impl Daemon {
         let mut sends = Vec::new();
         if let Some(team) = &mut self.team {
             let stream = team.stream;
-            sends.extend(team.sends.drain(..).filter_map(|message| Some((stream?, message))));
+            sends.extend(
+                team.sends
+                    .drain(..)
+                    .filter_map(|message| Some((stream?, message))),
+            );
         }
         let mut notices = Vec::new();
         for (path, desk) in &mut self.desks {
             let stream = desk.stream;
-            sends.extend(desk.sends.drain(..).filter_map(|message| Some((stream?, message))));
+            sends.extend(
+                desk.sends
+                    .drain(..)
+                    .filter_map(|message| Some((stream?, message))),
+            );
             notices.extend(desk.notices.drain(..).map(|notice| (path.clone(), notice)));
         }
         for (stream, message) in sends {
             self.send(stream, &message);
         }
+        self.admit_readers(
+            notices
+                .iter()
+                .filter_map(|(_, notice)| notice.peer)
+                .collect(),
+        );
         for (path, notice) in notices {
-            let actor = notice.peer.map(|peer| crate::docs::name_of(&self.peers, peer));
+            let actor = notice
+                .peer
+                .map(|peer| crate::docs::name_of(&self.peers, peer));
             self.emit(notice.kind, Some(&path), notice.symbol, actor, notice.text);
+        }
+    }
+
+    /// Takes into the roster whoever wrote something that opens under the team key: it holds the key already,
+    /// by an invite that carried it.
+    fn admit_readers(&mut self, writers: Vec<aura_proto::PeerId>) {
+        let is_admin = self
+            .identity
+            .enrolment
+            .as_ref()
+            .is_some_and(|enrolment| enrolment.role == Role::Admin);
+        let Some(team) = self.team.as_mut().filter(|_| is_admin) else {
+            return;
+        };
+        let mut sends = Vec::new();
+        for writer in writers {
+            let Some(card) = self
+                .peers
+                .get(&writer)
+                .filter(|_| !team.roster.is_active(writer))
+            else {
+                continue;
+            };
+            if team.approve(card, &mut self.identity).is_ok() {
+                sends.append(&mut team.sends);
+            }
+        }
+        if let Some(stream) = team.stream {
+            for message in sends {
+                self.send(stream, &message);
+            }
         }
     }
 }

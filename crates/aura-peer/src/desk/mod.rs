@@ -24,7 +24,7 @@ use aura_engine::peer::{
 };
 use aura_proto::{Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, message::Message};
 use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
-use aura_store::{Log, Options, RealDisk, Reader};
+use aura_store::{Log, Options, Reader, RealDisk};
 use aura_tree::{Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, SealContext, open};
 use bytes::Bytes;
@@ -65,7 +65,9 @@ impl Mode {
 
     pub(crate) fn means(self) -> &'static str {
         match self {
-            Self::Observe => "you see what others change; your files are touched by aura pull alone",
+            Self::Observe => {
+                "you see what others change; your files are touched by aura pull alone"
+            }
             Self::Ask => "as observe; each incoming change is offered",
             Self::Live => "changes of others are written into units that you have not touched",
         }
@@ -132,10 +134,22 @@ pub(crate) struct Ground<'a> {
 impl Desk {
     /// Opens the repository's log and replays it. The working copy is indexed by [`Desk::index`].
     pub(crate) fn open(ground: Ground<'_>, ring: &KeyRing) -> Result<Self, Failure> {
-        let Ground { repo, state_dir, team, key, checkpoint_key, incarnation, mode, clock } = ground;
+        let Ground {
+            repo,
+            state_dir,
+            team,
+            key,
+            checkpoint_key,
+            incarnation,
+            mode,
+            clock,
+        } = ground;
         aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        let channel = head.branch.clone().unwrap_or_else(|| head.commit.to_string());
+        let channel = head
+            .branch
+            .clone()
+            .unwrap_or_else(|| head.commit.to_string());
         let log_id = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
         let mut replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
@@ -199,7 +213,9 @@ impl Desk {
                 Ok(Record::Placed(placed)) => {
                     self.note(*lsn, placed.entry, Some(placed.seq), ring);
                 }
-                Ok(Record::OwnPlaced { seq, author_seq, .. }) => {
+                Ok(Record::OwnPlaced {
+                    seq, author_seq, ..
+                }) => {
                     self.units.placed(self.replica.writer(), author_seq, seq);
                 }
                 Ok(Record::Checkpoint(_) | Record::Incarnation(_)) | Err(_) => {}
@@ -218,7 +234,12 @@ impl Desk {
         for (done, path) in (1u64..).zip(scan.files) {
             if let Ok(file) = self.copy.root().read_file(&path) {
                 let outline = aura_semantic::outline(path.as_str(), &file.bytes, &self.budget);
-                files.insert(path.clone(), FileRow { units: outline.units.len() });
+                files.insert(
+                    path.clone(),
+                    FileRow {
+                        units: outline.units.len(),
+                    },
+                );
                 self.shadows.adopt_untracked(&path, &file.bytes)?;
             }
             if done % 64 == 0 || done == total {
@@ -269,7 +290,8 @@ impl Desk {
             }
             replica::Output::Reincarnate => {
                 let incarnation = Incarnation(u64::from_be_bytes(crate::clock::random()));
-                self.replica.handle(replica::Input::Incarnation(incarnation));
+                self.replica
+                    .handle(replica::Input::Incarnation(incarnation));
             }
             replica::Output::Fault { code, detail } => {
                 self.notice("fault", None, format!("{code}: {detail}"));
@@ -277,7 +299,11 @@ impl Desk {
             }
             replica::Output::CaughtUp { .. } => {}
             replica::Output::NotStored => {
-                self.notice("no_space", None, "the disk is full; nothing was queued".to_owned());
+                self.notice(
+                    "no_space",
+                    None,
+                    "the disk is full; nothing was queued".to_owned(),
+                );
             }
         }
     }
@@ -314,7 +340,13 @@ impl Desk {
         let header = entry.header();
         let is_own = header.writer.peer == self.key_peer;
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
-        let origin = Origin { writer, author_seq, lsn, time_ms, seq };
+        let origin = Origin {
+            writer,
+            author_seq,
+            lsn,
+            time_ms,
+            seq,
+        };
         let (index, is_new) = self.units.record(&body, origin);
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && is_for_files {
@@ -352,7 +384,9 @@ impl Desk {
         let entry = match Record::decode(&record.payload).ok()? {
             Record::Own(entry) => entry,
             Record::Placed(placed) => placed.entry,
-            Record::Checkpoint(_) | Record::Incarnation(_) | Record::OwnPlaced { .. } => return None,
+            Record::Checkpoint(_) | Record::Incarnation(_) | Record::OwnPlaced { .. } => {
+                return None;
+            }
         };
         open_body(&entry, ring)
     }
@@ -366,7 +400,10 @@ impl Desk {
     fn compare_conflicts(&mut self) {
         let now = self.units.conflicts();
         let ids: BTreeSet<String> = now.iter().map(|conflict| conflict.id.clone()).collect();
-        for conflict in now.iter().filter(|conflict| !self.conflicts_seen.contains(&conflict.id)) {
+        for conflict in now
+            .iter()
+            .filter(|conflict| !self.conflicts_seen.contains(&conflict.id))
+        {
             let theirs = &self.units.recorded()[conflict.theirs.recorded];
             self.notices.push(Notice {
                 kind: "conflict",
@@ -377,18 +414,30 @@ impl Desk {
         }
         for id in self.conflicts_seen.difference(&ids) {
             let text = format!("{id} is settled");
-            self.notices.push(Notice { kind: "resolved", symbol: None, peer: None, text });
+            self.notices.push(Notice {
+                kind: "resolved",
+                symbol: None,
+                peer: None,
+                text,
+            });
         }
         self.conflicts_seen = ids;
     }
 
     fn notice(&mut self, kind: &'static str, symbol: Option<String>, text: String) {
-        self.notices.push(Notice { kind, symbol, peer: None, text });
+        self.notices.push(Notice {
+            kind,
+            symbol,
+            peer: None,
+            text,
+        });
     }
 
     /// The content that each unit of a file has in `indexed`, the file itself included.
     fn contents(indexed: Option<&Indexed>) -> BTreeMap<UnitId, ContentHash> {
-        let Some(indexed) = indexed else { return BTreeMap::new() };
+        let Some(indexed) = indexed else {
+            return BTreeMap::new();
+        };
         let mut contents: BTreeMap<UnitId, ContentHash> = indexed
             .ids
             .iter()
@@ -432,10 +481,12 @@ fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
 pub(crate) fn git_failure(error: &aura_tree::RepoError) -> Failure {
     use aura_tree::RepoError as E;
     match error {
-        E::NotARepo { .. } => {
-            Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, "no git repository here or above")
-                .next("cd into your clone", "aura works inside a git repository")
-        }
+        E::NotARepo { .. } => Failure::new(
+            "AE-NOT-REPO",
+            Exit::NOT_SET_UP,
+            "no git repository here or above",
+        )
+        .next("cd into your clone", "aura works inside a git repository"),
         E::NoCommits => {
             let message = "the repository has no commit yet, so it has no identity";
             Failure::new("AE-NOT-REPO", Exit::NOT_SET_UP, message)
@@ -468,12 +519,21 @@ fn open_failure(error: &aura_store::OpenError) -> Failure {
 impl Desk {
     /// Content that an editor wrote into an inode that was already swapped out: it is put beside the log and said so.
     pub(crate) fn rescue(&mut self, rescued: aura_tree::Rescued) {
-        let name = rescued.path.as_ref().map_or_else(|| "unknown".to_owned(), |p| p.as_str().replace('/', "_"));
-        let file = self.shadows.rescue_dir().join(format!("{}-{name}", self.clock.wall_ms()));
+        let name = rescued
+            .path
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |p| p.as_str().replace('/', "_"));
+        let file = self
+            .shadows
+            .rescue_dir()
+            .join(format!("{}-{name}", self.clock.wall_ms()));
         if let Err(error) = aura_store::write_atomic(&file, &rescued.bytes, 0o600) {
             tracing::error!(%error, "a rescued edit could not be kept");
         }
-        let text = format!("an edit of {name} met an incoming change and is kept in {}", file.display());
+        let text = format!(
+            "an edit of {name} met an incoming change and is kept in {}",
+            file.display()
+        );
         self.notice("rescued", None, text);
     }
 }

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use aura_api::Failure;
 use aura_proto::RepoPath;
-use aura_tree::{MotionEvent, Settled, WatchEvent, motion::{MotionKind, Whose}};
+use aura_tree::{
+    MotionEvent, Settled, WatchEvent,
+    motion::{MotionKind, Whose},
+};
 use aura_trust::KeyRing;
 
 use super::Desk;
@@ -80,9 +83,13 @@ impl Desk {
         if publishes {
             self.publish(&users, None, ring)?;
         }
-        let head = self.repo.head().map_err(|error| super::git_failure(&error))?;
+        let head = self
+            .repo
+            .head()
+            .map_err(|error| super::git_failure(&error))?;
         self.commit = head.commit.to_string();
-        self.units.set_channel(head.branch.unwrap_or_else(|| head.commit.to_string()));
+        self.units
+            .set_channel(head.branch.unwrap_or_else(|| head.commit.to_string()));
         self.shadows.rebase(&self.repo)?;
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));
@@ -109,7 +116,12 @@ impl Desk {
     fn adopt_head(&mut self) -> Result<(), Failure> {
         self.shadows.rebase(&self.repo)?;
         for path in self.changed_files()? {
-            let disk = self.copy.root().read_file(&path).ok().map(|file| file.bytes);
+            let disk = self
+                .copy
+                .root()
+                .read_file(&path)
+                .ok()
+                .map(|file| file.bytes);
             let head = self.shadows.head_text(&path);
             if disk.is_some() && disk == head {
                 self.shadows.forget(&path);

@@ -69,9 +69,8 @@ impl Desk {
             self.held_back.remove(path);
             return Ok(false);
         }
-        let after = disk.map(|bytes| {
-            aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget)
-        });
+        let after = disk
+            .map(|bytes| aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget));
         if let (Some(before), Some(after)) = (&before, &after)
             && before.outline.errors < after.outline.errors
         {
@@ -84,7 +83,9 @@ impl Desk {
         };
         self.count_units(path, after.as_ref());
         let commit = self.commit.clone();
-        let body = self.units.body(patch, commit, Cause::Edit, why.map(str::to_owned));
+        let body = self
+            .units
+            .body(patch, commit, Cause::Edit, why.map(str::to_owned));
         if let Some(body) = body
             && !self.queue(path, &body, ring)
         {
@@ -102,7 +103,10 @@ impl Desk {
         };
         let plain = body.encode();
         if BODY_BYTES_MAX < plain.len() + 64 || !self.replica.has_room(plain.len()) {
-            self.hold_back(path, "the change is too large for one entry, or the queue is full");
+            self.hold_back(
+                path,
+                "the change is too large for one entry, or the queue is full",
+            );
             return false;
         }
         let author_seq = self.replica.next_number();
@@ -117,8 +121,13 @@ impl Desk {
         let time_ms = self.clock.wall_ms();
         let before = self.replica.queued();
         let key_epoch = key.epoch;
-        let input =
-            replica::Input::Author { kind: Kind::PATCH, key_epoch, body: sealed, time_ms, author_seq };
+        let input = replica::Input::Author {
+            kind: Kind::PATCH,
+            key_epoch,
+            body: sealed,
+            time_ms,
+            author_seq,
+        };
         self.feed(input, ring);
         let queued = before < self.replica.queued() || self.replica.next_number() != author_seq;
         if queued && body.cause == Cause::Edit {
@@ -131,7 +140,9 @@ impl Desk {
 
     /// Publishes a version that follows from several others: a join, a settlement, an undo.
     pub(super) fn propose(&mut self, proposal: Proposal<'_>, ring: &KeyRing) -> bool {
-        let Ok(path) = RepoPath::try_from(proposal.path) else { return false };
+        let Ok(path) = RepoPath::try_from(proposal.path) else {
+            return false;
+        };
         let unit = proposal.unit;
         let name = proposal.name.to_owned();
         let is_file = unit == UnitId::file(proposal.path);
@@ -163,7 +174,12 @@ impl Desk {
             base: None,
             result: None,
             ops: vec![op],
-            touched: vec![Touched { unit, name, before, after }],
+            touched: vec![Touched {
+                unit,
+                name,
+                before,
+                after,
+            }],
         };
         let body = PatchBody {
             channel: self.units.channel().to_owned(),
@@ -183,7 +199,12 @@ impl Desk {
     }
 
     fn hold_back(&mut self, path: &RepoPath, why: &str) {
-        if self.held_back.insert(path.clone(), why.to_owned()).as_deref() != Some(why) {
+        if self
+            .held_back
+            .insert(path.clone(), why.to_owned())
+            .as_deref()
+            != Some(why)
+        {
             self.notice("held_back", None, format!("{}: {why}", path.as_str()));
         }
     }
@@ -191,7 +212,12 @@ impl Desk {
     fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
         match after {
             Some(after) => {
-                self.files.insert(path.clone(), FileRow { units: after.outline.units.len() });
+                self.files.insert(
+                    path.clone(),
+                    FileRow {
+                        units: after.outline.units.len(),
+                    },
+                );
             }
             None => {
                 self.files.remove(path);

@@ -41,7 +41,11 @@ impl Shadows {
         let dir = state_dir.join("shadow");
         ensure_private_dir(&dir).map_err(|error| storage(&error))?;
         let blobs = Blobs::start(repo).map_err(|error| git_failure(&error))?;
-        let mut shadows = Self { dir, at_head: BTreeMap::new(), blobs };
+        let mut shadows = Self {
+            dir,
+            at_head: BTreeMap::new(),
+            blobs,
+        };
         shadows.rebase(repo)?;
         Ok(shadows)
     }
@@ -49,7 +53,9 @@ impl Shadows {
     /// Looks at HEAD anew.
     pub(super) fn rebase(&mut self, repo: &Repo) -> Result<(), Failure> {
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        self.at_head = repo.blobs_of(&head.commit).map_err(|error| git_failure(&error))?;
+        self.at_head = repo
+            .blobs_of(&head.commit)
+            .map_err(|error| git_failure(&error))?;
         Ok(())
     }
 
@@ -59,7 +65,11 @@ impl Shadows {
             return kept.text.map(|text| (text.0, Some(kept.ids)));
         }
         let id = self.at_head.get(path)?.clone();
-        self.blobs.read(&id).ok().flatten().map(|bytes| (bytes, None))
+        self.blobs
+            .read(&id)
+            .ok()
+            .flatten()
+            .map(|bytes| (bytes, None))
     }
 
     /// The text at HEAD.
@@ -94,8 +104,11 @@ impl Shadows {
         if self.is_tracked(path) || self.kept(path).is_some() {
             return Ok(());
         }
-        let kept =
-            Kept { path: path.as_str().to_owned(), text: Some(Text(bytes.to_vec())), ids: Vec::new() };
+        let kept = Kept {
+            path: path.as_str().to_owned(),
+            text: Some(Text(bytes.to_vec())),
+            ids: Vec::new(),
+        };
         write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
             .map_err(|error| storage(&error))
     }
@@ -114,6 +127,7 @@ impl Shadows {
     }
 
     fn file(&self, path: &RepoPath) -> PathBuf {
-        self.dir.join(&Digest::of(path.as_str().as_bytes()).to_string()[..32])
+        self.dir
+            .join(&Digest::of(path.as_str().as_bytes()).to_string()[..32])
     }
 }

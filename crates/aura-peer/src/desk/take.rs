@@ -52,7 +52,11 @@ impl Desk {
                 cause: Cause::Merge,
             };
             if self.propose(proposal, ring) {
-                self.notice("merged", Some(due.name.clone()), format!("joined {}", due.name));
+                self.notice(
+                    "merged",
+                    Some(due.name.clone()),
+                    format!("joined {}", due.name),
+                );
             }
         }
         if self.mode == Mode::Live && !self.motion.is_moving() {
@@ -93,16 +97,29 @@ impl Desk {
 
     /// Patches that the working copy does not have yet, without those that others made superfluous.
     pub(crate) fn incoming(&mut self, ring: &KeyRing) -> BTreeMap<usize, Taken> {
-        self.take_waiting(&Wanted { is_dry_run: true, ..Wanted::default() }, ring)
+        self.take_waiting(
+            &Wanted {
+                is_dry_run: true,
+                ..Wanted::default()
+            },
+            ring,
+        )
     }
 
     fn is_wanted(&self, index: usize, wanted: &Wanted) -> bool {
-        let Some(recorded) = self.units.recorded().get(index) else { return false };
+        let Some(recorded) = self.units.recorded().get(index) else {
+            return false;
+        };
         let on_channel = recorded.channel == self.units.channel();
-        let from = wanted.from.is_none_or(|from| recorded.origin.writer.peer == from);
+        let from = wanted
+            .from
+            .is_none_or(|from| recorded.origin.writer.peer == from);
         let symbol = wanted.symbols.is_empty()
             || recorded.touched.iter().any(|(_, name, ..)| {
-                wanted.symbols.iter().any(|symbol| names(&recorded.path, name, symbol))
+                wanted
+                    .symbols
+                    .iter()
+                    .any(|symbol| names(&recorded.path, name, symbol))
             });
         on_channel && from && symbol
     }
@@ -168,7 +185,9 @@ impl Desk {
         let shadowed = if is_same {
             applied.after.clone()
         } else {
-            aura_semantic::apply(shadow.as_ref(), patch).map_err(|r| explain(&r))?.after
+            aura_semantic::apply(shadow.as_ref(), patch)
+                .map_err(|r| explain(&r))?
+                .after
         };
         if is_dry_run {
             return Ok(());
@@ -176,7 +195,9 @@ impl Desk {
         self.copy
             .replace(self.clock.mono_ms(), path, expect, applied.bytes())
             .map_err(|refusal| explain_write(&refusal))?;
-        self.shadows.set(path, shadowed.as_ref()).map_err(|failure| failure.message)
+        self.shadows
+            .set(path, shadowed.as_ref())
+            .map_err(|failure| failure.message)
     }
 
     /// Refuses to touch units that the user has edited since the shadow was taken.
@@ -189,9 +210,13 @@ impl Desk {
         let (known, here) = (Self::contents(shadow), Self::contents(current));
         let file = UnitId::file(&patch.path);
         for row in patch.touched.iter().filter(|row| row.unit != file) {
-            if known.get(&row.unit) != here.get(&row.unit) && here.get(&row.unit) != row.after.as_ref()
+            if known.get(&row.unit) != here.get(&row.unit)
+                && here.get(&row.unit) != row.after.as_ref()
             {
-                return Err(format!("CONFLICT: you have unpublished edits in {}", row.name));
+                return Err(format!(
+                    "CONFLICT: you have unpublished edits in {}",
+                    row.name
+                ));
             }
         }
         Ok(())
@@ -215,7 +240,10 @@ impl Desk {
             },
             Choice::With { bytes } => {
                 let foot = mine.or(theirs).and_then(|text| text.foot.clone());
-                Some(OwnText { head: Text(bytes.clone()), foot })
+                Some(OwnText {
+                    head: Text(bytes.clone()),
+                    foot,
+                })
             }
         };
         let path = RepoPath::try_from(conflict.path.as_str())
@@ -225,8 +253,10 @@ impl Desk {
             && shadow.position(conflict.unit).is_some()
         {
             aura_semantic::splice(&shadow, conflict.unit, text).map_err(|refusal| {
-                Failure::new("NOT_ONE_FUNCTION", Exit::USAGE, refusal.to_string())
-                    .next(format!("aura resolve {} --edit", conflict.id), "give another text")
+                Failure::new("NOT_ONE_FUNCTION", Exit::USAGE, refusal.to_string()).next(
+                    format!("aura resolve {} --edit", conflict.id),
+                    "give another text",
+                )
             })?;
         }
         let proposal = Proposal {
@@ -239,7 +269,11 @@ impl Desk {
             cause: Cause::Resolve,
         };
         if !self.propose(proposal, ring) {
-            return Err(Failure::new("AE-NOT-QUEUED", Exit::BUSY, "the settlement was not queued"));
+            return Err(Failure::new(
+                "AE-NOT-QUEUED",
+                Exit::BUSY,
+                "the settlement was not queued",
+            ));
         }
         self.take_own(ring);
         Ok(())
@@ -260,12 +294,20 @@ impl Desk {
                 }
         });
         let Some(index) = found else {
-            return Err(Failure::new("AE-NO-OP", Exit::USAGE, "there is no such operation of yours")
-                .next("aura log", "lists operations with their names"));
+            return Err(Failure::new(
+                "AE-NO-OP",
+                Exit::USAGE,
+                "there is no such operation of yours",
+            )
+            .next("aura log", "lists operations with their names"));
         };
         let recorded = self.units.recorded()[index].clone();
         let Some(body) = self.body_of(index, ring) else {
-            return Err(Failure::new("AE-NO-BODY", Exit::REFUSED, "its body cannot be read"));
+            return Err(Failure::new(
+                "AE-NO-BODY",
+                Exit::REFUSED,
+                "its body cannot be read",
+            ));
         };
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
             if self.units.heads(unit) != [version] {
@@ -297,7 +339,10 @@ impl Desk {
 
     /// Writes what this device decided itself, in whatever mode.
     fn take_own(&mut self, ring: &KeyRing) {
-        let wanted = Wanted { from: Some(self.key_peer), ..Wanted::default() };
+        let wanted = Wanted {
+            from: Some(self.key_peer),
+            ..Wanted::default()
+        };
         self.take_waiting(&wanted, ring);
         self.compare_conflicts();
     }
@@ -326,7 +371,10 @@ fn both(base: Option<&OwnText>, mine: &OwnText, theirs: &OwnText) -> OwnText {
             })
             .collect(),
     };
-    OwnText { head: Text(head), foot: mine.foot.clone() }
+    OwnText {
+        head: Text(head),
+        foot: mine.foot.clone(),
+    }
 }
 
 fn explain(refusal: &Refusal) -> String {

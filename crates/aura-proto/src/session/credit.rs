@@ -19,7 +19,11 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(size: u32) -> Self {
-        Self { size, left: size, earned: 0 }
+        Self {
+            size,
+            left: size,
+            earned: 0,
+        }
     }
 
     pub(super) fn allows(&self, bytes: u32) -> bool {
@@ -53,7 +57,12 @@ pub(super) struct RateWindow {
 
 impl RateWindow {
     pub(super) fn new(span_ms: u64, count_max: u32) -> Self {
-        Self { span_ms, count_max, started_ms: 0, count: 0 }
+        Self {
+            span_ms,
+            count_max,
+            started_ms: 0,
+            count: 0,
+        }
     }
 
     pub(super) fn count(&mut self, now_ms: u64) -> Result<(), Fault> {
@@ -78,7 +87,9 @@ impl Session {
         if let Some(lump) = self.window.earn(bytes) {
             self.push_grant(CONTROL_STREAM, 0, lump);
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         if stream.receive.ended {
             return;
         }
@@ -117,6 +128,7 @@ impl Session {
 
     fn push_grant(&mut self, stream: u32, class: u8, bytes: u32) {
         let payload: Bytes = grant(bytes);
-        self.urgent.push_back(Frame::new(FrameType::WINDOW, class, stream, payload));
+        self.urgent
+            .push_back(Frame::new(FrameType::WINDOW, class, stream, payload));
     }
 }

@@ -10,7 +10,8 @@ use std::mem;
 use bytes::Bytes;
 
 use super::{
-    CONTROL_STREAM, Class, ClosedBy, Event, Fault, Gate, Pending, Session, Side, Stream, fault, lane,
+    CONTROL_STREAM, Class, ClosedBy, Event, Fault, Gate, Pending, Session, Side, Stream, fault,
+    lane,
 };
 use crate::{
     codec,
@@ -101,7 +102,10 @@ impl Session {
         if self.gate != Gate::Judged {
             self.parse(bytes);
         } else if HELD_BYTES_MAX < self.held.len() + bytes.len() {
-            self.fail(Fault { code: Code::RATE, detail: "too much was sent before the proof was judged" });
+            self.fail(Fault {
+                code: Code::RATE,
+                detail: "too much was sent before the proof was judged",
+            });
         } else {
             self.held.extend_from_slice(bytes);
         }
@@ -126,9 +130,15 @@ impl Session {
             Some(frame) => frame,
             None => {
                 self.input.begun_ms.get_or_insert(self.now_ms);
-                let Some(header) = self.input.fill_header(rest) else { return Ok(()) };
+                let Some(header) = self.input.fill_header(rest) else {
+                    return Ok(());
+                };
                 let keep = self.admit(&header)?;
-                Arriving { header, left: header.len as usize, keep }
+                Arriving {
+                    header,
+                    left: header.len as usize,
+                    keep,
+                }
             }
         };
         frame.fill(rest);
@@ -148,7 +158,10 @@ impl Session {
             return fault(Code::FRAME_TOO_LARGE, "a frame is longer than the limit");
         }
         if !is_known && !header.flags.has(Flags::OPTIONAL) {
-            return fault(Code::UNKNOWN_FRAME, "a frame of unknown type that is not optional");
+            return fault(
+                Code::UNKNOWN_FRAME,
+                "a frame of unknown type that is not optional",
+            );
         }
         // One end for each stream is bounded by the streams themselves.
         let is_idle = header.len == 0 && !is_bare_end(header);
@@ -157,7 +170,9 @@ impl Session {
         }
         self.admit_at_gate(header)?;
         match header.kind {
-            FrameType::WINDOW | FrameType::RESET if !is_bare_end(header) => self.admit_order(header),
+            FrameType::WINDOW | FrameType::RESET if !is_bare_end(header) => {
+                self.admit_order(header)
+            }
             _ if header.stream == CONTROL_STREAM => self.admit_control(header, is_known),
             _ => self.admit_data(header, is_known),
         }
@@ -167,7 +182,9 @@ impl Session {
     fn admit_at_gate(&mut self, header: &FrameHeader) -> Result<(), Fault> {
         use FrameType as T;
         let is_expected = match (self.gate, header.kind) {
-            (Gate::Open, T::HELLO | T::AUTH | T::WELCOME | T::JOIN_REQUEST | T::JOIN_GRANT) => false,
+            (Gate::Open, T::HELLO | T::AUTH | T::WELCOME | T::JOIN_REQUEST | T::JOIN_GRANT) => {
+                false
+            }
             (Gate::Open, T::RENEW_REQUEST) => self.side == Side::Server,
             (Gate::Open, T::RENEW_GRANT) => self.side == Side::Client,
             (Gate::Open, _) => return Ok(()),
@@ -190,7 +207,10 @@ impl Session {
             return fault(Code::PROTOCOL, "a stream before authentication");
         }
         if PRE_AUTH_BYTES_MAX < header.len as usize {
-            return fault(Code::FRAME_TOO_LARGE, "a frame is longer than the limit before authentication");
+            return fault(
+                Code::FRAME_TOO_LARGE,
+                "a frame is longer than the limit before authentication",
+            );
         }
         self.pre_auth_bytes += FRAME_HEADER_BYTES + header.len as usize;
         if PRE_AUTH_BYTES_MAX < self.pre_auth_bytes {
@@ -200,7 +220,11 @@ impl Session {
     }
 
     fn admit_order(&mut self, header: &FrameHeader) -> Result<Keep, Fault> {
-        let expected = if header.kind == FrameType::WINDOW { 4 } else { 2 };
+        let expected = if header.kind == FrameType::WINDOW {
+            4
+        } else {
+            2
+        };
         if header.len != expected || header.flags.has(Flags::MORE | Flags::END) {
             return fault(Code::FRAME_INVALID, "a grant or reset of the wrong length");
         }
@@ -210,11 +234,19 @@ impl Session {
     /// Stream 0 has no window, but what it may hold is bounded all the same.
     fn admit_control(&mut self, header: &FrameHeader, is_known: bool) -> Result<Keep, Fault> {
         let ends = header.flags.has(Flags::END);
-        if (ends && header.kind != FrameType::ERROR) || Class::of(header.flags) != Some(Class::Control) {
-            return fault(Code::PROTOCOL, "stream 0 ends only with a reason, and has only one class");
+        if (ends && header.kind != FrameType::ERROR)
+            || Class::of(header.flags) != Some(Class::Control)
+        {
+            return fault(
+                Code::PROTOCOL,
+                "stream 0 ends only with a reason, and has only one class",
+            );
         }
         if MESSAGE_BYTES_MAX + FRAME_BYTES_MAX < self.untaken_control + header.len as usize {
-            return fault(Code::FLOW_CONTROL, "too much on stream 0 while the reader is behind");
+            return fault(
+                Code::FLOW_CONTROL,
+                "too much on stream 0 while the reader is behind",
+            );
         }
         if !is_known {
             return Ok(Keep::Nothing);
@@ -233,10 +265,15 @@ impl Session {
         };
         self.open_by_remote(header.stream, class)?;
         if !self.window.allows(header.len) {
-            return fault(Code::FLOW_CONTROL, "more was sent than the link's window allows");
+            return fault(
+                Code::FLOW_CONTROL,
+                "more was sent than the link's window allows",
+            );
         }
         self.window.take(header.len);
-        let Some(stream) = self.streams.get_mut(&header.stream) else { return Ok(Keep::Nothing) };
+        let Some(stream) = self.streams.get_mut(&header.stream) else {
+            return Ok(Keep::Nothing);
+        };
         if stream.receive.ended {
             return fault(Code::STREAM_INVALID, "a stream was used after its end");
         }
@@ -244,7 +281,10 @@ impl Session {
             return fault(Code::FRAME_INVALID, "a stream changed its class");
         }
         if !stream.receive.window.allows(header.len) {
-            return fault(Code::FLOW_CONTROL, "more was sent than the stream's window allows");
+            return fault(
+                Code::FLOW_CONTROL,
+                "more was sent than the stream's window allows",
+            );
         }
         stream.receive.window.take(header.len);
         if !is_known {
@@ -255,7 +295,9 @@ impl Session {
 
     /// Checks that the frame continues or begins a message, and how long that message may become.
     fn admit_fragment(&mut self, header: &FrameHeader) -> Result<Keep, Fault> {
-        let Some(stream) = self.streams.get_mut(&header.stream) else { return Ok(Keep::Nothing) };
+        let Some(stream) = self.streams.get_mut(&header.stream) else {
+            return Ok(Keep::Nothing);
+        };
         let has_more = header.flags.has(Flags::MORE);
         if has_more && header.flags.has(Flags::END) {
             return fault(Code::FRAME_INVALID, "a stream ends within a message");
@@ -263,18 +305,31 @@ impl Session {
         let lane = lane(header.stream, stream.class);
         let partial = match stream.receive.partial.take() {
             Some((kind, _)) if kind != header.kind => {
-                return fault(Code::PROTOCOL, "a message was cut off by one of another type");
+                return fault(
+                    Code::PROTOCOL,
+                    "a message was cut off by one of another type",
+                );
             }
             Some((_, bytes)) => bytes,
-            None if header.len == 0 && !has_more && header.kind.needs_payload() && !is_bare_end(header) => {
-                return fault(Code::FRAME_INVALID, "a type that needs a payload came without");
+            None if header.len == 0
+                && !has_more
+                && header.kind.needs_payload()
+                && !is_bare_end(header) =>
+            {
+                return fault(
+                    Code::FRAME_INVALID,
+                    "a type that needs a payload came without",
+                );
             }
             None => Vec::new(),
         };
         if has_more || !partial.is_empty() {
             let len = header.len as usize;
             if MESSAGE_BYTES_MAX < self.unfinished[lane] + len {
-                return fault(Code::TOO_LARGE, "unfinished messages are longer than the limit");
+                return fault(
+                    Code::TOO_LARGE,
+                    "unfinished messages are longer than the limit",
+                );
             }
             self.unfinished[lane] += len;
             stream.receive.partial_bytes += len;
@@ -288,7 +343,10 @@ impl Session {
             return Ok(());
         }
         if self.is_local(id) || id <= self.last_remote {
-            return fault(Code::STREAM_INVALID, "a stream that cannot be opened or used again");
+            return fault(
+                Code::STREAM_INVALID,
+                "a stream that cannot be opened or used again",
+            );
         }
         self.last_remote = id;
         if STREAMS_MAX <= self.open_remote {
@@ -304,7 +362,9 @@ impl Session {
     fn finish_frame(&mut self, frame: Arriving) -> Result<(), Fault> {
         let Arriving { header, keep, .. } = frame;
         match keep {
-            Keep::Order(payload) if header.kind == FrameType::WINDOW => self.take_grant(&header, &payload)?,
+            Keep::Order(payload) if header.kind == FrameType::WINDOW => {
+                self.take_grant(&header, &payload)?
+            }
             Keep::Order(payload) => self.take_reset(&header, &payload)?,
             Keep::Nothing => self.give_back(header.stream, header.len),
             Keep::Message(bytes) => self.take_fragment(&header, bytes)?,
@@ -334,7 +394,10 @@ impl Session {
                 return Ok(());
             }
             if header.kind.needs_payload() {
-                return fault(Code::FRAME_INVALID, "a message of several fragments without a payload");
+                return fault(
+                    Code::FRAME_INVALID,
+                    "a message of several fragments without a payload",
+                );
             }
         }
         self.take_message(header, Bytes::from(bytes));
@@ -342,9 +405,14 @@ impl Session {
     }
 
     fn take_message(&mut self, header: &FrameHeader, payload: Bytes) {
-        if header.kind == FrameType::ERROR && header.stream == CONTROL_STREAM && header.flags.has(Flags::END) {
-            let refusal = codec::decode(&payload)
-                .unwrap_or(Refusal { code: Code::DECODE, detail: "closed without a readable reason".to_owned() });
+        if header.kind == FrameType::ERROR
+            && header.stream == CONTROL_STREAM
+            && header.flags.has(Flags::END)
+        {
+            let refusal = codec::decode(&payload).unwrap_or(Refusal {
+                code: Code::DECODE,
+                detail: "closed without a readable reason".to_owned(),
+            });
             return self.end(refusal.code, &refusal.detail, ClosedBy::Remote, false);
         }
         self.pass_gate(header.kind);
@@ -356,7 +424,11 @@ impl Session {
             stream: header.stream,
             credit: header.len,
             bytes: payload.len(),
-            event: Event::Message { stream: header.stream, kind: header.kind, payload },
+            event: Event::Message {
+                stream: header.stream,
+                kind: header.kind,
+                payload,
+            },
         };
         self.events.push_back(pending);
     }
@@ -379,7 +451,11 @@ impl Session {
     }
 
     fn take_grant(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), Fault> {
-        let bytes = u32::from_be_bytes(payload.try_into().expect("the length was checked with the header"));
+        let bytes = u32::from_be_bytes(
+            payload
+                .try_into()
+                .expect("the length was checked with the header"),
+        );
         let id = header.stream;
         if id == CONTROL_STREAM {
             self.link_credit = self.link_credit.saturating_add(bytes);
@@ -392,8 +468,10 @@ impl Session {
         if bytes == 0 {
             return self.take_opening(header);
         }
-        let granted =
-            self.streams.get_mut(&id).map(|stream| stream.send.add_credit(bytes, STREAM_WINDOW_BYTES));
+        let granted = self
+            .streams
+            .get_mut(&id)
+            .map(|stream| stream.send.add_credit(bytes, STREAM_WINDOW_BYTES));
         match granted {
             Some(false) => fault(Code::FLOW_CONTROL, "a grant beyond the stream's window"),
             Some(true) => {
@@ -401,7 +479,10 @@ impl Session {
                 Ok(())
             }
             None if self.was_opened(id) => self.empties.count(self.now_ms),
-            None => fault(Code::STREAM_INVALID, "a grant for a stream that was never opened"),
+            None => fault(
+                Code::STREAM_INVALID,
+                "a grant for a stream that was never opened",
+            ),
         }
     }
 
@@ -411,7 +492,10 @@ impl Session {
             return fault(Code::FRAME_INVALID, "a class that does not exist");
         };
         if self.is_local(header.stream) || header.stream <= self.last_remote {
-            return fault(Code::STREAM_INVALID, "a stream that cannot be opened or used again");
+            return fault(
+                Code::STREAM_INVALID,
+                "a stream that cannot be opened or used again",
+            );
         }
         self.open_by_remote(header.stream, class)
     }
@@ -419,9 +503,16 @@ impl Session {
     fn take_reset(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), Fault> {
         self.resets.count(self.now_ms)?;
         if !self.was_opened(header.stream) {
-            return fault(Code::STREAM_INVALID, "a reset of a stream that was never opened");
+            return fault(
+                Code::STREAM_INVALID,
+                "a reset of a stream that was never opened",
+            );
         }
-        let code = u16::from_be_bytes(payload.try_into().expect("the length was checked with the header"));
+        let code = u16::from_be_bytes(
+            payload
+                .try_into()
+                .expect("the length was checked with the header"),
+        );
         self.reset_by_remote(header.stream, Code(code));
         Ok(())
     }
@@ -438,10 +529,17 @@ impl Session {
 
     fn end_by_remote(&mut self, id: u32) {
         self.refused.remove(&id);
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         stream.receive.ended = true;
         let event = Event::StreamEnded { stream: id };
-        self.events.push_back(Pending { event, stream: id, credit: 0, bytes: 0 });
+        self.events.push_back(Pending {
+            event,
+            stream: id,
+            credit: 0,
+            bytes: 0,
+        });
         self.remove_if_done(id);
     }
 }

@@ -49,7 +49,14 @@ enum Blocked {
 
 impl SendHalf {
     pub(super) fn new(credit: u32) -> Self {
-        Self { queue: VecDeque::new(), queued: 0, credit, begun: 0, end: End::Open, in_ring: false }
+        Self {
+            queue: VecDeque::new(),
+            queued: 0,
+            credit,
+            begun: 0,
+            end: End::Open,
+            in_ring: false,
+        }
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -70,7 +77,9 @@ impl SendHalf {
 
     /// Bytes of the next fragment.
     fn next_len(&self) -> usize {
-        self.queue.front().map_or(0, |(_, payload)| payload.len().min(FRAGMENT_BYTES))
+        self.queue
+            .front()
+            .map_or(0, |(_, payload)| payload.len().min(FRAGMENT_BYTES))
     }
 
     /// Length of the next message if its first fragment is still to leave and it needs several.
@@ -89,7 +98,12 @@ impl SendHalf {
     fn cut(&mut self, id: u32, class: Class) -> Frame {
         let Some((kind, payload)) = self.queue.front_mut() else {
             self.end = End::Sent;
-            return Frame::new(FrameType::WINDOW, class.bits() | Flags::END, id, Bytes::new());
+            return Frame::new(
+                FrameType::WINDOW,
+                class.bits() | Flags::END,
+                id,
+                Bytes::new(),
+            );
         };
         let kind = *kind;
         let piece = payload.split_to(payload.len().min(FRAGMENT_BYTES));
@@ -114,12 +128,19 @@ impl SendHalf {
 
 impl Session {
     /// Queues a message and says how many bytes the link has queued now; the payload is shared, not copied.
-    pub fn send(&mut self, stream: u32, kind: FrameType, payload: Bytes) -> Result<usize, SendError> {
+    pub fn send(
+        &mut self,
+        stream: u32,
+        kind: FrameType,
+        payload: Bytes,
+    ) -> Result<usize, SendError> {
         if self.closed {
             return Err(SendError::Closed);
         }
         if MESSAGE_BYTES_MAX < payload.len() {
-            return Err(SendError::TooLarge { bytes: payload.len() });
+            return Err(SendError::TooLarge {
+                bytes: payload.len(),
+            });
         }
         if payload.is_empty() && kind.needs_payload() {
             return Err(SendError::Empty { kind });
@@ -150,7 +171,9 @@ impl Session {
 
     /// Payload bytes that wait on a stream; 0 for one that is not open.
     pub fn queued_bytes(&self, stream: u32) -> usize {
-        self.streams.get(&stream).map_or(0, |found| found.send.queued)
+        self.streams
+            .get(&stream)
+            .map_or(0, |found| found.send.queued)
     }
 
     /// Payload bytes that wait on the link.
@@ -173,11 +196,16 @@ impl Session {
         if !is_open {
             return None;
         }
-        Class::ALL.into_iter().find_map(|class| self.cut_of_class(class))
+        Class::ALL
+            .into_iter()
+            .find_map(|class| self.cut_of_class(class))
     }
 
     fn cut_control(&mut self) -> Option<Frame> {
-        let control = self.streams.get_mut(&CONTROL_STREAM).filter(|control| control.send.has_work())?;
+        let control = self
+            .streams
+            .get_mut(&CONTROL_STREAM)
+            .filter(|control| control.send.has_work())?;
         let before = control.send.queued;
         let frame = control.send.cut(CONTROL_STREAM, Class::Control);
         self.queued -= before - control.send.queued;
@@ -207,7 +235,11 @@ impl Session {
 
     /// What keeps a stream from sending; a long message that must wait gets the first place in line.
     fn blocked(&mut self, id: u32) -> Option<Blocked> {
-        let Some(stream) = self.streams.get(&id).filter(|stream| stream.send.has_work()) else {
+        let Some(stream) = self
+            .streams
+            .get(&id)
+            .filter(|stream| stream.send.has_work())
+        else {
             return Some(Blocked::Stream);
         };
         let len = stream.send.next_len();
@@ -267,7 +299,12 @@ impl Session {
         self.refused.remove(&id);
         if self.remove_stream(id).is_some() {
             let event = super::Event::StreamReset { stream: id, code };
-            self.events.push_back(super::Pending { event, stream: id, credit: 0, bytes: 0 });
+            self.events.push_back(super::Pending {
+                event,
+                stream: id,
+                credit: 0,
+                bytes: 0,
+            });
         }
     }
 }

@@ -63,7 +63,10 @@ fn an_unknown_type_is_ignored_if_optional_and_closes_if_not() {
     server.receive(0, &frame(FrameType(0xEE), Flags::OPTIONAL, 0, b"later"));
     server.receive(0, &frame(FrameType(0xEE), Flags::OPTIONAL, 1, b"later"));
     server.receive(0, &frame(FrameType::PATCH_PUSH, 0, 1, b"x"));
-    assert!(matches!(server.poll_event(), Some(Event::Message { stream: 1, .. })));
+    assert!(matches!(
+        server.poll_event(),
+        Some(Event::Message { stream: 1, .. })
+    ));
     server.receive(0, &frame(FrameType(0xEE), 0, 0, b"now"));
     assert_eq!(closed(&mut server), Some(Code::UNKNOWN_FRAME));
 }
@@ -82,7 +85,10 @@ fn stream_ids_may_not_be_reused_go_backwards_or_have_the_wrong_parity() {
         ("opened twice", vec![opening(1), opening(1)]),
         ("reset of zero", vec![reset(0)]),
         ("reset before opening", vec![reset(1)]),
-        ("grant before opening", vec![frame(FrameType::WINDOW, 0, 1, &[0, 0, 0, 9])]),
+        (
+            "grant before opening",
+            vec![frame(FrameType::WINDOW, 0, 1, &[0, 0, 0, 9])],
+        ),
     ];
     for (name, frames) in cases {
         let mut server = open(Side::Server);
@@ -99,7 +105,10 @@ fn the_65th_stream_alone_is_refused() {
     }
     let refused = 2 * STREAMS_MAX as u32 + 1;
     let sent = transmit(&mut server);
-    let reset = sent.iter().find(|frame| head(frame).kind == FrameType::RESET).unwrap();
+    let reset = sent
+        .iter()
+        .find(|frame| head(frame).kind == FrameType::RESET)
+        .unwrap();
     assert_eq!(head(reset).stream, refused);
     assert_eq!(reset.payload[..], Code::STREAM_LIMIT.0.to_be_bytes());
 
@@ -127,7 +136,10 @@ fn a_flood_of_opened_and_reset_streams_closes() {
     let mut count = 0;
     for index in 0..10_000 {
         let id = 2 * index + 1;
-        server.receive(0, &[opening(id), frame(FrameType::RESET, 0, id, &[0, 0])].concat());
+        server.receive(
+            0,
+            &[opening(id), frame(FrameType::RESET, 0, id, &[0, 0])].concat(),
+        );
         if server.is_closed() {
             break;
         }
@@ -160,7 +172,10 @@ fn a_flood_of_empty_frames_or_heartbeats_closes() {
 fn heartbeats_at_their_own_pace_never_close() {
     let mut server = open(Side::Server);
     for second in 0..10_000 {
-        server.receive(second * 1_000, &frame(FrameType::HEARTBEAT, 0, 0, b"a nonce"));
+        server.receive(
+            second * 1_000,
+            &frame(FrameType::HEARTBEAT, 0, 0, b"a nonce"),
+        );
         while server.poll_event().is_some() {}
     }
     assert!(!server.is_closed());
@@ -169,7 +184,12 @@ fn heartbeats_at_their_own_pace_never_close() {
 #[test]
 fn a_message_beyond_the_limit_closes() {
     let mut server = open(Side::Server);
-    let fragment = frame(FrameType::PEER_EVENT, Flags::MORE, 0, &vec![7; FRAME_BYTES_MAX]);
+    let fragment = frame(
+        FrameType::PEER_EVENT,
+        Flags::MORE,
+        0,
+        &vec![7; FRAME_BYTES_MAX],
+    );
     for _ in 0..MESSAGE_BYTES_MAX / FRAME_BYTES_MAX {
         server.receive(0, &fragment);
     }
@@ -216,7 +236,15 @@ fn unfinished_messages_of_all_streams_are_bounded_together() {
     let mut sent = 0;
     'flood: for _ in 0..STREAMS_MAX {
         for index in 0..STREAMS_MAX as u32 {
-            server.receive(0, &frame(FrameType::WAL_EVENT, Flags::MORE | Class::Bulk.bits(), 2 * index + 1, &piece));
+            server.receive(
+                0,
+                &frame(
+                    FrameType::WAL_EVENT,
+                    Flags::MORE | Class::Bulk.bits(),
+                    2 * index + 1,
+                    &piece,
+                ),
+            );
             transmit(&mut server);
             if server.is_closed() {
                 break 'flood;
@@ -258,7 +286,11 @@ fn the_order_of_the_first_frames_is_fixed() {
         for bytes in &frames {
             session.receive(0, bytes);
         }
-        assert_eq!(closed(&mut session), Some(Code::PROTOCOL), "{side:?} {frames:?}");
+        assert_eq!(
+            closed(&mut session),
+            Some(Code::PROTOCOL),
+            "{side:?} {frames:?}"
+        );
     }
 }
 
@@ -284,17 +316,33 @@ fn what_follows_a_proof_waits_for_the_verdict() {
 fn what_is_queued_on_streams_waits_for_the_verdict() {
     let mut client = Session::new(Side::Client, 0);
     let stream = client.open_stream(Class::Patch).unwrap();
-    client.send(stream, FrameType::WAL_SUBSCRIBE, Bytes::from_static(b"?")).unwrap();
-    client.send(CONTROL_STREAM, FrameType::HELLO, Bytes::from_static(b"h")).unwrap();
-    let kinds = |sent: Vec<Frame>| sent.iter().map(|frame| head(frame).kind).collect::<Vec<_>>();
+    client
+        .send(stream, FrameType::WAL_SUBSCRIBE, Bytes::from_static(b"?"))
+        .unwrap();
+    client
+        .send(CONTROL_STREAM, FrameType::HELLO, Bytes::from_static(b"h"))
+        .unwrap();
+    let kinds = |sent: Vec<Frame>| {
+        sent.iter()
+            .map(|frame| head(frame).kind)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(kinds(transmit(&mut client)), [FrameType::HELLO]);
     client.authenticated();
-    assert_eq!(kinds(transmit(&mut client)), [FrameType::WINDOW, FrameType::WAL_SUBSCRIBE]);
+    assert_eq!(
+        kinds(transmit(&mut client)),
+        [FrameType::WINDOW, FrameType::WAL_SUBSCRIBE]
+    );
 }
 
 #[test]
 fn a_second_hello_or_auth_after_the_verdict_closes() {
-    for kind in [FrameType::HELLO, FrameType::AUTH, FrameType::WELCOME, FrameType::JOIN_REQUEST] {
+    for kind in [
+        FrameType::HELLO,
+        FrameType::AUTH,
+        FrameType::WELCOME,
+        FrameType::JOIN_REQUEST,
+    ] {
         let mut server = open(Side::Server);
         server.receive(0, &frame(kind, 0, 0, b"again"));
         assert_eq!(closed(&mut server), Some(Code::PROTOCOL));
@@ -304,7 +352,10 @@ fn a_second_hello_or_auth_after_the_verdict_closes() {
 #[test]
 fn a_stranger_may_send_few_bytes() {
     let mut server = Session::new(Side::Server, 0);
-    server.receive(0, &header(FrameType::HELLO, 0, 0, PRE_AUTH_BYTES_MAX as u32 + 1));
+    server.receive(
+        0,
+        &header(FrameType::HELLO, 0, 0, PRE_AUTH_BYTES_MAX as u32 + 1),
+    );
     assert_eq!(closed(&mut server), Some(Code::FRAME_TOO_LARGE));
 
     let mut server = Session::new(Side::Server, 0);
@@ -346,11 +397,27 @@ fn a_heartbeat_leaves_before_queued_bulk() {
     let bulk = server.open_stream(Class::Bulk).unwrap();
     let patch = server.open_stream(Class::Patch).unwrap();
     transmit(&mut server);
-    server.send(bulk, FrameType::WAL_EVENT, Bytes::from(vec![0; MESSAGE_BYTES_MAX])).unwrap();
+    server
+        .send(
+            bulk,
+            FrameType::WAL_EVENT,
+            Bytes::from(vec![0; MESSAGE_BYTES_MAX]),
+        )
+        .unwrap();
     assert_eq!(head(&server.poll_transmit().unwrap()).stream, bulk);
-    server.send(patch, FrameType::WAL_EVENT, Bytes::from_static(b"patch")).unwrap();
-    server.send(CONTROL_STREAM, FrameType::HEARTBEAT, Bytes::from_static(b"beat")).unwrap();
-    let order: Vec<_> = (0..3).map(|_| head(&server.poll_transmit().unwrap()).stream).collect();
+    server
+        .send(patch, FrameType::WAL_EVENT, Bytes::from_static(b"patch"))
+        .unwrap();
+    server
+        .send(
+            CONTROL_STREAM,
+            FrameType::HEARTBEAT,
+            Bytes::from_static(b"beat"),
+        )
+        .unwrap();
+    let order: Vec<_> = (0..3)
+        .map(|_| head(&server.poll_transmit().unwrap()).stream)
+        .collect();
     assert_eq!(order, [CONTROL_STREAM, patch, bulk]);
 }
 
@@ -362,10 +429,19 @@ fn streams_of_one_class_take_turns() {
     transmit(&mut server);
     for stream in [first, second] {
         for _ in 0..3 {
-            server.send(stream, FrameType::WAL_EVENT, Bytes::from(vec![0; FRAGMENT_BYTES])).unwrap();
+            server
+                .send(
+                    stream,
+                    FrameType::WAL_EVENT,
+                    Bytes::from(vec![0; FRAGMENT_BYTES]),
+                )
+                .unwrap();
         }
     }
-    let order: Vec<_> = transmit(&mut server).iter().map(|frame| head(frame).stream).collect();
+    let order: Vec<_> = transmit(&mut server)
+        .iter()
+        .map(|frame| head(frame).stream)
+        .collect();
     assert_eq!(order, [first, second, first, second, first, second]);
 }
 
@@ -374,8 +450,13 @@ fn fragments_share_the_buffer_they_were_cut_from() {
     let mut server = open(Side::Server);
     let payload = Bytes::from(vec![0; 3 * FRAGMENT_BYTES]);
     let start = payload.as_ptr() as usize;
-    server.send(CONTROL_STREAM, FrameType::PEER_EVENT, payload).unwrap();
-    let at: Vec<_> = transmit(&mut server).iter().map(|frame| frame.payload.as_ptr() as usize - start).collect();
+    server
+        .send(CONTROL_STREAM, FrameType::PEER_EVENT, payload)
+        .unwrap();
+    let at: Vec<_> = transmit(&mut server)
+        .iter()
+        .map(|frame| frame.payload.as_ptr() as usize - start)
+        .collect();
     assert_eq!(at, [0, FRAGMENT_BYTES, 2 * FRAGMENT_BYTES]);
 }
 
@@ -384,10 +465,19 @@ fn a_sender_stops_at_the_window_and_goes_on_when_the_owner_has_taken() {
     let mut pair = Pair::new();
     let stream = pair.client.open_stream(Class::Patch).unwrap();
     for _ in 0..64 {
-        pair.client.send(stream, FrameType::PATCH_PUSH, Bytes::from(vec![0; 10 << 10])).unwrap();
+        pair.client
+            .send(
+                stream,
+                FrameType::PATCH_PUSH,
+                Bytes::from(vec![0; 10 << 10]),
+            )
+            .unwrap();
     }
     pair.exchange(usize::MAX);
-    assert_eq!(pair.client.queued_total(), 64 * (10 << 10) - 25 * (10 << 10));
+    assert_eq!(
+        pair.client.queued_total(),
+        64 * (10 << 10) - 25 * (10 << 10)
+    );
     let mut count = 0;
     while pair.client.queued_total() != 0 || pair.server.has_event() {
         count += drain(&mut pair.server).len();
@@ -403,12 +493,21 @@ fn an_owner_that_takes_nothing_stops_even_long_messages() {
     for class in Class::ALL {
         let stream = pair.client.open_stream(class).unwrap();
         for _ in 0..3 {
-            pair.client.send(stream, FrameType::WAL_EVENT, Bytes::from(vec![0; MESSAGE_BYTES_MAX])).unwrap();
+            pair.client
+                .send(
+                    stream,
+                    FrameType::WAL_EVENT,
+                    Bytes::from(vec![0; MESSAGE_BYTES_MAX]),
+                )
+                .unwrap();
         }
     }
     pair.exchange(usize::MAX);
     let arrived = 9 * MESSAGE_BYTES_MAX - pair.client.queued_total();
-    assert!(arrived <= 3 * MESSAGE_BYTES_MAX + LINK_WINDOW_BYTES as usize, "{arrived} bytes held");
+    assert!(
+        arrived <= 3 * MESSAGE_BYTES_MAX + LINK_WINDOW_BYTES as usize,
+        "{arrived} bytes held"
+    );
     let mut count = 0;
     while pair.client.queued_total() != 0 || pair.server.has_event() {
         count += drain(&mut pair.server).len();
@@ -422,21 +521,32 @@ fn a_stream_is_forgotten_when_both_halves_have_ended() {
     let mut pair = Pair::new();
     for _ in 0..3 * STREAMS_MAX {
         let stream = pair.client.open_stream(Class::Control).unwrap();
-        pair.client.send(stream, FrameType::WAL_SUBSCRIBE, Bytes::from_static(b"?")).unwrap();
+        pair.client
+            .send(stream, FrameType::WAL_SUBSCRIBE, Bytes::from_static(b"?"))
+            .unwrap();
         pair.client.finish(stream);
         pair.exchange(usize::MAX);
         assert_eq!(drain(&mut pair.server).len(), 2);
-        pair.server.send(stream, FrameType::WAL_HEAD, Bytes::from_static(b"!")).unwrap();
+        pair.server
+            .send(stream, FrameType::WAL_HEAD, Bytes::from_static(b"!"))
+            .unwrap();
         pair.exchange(usize::MAX);
         pair.server.finish(stream);
         pair.exchange(usize::MAX);
-        assert_eq!(drain(&mut pair.client).last(), Some(&Event::StreamEnded { stream }));
         assert_eq!(
-            pair.server.send(stream, FrameType::WAL_HEAD, Bytes::from_static(b"!")),
+            drain(&mut pair.client).last(),
+            Some(&Event::StreamEnded { stream })
+        );
+        assert_eq!(
+            pair.server
+                .send(stream, FrameType::WAL_HEAD, Bytes::from_static(b"!")),
             Err(SendError::StreamGone { stream })
         );
     }
-    assert_eq!((pair.client.streams.len(), pair.server.streams.len()), (1, 1));
+    assert_eq!(
+        (pair.client.streams.len(), pair.server.streams.len()),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -444,14 +554,23 @@ fn a_reset_drops_what_was_queued_and_gives_the_link_its_credit_back() {
     let mut pair = Pair::new();
     for _ in 0..40 {
         let stream = pair.client.open_stream(Class::Bulk).unwrap();
-        pair.client.send(stream, FrameType::WAL_EVENT, Bytes::from(vec![0; 200 << 10])).unwrap();
+        pair.client
+            .send(
+                stream,
+                FrameType::WAL_EVENT,
+                Bytes::from(vec![0; 200 << 10]),
+            )
+            .unwrap();
         for _ in 0..5 {
             let frame = pair.client.poll_transmit().unwrap();
             deliver(&mut pair.server, &frame);
         }
         pair.server.reset(stream, Code::BUSY);
         pair.exchange(usize::MAX);
-        assert!(drain(&mut pair.client).contains(&Event::StreamReset { stream, code: Code::BUSY }));
+        assert!(drain(&mut pair.client).contains(&Event::StreamReset {
+            stream,
+            code: Code::BUSY
+        }));
         assert_eq!(pair.client.queued_total(), 0);
     }
     assert!(!pair.server.is_closed() && !pair.client.is_closed());
@@ -461,26 +580,60 @@ fn a_reset_drops_what_was_queued_and_gives_the_link_its_credit_back() {
 fn closing_sends_the_control_stream_first_and_then_the_reason() {
     let mut pair = Pair::new();
     let stream = pair.server.open_stream(Class::Patch).unwrap();
-    pair.server.send(stream, FrameType::WAL_EVENT, Bytes::from_static(b"dropped")).unwrap();
-    pair.server.send(CONTROL_STREAM, FrameType::PEER_EVENT, Bytes::from_static(b"last")).unwrap();
+    pair.server
+        .send(stream, FrameType::WAL_EVENT, Bytes::from_static(b"dropped"))
+        .unwrap();
+    pair.server
+        .send(
+            CONTROL_STREAM,
+            FrameType::PEER_EVENT,
+            Bytes::from_static(b"last"),
+        )
+        .unwrap();
     pair.server.close(Code::REVOKED, "removed by ana");
     pair.exchange(usize::MAX);
     let events = drain(&mut pair.client);
-    assert!(matches!(&events[0], Event::Message { kind: FrameType::PEER_EVENT, .. }));
+    assert!(matches!(
+        &events[0],
+        Event::Message {
+            kind: FrameType::PEER_EVENT,
+            ..
+        }
+    ));
     assert_eq!(
         events[1],
-        Event::Closed { code: Code::REVOKED, detail: "removed by ana".to_owned(), by: ClosedBy::Remote }
+        Event::Closed {
+            code: Code::REVOKED,
+            detail: "removed by ana".to_owned(),
+            by: ClosedBy::Remote
+        }
     );
     assert_eq!(events.len(), 2);
-    assert_eq!(pair.server.send(0, FrameType::ERROR, Bytes::from_static(b"x")), Err(SendError::Closed));
+    assert_eq!(
+        pair.server
+            .send(0, FrameType::ERROR, Bytes::from_static(b"x")),
+        Err(SendError::Closed)
+    );
 }
 
 #[test]
 fn an_error_without_end_is_a_message_and_the_link_goes_on() {
     let mut pair = Pair::new();
-    pair.server.send(CONTROL_STREAM, FrameType::ERROR, Bytes::from_static(b"refused")).unwrap();
+    pair.server
+        .send(
+            CONTROL_STREAM,
+            FrameType::ERROR,
+            Bytes::from_static(b"refused"),
+        )
+        .unwrap();
     pair.exchange(usize::MAX);
-    assert!(matches!(drain(&mut pair.client)[..], [Event::Message { kind: FrameType::ERROR, .. }]));
+    assert!(matches!(
+        drain(&mut pair.client)[..],
+        [Event::Message {
+            kind: FrameType::ERROR,
+            ..
+        }]
+    ));
     assert!(!pair.client.is_closed());
 }
 
@@ -550,9 +703,19 @@ proptest! {
 impl Session {
     /// Asserts what must hold between any two calls.
     fn check(&self) {
-        let queued: usize = self.streams.values().map(|stream| stream.send.queued_bytes()).sum();
+        let queued: usize = self
+            .streams
+            .values()
+            .map(|stream| stream.send.queued_bytes())
+            .sum();
         assert_eq!(queued, self.queued);
-        assert_eq!(self.untaken, self.events.iter().map(|pending| pending.bytes).sum::<usize>());
+        assert_eq!(
+            self.untaken,
+            self.events
+                .iter()
+                .map(|pending| pending.bytes)
+                .sum::<usize>()
+        );
         if self.closed {
             return;
         }
@@ -566,7 +729,11 @@ impl Session {
         }
         assert_eq!(unfinished, self.unfinished);
         assert_eq!(reserved, self.reserved);
-        let local = self.streams.keys().filter(|id| **id != 0 && self.is_local(**id)).count();
+        let local = self
+            .streams
+            .keys()
+            .filter(|id| **id != 0 && self.is_local(**id))
+            .count();
         assert_eq!(local, self.open_local);
         assert_eq!(self.streams.len() - 1 - local, self.open_remote);
         assert!(self.open_remote <= STREAMS_MAX && self.open_local <= STREAMS_MAX);
@@ -581,17 +748,31 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut pair = Self { client: Session::new(Side::Client, 0), server: Session::new(Side::Server, 0) };
+        let mut pair = Self {
+            client: Session::new(Side::Client, 0),
+            server: Session::new(Side::Server, 0),
+        };
         let word = |text: &'static str| Bytes::from_static(text.as_bytes());
-        pair.client.send(CONTROL_STREAM, FrameType::HELLO, word("h")).unwrap();
-        pair.client.send(CONTROL_STREAM, FrameType::AUTH, word("a")).unwrap();
-        pair.server.send(CONTROL_STREAM, FrameType::HELLO, word("h")).unwrap();
+        pair.client
+            .send(CONTROL_STREAM, FrameType::HELLO, word("h"))
+            .unwrap();
+        pair.client
+            .send(CONTROL_STREAM, FrameType::AUTH, word("a"))
+            .unwrap();
+        pair.server
+            .send(CONTROL_STREAM, FrameType::HELLO, word("h"))
+            .unwrap();
         pair.exchange(3);
-        pair.server.send(CONTROL_STREAM, FrameType::WELCOME, word("w")).unwrap();
+        pair.server
+            .send(CONTROL_STREAM, FrameType::WELCOME, word("w"))
+            .unwrap();
         pair.server.authenticated();
         pair.exchange(3);
         pair.client.authenticated();
-        assert_eq!((drain(&mut pair.client).len(), drain(&mut pair.server).len()), (2, 2));
+        assert_eq!(
+            (drain(&mut pair.client).len(), drain(&mut pair.server).len()),
+            (2, 2)
+        );
         pair
     }
 
@@ -610,7 +791,9 @@ impl Pair {
 fn carry(from: &mut Session, to: &mut Session, frames: usize, cut: usize) -> bool {
     let mut bytes = Vec::new();
     for _ in 0..frames {
-        let Some(frame) = from.poll_transmit() else { break };
+        let Some(frame) = from.poll_transmit() else {
+            break;
+        };
         bytes.extend_from_slice(&frame.header);
         bytes.extend_from_slice(&frame.payload);
     }
@@ -633,7 +816,11 @@ fn open(side: Side) -> Session {
 
 fn closed(session: &mut Session) -> Option<Code> {
     drain(session).into_iter().find_map(|event| match event {
-        Event::Closed { code, by: ClosedBy::Local, .. } => Some(code),
+        Event::Closed {
+            code,
+            by: ClosedBy::Local,
+            ..
+        } => Some(code),
         _ => None,
     })
 }
@@ -651,7 +838,13 @@ fn head(frame: &Frame) -> FrameHeader {
 }
 
 fn header(kind: FrameType, flags: u8, stream: u32, len: u32) -> [u8; FRAME_HEADER_BYTES] {
-    FrameHeader { kind, flags: Flags(flags), stream, len }.encode()
+    FrameHeader {
+        kind,
+        flags: Flags(flags),
+        stream,
+        len,
+    }
+    .encode()
 }
 
 fn frame(kind: FrameType, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
