@@ -58,7 +58,7 @@ pub(crate) enum Event {
     Admin(AdminCall, oneshot::Sender<Result<Value, Failure>>),
     Incoming(Box<Incoming>),
     Link(LinkId, LinkEvent),
-    Pushed(LinkId, Input),
+    Pushed(Input),
     Stop,
     Wal(wal::Outcome),
 }
@@ -299,7 +299,7 @@ impl Server {
             Event::Admin(call, reply) => admin::handle(self, call, reply),
             Event::Incoming(incoming) => self.connected(*incoming),
             Event::Link(link, event) => self.on_link(link, event),
-            Event::Pushed(_, input) => self.tell(input),
+            Event::Pushed(input) => self.tell(input),
             Event::Stop => return true,
             Event::Wal(wal::Outcome::Stored {
                 batch,
@@ -348,15 +348,12 @@ impl Server {
                         kind: FrameType::PATCH_PUSH,
                         payload,
                     } => match check_push(&payload) {
-                        Ok((log, entries)) => Event::Pushed(
+                        Ok((log, entries)) => Event::Pushed(Input::Pushed {
                             link,
-                            Input::Pushed {
-                                link,
-                                stream,
-                                log,
-                                entries,
-                            },
-                        ),
+                            stream,
+                            log,
+                            entries,
+                        }),
                         Err(_) => Event::Link(
                             link,
                             LinkEvent::Message {
@@ -466,9 +463,6 @@ impl Server {
         let Some(handle) = self.links.get(&link) else {
             return;
         };
-        if matches!(message, Message::Hello(_)) {
-            // The certificate was verified; what is left to prove fits the caps before authentication.
-        }
         let (kind, payload) = message.encode();
         if matches!(message, Message::Welcome(_)) {
             handle.authenticated();

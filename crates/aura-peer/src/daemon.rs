@@ -66,12 +66,14 @@ pub(super) enum Until {
     Acknowledged,
 }
 
+/// Makes the reply, told whether the condition holds.
+pub(super) type Answer = Box<dyn FnOnce(&mut Daemon, bool) -> Reply + Send>;
+
 pub(super) struct Waiting {
     pub(super) until: Until,
     pub(super) repo: Option<PathBuf>,
     pub(super) deadline_ms: u64,
-    pub(super) since_ms: u64,
-    pub(super) answer: Box<dyn FnOnce(&mut Daemon, bool) -> Reply + Send>,
+    pub(super) answer: Answer,
     pub(super) reply: mpsc::Sender<Reply>,
 }
 
@@ -423,10 +425,10 @@ impl Daemon {
 
     fn tick_control(&mut self) {
         let now = self.now();
-        if let Some(control) = &mut self.control {
-            if control.deadline().is_some_and(|at| at <= now.mono_ms) {
-                control.handle(now, control::Input::Tick);
-            }
+        if let Some(control) = &mut self.control
+            && control.deadline().is_some_and(|at| at <= now.mono_ms)
+        {
+            control.handle(now, control::Input::Tick);
         }
         self.pump_control();
     }

@@ -12,6 +12,11 @@
 //! - after `clean_leftovers` no file of an earlier process is left, but for one of a user's that is
 //!   too large to be handed over.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "time stamps of files and of watching, no decision"
+)]
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

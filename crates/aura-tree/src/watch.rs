@@ -9,6 +9,11 @@
 //!   wrote is never taken for an edit saved before it;
 //! - dropping the watcher ends its thread.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "time stamps of files and of watching, no decision"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;

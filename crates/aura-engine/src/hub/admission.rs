@@ -51,6 +51,10 @@ pub struct Issued {
 
 /// A request that waits for its certificate.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful at a time, each a moment"
+)]
 enum Request {
     Join {
         link: LinkId,

@@ -152,7 +152,6 @@ impl Daemon {
             until: Until::Joined,
             repo: Some(path),
             deadline_ms: now + 30_000,
-            since_ms: now,
             reply: reply.clone(),
             answer: Box::new(move |daemon, holds| {
                 if !holds {
@@ -301,7 +300,6 @@ impl Daemon {
             until: Until::Acknowledged,
             repo: Some(path),
             deadline_ms: now + 30_000,
-            since_ms: now,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| {
                 reply_of(daemon.published(&for_answer, first, count))
@@ -363,7 +361,6 @@ impl Daemon {
             until,
             repo,
             deadline_ms: now + timeout_ms,
-            since_ms: now,
             reply: reply.clone(),
             answer: Box::new(move |daemon, holds| {
                 if !holds {

@@ -372,11 +372,6 @@ impl Desk {
         }
     }
 
-    /// Whether entries wait for the team key.
-    pub(crate) fn has_sealed(&self) -> bool {
-        !self.sealed.is_empty()
-    }
-
     /// The body of a recorded patch, read from the log again.
     pub(crate) fn body_of(&self, index: usize, ring: &KeyRing) -> Option<PatchBody> {
         let lsn = self.units.recorded().get(index)?.origin.lsn;
@@ -481,7 +476,7 @@ fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
 pub(crate) fn git_failure(error: &aura_tree::RepoError) -> Failure {
     use aura_tree::RepoError as E;
     match error {
-        E::NotARepo { .. } => Failure::new(
+        E::NotARepo => Failure::new(
             "AE-NOT-REPO",
             Exit::NOT_SET_UP,
             "no git repository here or above",

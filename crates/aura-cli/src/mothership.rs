@@ -33,11 +33,14 @@ pub struct Serve {
     pub offline_after: Duration,
 }
 
+/// Hears the ready document, then one document per event.
+pub type OnLine<'a> = &'a mut dyn FnMut(Value);
+
 /// What the binary lends to the command line.
 #[derive(Clone, Copy)]
 pub struct Engine {
     /// Serves until told to stop.
-    pub serve: fn(Serve, &mut dyn FnMut(Value)) -> Result<(), Failure>,
+    pub serve: fn(Serve, OnLine<'_>) -> Result<(), Failure>,
     /// Checks a log.
     pub verify: fn(&Path) -> Result<docs::WalVerify, Failure>,
     /// Answers from the directory alone.
