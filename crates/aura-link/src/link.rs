@@ -170,10 +170,7 @@ impl Driver {
         let mut last_write_ms = self.clock.mono_ms();
         loop {
             self.take_orders();
-            if !self.deliver() {
-                // The owner is gone: say good-bye if there is still a word to say.
-                self.session.close(Code::BYE, "");
-            }
+            self.deliver();
             self.gather(&mut pending);
             if pending.is_empty() {
                 last_write_ms = self.clock.mono_ms();
@@ -205,6 +202,9 @@ impl Driver {
                     Ok(count) => self.session.receive(self.clock.mono_ms(), &inbox[..count]),
                 },
                 () = self.shared.wake.notified() => {}
+                () = self.sender.closed(), if !self.session.is_closed() => {
+                    self.session.close(Code::BYE, "");
+                }
                 permit = self.sender.reserve(), if !can_read && !self.sender.is_closed() => {
                     drop(permit);
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -249,8 +249,8 @@ impl Driver {
         self.publish_queue();
     }
 
-    /// Hands events to the owner while there is room; `false` when the owner is gone.
-    fn deliver(&mut self) -> bool {
+    /// Hands events to the owner while there is room; an owner that is gone ends the link.
+    fn deliver(&mut self) {
         while 1 < self.sender.capacity() {
             let Some(event) = self.session.poll_event() else {
                 break;
@@ -273,10 +273,9 @@ impl Driver {
                 Event::StreamEnded { .. } | Event::StreamReset { .. } => continue,
             };
             if self.sender.try_send(event).is_err() {
-                return false;
+                return;
             }
         }
-        !self.sender.is_closed()
     }
 
     /// Gathers frames for one write.
