@@ -188,17 +188,17 @@ impl Driver {
             tokio::select! {
                 biased;
                 written = write.write(&pending), if !pending.is_empty() => match written {
-                    Ok(0) | Err(_) => self.session.transport_ended("the connection broke"),
+                    Ok(0) | Err(_) => self.session.transport_ended(Code::BYE, "the connection broke"),
                     Ok(count) => {
                         let _ = pending.split_to(count);
                         last_write_ms = self.clock.mono_ms();
                         if pending.is_empty() && write.flush().await.is_err() {
-                            self.session.transport_ended("the connection broke");
+                            self.session.transport_ended(Code::BYE, "the connection broke");
                         }
                     }
                 },
                 read = read.read(&mut inbox), if can_read => match read {
-                    Ok(0) | Err(_) => self.session.transport_ended("the connection ended"),
+                    Ok(0) | Err(_) => self.session.transport_ended(Code::BYE, "the connection ended"),
                     Ok(count) => self.session.receive(self.clock.mono_ms(), &inbox[..count]),
                 },
                 () = self.shared.wake.notified() => {}
@@ -213,7 +213,7 @@ impl Driver {
                 () = until(&self.clock, wake_ms) => {
                     let now = self.clock.mono_ms();
                     if !pending.is_empty() && stalled_at <= now {
-                        self.session.transport_ended("nothing could be written");
+                        self.session.transport_ended(Code::TIMEOUT, "nothing could be written");
                         pending.clear();
                     }
                     self.session.tick(now);

@@ -45,6 +45,9 @@ pub const CONTROL_STREAM: u32 = 0;
 /// Longest text that travels with a closing code, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 512;
 
+/// Bytes of stream 0 that may wait to be taken while the driver goes on reading: one window of a stream.
+const BEHIND_BYTES: usize = STREAM_WINDOW_BYTES as usize;
+
 /// Streams that this side reset and whose frames may still be under way: two full sets of one side.
 const REFUSED_MAX: usize = 2 * STREAMS_MAX;
 
@@ -379,6 +382,11 @@ impl Session {
         !self.closed && self.gate != Gate::Judged
     }
 
+    /// Whether so much of stream 0, which has no window, waits to be taken that reading should pause.
+    pub fn is_behind(&self) -> bool {
+        BEHIND_BYTES < self.untaken_control
+    }
+
     /// Whether the link is over.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -436,10 +444,10 @@ impl Session {
         }
     }
 
-    /// Tells that the connection underneath ended.
-    pub fn transport_ended(&mut self, detail: &str) {
+    /// Tells that the connection underneath ended or was given up; nobody can be told why any more.
+    pub fn transport_ended(&mut self, code: Code, detail: &str) {
         if !self.closed {
-            self.end(Code::BYE, detail, ClosedBy::Transport, false);
+            self.end(code, detail, ClosedBy::Transport, false);
         }
     }
 
