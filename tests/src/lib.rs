@@ -1,1 +1,342 @@
-//! placeholder
+//! A team in scratch directories: the real binaries, real TLS, real disks, real git.
+//!
+//! Invariants:
+//! - every process listens on loopback, on a port that the system chose;
+//! - waits are for events of the product, never for time;
+//! - whatever was started is stopped when its value is dropped.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::Once,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The source tree that every clone starts from.
+pub const RISK: &str = "\
+//! Risk.
+use std::cmp;
+
+/// Scores.
+pub fn score(a: u32) -> u32 {
+    let cap = 100;
+    cmp::min(a, cap)
+}
+
+pub fn load(name: &str) -> String {
+    name.to_owned()
+}
+";
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub exit: i32,
+    pub json: Value,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    fn of(output: Output) -> Self {
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json = serde_json::from_str(stdout.lines().last().unwrap_or("")).unwrap_or(Value::Null);
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            json,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The id of the failure.
+    pub fn id(&self) -> &str {
+        self.json["error"]["id"].as_str().unwrap_or_default()
+    }
+
+    /// The document, or a panic that shows everything.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.exit, 0, "{self:?}");
+        self.json
+    }
+
+    /// A failure with this exit code, this id and a next step.
+    #[track_caller]
+    pub fn fails(self, exit: i32, id: &str) -> Value {
+        assert_eq!((self.exit, self.id()), (exit, id), "{self:?}");
+        self.json
+    }
+}
+
+/// The path of a binary, built from these sources.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILD: Once = Once::new();
+    let dir = std::env::current_exe().unwrap();
+    let dir = dir.parent().unwrap().parent().unwrap().to_owned();
+    BUILD.call_once(|| {
+        // Whoever runs the tests alone gets the binaries of these very sources.
+        let build = ["build", "--quiet", "--workspace", "--bins"];
+        assert!(
+            Command::new(env!("CARGO"))
+                .args(build)
+                .status()
+                .unwrap()
+                .success()
+        );
+    });
+    dir.join(name)
+}
+
+pub fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@t",
+            "-c",
+            "commit.gpgsign=false",
+        ])
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A running Mothership.
+pub struct Mothership {
+    child: Child,
+    pub ready: Value,
+    pub listen: String,
+}
+
+impl Mothership {
+    /// Sends a signal and waits for the end; answers the exit code.
+    pub fn stop(mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args([signal, &pid]).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Mothership {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A scratch directory with an origin repository and a Mothership's state.
+pub struct Team {
+    pub dir: TempDir,
+}
+
+impl Default for Team {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Team {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let origin = dir.path().join("origin");
+        fs::create_dir_all(origin.join("src")).unwrap();
+        fs::write(origin.join("src/risk.rs"), RISK).unwrap();
+        git(&origin, &["init", "-q", "-b", "main"]);
+        git(&origin, &["add", "."]);
+        git(&origin, &["commit", "-qm", "start"]);
+        Self { dir }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("box")
+    }
+
+    pub fn serve(&self, listen: &str) -> Mothership {
+        self.serve_in(&self.state(), listen)
+    }
+
+    pub fn serve_in(&self, state: &Path, listen: &str) -> Mothership {
+        let mut child = Command::new(binary("mothership"))
+            .args([
+                "serve",
+                "--listen",
+                listen,
+                "--json",
+                "--name",
+                "acme",
+                "--state-dir",
+            ])
+            .arg(state)
+            .env("MOTHERSHIP_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        let listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
+        Mothership {
+            child,
+            ready,
+            listen,
+        }
+    }
+
+    pub fn mothership(&self, args: &[&str]) -> Outcome {
+        let output = Command::new(binary("mothership"))
+            .arg("--state-dir")
+            .arg(self.state())
+            .arg("--json")
+            .args(args)
+            .output()
+            .unwrap();
+        Outcome::of(output)
+    }
+
+    pub fn invite(&self) -> String {
+        token(&self.mothership(&["invite"]).ok())
+    }
+
+    /// A laptop with a fresh clone and no team.
+    pub fn laptop(&self, name: &str) -> Laptop {
+        let repo = self.dir.path().join(name);
+        git(self.dir.path(), &["clone", "-q", "origin", name]);
+        Laptop {
+            home: self.dir.path().join(format!("home-{name}")),
+            repo,
+        }
+    }
+
+    /// The founder in `mode`, who approves everybody at once.
+    pub fn founder(&self, box_: &Mothership, mode: &str) -> Laptop {
+        let laptop = self.laptop("alice");
+        laptop.join(&token(&box_.ready), "alice", mode).ok();
+        laptop
+            .aura(&["config", "set", "members.approve", "auto"])
+            .ok();
+        laptop
+    }
+
+    /// Another member in `mode`, invited by `by` with the team key.
+    pub fn member(&self, by: &Laptop, name: &str, mode: &str) -> Laptop {
+        let laptop = self.laptop(name);
+        let invite = token(&by.aura(&["invite"]).ok());
+        laptop.join(&invite, name, mode).ok();
+        laptop
+    }
+}
+
+pub fn token(document: &Value) -> String {
+    document["token"].as_str().unwrap().to_owned()
+}
+
+/// One simulated laptop.
+pub struct Laptop {
+    pub home: PathBuf,
+    pub repo: PathBuf,
+}
+
+impl Laptop {
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary("aura"));
+        command
+            .env("AURA_HOME", &self.home)
+            .env_remove("HOME")
+            .arg("-C")
+            .arg(&self.repo)
+            .arg("--json");
+        command
+    }
+
+    pub fn aura(&self, args: &[&str]) -> Outcome {
+        Outcome::of(self.command().args(args).output().unwrap())
+    }
+
+    pub fn join(&self, token: &str, name: &str, mode: &str) -> Outcome {
+        self.aura(&[
+            "join",
+            token,
+            "--name",
+            name,
+            "--mode",
+            mode,
+            "--no-service",
+        ])
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.repo.join(path)).unwrap()
+    }
+
+    /// Replaces text in a file, as an editor that saves in place.
+    #[track_caller]
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{from:?} is not in {path}: {text}");
+        fs::write(self.repo.join(path), text.replace(from, to)).unwrap();
+    }
+
+    pub fn synced(&self) {
+        self.aura(&["wait", "--for", "synced", "--timeout", "30s"])
+            .ok();
+    }
+
+    /// Waits for the first event, since the daemon started, that `wanted` accepts.
+    pub fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut child = self
+            .command()
+            .args(["watch", "--since", "0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let found = lines
+            .map_while(Result::ok)
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .find(wanted);
+        child.kill().ok();
+        child.wait().ok();
+        found.expect("the stream of events ended")
+    }
+
+    /// Waits until a change of `symbol` was written into this laptop's files.
+    pub fn applied(&self, symbol: &str) {
+        self.event(|event| event["kind"] == "applied" && event["symbol"] == symbol);
+    }
+
+    pub fn conflicts(&self) -> Vec<Value> {
+        self.aura(&["conflicts"]).ok()["conflicts"]
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+}
+
+impl Drop for Laptop {
+    fn drop(&mut self) {
+        self.aura(&["down"]);
+    }
+}
+
+/// Writes bytes to a file that must exist already.
+pub fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
+}
