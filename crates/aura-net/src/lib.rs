@@ -12,7 +12,7 @@ pub mod listen;
 pub mod tls;
 
 pub use clock::Clock;
-pub use dial::{Attempt, DialError, Dialed, dial, dial_join};
+pub use dial::{Attempt, DialError, Dialed, Dialer, dial, dial_join};
 pub use link::{LinkEvent, LinkHandle};
-pub use listen::{Incoming, Listener};
-pub use tls::{Credentials, PeerIdentity, Revoked, TlsError};
+pub use listen::{Incoming, ListenConfig, ListenError, Listener, Renewer, Slot};
+pub use tls::{Credentials, Expect, Mismatch, PeerIdentity, Revoked, TlsError};

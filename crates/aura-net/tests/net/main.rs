@@ -1,0 +1,9 @@
+//! TLS, listening, dialling and links over real sockets on loopback.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod dialling;
+mod links;
+mod listening;
+mod refusals;
+mod team;
