@@ -226,7 +226,7 @@ impl Server {
             .map_err(|error| bad(chain(&error)))?;
         self.listen = vec![listener.local().to_string()];
         self.endpoints = if config.advertise.is_empty() {
-            self.listen.clone()
+            reachable_as(listener.local())
         } else {
             config.advertise.clone()
         };
@@ -564,6 +564,29 @@ impl Server {
             );
         }
     }
+}
+
+/// Addresses that an invite can name. Listening on all interfaces says nothing about how others reach us: then it
+/// is the address that the system would use towards the outside, and loopback for clones on this machine.
+fn reachable_as(local: SocketAddr) -> Vec<String> {
+    if !local.ip().is_unspecified() {
+        return vec![local.to_string()];
+    }
+    // Connecting a datagram socket sends nothing; it only asks the routing table. The address is one that
+    // RFC 5737 keeps for documentation.
+    let outward = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket
+            .connect("192.0.2.1:9")
+            .and_then(|()| socket.local_addr())
+    });
+    let mut addresses: Vec<String> = outward
+        .ok()
+        .filter(|outward| !outward.ip().is_unspecified() && !outward.ip().is_loopback())
+        .map(|outward| SocketAddr::new(outward.ip(), local.port()).to_string())
+        .into_iter()
+        .collect();
+    addresses.push(format!("127.0.0.1:{}", local.port()));
+    addresses
 }
 
 fn stop_on_signal(events: mpsc::Sender<Event>) {
