@@ -53,6 +53,9 @@ pub(crate) fn listen(state_dir: &Path, events: mpsc::Sender<Event>) -> Result<()
     })?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            if !socket::is_own(&stream) {
+                continue;
+            }
             tokio::spawn(converse(stream, events.clone()));
         }
     });

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use aura_api::{Exit, Failure, REQUEST_BYTES_MAX, Reply, Request};
+use aura_api::{Exit, Failure, REQUEST_BYTES_MAX, Reply, Request, socket};
 
 use crate::daemon::Event;
 
@@ -20,7 +20,11 @@ pub(crate) fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> std:
     thread::Builder::new()
         .name("faces".to_owned())
         .spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for stream in listener
+                .incoming()
+                .flatten()
+                .filter(|stream| socket::is_own(stream))
+            {
                 let events = events.clone();
                 // A face that cannot be served now tries again.
                 thread::Builder::new()
