@@ -1,0 +1,457 @@
+//! Commands that the daemon answers.
+//!
+//! Invariant: a document is printed as it came; what people see is made from the same document.
+
+use std::{
+    io::{BufRead, Read},
+    time::Duration,
+};
+
+use aura_api::{Call, Exit, Failure, Next, Reply, docs};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{
+    Face,
+    args::{Config, Conflicts, ConflictsWhat, Diff, Invite, Join, Members},
+    client::{self, not_understood},
+    local, show, token,
+};
+use crate::{
+    common::{self, answer, to_value},
+    duration, escape,
+    output::{Outcome, Stop, View},
+};
+
+/// How long `wait` waits without `--timeout`.
+const WAIT: Duration = Duration::from_secs(60);
+/// How much later than the daemon's own answer a `wait` is given up.
+const WAIT_MARGIN: Duration = Duration::from_secs(10);
+/// Rows of `log` for people without `--limit`.
+const LOG_ROWS: usize = 50;
+
+impl Face<'_, '_> {
+    /// Asks the daemon, starting it if need be.
+    pub(super) fn ask(&mut self, call: Call) -> Result<Value, Stop> {
+        let stream = self.client()?.reach()?;
+        let request = self.request(call)?;
+        let mut progress = Progress::new(self.screen.draws_progress());
+        client::ask(stream, &request, self.common.timeout, &mut |reply| {
+            if let Some(line) = progress.show(reply) {
+                self.screen.detail(&line);
+            }
+            Ok(())
+        })
+    }
+
+    /// Prints an answer; `human` makes the text from its shape.
+    pub(super) fn say<T: DeserializeOwned>(
+        &mut self,
+        document: &Value,
+        human: impl FnOnce(&T, &View) -> String,
+    ) -> Result<Option<T>, Stop> {
+        let shape = serde_json::from_value::<T>(document.clone()).ok();
+        if self.screen.is_json() {
+            self.screen.document(document)?;
+            return Ok(shape);
+        }
+        let Some(shape) = shape else {
+            return Err(not_understood("a known document").into());
+        };
+        let text = human(&shape, &self.screen.view());
+        self.screen.text(&text)?;
+        Ok(Some(shape))
+    }
+
+    fn simple<T: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        human: impl FnOnce(&T, &View) -> String,
+    ) -> Outcome {
+        let document = self.ask(call)?;
+        self.say(&document, human)?;
+        Ok(Exit::DONE)
+    }
+
+    fn next(&mut self, steps: &[Next]) -> Result<(), Stop> {
+        if self.screen.is_json() {
+            Ok(())
+        } else {
+            self.screen.next(steps)
+        }
+    }
+
+    pub(super) fn config(&mut self, what: Config) -> Outcome {
+        match what {
+            Config::List => self.simple(Call::ConfigGet { key: None }, show::settings),
+            Config::Set { key, value } => {
+                self.simple(Call::ConfigSet { key, value }, show::settings)
+            }
+            Config::Get { key } => {
+                let document = self.ask(Call::ConfigGet {
+                    key: Some(key.clone()),
+                })?;
+                let settings = document.get("settings").and_then(Value::as_array);
+                if settings.is_none_or(Vec::is_empty) {
+                    let message = format!("there is no setting {key}");
+                    return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                        .next("aura config list", "the settings and their values")
+                        .into());
+                }
+                self.say(&document, show::setting_values)?;
+                Ok(Exit::DONE)
+            }
+        }
+    }
+
+    pub(super) fn conflicts(&mut self, args: Conflicts) -> Outcome {
+        let Some(ConflictsWhat::Show { id }) = args.what else {
+            let document = self.ask(Call::Conflicts { id: None })?;
+            let shape = self.say(&document, show::conflicts)?;
+            let is_open = shape.is_some_and(|shape| !shape.conflicts.is_empty());
+            let is_bad = is_open && args.exit_code;
+            return Ok(if is_bad { Exit::CONFLICT } else { Exit::DONE });
+        };
+        self.simple(Call::Conflicts { id: Some(id) }, show::conflict_in_full)
+    }
+
+    pub(super) fn diff(&mut self, args: Diff) -> Outcome {
+        if let Some([before, after]) = args.files.as_deref() {
+            return local::diff(self.screen, &self.dir, before, after, args.path.as_deref());
+        }
+        self.simple(
+            Call::Diff {
+                symbols: args.symbols,
+            },
+            show::diff,
+        )
+    }
+
+    pub(super) fn down(&mut self) -> Outcome {
+        let was_running = self.stop()?;
+        let document = docs::Down {
+            schema: docs::Down::SCHEMA.to_owned(),
+            was_running,
+        };
+        answer(self.screen, &to_value(&document), |_| {
+            if was_running {
+                "the daemon has stopped"
+            } else {
+                "no daemon was running"
+            }
+            .to_owned()
+        })?;
+        Ok(Exit::DONE)
+    }
+
+    fn stop(&mut self) -> Result<bool, Stop> {
+        let Some(stream) = self.client()?.running()? else {
+            return Ok(false);
+        };
+        let until_gone = stream.try_clone().ok();
+        let request = self.request(Call::Down)?;
+        client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        if let Some(stream) = until_gone {
+            client::wait_for_end(stream)?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn up(&mut self) -> Outcome {
+        let client = self.client()?;
+        let stream = match client.running()? {
+            Some(stream) => stream,
+            None => client.start()?,
+        };
+        let request = self.request(Call::Hello)?;
+        let document = client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        self.say(&document, show::hello)?;
+        Ok(Exit::DONE)
+    }
+
+    pub(super) fn restart(&mut self) -> Outcome {
+        self.stop()?;
+        self.up()
+    }
+
+    pub(super) fn logs(&mut self, lines: usize) -> Outcome {
+        let client = self.client()?;
+        let text = client.log_tail(0).map_err(|error| {
+            let message = format!("{}: {error}", client.home.log_file().display());
+            Failure::new("AE-NO-LOG", Exit::FAILED, message).next("aura up", "starts the daemon")
+        })?;
+        let all: Vec<String> = text.lines().map(escape::line).collect();
+        let newest = &all[all.len().saturating_sub(lines)..];
+        let document = json!({"schema": "aura.daemon_logs/1", "lines": newest});
+        answer(self.screen, &document, |_| newest.join("\n"))?;
+        Ok(Exit::DONE)
+    }
+
+    pub(super) fn invite(&mut self, args: Invite) -> Outcome {
+        let call = Call::Invite {
+            name: args.name,
+            role: args.role,
+            uses: args.uses,
+            ttl_s: args.ttl.as_secs(),
+        };
+        let document = self.ask(call)?;
+        let is_quiet = self.screen.is_quiet();
+        self.say(&document, |doc: &docs::Invite, view| {
+            let invite = show::Invited {
+                token: &doc.token,
+                expires: &doc.expires,
+                name: doc.name.as_deref(),
+                uses: doc.uses,
+                needs_approval: doc.needs_approval,
+            };
+            if is_quiet {
+                escape::line(&doc.token)
+            } else {
+                invite.text(view)
+            }
+        })?;
+        Ok(Exit::DONE)
+    }
+
+    pub(super) fn join(&mut self, args: Join) -> Outcome {
+        let variable = self.env.get("AURA_JOIN_TOKEN").map(ToOwned::to_owned);
+        let token = token::read(
+            args.token.as_deref(),
+            variable.as_deref(),
+            &self.dir,
+            self.input,
+        )?;
+        if token.is_none() && !self.home()?.has_identity() {
+            let message = "this device is on no team, and no token was given";
+            return Err(Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, message)
+                .next("aura join TOKEN", "the line that the mothership printed")
+                .next(
+                    "aura join -",
+                    "reads the token from standard input; also AURA_JOIN_TOKEN",
+                )
+                .into());
+        }
+        let call = Call::Join {
+            token,
+            name: args.name,
+            mode: args.mode,
+            dry_run: args.dry_run,
+        };
+        let document = self.ask(call)?;
+        if document.is_null() {
+            let document = json!({"schema": docs::Joined::SCHEMA, "state": "dry_run"});
+            answer(self.screen, &document, |_| {
+                "the token reads well; nothing was done".to_owned()
+            })?;
+            return Ok(Exit::DONE);
+        }
+        if let Some(joined) = self.say(&document, show::joined)? {
+            self.next(&joined.next)?;
+        }
+        Ok(Exit::DONE)
+    }
+
+    pub(super) fn log(&mut self, symbol: Option<String>, limit: Option<usize>) -> Outcome {
+        let limit = limit.or_else(|| (!self.screen.is_json()).then_some(LOG_ROWS));
+        self.simple(Call::Log { symbol, limit }, show::log)
+    }
+
+    pub(super) fn members(&mut self, what: Option<Members>) -> Outcome {
+        let Some(Members::Approve { names, all }) = what else {
+            return self.simple(Call::Members, show::members);
+        };
+        if self.screen.is_interactive() && !self.common.yes && !self.common.no_input {
+            let document = self.ask(Call::Members)?;
+            let Ok(members) = serde_json::from_value::<docs::Members>(document) else {
+                return Err(not_understood("the members").into());
+            };
+            let waiting = show::waiting(&members, &names);
+            self.confirm(&format!(
+                "{waiting}The same words stand on their screens? [y/N] "
+            ))?;
+        }
+        self.simple(Call::Approve { names, all }, show::members)
+    }
+
+    /// Asks before something that is hard to take back.
+    fn confirm(&mut self, question: &str) -> Result<(), Stop> {
+        self.screen.ask(question);
+        let mut line = String::new();
+        let read = (&mut *self.input).take(64).read_line(&mut line);
+        let says_yes = matches!(line.trim(), "y" | "Y" | "yes");
+        if read.is_ok() && says_yes {
+            return Ok(());
+        }
+        Err(Failure::new("AE-NOT-CONFIRMED", Exit::FAILED, "nothing was done").into())
+    }
+
+    pub(super) fn mode(&mut self, mode: Option<String>) -> Outcome {
+        self.simple(Call::Mode { set: mode }, |doc: &docs::Mode, _| {
+            format!("{}: {}", escape::line(&doc.mode), escape::line(&doc.means))
+        })
+    }
+
+    pub(super) fn peers(&mut self) -> Outcome {
+        self.simple(Call::Peers, |doc: &docs::Peers, view| {
+            show::peers(&doc.peers, view)
+        })
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        why: Option<String>,
+        symbols: Vec<String>,
+        no_wait: bool,
+    ) -> Outcome {
+        let document = self.ask(Call::Publish {
+            why,
+            symbols,
+            no_wait,
+        })?;
+        let shape = self.say(&document, show::published)?;
+        let is_queued = shape.as_ref().is_some_and(|shape| shape.state == "queued");
+        for held in shape.iter().flat_map(|shape| &shape.held_back) {
+            self.screen
+                .note(&format!("held back: {}", escape::line(held)));
+        }
+        Ok(if is_queued && !no_wait {
+            Exit::PARTLY
+        } else {
+            Exit::DONE
+        })
+    }
+
+    pub(super) fn pull(
+        &mut self,
+        symbols: Vec<String>,
+        from: Option<String>,
+        dry_run: bool,
+    ) -> Outcome {
+        let document = self.ask(Call::Pull {
+            symbols,
+            from,
+            dry_run,
+        })?;
+        let shape: Option<docs::Pulled> = self.say(&document, show::pulled)?;
+        let has = |outcome: &str| {
+            shape
+                .iter()
+                .flat_map(|shape| &shape.units)
+                .any(|unit| unit.outcome == outcome)
+        };
+        let exit = match () {
+            () if dry_run => Exit::DONE,
+            () if has("conflict") => Exit::CONFLICT,
+            () if has("waiting") => Exit::PARTLY,
+            () => Exit::DONE,
+        };
+        let conflicts = [Next {
+            cmd: "aura conflicts".to_owned(),
+            why: String::new(),
+        }];
+        if exit == Exit::CONFLICT {
+            self.next(&conflicts)?;
+        }
+        Ok(exit)
+    }
+
+    pub(super) fn undo(&mut self, op: Option<String>) -> Outcome {
+        self.simple(Call::Undo { op }, show::undone)
+    }
+
+    pub(super) fn version(&mut self) -> Outcome {
+        let running = self.client().and_then(|client| client.running());
+        let hello = running.ok().flatten().and_then(|stream| {
+            let request = self.request(Call::Hello).ok()?;
+            let timeout = Some(self.common.timeout.unwrap_or(Duration::from_secs(2)));
+            client::ask(stream, &request, timeout, &mut |_| Ok(())).ok()
+        });
+        let daemon = hello.and_then(|hello| hello.get("version")?.as_str().map(str::to_owned));
+        common::version(self.screen, "aura", daemon)
+    }
+
+    pub(super) fn wait(&mut self, wanted: String) -> Outcome {
+        let timeout = self.common.timeout.unwrap_or(WAIT);
+        // The daemon says itself that the time is over; this is for a daemon that does not.
+        self.common.timeout = Some(timeout.saturating_add(WAIT_MARGIN));
+        let call = Call::Wait {
+            wanted,
+            timeout_ms: duration::millis(timeout),
+        };
+        self.simple(call, |doc: &docs::Waited, _| {
+            format!("{} after {} ms", escape::line(&doc.wanted), doc.waited_ms)
+        })
+    }
+
+    pub(super) fn whoami(&mut self) -> Outcome {
+        self.need_identity()?;
+        self.simple(Call::Whoami, show::whoami)
+    }
+
+    /// Refuses to start a daemon that would have nothing to tell.
+    pub(super) fn need_identity(&self) -> Result<(), Failure> {
+        let client = self.client()?;
+        if client.home.has_identity() || client.running()?.is_some() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "AE-NOT-JOINED",
+            Exit::NOT_SET_UP,
+            "this device is on no team",
+        )
+        .next(
+            "aura join TOKEN",
+            "with the token that the mothership printed",
+        ))
+    }
+}
+
+/// The bar on standard error while a call takes long.
+struct Progress {
+    bar: Option<ProgressBar>,
+    is_drawn: bool,
+}
+
+impl Progress {
+    fn new(is_drawn: bool) -> Self {
+        Self {
+            bar: None,
+            is_drawn,
+        }
+    }
+
+    /// Shows a reply, or gives the line for those who want every step.
+    fn show(&mut self, reply: Reply) -> Option<String> {
+        let Reply::Progress {
+            step,
+            done,
+            total,
+            text,
+        } = reply
+        else {
+            return None;
+        };
+        let text = escape::line(&text);
+        if !self.is_drawn {
+            return Some(format!("{}: {text}", escape::line(&step)));
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template("{bar:24} {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        bar.set_length(total.max(1));
+        bar.set_position(done.min(total));
+        bar.set_message(text);
+        None
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Requests, replies and the codes that commands end with.
+//!
+//! Invariant: the daemon is a script; no network, no waiting.
+
+use super::*;
+
+#[test]
+fn requests_name_the_directory_that_c_names() {
+    let laptop = Laptop::new();
+    let below = laptop.dir.path().join("clone");
+    fs::create_dir(&below).unwrap();
+    laptop.daemon(|request| done(json!({"schema": "x/1", "repo": request.repo})));
+    let asked = laptop.run(&["-C", "clone", "peers", "--json"]).json();
+    let expected = fs::canonicalize(below).unwrap();
+    assert_eq!(asked["repo"], expected.to_str().unwrap());
+}
+
+#[test]
+fn arguments_become_the_calls_of_the_contract() {
+    let laptop = Laptop::new();
+    let file = laptop.file("text", "fn a() {}\n");
+    laptop.daemon(|request| {
+        let call = value(&request.call);
+        done(json!({"schema": "x/1", "call": call, "settings": [1], "conflicts": [{"id": "c-1"}]}))
+    });
+    let table: [(&[&str], Value); 12] = [
+        (
+            &["publish", "-m", "why", "a", "b", "--no-wait"],
+            json!({"call": "publish", "args": {"why": "why", "symbols": ["a", "b"], "no_wait": true}}),
+        ),
+        (
+            &["pull", "--from", "bob", "--dry-run"],
+            json!({"call": "pull", "args": {"symbols": [], "from": "bob", "dry_run": true}}),
+        ),
+        (
+            &["log", "a", "-n", "3"],
+            json!({"call": "log", "args": {"symbol": "a", "limit": 3}}),
+        ),
+        (
+            &["conflicts", "show", "c-1"],
+            json!({"call": "conflicts", "args": {"id": "c-1"}}),
+        ),
+        (
+            &["resolve", "c-1", "--both"],
+            json!({"call": "resolve", "args": {"ids": ["c-1"], "choice": "both"}}),
+        ),
+        (
+            &["resolve", "c-1", "--with", &file],
+            json!({"call": "resolve", "args": {"ids": ["c-1"], "choice": {"with": {"bytes": b"fn a() {}\n"}}}}),
+        ),
+        (
+            &["undo", "o-1"],
+            json!({"call": "undo", "args": {"op": "o-1"}}),
+        ),
+        (
+            &["wait", "--for", "peer:bob", "--timeout", "3s"],
+            json!({"call": "wait", "args": {"wanted": "peer:bob", "timeout_ms": 3000}}),
+        ),
+        (
+            &["mode", "live"],
+            json!({"call": "mode", "args": {"set": "live"}}),
+        ),
+        (
+            &[
+                "invite", "--for", "al", "--uses", "2", "--ttl", "2d", "--role", "agent",
+            ],
+            json!({"call": "invite", "args": {"name": "al", "role": "agent", "uses": 2, "ttl_s": 172_800}}),
+        ),
+        (
+            &["members", "approve", "bob"],
+            json!({"call": "approve", "args": {"names": ["bob"], "all": false}}),
+        ),
+        (
+            &["config", "set", "publish", "intent"],
+            json!({"call": "config_set", "args": {"key": "publish", "value": "intent"}}),
+        ),
+    ];
+    for (args, expected) in table {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        assert_eq!(laptop.run(&args).json()["call"], expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_token_is_sent_and_never_printed() {
+    let token = "ms1-c7q2wabcdef-9d";
+    let mut laptop = Laptop::new();
+    laptop.input = format!("{token}\n");
+    laptop.daemon(move |request| match request.call {
+        Call::Join {
+            token: Some(sent), ..
+        } if sent == token => {
+            vec![Reply::Failed(Failure::new(
+                "AE-TOKEN-USED",
+                Exit::REFUSED,
+                format!("{sent} was used"),
+            ))]
+        }
+        other => panic!("{other:?}"),
+    });
+    for args in [
+        &["join", token][..],
+        &["join", "-"],
+        &["join", token, "--json", "-vv"],
+    ] {
+        let run = laptop.run(args);
+        assert_eq!(run.exit(), 4);
+        assert!(
+            !run.out.contains("c7q2") && !run.err.contains("c7q2"),
+            "{}{}",
+            run.out,
+            run.err
+        );
+    }
+    laptop.env.push(("AURA_JOIN_TOKEN", token.into()));
+    assert_eq!(laptop.run(&["join"]).exit(), 4);
+}
+
+#[test]
+fn what_was_queued_or_left_ends_with_its_own_code() {
+    let table = [
+        (
+            "publish",
+            json!({"schema": "aura.publish/1", "ops": [], "seq": null, "state": "queued", "held_back": []}),
+            11,
+        ),
+        (
+            "publish",
+            json!({"schema": "aura.publish/1", "ops": [], "seq": null, "state": "nothing", "held_back": []}),
+            0,
+        ),
+        ("pull", pulled("applied"), 0),
+        ("pull", pulled("waiting"), 11),
+        ("pull", pulled("conflict"), 7),
+    ];
+    for (command, document, exit) in table {
+        let laptop = Laptop::new();
+        let answer = document.clone();
+        laptop.daemon(move |_| done(answer.clone()));
+        assert_eq!(laptop.run(&[command]).exit(), exit, "{document}");
+        assert_eq!(laptop.run(&[command, "--json"]).exit(), exit, "{document}");
+    }
+    let laptop = Laptop::new();
+    laptop.daemon(|_| done(pulled("conflict")));
+    assert_eq!(laptop.run(&["pull", "--dry-run"]).exit(), 0);
+}
+
+fn pulled(outcome: &str) -> Value {
+    let unit =
+        json!({"symbol": "a", "path": "a.rs", "from": "bob", "outcome": outcome, "why": null});
+    json!({"schema": "aura.pull/1", "units": [unit], "applied": 0, "op": null})
+}
+
+#[test]
+fn a_daemon_that_goes_away_or_answers_nonsense_is_a_failure() {
+    let laptop = Laptop::new();
+    laptop.home().prepare().unwrap();
+    let listener = socket::bind(&laptop.home().run_dir(), DAEMON_SOCKET).unwrap();
+    thread::spawn(move || {
+        for (turn, stream) in listener.incoming().flatten().enumerate() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            if turn == 1 {
+                writeln!(&stream, "nonsense").unwrap();
+            }
+        }
+    });
+    assert_eq!(
+        laptop.run(&["peers", "--json"]).json()["error"]["id"],
+        "AE-DAEMON"
+    );
+    let run = laptop.run(&["peers", "--json"]);
+    assert_eq!(
+        (run.exit(), &run.json()["error"]["id"]),
+        (17, &json!("AE-PROTOCOL"))
+    );
+}
+
+#[test]
+fn a_silent_daemon_is_given_up_after_the_timeout() {
+    let laptop = Laptop::new();
+    laptop.daemon(|_| Vec::new());
+    let run = laptop.run(&["peers", "--timeout", "10ms"]);
+    assert_eq!(run.exit(), 75);
+    assert!(run.err.contains("[AE-TIMEOUT]"), "{}", run.err);
+}
+
+#[test]
+fn events_are_filtered_and_a_cut_stream_is_a_failure() {
+    let laptop = Laptop::new();
+    laptop.daemon(|_| {
+        let event = |seq: u64, kind: &str, symbol: Option<&str>| {
+            Reply::Event(value(&docs::Event {
+                schema: docs::Event::SCHEMA.to_owned(),
+                seq,
+                at: "x".to_owned(),
+                kind: kind.to_owned(),
+                repo: None,
+                symbol: symbol.map(str::to_owned),
+                actor: None,
+                text: "text".to_owned(),
+                data: Value::Null,
+            }))
+        };
+        vec![
+            event(1, "link", None),
+            event(2, "conflict", Some("a.rs::A::b")),
+            event(3, "conflict", Some("a.rs::xb")),
+            event(4, "gap", Some("a.rs::A::b")),
+            Reply::Failed(Failure::new("AE-DAEMON", Exit::NO_DAEMON, "stops")),
+        ]
+    });
+    let run = laptop.run(&["watch", "--type", "conflict", "--symbol", "b", "--json"]);
+    let lines: Vec<Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let numbers: Vec<&Value> = lines.iter().map(|line| &line["seq"]).collect();
+    assert_eq!(numbers, [&json!(2), &json!(4), &Value::Null]);
+    assert_eq!(
+        (run.exit(), &lines[2]["error"]["id"]),
+        (5, &json!("AE-DAEMON"))
+    );
+}

@@ -1,0 +1,241 @@
+//! The command line against a Mothership that answers from a script, on a real socket.
+//!
+//! Invariant: every command runs in its own directory and environment; nothing of the tester's is read.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader, Cursor, Write},
+    path::Path,
+    thread,
+};
+
+use aura_api::{AdminCall, Exit, Failure, Reply, docs, home::ADMIN_SOCKET, socket};
+use clap::CommandFactory;
+use serde_json::{Value, json};
+
+use super::{Engine, args::Args, run_in};
+use crate::{
+    output::Ended,
+    world::{Env, Terminals, World},
+};
+
+const ENGINE: Engine = Engine {
+    serve: |serve, on_line| {
+        on_line(json!({
+            "schema": "mothership.ready/1", "listen": ["127.0.0.1:1"], "team": "acme", "team_id": "t",
+            "ca": "00", "ca_words": "amber otter", "token": serve.invite.then_some("ms1-abc-9d"),
+            "state_dir": serve.state_dir, "pid": 1,
+        }));
+        on_line(
+            json!({"schema": "mothership.event/1", "at": "x", "kind": "joined",
+            "who": "bob\x1b[2J", "text": format!("{:?} {:?}", serve.heartbeat, serve.offline_after)}),
+        );
+        Ok(())
+    },
+    verify: |_| Err(Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, "record 3")),
+    read_only: |_, call| match call {
+        AdminCall::WalStat => Ok(
+            json!({"schema": "mothership.wal_stat/1", "segments": 1, "records": 2,
+            "durable": 2, "bytes": 3, "epoch": 4}),
+        ),
+        _ => Err(Failure::new(
+            "AE-NO-MOTHERSHIP",
+            Exit::NO_DAEMON,
+            "none runs",
+        )),
+    },
+};
+
+fn run(dir: &Path, args: &[&str], input: &str, terminals: Terminals) -> (u8, String, String) {
+    let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Cursor::new(input.to_owned()));
+    let state: [OsString; 3] = ["mothership".into(), "--state-dir".into(), dir.into()];
+    let world = World {
+        args: state
+            .into_iter()
+            .chain(args.iter().map(OsString::from))
+            .collect(),
+        env: Env::default(),
+        dir: dir.to_owned(),
+        exe: "/bin/false".into(),
+        now: "2026-11-20T13:05:11Z".parse().unwrap(),
+        input: &mut input,
+        out: &mut out,
+        err: &mut err,
+        terminals,
+    };
+    let exit = match run_in(world, ENGINE) {
+        Ended::Done(exit) => exit.0,
+        Ended::PipeClosed => 141,
+    };
+    (
+        exit,
+        String::from_utf8(out).unwrap(),
+        String::from_utf8(err).unwrap(),
+    )
+}
+
+fn quietly(dir: &Path, args: &[&str]) -> (u8, String, String) {
+    run(dir, args, "", Terminals::default())
+}
+
+fn serve(dir: &Path, answer: fn(AdminCall) -> Reply) {
+    let listener = socket::bind(dir, ADMIN_SOCKET).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let reply = answer(serde_json::from_str(&line).unwrap());
+            writeln!(&stream, "{}", serde_json::to_string(&reply).unwrap()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn serve_prints_the_ready_document_first_and_then_one_line_for_each_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let args = [
+        "serve",
+        "--json",
+        "--heartbeat",
+        "500ms",
+        "--offline-after",
+        "2s",
+    ];
+    let (exit, out, _) = quietly(&state, &args);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(exit, 0);
+    assert_eq!(
+        (&lines[0]["schema"], &lines[0]["token"]),
+        (&json!("mothership.ready/1"), &json!("ms1-abc-9d"))
+    );
+    assert_eq!(lines[1]["text"], "500ms 2s");
+    let (_, out, _) = quietly(&state, &["serve", "--no-invite"]);
+    assert!(out.contains("team \"acme\"") && out.contains("amber otter") && !out.contains("ms1-"));
+    assert!(out.contains("joined  bob\\u{1b}[2J  30s 300s"), "{out}");
+}
+
+#[test]
+fn a_wrong_pace_is_wrong_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["serve", "--heartbeat", "0s"][..],
+        &["serve", "--heartbeat", "30"],
+        &["serve", "--heartbeat", "30s", "--offline-after", "1s"],
+        &["invite", "--ttl", "0"],
+        &["invite", "--ttl", "-1"],
+        &["token", "create", "--ttl", "999d"],
+    ] {
+        let (exit, out, err) = quietly(dir.path(), args);
+        assert_eq!((exit, out.as_str()), (2, ""), "{args:?} {err}");
+    }
+}
+
+#[test]
+fn both_words_for_an_invite_ask_the_same_and_quiet_prints_the_token_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    serve(dir.path(), |call| match call {
+        AdminCall::Invite {
+            name,
+            role,
+            uses: 1,
+            ttl_s: 86_400,
+        } => Reply::Done(
+            serde_json::to_value(docs::BoxInvite {
+                schema: docs::BoxInvite::SCHEMA.to_owned(),
+                token: "ms1-abc-9d".to_owned(),
+                id: "t".to_owned(),
+                expires: "2026-11-21T13:05:11Z".to_owned(),
+                role,
+                uses: 1,
+                name,
+                needs_approval: true,
+            })
+            .unwrap(),
+        ),
+        other => Reply::Failed(Failure::new("X", Exit::FAILED, format!("{other:?}"))),
+    });
+    for words in [&["invite"][..], &["token", "create"]] {
+        let quiet: Vec<&str> = words.iter().copied().chain(["-q"]).collect();
+        assert_eq!(
+            quietly(dir.path(), &quiet),
+            (0, "ms1-abc-9d\n".to_owned(), String::new())
+        );
+        let whom: Vec<&str> = words.iter().copied().chain(["--for", "alice"]).collect();
+        let (_, out, _) = quietly(dir.path(), &whom);
+        assert!(
+            out.contains("Invite for alice (works once, ends in 24 h)"),
+            "{out}"
+        );
+        assert!(out.contains("\n  aura join ms1-abc-9d\n"));
+    }
+}
+
+#[test]
+fn what_only_reads_works_without_a_server_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, out, err) = quietly(dir.path(), &["wal", "stat"]);
+    assert_eq!(
+        (exit, out.as_str()),
+        (
+            0,
+            "2 records in 1 files, 3 bytes; durable up to 2; epoch 4\n"
+        )
+    );
+    assert!(err.contains("no mothership is running"), "{err}");
+    let (exit, out, err) = quietly(dir.path(), &["wal", "stat", "--json"]);
+    assert_eq!((exit, out.lines().count(), err.as_str()), (0, 1, ""));
+    let (exit, out, _) = quietly(dir.path(), &["invite", "--json"]);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (exit, &document["error"]["id"]),
+        (5, &json!("AE-NO-MOTHERSHIP"))
+    );
+}
+
+#[test]
+fn a_damaged_log_ends_with_15() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, out, _) = quietly(dir.path(), &["wal", "verify", "--json"]);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &document["error"]["exit"]), (15, &json!(15)));
+}
+
+#[test]
+fn removing_a_peer_asks_for_its_name_where_somebody_sits() {
+    let dir = tempfile::tempdir().unwrap();
+    serve(dir.path(), |_| {
+        Reply::Done(json!({"schema": "mothership.peer_revoke/1", "name": "bob", "peer": "p"}))
+    });
+    let seated = Terminals {
+        input: true,
+        out: true,
+        err: true,
+    };
+    let args = ["peer", "revoke", "bob", "--reason", "sold"];
+    assert_eq!(run(dir.path(), &args, "carol\n", seated).0, 1);
+    assert_eq!(run(dir.path(), &args, "", seated).0, 1);
+    assert_eq!(run(dir.path(), &args, "bob\n", seated).0, 0);
+    assert_eq!(quietly(dir.path(), &args).0, 0);
+}
+
+#[test]
+fn every_command_has_an_example() {
+    fn check(command: &clap::Command, path: &str) {
+        let example = command.get_before_long_help().map(ToString::to_string);
+        assert!(
+            example.is_some_and(|text| text.contains("Example")),
+            "{path} has no example"
+        );
+        for below in command.get_subcommands() {
+            check(below, &format!("{path} {}", below.get_name()));
+        }
+    }
+    check(&Args::command(), "mothership");
+    Args::command().debug_assert();
+}
