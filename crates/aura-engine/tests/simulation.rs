@@ -558,7 +558,7 @@ impl World {
                 kind,
                 payload,
             } if self.links.contains_key(&link) => {
-                self.to_hub(link, stream, FrameType(kind), Bytes::from(payload));
+                self.reach_hub(link, stream, FrameType(kind), Bytes::from(payload));
             }
             Step::ToPeer {
                 peer,
@@ -632,7 +632,7 @@ impl World {
         self.pump_peer(n);
     }
 
-    fn to_hub(&mut self, link: u64, stream: u32, kind: FrameType, payload: Bytes) {
+    fn reach_hub(&mut self, link: u64, stream: u32, kind: FrameType, payload: Bytes) {
         let link = LinkId(link);
         // A frame that a relay or a retry repeats must change nothing.
         let times = if kind == FrameType::PATCH_PUSH && self.random.chance(10) {
