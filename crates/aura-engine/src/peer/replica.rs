@@ -392,7 +392,6 @@ impl Replica {
             Input::LinkDown => {
                 self.is_linked = false;
                 self.remote = None;
-                self.drop_unstored_events();
             }
             Input::Incarnation(incarnation) => {
                 self.queue.push_back(Record::Incarnation(incarnation));
@@ -702,39 +701,6 @@ impl Replica {
             self.staged_tips.clear();
             self.outputs.push_back(Output::NotStored);
         }
-    }
-
-    /// Received entries that are not durable yet are forgotten with the link: they come again.
-    fn drop_unstored_events(&mut self) {
-        let (mut seq, mut hash) = (self.seq, self.hash);
-        self.staged_tips.clear();
-        for record in self.flight.iter().flat_map(|(_, records)| records) {
-            let (at, time_ms, entry) = match record {
-                Record::Placed(placed) => (placed.seq, placed.time_ms, placed.entry.clone()),
-                Record::OwnPlaced {
-                    seq,
-                    time_ms,
-                    author_seq,
-                } => {
-                    let Some((_, entry)) = self.outbox.get(author_seq) else {
-                        continue;
-                    };
-                    (*seq, *time_ms, entry.clone())
-                }
-                Record::Checkpoint(_) | Record::Incarnation(_) | Record::Own(_) => continue,
-            };
-            hash = chain(hash, at, time_ms, entry.hash());
-            seq = at;
-            let header = entry.header();
-            let tip = Tip {
-                author_seq: header.author_seq,
-                hash: entry.hash(),
-            };
-            self.staged_tips.insert(header.writer, tip);
-        }
-        self.staged = (seq, hash);
-        self.queue
-            .retain(|record| matches!(record, Record::Own(_) | Record::Incarnation(_)));
     }
 
     /// The one place where durable records change state.
