@@ -118,7 +118,7 @@ async fn fan_out(server: &Server, subscribers: usize) -> Result<Fan, Failure> {
     let seen = Arc::new(tokio::sync::Semaphore::new(0));
     for n in 0..subscribers {
         let client = Client::join(server, &format!("s{n}")).await?;
-        client.count_events(Arc::clone(&seen));
+        client.count_events(Arc::clone(&seen)).await?;
     }
     // Everybody catches up with what the earlier workloads wrote.
     let backlog = server.entries()? * subscribers;

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+pub mod wire;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
