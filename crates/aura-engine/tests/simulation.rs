@@ -1,14 +1,15 @@
 //! One Mothership and several peers in one process, on a seeded network and seeded disks.
 //!
-//! A seed draws delays, cut links, crashes of anybody and what peers write. While faults are on, checkers run after
-//! every step; then faults stop and everybody must become equal. A failure prints its seed:
+//! A seed draws delays, cut links, full disks, crashes of anybody, disks restored from a backup, and what peers write:
+//! versions of a few units, each following what its author knew. While faults are on, checkers run after every step;
+//! then faults stop and everybody must become equal. A failure prints its seed:
 //! `AURA_SIM_SEED=n cargo test -p aura-engine --test simulation` plays it again, `AURA_SIM_SEEDS=n` plays more.
 //!
 //! Checked (faults-and-threats, invariants):
 //! - I3: what a peer has verified is a prefix of the Mothership's log;
 //! - I1: what was queued at its author or acknowledged is in the log in the end;
 //! - I2: each (writer, number) stands in the log once, without gaps;
-//! - I10: after the faults everybody has the same log and nothing waits;
+//! - I10: after the faults everybody has the same log, the same heads and the same conflicts, and nothing waits;
 //! - the same seed gives the same trace.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -25,16 +26,19 @@ use aura_engine::{
         record::{Admitted, Fact, Record, split_entry},
     },
     peer::{
+        body::{Cause, PatchBody, VersionId},
         control::{self, Control},
-        replica::{self, Replica},
+        replica::{self, Own, Replica},
+        units::{Origin, Recorded, Units},
     },
 };
 use aura_proto::{
-    Incarnation, Kind, LogId, PeerId, TeamId,
+    Entry, Incarnation, Kind, LogId, PeerId, TeamId, Writer,
     event::{EventRun, PlacedBytes},
     frame::FrameType,
     message::{Message, Role},
 };
+use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched, UnitId};
 use aura_trust::IdentityKey;
 use bytes::Bytes;
 
@@ -43,6 +47,8 @@ const LOG: LogId = LogId([2; 16]);
 const STREAM: u32 = 1;
 const FAULTY_MS: u64 = 20_000;
 const CALM_MS: u64 = 200_000;
+const UNITS: u64 = 4;
+const CHANNEL: &str = "main";
 
 struct Random(u64);
 
@@ -65,6 +71,8 @@ enum Step {
     CrashHub,
     CrashPeer(usize),
     Cut(usize),
+    Restore(usize),
+    Retry(usize, u64),
     Dial(usize, u64),
     Drained(u64, u64),
     HubStored {
@@ -105,10 +113,55 @@ struct PeerNode {
     life: u64,
     control: Control,
     replica: Replica,
+    units: Units,
+    bodies: BTreeMap<(Writer, u64), PatchBody>,
     durable: Vec<Bytes>,
     flying: BTreeMap<u64, Vec<Bytes>>,
     link: Option<u64>,
-    queued: BTreeSet<u64>,
+    queued: BTreeSet<Own>,
+}
+
+impl PeerNode {
+    /// Takes a durable entry into the versions.
+    fn note(&mut self, entry: &Entry, seq: Option<u64>) {
+        let header = entry.header();
+        let body = PatchBody::decode(entry.body().to_vec()).unwrap();
+        let origin = Origin {
+            writer: header.writer,
+            author_seq: header.author_seq,
+            lsn: 0,
+            time_ms: header.time_ms,
+            seq,
+        };
+        self.units.record(&body, origin);
+        self.bodies.insert((header.writer, header.author_seq), body);
+    }
+
+    fn placed(&mut self, own: Own, seq: u64) {
+        let peer = IdentityKey::from_seed(self.key).peer();
+        let incarnation = own.incarnation;
+        let writer = Writer { peer, incarnation };
+        self.units.placed(writer, own.author_seq, seq);
+    }
+
+    fn body(&self, recorded: &Recorded) -> Option<PatchBody> {
+        let Origin {
+            writer, author_seq, ..
+        } = recorded.origin;
+        self.bodies.get(&(writer, author_seq)).cloned()
+    }
+
+    /// What this peer believes: the heads of every unit and the open conflicts.
+    fn belief(&self) -> (Vec<Vec<VersionId>>, Vec<String>) {
+        let heads = (0..UNITS).map(|n| self.units.heads(unit(n))).collect();
+        let conflicts = self.units.conflicts(&|recorded| self.body(recorded));
+        let ids = conflicts.into_iter().map(|conflict| conflict.id);
+        (heads, ids.collect())
+    }
+}
+
+fn unit(n: u64) -> UnitId {
+    UnitId([u8::try_from(n).unwrap(); 16])
 }
 
 struct World {
@@ -123,7 +176,7 @@ struct World {
     /// When the newest message of a link and direction arrives: links keep their order.
     arrivals: BTreeMap<(u64, bool), u64>,
     has_faults: bool,
-    acknowledged: BTreeSet<(usize, u64, u64)>,
+    acknowledged: BTreeSet<(usize, Own, u64)>,
     trace: blake3::Hasher,
 }
 
@@ -210,9 +263,10 @@ impl World {
         for _ in 0..faults {
             let at = world.random.below(FAULTY_MS);
             let victim = usize::try_from(world.random.below(peers as u64)).unwrap();
-            let step = match world.random.below(4) {
+            let step = match world.random.below(6) {
                 0 => Step::CrashHub,
                 1 => Step::CrashPeer(victim),
+                2 => Step::Restore(victim),
                 _ => Step::Cut(victim),
             };
             world.at(at, step);
@@ -225,23 +279,38 @@ impl World {
         let own = IdentityKey::from_seed(key(n));
         let incarnation = Incarnation(n as u64);
         let mut replica = Replica::new(TEAM, LOG, own, hub_key().peer(), incarnation);
-        for record in &durable {
-            replica.replay(&replica::Record::decode(record).unwrap());
-        }
+        let records: Vec<replica::Record> = durable
+            .iter()
+            .map(|record| replica::Record::decode(record).unwrap())
+            .collect();
+        records.iter().for_each(|record| replica.replay(record));
         let own = IdentityKey::from_seed(key(n));
         let control = Control::new(self.now(), own, "sim".to_owned(), n as u64 + life);
         let queued = BTreeSet::new();
         let flying = BTreeMap::new();
-        PeerNode {
+        let mut node = PeerNode {
             key: key(n),
             life,
             control,
             replica,
+            units: Units::new(peer_id(n), CHANNEL),
+            bodies: BTreeMap::new(),
             durable,
             flying,
             link: None,
             queued,
+        };
+        for record in records {
+            match record {
+                replica::Record::Own(entry) => node.note(&entry, None),
+                replica::Record::Placed(placed) => node.note(&placed.entry, Some(placed.seq)),
+                replica::Record::OwnPlaced { own, seq, .. } => node.placed(own, seq),
+                replica::Record::Checkpoint(_)
+                | replica::Record::Incarnation(_)
+                | replica::Record::Retired(_) => {}
+            }
         }
+        node
     }
 
     fn now(&self) -> Now {
@@ -339,9 +408,15 @@ impl World {
         let (Message::PushAck(ack), Some(peer)) = (message, self.links.get(&link)) else {
             return;
         };
+        let incarnation = self.peers[*peer].replica.writer().incarnation;
         for (author_seq, outcome) in &ack.outcomes {
             if let aura_proto::message::Outcome::Stored { seq, .. } = outcome {
-                self.acknowledged.insert((*peer, *author_seq, *seq));
+                let author_seq = *author_seq;
+                let own = Own {
+                    incarnation,
+                    author_seq,
+                };
+                self.acknowledged.insert((*peer, own, *seq));
             }
         }
     }
@@ -465,15 +540,37 @@ impl World {
             }
             replica::Output::Send(message) => self.send_to_hub(n, STREAM, &message),
             replica::Output::Queued { entry, .. } => {
-                self.peers[n].queued.insert(entry.header().author_seq);
+                self.peers[n].queued.insert(Own::of(&entry));
+                self.peers[n].note(&entry, None);
             }
             replica::Output::Fault { code, detail } => panic!("peer {n}: {code}: {detail}"),
-            replica::Output::Reincarnate => panic!("peer {n} lost own entries"),
-            replica::Output::Acknowledged { .. }
-            | replica::Output::CaughtUp { .. }
-            | replica::Output::Delivered { .. }
+            replica::Output::Reincarnate => {
+                let incarnation = Incarnation(1_000 + self.random.below(1 << 40));
+                let input = replica::Input::Incarnation(incarnation);
+                self.peers[n].replica.handle(input);
+            }
+            replica::Output::Acknowledged { own, seq } => self.peers[n].placed(own, seq),
+            replica::Output::Delivered { placed, .. } => {
+                self.peers[n].note(&placed.entry, Some(placed.seq));
+            }
+            replica::Output::RetryLater => {
+                let delay = 100 + self.random.below(500);
+                self.after(delay, Step::Retry(n, self.peers[n].life));
+            }
+            replica::Output::Stranded(entry) => self.write_again(n, &entry),
+            replica::Output::CaughtUp { .. }
             | replica::Output::NotStored
             | replica::Output::Refused { .. } => {}
+        }
+    }
+
+    /// An entry whose number was taken is written again with the next one.
+    fn write_again(&mut self, n: usize, entry: &Entry) {
+        let own = Own::of(entry);
+        if self.peers[n].replica.holds(own) {
+            // What stands for it is queued in its place.
+            self.peers[n].queued.remove(&own);
+            self.write(n, entry.body().to_vec(), Some(own));
         }
     }
 
@@ -505,14 +602,14 @@ impl World {
                 let delay = self.random.below(3_000);
                 self.after(delay, Step::StartHub);
             }
-            Step::CrashPeer(n) => {
-                if let Some(link) = self.peers[n].link {
-                    self.cut(link);
-                }
-                let (durable, life) = (self.peers[n].durable.clone(), self.peers[n].life + 1);
-                let queued = std::mem::take(&mut self.peers[n].queued);
-                self.peers[n] = self.fresh_peer(n, durable, life);
-                self.peers[n].queued = queued;
+            Step::CrashPeer(n) => self.restart(n, self.peers[n].durable.len()),
+            Step::Restore(n) => {
+                let kept = self.random.below(1 + self.peers[n].durable.len() as u64);
+                self.restart(n, usize::try_from(kept).unwrap());
+            }
+            Step::Retry(n, life) if self.peers[n].life == life => {
+                self.peers[n].replica.handle(replica::Input::Retry);
+                self.pump_peer(n);
             }
             Step::Cut(n) => {
                 if let Some(link) = self.peers[n].link {
@@ -524,9 +621,10 @@ impl World {
                 self.tell_hub(HubInput::Drained { link: LinkId(link) });
             }
             Step::HubStored { life, batch } if self.hub.life == life && self.hub.hub.is_some() => {
-                let records = self.hub.flying.remove(&batch).unwrap();
+                let mut records = self.hub.flying.remove(&batch).unwrap();
                 let first_lsn = self.hub.durable.len() as u64 + 1;
-                let count = records.len();
+                let count = self.fitting(records.len());
+                records.truncate(count);
                 self.hub.durable.extend(records);
                 self.tell_hub(HubInput::Stored {
                     batch,
@@ -535,12 +633,17 @@ impl World {
                 });
             }
             Step::PeerStored { peer, life, batch } if self.peers[peer].life == life => {
+                let mut records = self.peers[peer].flying.remove(&batch).unwrap();
+                let count = self.fitting(records.len());
+                records.truncate(count);
                 let node = &mut self.peers[peer];
-                let records = node.flying.remove(&batch).unwrap();
                 let first_lsn = node.durable.len() as u64 + 1;
                 node.durable.extend(records);
-                node.replica
-                    .handle(replica::Input::Stored { batch, first_lsn });
+                node.replica.handle(replica::Input::Stored {
+                    batch,
+                    first_lsn,
+                    count,
+                });
                 self.pump_peer(peer);
             }
             Step::StartHub if self.hub.hub.is_none() => self.start_hub(),
@@ -581,15 +684,81 @@ impl World {
             | Step::Drained(..)
             | Step::HubStored { .. }
             | Step::PeerStored { .. }
+            | Step::Retry(..)
             | Step::StartHub
             | Step::ToHub { .. }
             | Step::ToPeer { .. } => {}
         }
     }
 
+    /// How many records of a batch the disk takes.
+    fn fitting(&mut self, records: usize) -> usize {
+        if self.has_faults && self.random.chance(3) {
+            usize::try_from(self.random.below(records as u64)).unwrap()
+        } else {
+            records
+        }
+    }
+
+    /// Starts a peer again with the first `kept` records of its disk.
+    fn restart(&mut self, n: usize, kept: usize) {
+        if let Some(link) = self.peers[n].link {
+            self.cut(link);
+        }
+        let mut durable = std::mem::take(&mut self.peers[n].durable);
+        // What only the lost part of the disk held is lost.
+        for record in durable.drain(kept..) {
+            if let replica::Record::Own(entry) = replica::Record::decode(&record).unwrap() {
+                self.peers[n].queued.remove(&Own::of(&entry));
+            }
+        }
+        let queued = std::mem::take(&mut self.peers[n].queued);
+        self.peers[n] = self.fresh_peer(n, durable, self.peers[n].life + 1);
+        self.peers[n].queued = queued;
+    }
+
+    /// A new version of some unit: it follows one head, or settles all of them.
     fn author(&mut self, n: usize) {
+        let unit = unit(self.random.below(UNITS));
+        let mut heads = self.peers[n].units.heads(unit);
+        if self.random.chance(50) {
+            heads.truncate(1);
+        }
+        let name = format!("{n}/{}", self.random.below(1_000));
+        let text = OwnText::leaf(name.as_bytes());
+        let base_text = OwnText::leaf(b"base");
+        let before = Some(base_text.hash()).filter(|_| !heads.is_empty());
+        let (base, after): (ContentHash, _) = (base_text.hash(), Some(text.hash()));
+        let body = PatchBody {
+            channel: CHANNEL.to_owned(),
+            commit: String::new(),
+            cause: Cause::Edit,
+            why: None,
+            patch: FilePatch {
+                path: "a.rs".to_owned(),
+                base: None,
+                result: None,
+                ops: vec![Op::Replace {
+                    unit,
+                    name: name.clone(),
+                    base,
+                    base_text,
+                    text,
+                }],
+                touched: vec![Touched {
+                    unit,
+                    name,
+                    before,
+                    after,
+                }],
+            },
+            parents: vec![heads],
+        };
+        self.write(n, body.encode(), None);
+    }
+
+    fn write(&mut self, n: usize, body: Vec<u8>, replaces: Option<Own>) {
         let author_seq = self.peers[n].replica.next_number();
-        let body = format!("{n}/{author_seq}/{}", self.random.below(1_000)).into_bytes();
         let time_ms = self.now().wall_ms;
         let input = replica::Input::Author {
             kind: Kind::PATCH,
@@ -597,6 +766,7 @@ impl World {
             body,
             time_ms,
             author_seq,
+            replaces,
         };
         self.peers[n].replica.handle(input);
         self.pump_peer(n);
@@ -703,36 +873,57 @@ impl World {
 
     /// I1, I2 and I10, when everything has come to rest.
     fn check_end(&self) {
-        assert!(self.is_settled(), "no convergence within {CALM_MS} ms");
-        let mut found: BTreeMap<PeerId, Vec<u64>> = BTreeMap::new();
+        let stands: Vec<_> = self
+            .peers
+            .iter()
+            .map(|peer| {
+                let waits: Vec<Own> = peer.replica.outbox().map(Own::of).collect();
+                (
+                    peer.control.is_up(),
+                    peer.replica.cursor().0,
+                    waits,
+                    peer.replica.writer().incarnation,
+                )
+            })
+            .collect();
+        let seq = self
+            .hub
+            .hub
+            .as_ref()
+            .and_then(|hub| Some(hub.ledger().log(LOG)?.seq()));
+        assert!(
+            self.is_settled(),
+            "no convergence within {CALM_MS} ms: the log has {seq:?}, peers stand at {stands:?}"
+        );
+        let mut found: BTreeMap<Writer, Vec<u64>> = BTreeMap::new();
         let mut places = BTreeMap::new();
         for record in &self.hub.durable {
             if let Record::Entry { seq, entry, .. } = Record::decode(record).unwrap() {
                 let header = entry.header();
                 found
-                    .entry(header.writer.peer)
+                    .entry(header.writer)
                     .or_default()
                     .push(header.author_seq);
-                places.insert((header.writer.peer, header.author_seq), seq);
+                places.insert((header.writer.peer, Own::of(&entry)), seq);
             }
         }
-        for (n, peer) in self.peers.iter().enumerate() {
-            let numbers = found.remove(&peer_id(n)).unwrap_or_default();
+        for (writer, numbers) in found {
             let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
             assert_eq!(
                 numbers, expected,
-                "peer {n}: a number is missing or doubled"
+                "{writer:?}: a number is missing or doubled"
             );
-            for author_seq in &peer.queued {
-                assert!(
-                    numbers.contains(author_seq),
-                    "queued entry {author_seq} of {n} is lost"
-                );
-            }
         }
-        for (n, author_seq, seq) in &self.acknowledged {
-            let place = places.get(&(peer_id(*n), *author_seq));
-            assert_eq!(place, Some(seq), "acknowledged entry {author_seq} of {n}");
+        for (n, peer) in self.peers.iter().enumerate() {
+            for own in &peer.queued {
+                let is_there = places.contains_key(&(peer_id(n), *own));
+                assert!(is_there, "queued entry {own:?} of {n} is lost");
+            }
+            assert_eq!(peer.belief(), self.peers[0].belief(), "peer {n} and peer 0");
+        }
+        for (n, own, seq) in &self.acknowledged {
+            let place = places.get(&(peer_id(*n), *own));
+            assert_eq!(place, Some(seq), "acknowledged entry {own:?} of {n}");
         }
     }
 }

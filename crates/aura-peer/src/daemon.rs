@@ -20,7 +20,7 @@ use aura_engine::{
     peer::control::{self, Control},
 };
 use aura_net::{Dialed, LinkEvent, LinkHandle};
-use aura_proto::{Code, Incarnation, PeerId, message::PeerCard};
+use aura_proto::{Code, PeerId, message::PeerCard};
 use aura_store::{FileLock, ensure_private_dir, lock_exclusive, write_atomic};
 use aura_tree::{Repo, WatchEvent, Watcher};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,6 @@ pub(crate) enum Event {
 struct Remembered {
     path: PathBuf,
     mode: Mode,
-    incarnation: u64,
 }
 
 /// When a waiting face is answered.
@@ -195,12 +194,7 @@ impl Daemon {
             for row in daemon.remembered.clone() {
                 match Repo::discover(&row.path) {
                     Ok(repo) => {
-                        daemon.open_desk(
-                            repo,
-                            row.mode,
-                            Incarnation(row.incarnation),
-                            &mut |_, _| {},
-                        )?;
+                        daemon.open_desk(repo, row.mode, &mut |_, _| {})?;
                     }
                     Err(error) => tracing::warn!(path = %row.path.display(), %error, "not served"),
                 }
@@ -233,7 +227,6 @@ impl Daemon {
         &mut self,
         repo: Repo,
         mode: Mode,
-        incarnation: Incarnation,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<PathBuf, Failure> {
         let path = repo.work_tree().to_owned();
@@ -253,7 +246,6 @@ impl Daemon {
             team: enrolment.team,
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
-            incarnation,
             mode,
             clock: self.clock,
         };
@@ -281,7 +273,6 @@ impl Daemon {
         let row = Remembered {
             path: path.clone(),
             mode,
-            incarnation: incarnation.0,
         };
         self.remembered.retain(|known| known.path != path);
         self.remembered.push(row);
@@ -378,7 +369,8 @@ impl Daemon {
             .values()
             .filter_map(|desk| desk.copy.kept_deadline())
             .min();
-        [control, waiting, motion, kept]
+        let retry = self.desks.values().filter_map(Desk::retry_deadline).min();
+        [control, waiting, motion, kept, retry]
             .into_iter()
             .flatten()
             .min()
@@ -412,6 +404,16 @@ impl Daemon {
             .collect();
         for path in due {
             self.with_desk(&path, |desk, ring, publishes| desk.look(publishes, ring))
+                .ok();
+        }
+        let starved: Vec<PathBuf> = self
+            .desks
+            .iter()
+            .filter(|(_, desk)| desk.retry_deadline().is_some_and(|at| at <= now))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in starved {
+            self.with_desk(&path, |desk, ring, publishes| desk.retry(publishes, ring))
                 .ok();
         }
         for desk in self.desks.values_mut() {
@@ -504,12 +506,12 @@ impl Daemon {
                 let team = self
                     .team
                     .as_ref()
-                    .is_none_or(|team| team.replica.is_synced());
-                let desk =
-                    desk.is_none_or(|desk| desk.replica.is_synced() && !desk.motion.is_moving());
+                    .is_none_or(|team| team.book.replica.is_synced());
+                let desk = desk
+                    .is_none_or(|desk| desk.book.replica.is_synced() && !desk.motion.is_moving());
                 is_up && team && desk
             }
-            Until::Acknowledged => desk.is_none_or(|desk| desk.replica.queued() == 0),
+            Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
         }
     }
 

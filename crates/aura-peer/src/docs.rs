@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aura_api::docs;
 use aura_engine::peer::units::{Conflict, Recorded, Side};
@@ -25,7 +25,7 @@ pub(crate) fn name_of(names: &Names, peer: PeerId) -> String {
 
 pub(crate) fn ops(recorded: &Recorded, names: &Names) -> Vec<docs::OpDoc> {
     let row =
-        |(_, name, version, number): &(_, String, aura_engine::peer::body::VersionId, usize)| {
+        |(_, name, version, number): &(_, Arc<str>, aura_engine::peer::body::VersionId, usize)| {
             docs::OpDoc {
                 op: format!("o-{}", version.short()),
                 symbol: format!("{}::{name}", recorded.path),
@@ -52,11 +52,11 @@ pub(crate) fn conflict(
             op: Some(format!("o-{}", side.version.short())),
             author: name_of(names, recorded.origin.writer.peer),
             at: Some(rfc3339(recorded.origin.time_ms)),
-            text: side.text.as_deref().filter(|_| with_text).map(text),
+            text: side.text.as_ref().filter(|_| with_text).map(text),
             deleted: side.text.is_none(),
         }
     };
-    let base = conflict.base.as_deref().map(|base| docs::SideDoc {
+    let base = conflict.base.as_ref().map(|base| docs::SideDoc {
         op: None,
         author: String::new(),
         at: None,

@@ -5,6 +5,7 @@
 //! - what a face is told is true when it is told: queued is on this disk, published is on the Mothership's;
 //! - one daemon per home, one home per repository's log.
 
+mod book;
 mod clock;
 mod daemon;
 mod desk;

@@ -4,7 +4,7 @@
 //! - membership counts only as the roster accepts it, entry by entry in log order;
 //! - a team key is taken only from a wrap that opens and fits the epoch's commitment.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::replica::{self, Record, Replica};
@@ -12,27 +12,27 @@ use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId,
     message::{Message, PeerCard},
 };
-use aura_store::{Log, Options, RealDisk, ensure_private_dir};
+use aura_store::ensure_private_dir;
 use aura_trust::{
     Change, KeyBody, KeyWrap, MemberCard, MembershipBody, Roster, TeamKey, commit,
     sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
 };
-use bytes::Bytes;
 
 use crate::{
+    book::Book,
     clock::{Clock, random},
     desk::storage,
     identity::Identity,
 };
 
 pub(crate) struct Team {
-    pub(crate) replica: Replica,
+    pub(crate) book: Book,
     pub(crate) roster: Roster,
     pub(crate) stream: Option<u32>,
     pub(crate) sends: Vec<Message>,
-    log: Log,
+    /// Own entries without a place yet.
+    unplaced: BTreeMap<replica::Own, Entry>,
     clock: Clock,
-    has_founded: bool,
 }
 
 impl Team {
@@ -50,79 +50,61 @@ impl Team {
         };
         let dir = home.join("team");
         ensure_private_dir(&dir).map_err(|error| storage(&error))?;
-        let mut records = Vec::new();
-        let (log, _) = Log::open_with(
-            Arc::new(RealDisk),
-            &dir.join("log"),
-            Options::peer(),
-            |record| {
-                if !record.payload.is_empty() {
-                    records.push(Bytes::copy_from_slice(record.payload));
-                }
-            },
-        )
-        .map_err(|error| storage(&error))?;
         // The first incarnation is drawn once and replayed from then on.
-        let (team, key) = (enrolment.team, identity.key_again());
         let incarnation = Incarnation(u64::from_be_bytes(random()));
-        let mut team_desk = Self {
-            replica: Replica::new(
-                team,
-                LogId::TEAM,
-                key,
-                enrolment.checkpoint_key,
-                incarnation,
-            ),
-            roster: Roster::new(team),
+        let replica = Replica::new(
+            enrolment.team,
+            LogId::TEAM,
+            identity.key_again(),
+            enrolment.checkpoint_key,
+            incarnation,
+        );
+        let mut team = Self {
+            book: Book::open(&dir.join("log"), replica)?,
+            roster: Roster::new(enrolment.team),
             stream: None,
             sends: Vec::new(),
-            log,
+            unplaced: BTreeMap::new(),
             clock,
-            has_founded: false,
         };
-        let is_new = records.is_empty();
-        let mut own = std::collections::BTreeMap::new();
-        for payload in &records {
-            let Ok(record) = Record::decode(payload) else {
-                continue;
-            };
-            team_desk.replica.replay(&record);
-            match record {
-                Record::Own(entry) => {
-                    own.insert(entry.header().author_seq, entry);
-                }
-                Record::Placed(placed) => team_desk.note(placed.entry, identity),
-                Record::OwnPlaced { author_seq, .. } => {
-                    if let Some(entry) = own.remove(&author_seq) {
-                        team_desk.note(entry, identity);
-                    }
-                }
-                Record::Checkpoint(_) | Record::Incarnation(_) => {}
+        let mut records = Vec::new();
+        team.book.replay(|_, record| records.push(record))?;
+        for record in records {
+            team.take_in(record, identity);
+        }
+        Ok(team)
+    }
+
+    /// What a durable record means for roster and keys.
+    fn take_in(&mut self, record: Record, identity: &mut Identity) {
+        match record {
+            Record::Own(entry) => {
+                self.unplaced.insert(replica::Own::of(&entry), entry);
             }
+            Record::OwnPlaced { own, .. } => {
+                if let Some(entry) = self.unplaced.remove(&own) {
+                    self.note(entry, identity);
+                }
+            }
+            Record::Placed(placed) => self.note(placed.entry, identity),
+            Record::Retired(own) => {
+                self.unplaced.remove(&own);
+            }
+            Record::Checkpoint(_) | Record::Incarnation(_) => {}
         }
-        team_desk.has_founded = !own.is_empty();
-        if is_new {
-            team_desk.feed(replica::Input::Incarnation(incarnation), identity);
-        }
-        Ok(team_desk)
     }
 
     /// Feeds the replica and carries out what it orders.
     pub(crate) fn feed(&mut self, input: replica::Input, identity: &mut Identity) {
-        self.replica.handle(input);
-        while let Some(output) = self.replica.poll() {
+        for output in self.book.feed(input) {
             match output {
-                replica::Output::Append { batch, records } => {
-                    let input = match self.store(&records) {
-                        Some(first_lsn) => replica::Input::Stored { batch, first_lsn },
-                        None => replica::Input::Failed { batch },
-                    };
-                    self.replica.handle(input);
-                }
                 replica::Output::Send(message) => self.sends.push(message),
+                replica::Output::Queued { entry, .. } => {
+                    self.take_in(Record::Own(entry), identity);
+                }
                 replica::Output::Delivered { placed, .. } => self.note(placed.entry, identity),
-                replica::Output::Acknowledged { author_seq, .. } => {
-                    if let Some(entry) = self.own_entry(author_seq) {
+                replica::Output::Acknowledged { own, .. } => {
+                    if let Some(entry) = self.unplaced.remove(&own) {
                         self.note(entry, identity);
                     }
                 }
@@ -130,47 +112,21 @@ impl Team {
                 replica::Output::Fault { code, detail } => {
                     tracing::error!(%code, detail, "the team's log");
                 }
-                replica::Output::Reincarnate => {
-                    let incarnation = Incarnation(u64::from_be_bytes(random()));
-                    self.replica
-                        .handle(replica::Input::Incarnation(incarnation));
+                // A decision about members is not repeated on its own: whoever made it sees that it is missing.
+                replica::Output::Stranded(entry) => {
+                    tracing::warn!(?entry, "lost with a restored disk");
+                    let own = replica::Own::of(&entry);
+                    self.unplaced.remove(&own);
+                    self.feed(replica::Input::Retire(own), identity);
                 }
+                // A decision that was not stored was reported as such; there is a next link for the rest.
                 replica::Output::NotStored
-                | replica::Output::Queued { .. }
-                | replica::Output::Refused { .. } => {}
+                | replica::Output::RetryLater
+                | replica::Output::Append { .. }
+                | replica::Output::Refused { .. }
+                | replica::Output::Reincarnate => {}
             }
         }
-    }
-
-    fn store(&mut self, records: &[Bytes]) -> Option<u64> {
-        let first_lsn = self.log.durable() + 1;
-        for record in records {
-            match self.log.append(&[record]) {
-                Ok(_) => {}
-                Err(aura_store::AppendError::NoSpace) => return None,
-                Err(error) => crate::storage_failed(&error),
-            }
-        }
-        match self.log.commit() {
-            Ok(_) => Some(first_lsn),
-            Err(aura_store::CommitError::NoSpace) => None,
-            Err(error) => crate::storage_failed(&error),
-        }
-    }
-
-    fn own_entry(&self, author_seq: u64) -> Option<Entry> {
-        let mut found = None;
-        self.log
-            .replay(1, |record| {
-                let payload = Bytes::copy_from_slice(record.payload);
-                if let Ok(Record::Own(entry)) = Record::decode(&payload)
-                    && entry.header().author_seq == author_seq
-                {
-                    found = Some(entry);
-                }
-            })
-            .ok()?;
-        found
     }
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
@@ -219,10 +175,9 @@ impl Team {
             .enrolment
             .as_ref()
             .is_some_and(|enrolment| enrolment.founder);
-        if !is_founder || self.has_founded || self.roster.genesis().is_some() {
+        if !is_founder || !self.unplaced.is_empty() || self.roster.genesis().is_some() {
             return;
         }
-        self.has_founded = true;
         if identity.ring.is_empty() {
             identity.ring.insert(TeamKey::new(1, random())).ok();
             identity.save_ring().ok();
@@ -304,7 +259,7 @@ impl Team {
     }
 
     fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) {
-        let author_seq = self.replica.next_number();
+        let author_seq = self.book.replica.next_number();
         let time_ms = self.clock.wall_ms();
         let input = replica::Input::Author {
             kind,
@@ -312,6 +267,7 @@ impl Team {
             body,
             time_ms,
             author_seq,
+            replaces: None,
         };
         self.feed(input, identity);
     }

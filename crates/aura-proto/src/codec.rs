@@ -25,6 +25,9 @@ pub enum DecodeError {
         /// How many.
         count: usize,
     },
+    /// The value is larger than a message may be.
+    #[error("over the limit of {MESSAGE_BYTES_MAX} bytes")]
+    TooLarge,
     /// The format byte names no known format.
     #[error("unknown format {format}")]
     UnknownFormat {

@@ -124,6 +124,11 @@ impl Code {
             .find(|(code, _)| *code == self)
             .map(|(_, name)| *name)
     }
+
+    /// Whether the same request may succeed later without anybody changing it.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::AUTHOR_GAP | Self::BUSY | Self::NO_SPACE)
+    }
 }
 
 impl fmt::Display for Code {

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod pack;
 pub mod path;
 pub mod session;
 pub mod vector;

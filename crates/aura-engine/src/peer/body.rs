@@ -4,7 +4,10 @@
 //! - `parents` has one row per touched unit of the patch, in the same order;
 //! - a version's name follows from unit, parents and content, so equal edits made apart are one version.
 
-use aura_proto::codec::{self, DecodeError};
+use aura_proto::{
+    codec::{self, DecodeError},
+    pack::{pack, unpack},
+};
 use aura_semantic::{ContentHash, FilePatch, UnitId};
 use serde::{Deserialize, Serialize};
 
@@ -77,12 +80,12 @@ pub struct PatchBody {
 impl PatchBody {
     /// The bytes that are sealed.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(self)
+        pack(codec::encode(self))
     }
 
     /// Reads unsealed bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let body: Self = codec::decode(bytes)?;
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        let body: Self = codec::decode(&unpack(bytes)?)?;
         if body.parents.len() != body.patch.touched.len() {
             return Err(DecodeError::Malformed);
         }

@@ -5,11 +5,16 @@
 //!
 //! Invariants:
 //! - the copy is a prefix of the Mothership's log: positions without gaps, running hash verified;
-//! - own entries are contiguous and chained; each stays in the outbox until its place in the log is known;
+//! - own entries are contiguous and chained; each stays in the outbox until its place in the log is known, or until
+//!   it was written again because its number turned out to be taken (a restored backup);
+//! - what a full disk refused is asked for again from the last position that is durable here;
 //! - the logical clock never goes back, not even over a restart;
 //! - a checkpoint that contradicts the copy stops the replica and is kept as proof.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::RangeInclusive,
+};
 
 use aura_proto::{
     Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
@@ -31,6 +36,7 @@ const TAG_PLACED: u8 = 2;
 const TAG_OWN_PLACED: u8 = 3;
 const TAG_CHECKPOINT: u8 = 4;
 const TAG_INCARNATION: u8 = 5;
+const TAG_RETIRED: u8 = 6;
 
 /// One record of a peer's log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +51,40 @@ pub enum Record {
         seq: u64,
         /// Stored at, milliseconds since 1970.
         time_ms: u64,
-        /// Epoch of the Mothership's log.
-        author_seq: u64,
+        /// Which entry.
+        own: Own,
     },
     /// A verified checkpoint.
     Checkpoint(Checkpoint),
     /// From here on own entries carry this incarnation.
     Incarnation(Incarnation),
+    /// An own entry that can never be placed, because its number was taken; it was written again.
+    Retired(Own),
+}
+
+/// Names an own entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Own {
+    /// Under which incarnation.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub author_seq: u64,
+}
+
+impl Own {
+    /// The name of an entry of this device.
+    pub fn of(entry: &Entry) -> Self {
+        let header = entry.header();
+        Self {
+            incarnation: header.writer.incarnation,
+            author_seq: header.author_seq,
+        }
+    }
+
+    fn put(self, out: &mut BytesMut) {
+        out.put_u64(self.incarnation.0);
+        out.put_u64(self.author_seq);
+    }
 }
 
 /// Why bytes are not a record of a peer's log.
@@ -74,15 +107,11 @@ impl Record {
                 out.put_u64(placed.time_ms);
                 out.put_slice(placed.entry.bytes());
             }
-            Self::OwnPlaced {
-                seq,
-                time_ms,
-                author_seq,
-            } => {
+            Self::OwnPlaced { seq, time_ms, own } => {
                 out.put_u8(TAG_OWN_PLACED);
                 out.put_u64(*seq);
                 out.put_u64(*time_ms);
-                out.put_u64(*author_seq);
+                own.put(&mut out);
             }
             Self::Checkpoint(checkpoint) => {
                 out.put_u8(TAG_CHECKPOINT);
@@ -91,6 +120,10 @@ impl Record {
             Self::Incarnation(incarnation) => {
                 out.put_u8(TAG_INCARNATION);
                 out.put_u64(incarnation.0);
+            }
+            Self::Retired(own) => {
+                out.put_u8(TAG_RETIRED);
+                own.put(&mut out);
             }
         }
         out.freeze()
@@ -103,6 +136,12 @@ impl Record {
             Ok(u64::from_be_bytes(
                 field.try_into().map_err(|_| RecordError)?,
             ))
+        };
+        let own = |at: usize| -> Result<Own, RecordError> {
+            Ok(Own {
+                incarnation: Incarnation(number(at)?),
+                author_seq: number(at + 8)?,
+            })
         };
         let entry = |at: usize| -> Result<Entry, RecordError> {
             if bytes.len() < at {
@@ -123,12 +162,13 @@ impl Record {
             Some(&TAG_OWN_PLACED) => Ok(Self::OwnPlaced {
                 seq: number(1)?,
                 time_ms: number(9)?,
-                author_seq: number(17)?,
+                own: own(17)?,
             }),
             Some(&TAG_CHECKPOINT) => Checkpoint::decode(&bytes[1..])
                 .map(Self::Checkpoint)
                 .map_err(|_| RecordError),
             Some(&TAG_INCARNATION) => Ok(Self::Incarnation(Incarnation(number(1)?))),
+            Some(&TAG_RETIRED) => Ok(Self::Retired(own(1)?)),
             Some(_) | None => Err(RecordError),
         }
     }
@@ -149,11 +189,8 @@ pub enum Input {
         time_ms: u64,
         /// The number that [`Replica::next_number`] told; the body is sealed to it.
         author_seq: u64,
-    },
-    /// The batch could not be stored.
-    Failed {
-        /// Which.
-        batch: u64,
+        /// The entry that this one stands for, as asked by [`Output::Stranded`].
+        replaces: Option<Own>,
     },
     /// The control link is ready.
     LinkUp,
@@ -163,12 +200,18 @@ pub enum Input {
     Incarnation(Incarnation),
     /// A message on this log's stream.
     Received(Message),
-    /// The records of a batch are durable.
+    /// A stranded entry is given up.
+    Retire(Own),
+    /// Some time after [`Output::RetryLater`]: what was refused for now is asked for, or sent, again.
+    Retry,
+    /// The first records of a batch are durable, usually all; there was no space for the others.
     Stored {
         /// Which.
         batch: u64,
         /// Record number of its first record.
         first_lsn: u64,
+        /// How many are durable.
+        count: usize,
     },
 }
 
@@ -193,8 +236,8 @@ pub enum Output {
     },
     /// An own entry has its place.
     Acknowledged {
-        /// Its number.
-        author_seq: u64,
+        /// Which.
+        own: Own,
         /// Its position.
         seq: u64,
     },
@@ -226,8 +269,13 @@ pub enum Output {
         /// For people.
         detail: String,
     },
-    /// Own entries could not be stored.
+    /// There was no space here for own entries; they are to be written again.
     NotStored,
+    /// A disk is full, or the Mothership busy: [`Input::Retry`] is wanted after a while.
+    RetryLater,
+    /// An own entry whose number was taken before this disk was restored: write it again, or give it up.
+    /// Told again until one of both has happened.
+    Stranded(Entry),
 }
 
 /// What is known of one writer.
@@ -250,7 +298,7 @@ pub struct Replica {
     lamport: u64,
     tips: BTreeMap<Writer, Tip>,
     checkpoint: Option<Checkpoint>,
-    outbox: BTreeMap<u64, (Incarnation, Entry)>,
+    outbox: BTreeMap<Own, Entry>,
     outbox_bytes: usize,
     // On its way to the disk.
     queue: VecDeque<Record>,
@@ -261,6 +309,10 @@ pub struct Replica {
     staged_tips: BTreeMap<Writer, Tip>,
     // Link.
     is_linked: bool,
+    /// Whether received entries were lost to a full disk, so that the link's feed has a hole for us.
+    is_starved: bool,
+    /// Whether a new incarnation was asked for and is not durable yet.
+    awaits_incarnation: bool,
     pushed: u64,
     remote: Option<Head>,
     is_faulted: bool,
@@ -301,6 +353,8 @@ impl Replica {
             staged: (0, Digest::ZERO),
             staged_tips: BTreeMap::new(),
             is_linked: false,
+            is_starved: false,
+            awaits_incarnation: false,
             pushed: 0,
             remote: None,
             is_faulted: false,
@@ -341,7 +395,12 @@ impl Replica {
 
     /// Own entries without a place yet, oldest first.
     pub fn outbox(&self) -> impl Iterator<Item = &Entry> {
-        self.outbox.values().map(|(_, entry)| entry)
+        self.outbox.values()
+    }
+
+    /// Whether an own entry still waits for its place.
+    pub fn holds(&self, own: Own) -> bool {
+        self.outbox.contains_key(&own)
     }
 
     /// How many own entries have no place yet, durable or not.
@@ -379,15 +438,29 @@ impl Replica {
                 body,
                 time_ms,
                 author_seq,
+                replaces,
             } => {
-                self.author(kind, key_epoch, &body, time_ms, author_seq);
+                let header = Header {
+                    level: PROTOCOL_LEVEL,
+                    kind,
+                    flags: 0,
+                    team: self.team,
+                    log: self.log,
+                    writer: self.writer(),
+                    author_seq,
+                    prev: self.staged_own.hash,
+                    lamport: self.lamport + 1,
+                    time_ms,
+                    fence: 0,
+                    key_epoch,
+                    body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+                    body_hash: Digest::of(&body),
+                };
+                self.author(&header, &body, replaces);
             }
-            Input::Failed { batch } => self.failed(batch),
             Input::LinkUp => {
                 self.is_linked = true;
-                self.remote = None;
-                self.outputs
-                    .push_back(Output::Send(Message::Subscribe(self.subscribe())));
+                self.ask();
             }
             Input::LinkDown => {
                 self.is_linked = false;
@@ -397,7 +470,19 @@ impl Replica {
                 self.queue.push_back(Record::Incarnation(incarnation));
             }
             Input::Received(message) => self.received(message),
-            Input::Stored { batch, first_lsn } => self.stored(batch, first_lsn),
+            Input::Retire(own) => self.queue.push_back(Record::Retired(own)),
+            Input::Retry => {
+                if self.is_linked && self.is_starved {
+                    self.ask();
+                } else {
+                    self.push();
+                }
+            }
+            Input::Stored {
+                batch,
+                first_lsn,
+                count,
+            } => self.stored(batch, first_lsn, count),
         }
         self.next_batch();
     }
@@ -429,37 +514,26 @@ impl Replica {
         }
     }
 
-    fn author(&mut self, kind: Kind, key_epoch: u32, body: &[u8], time_ms: u64, author_seq: u64) {
-        if author_seq != self.next_number() {
-            self.outputs.push_back(Output::NotStored);
-            return;
-        }
-        self.lamport += 1;
-        let header = Header {
-            level: PROTOCOL_LEVEL,
-            kind,
-            flags: 0,
-            team: self.team,
-            log: self.log,
-            writer: self.writer(),
-            author_seq,
-            prev: self.staged_own.hash,
-            lamport: self.lamport,
-            time_ms,
-            fence: 0,
-            key_epoch,
-            body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
-            body_hash: Digest::of(body),
-        };
-        match sign_entry(&self.key, &header, body) {
-            Ok(entry) => {
+    /// Asks for everything behind the last durable position.
+    fn ask(&mut self) {
+        self.remote = None;
+        self.outputs
+            .push_back(Output::Send(Message::Subscribe(self.subscribe())));
+    }
+
+    fn author(&mut self, header: &Header, body: &[u8], replaces: Option<Own>) {
+        let is_next = header.author_seq == self.next_number();
+        match sign_entry(&self.key, header, body) {
+            Ok(entry) if is_next => {
+                self.lamport = header.lamport;
                 self.staged_own = Tip {
-                    author_seq,
+                    author_seq: header.author_seq,
                     hash: entry.hash(),
                 };
                 self.queue.push_back(Record::Own(entry));
+                self.queue.extend(replaces.map(Record::Retired));
             }
-            Err(_) => self.outputs.push_back(Output::NotStored),
+            Ok(_) | Err(_) => self.outputs.push_back(Output::NotStored),
         }
     }
 
@@ -501,21 +575,34 @@ impl Replica {
         }
         let held = head.vector.get(&self.writer());
         if self.own_tip().author_seq < held {
-            self.outputs.push_back(Output::Reincarnate);
+            self.reincarnate();
         }
         self.pushed = held;
-        let seq = head.seq;
+        // The feed starts anew behind the position that was asked for.
+        self.is_starved = false;
         self.remote = Some(head);
         self.push();
-        if seq == self.staged.0 {
-            self.outputs.push_back(Output::CaughtUp { seq });
+        self.caught_up();
+    }
+
+    /// Tells when the copy equals what the Mothership told of.
+    fn caught_up(&mut self) {
+        let told = self.remote.as_ref().map(|head| head.seq);
+        let is_idle = self.queue.is_empty() && self.flight.is_none();
+        if !is_idle || told.is_none_or(|seq| self.seq < seq) {
+            return;
         }
+        self.outputs.push_back(Output::CaughtUp { seq: self.seq });
+        let stranded = |own: &Own| own.incarnation != self.incarnation;
+        let entries = self.outbox.iter().filter(|(own, _)| stranded(own));
+        self.outputs
+            .extend(entries.map(|(_, entry)| Output::Stranded(entry.clone())));
     }
 
     /// Verifies a run and queues its records; a fault stops the replica.
     // spec: sync/3.3
     fn event(&mut self, run: EventRun) {
-        if self.is_faulted {
+        if self.is_faulted || self.is_starved {
             return;
         }
         for placed in run.entries {
@@ -537,7 +624,7 @@ impl Replica {
         }
         let header = placed.entry.header();
         let (writer, author_seq) = (header.writer, header.author_seq);
-        let own = writer == self.writer();
+        let own = Own::of(&placed.entry);
         let tip = self.staged_tip(writer);
         if author_seq != tip.author_seq + 1 {
             return Err((Code::AUTHOR_GAP, "an entry of an author is missing"));
@@ -563,22 +650,36 @@ impl Replica {
                 hash: verified.hash(),
             },
         );
-        let held = self
-            .outbox
-            .get(&author_seq)
-            .is_some_and(|(incarnation, entry)| {
-                *incarnation == writer.incarnation && entry.hash() == verified.hash()
-            });
-        self.queue.push_back(if own && held {
+        let is_held = writer.peer == self.key.peer()
+            && self
+                .outbox
+                .get(&own)
+                .is_some_and(|entry| entry.hash() == verified.hash());
+        self.queue.push_back(if is_held {
             Record::OwnPlaced {
                 seq: placed.seq,
                 time_ms: placed.time_ms,
-                author_seq,
+                own,
             }
         } else {
             Record::Placed(placed)
         });
         Ok(())
+    }
+
+    /// Whether a waiting own entry has a number under which the log holds another one.
+    fn has_taken_number(&self) -> bool {
+        let placed = self.tips.get(&self.writer()).copied().unwrap_or(NO_TIP);
+        let oldest = self.outbox.range(self.numbers(1)).next();
+        oldest.is_some_and(|(own, _)| own.author_seq <= placed.author_seq)
+    }
+
+    /// Numbers of this writer stand for what this disk does not hold; they must not be used again.
+    fn reincarnate(&mut self) {
+        if !self.awaits_incarnation {
+            self.awaits_incarnation = true;
+            self.outputs.push_back(Output::Reincarnate);
+        }
     }
 
     fn stage_checkpoint(&mut self, checkpoint: Checkpoint) {
@@ -601,14 +702,22 @@ impl Replica {
     }
 
     /// Outcomes of a push; places follow through the feed, so only refusals matter here.
+    ///
+    /// The first refusal says why; those behind it only say that its number is missing.
     fn push_ack(&mut self, ack: &PushAck) {
+        let first = ack.outcomes.iter().find_map(|(_, outcome)| match outcome {
+            Outcome::Refused(code) => Some(*code),
+            Outcome::Stored { .. } => None,
+        });
+        if first.is_some_and(Code::passes) {
+            self.outputs.push_back(Output::RetryLater);
+        }
         for (author_seq, outcome) in &ack.outcomes {
             if let Outcome::Refused(code) = outcome {
                 self.outputs.push_back(Output::Refused {
                     author_seq: *author_seq,
                     code: *code,
                 });
-                // Sent again after the next head: a full disk or a busy server passes.
                 self.pushed = self.pushed.min(author_seq.saturating_sub(1));
             }
         }
@@ -623,9 +732,8 @@ impl Replica {
             let mut bytes = 0;
             let waiting: Vec<&Entry> = self
                 .outbox
-                .range(self.pushed + 1..)
-                .filter(|(_, (incarnation, _))| *incarnation == self.incarnation)
-                .map(|(_, (_, entry))| entry)
+                .range(self.numbers(self.pushed + 1))
+                .map(|(_, entry)| entry)
                 .take(ENTRIES_PER_BATCH_MAX)
                 .take_while(|entry| {
                     let fits = bytes == 0 || bytes + entry.bytes().len() <= PUSH_BYTES_MAX;
@@ -657,10 +765,12 @@ impl Replica {
         });
     }
 
-    fn stored(&mut self, batch: u64, first_lsn: u64) {
-        let Some((_, records)) = self.flight.take_if(|(flying, _)| *flying == batch) else {
+    fn stored(&mut self, batch: u64, first_lsn: u64, count: usize) {
+        let Some((_, mut records)) = self.flight.take_if(|(flying, _)| *flying == batch) else {
             return;
         };
+        let is_short = count < records.len();
+        records.truncate(count);
         for (lsn, record) in (first_lsn..).zip(records) {
             self.apply(&record);
             match record {
@@ -668,39 +778,37 @@ impl Replica {
                 Record::Placed(placed) => {
                     self.outputs.push_back(Output::Delivered { lsn, placed });
                 }
-                Record::OwnPlaced {
-                    seq, author_seq, ..
-                } => {
-                    self.outputs
-                        .push_back(Output::Acknowledged { author_seq, seq });
+                Record::OwnPlaced { seq, own, .. } => {
+                    self.outputs.push_back(Output::Acknowledged { own, seq });
                 }
-                Record::Checkpoint(_) | Record::Incarnation(_) => {}
+                Record::Incarnation(_) => {
+                    self.staged_own = self.own_tip();
+                    self.pushed = 0;
+                    self.awaits_incarnation = false;
+                }
+                Record::Checkpoint(_) | Record::Retired(_) => {}
             }
         }
-        self.push();
-        if self
-            .remote
-            .as_ref()
-            .is_some_and(|head| head.seq <= self.seq)
-            && self.queue.is_empty()
-        {
-            self.outputs.push_back(Output::CaughtUp { seq: self.seq });
+        if is_short {
+            self.no_space();
         }
+        if self.has_taken_number() {
+            self.reincarnate();
+        }
+        self.push();
+        self.caught_up();
     }
 
-    /// Nothing of the batch is on disk. What was received comes again; own entries are the author's to repeat.
-    fn failed(&mut self, batch: u64) {
-        if self
-            .flight
-            .take_if(|(flying, _)| *flying == batch)
-            .is_some()
-        {
-            self.queue.clear();
-            self.staged = (self.seq, self.hash);
-            self.staged_own = self.own_tip();
-            self.staged_tips.clear();
-            self.outputs.push_back(Output::NotStored);
-        }
+    /// What is not on disk has not happened: received entries are asked for again, own ones are the author's to repeat.
+    fn no_space(&mut self) {
+        self.queue.clear();
+        self.staged = (self.seq, self.hash);
+        self.staged_own = self.own_tip();
+        self.staged_tips.clear();
+        self.is_starved = true;
+        self.awaits_incarnation = false;
+        self.outputs.push_back(Output::NotStored);
+        self.outputs.push_back(Output::RetryLater);
     }
 
     /// The one place where durable records change state.
@@ -710,25 +818,36 @@ impl Replica {
                 let header = entry.header();
                 self.lamport = self.lamport.max(header.lamport);
                 self.outbox_bytes += entry.bytes().len();
-                self.outbox.insert(
-                    header.author_seq,
-                    (header.writer.incarnation, entry.clone()),
-                );
+                self.outbox.insert(Own::of(entry), entry.clone());
             }
             Record::Placed(placed) => self.place(placed.seq, placed.time_ms, &placed.entry),
-            Record::OwnPlaced {
-                seq,
-                time_ms,
-                author_seq,
-            } => {
-                if let Some((_, entry)) = self.outbox.remove(author_seq) {
-                    self.outbox_bytes -= entry.bytes().len();
+            Record::OwnPlaced { seq, time_ms, own } => {
+                if let Some(entry) = self.leave(*own) {
                     self.place(*seq, *time_ms, &entry);
                 }
             }
             Record::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint.clone()),
             Record::Incarnation(incarnation) => self.incarnation = *incarnation,
+            Record::Retired(own) => {
+                self.leave(*own);
+            }
         }
+    }
+
+    /// Takes an own entry out of the outbox.
+    fn leave(&mut self, own: Own) -> Option<Entry> {
+        let entry = self.outbox.remove(&own)?;
+        self.outbox_bytes -= entry.bytes().len();
+        Some(entry)
+    }
+
+    /// Own entries of the present incarnation from number `first` on.
+    fn numbers(&self, first: u64) -> RangeInclusive<Own> {
+        let at = |author_seq| Own {
+            incarnation: self.incarnation,
+            author_seq,
+        };
+        at(first)..=at(u64::MAX)
     }
 
     fn place(&mut self, seq: u64, time_ms: u64, entry: &Entry) {
@@ -746,12 +865,9 @@ impl Replica {
     /// The last own entry, placed or not.
     fn own_tip(&self) -> Tip {
         let placed = self.tips.get(&self.writer()).copied().unwrap_or(NO_TIP);
-        let queued = self
-            .outbox
-            .values()
-            .rfind(|(incarnation, _)| *incarnation == self.incarnation);
-        queued.map_or(placed, |(_, entry)| Tip {
-            author_seq: entry.header().author_seq,
+        let queued = self.outbox.range(self.numbers(1)).next_back();
+        queued.map_or(placed, |(own, entry)| Tip {
+            author_seq: own.author_seq,
             hash: entry.hash(),
         })
     }

@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::mpsc};
 use aura_api::{Call, Choice, Exit, Failure, Next, Reply, Request, docs};
 use aura_engine::peer::control::Control;
 use aura_proto::{
-    Code, Incarnation,
+    Code,
     limits::TOKEN_TTL_S_MAX,
     message::{PeerCard, PeerState, Role},
 };
@@ -136,12 +136,11 @@ impl Daemon {
         }
         self.enter_team()?;
         let begun = self.clock.mono_ms();
-        let incarnation = Incarnation(u64::from_be_bytes(random()));
         let path = repo.work_tree().to_owned();
         if self.desks.contains_key(&path) {
             self.set_mode(&path, mode)?;
         } else {
-            self.open_desk(repo, mode, incarnation, &mut |done, total| {
+            self.open_desk(repo, mode, &mut |done, total| {
                 progress("index", done, total, format!("{done} of {total} files"));
             })?;
         }
@@ -290,7 +289,7 @@ impl Daemon {
         let is_idle = self
             .desks
             .get(&path)
-            .is_none_or(|desk| desk.replica.queued() == 0);
+            .is_none_or(|desk| desk.book.replica.queued() == 0);
         if no_wait || !is_up || (count == 0 && is_idle) {
             return self.published(&path, first, count).map(Some);
         }
@@ -318,7 +317,7 @@ impl Daemon {
             .filter(|recorded| recorded.origin.writer.peer == me)
             .collect();
         let seq = mine.last().and_then(|recorded| recorded.origin.seq);
-        let state = match (count, desk.replica.queued()) {
+        let state = match (count, desk.book.replica.queued()) {
             (0, 0) => "nothing",
             (_, 0) => "published",
             _ => "queued",
@@ -424,7 +423,7 @@ impl Daemon {
             for (_, name, ..) in &recorded.touched {
                 units.push(docs::PulledDoc {
                     symbol: format!("{}::{name}", recorded.path),
-                    path: recorded.path.clone(),
+                    path: recorded.path.to_string(),
                     from: shape::name_of(&self.peers, recorded.origin.writer.peer),
                     outcome: outcome.to_owned(),
                     why: why.clone(),
@@ -480,7 +479,7 @@ impl Daemon {
             return Ok(Value::Null);
         };
         let conflicts: Vec<docs::ConflictDoc> = desk
-            .conflicts()
+            .conflicts(&self.identity.ring)
             .iter()
             .filter(|conflict| id.is_none_or(|id| conflict.id.starts_with(id)))
             .map(|conflict| shape::conflict(desk, conflict, &self.peers, true))
@@ -504,7 +503,7 @@ impl Daemon {
             let mut count = 0;
             for id in ids {
                 let found = desk
-                    .conflicts()
+                    .conflicts(ring)
                     .into_iter()
                     .find(|c| c.id.starts_with(id.as_str()));
                 let conflict = found.ok_or_else(|| no_conflict(id))?;
@@ -577,7 +576,7 @@ impl Daemon {
             for (_, name, ..) in &recorded.touched {
                 units.push(docs::DiffDoc {
                     symbol: format!("{}::{name}", recorded.path),
-                    path: recorded.path.clone(),
+                    path: recorded.path.to_string(),
                     state: "incoming".to_owned(),
                     mine: None,
                     team: None,
@@ -866,7 +865,7 @@ impl Daemon {
         let mut from = Vec::new();
         let (mut patches, mut touching) = (0, 0);
         if let Some(desk) = desk {
-            for conflict in desk.conflicts() {
+            for conflict in desk.conflicts(&self.identity.ring) {
                 let row = shape::conflict(desk, &conflict, &self.peers, false);
                 let text = format!(
                     "{} and {} both changed it",
@@ -920,8 +919,8 @@ impl Daemon {
             (None, 1..) => Some(("aura pull".to_owned(), "take what waits")),
             (None, 0) => None,
         };
-        let queued = desk.map_or(0, |desk| desk.replica.queued());
-        let is_synced = desk.is_none_or(|desk| desk.replica.is_synced());
+        let queued = desk.map_or(0, |desk| desk.book.replica.queued());
+        let is_synced = desk.is_none_or(|desk| desk.book.replica.is_synced());
         let word = match (
             is_up,
             desk.is_some_and(|desk| desk.fault.is_some()),

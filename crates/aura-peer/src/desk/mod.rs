@@ -13,24 +13,26 @@ pub(crate) mod take;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     body::PatchBody,
     replica::{self, Record, Replica},
-    units::{Conflict, Origin, Units},
+    units::{Conflict, Origin, Recorded, Units},
 };
-use aura_proto::{Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, message::Message};
+use aura_proto::{
+    Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, message::Message,
+};
 use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
-use aura_store::{Log, Options, Reader, RealDisk};
 use aura_tree::{Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, SealContext, open};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Clock;
+use crate::{
+    book::Book,
+    clock::{Clock, random},
+};
 use shadow::Shadows;
 
 /// What incoming versions do to files.
@@ -96,7 +98,7 @@ pub(crate) struct Desk {
     pub(crate) mode: Mode,
     pub(crate) copy: WorkingCopy,
     pub(crate) motion: Motion,
-    pub(crate) replica: Replica,
+    pub(crate) book: Book,
     pub(crate) units: Units,
     pub(crate) files: BTreeMap<RepoPath, FileRow>,
     pub(crate) held_back: BTreeMap<RepoPath, String>,
@@ -106,8 +108,6 @@ pub(crate) struct Desk {
     pub(crate) fault: Option<(aura_proto::Code, String)>,
     team: TeamId,
     key_peer: PeerId,
-    log: Log,
-    reader: Reader,
     shadows: Shadows,
     commit: String,
     /// Patches of others that the working copy does not have.
@@ -115,9 +115,14 @@ pub(crate) struct Desk {
     /// Entries whose body could not be opened yet.
     sealed: Vec<(u64, Entry, Option<u64>)>,
     conflicts_seen: BTreeSet<String>,
+    /// When what a full disk refused is tried again.
+    retry_at_ms: Option<u64>,
     budget: Budget,
     clock: Clock,
 }
+
+/// How long after a full disk it is tried again, in milliseconds.
+const RETRY_MS: u64 = 5_000;
 
 /// What a desk is made of.
 pub(crate) struct Ground<'a> {
@@ -126,7 +131,6 @@ pub(crate) struct Ground<'a> {
     pub(crate) team: TeamId,
     pub(crate) key: IdentityKey,
     pub(crate) checkpoint_key: PeerId,
-    pub(crate) incarnation: Incarnation,
     pub(crate) mode: Mode,
     pub(crate) clock: Clock,
 }
@@ -140,7 +144,6 @@ impl Desk {
             team,
             key,
             checkpoint_key,
-            incarnation,
             mode,
             clock,
         } = ground;
@@ -152,19 +155,9 @@ impl Desk {
             .unwrap_or_else(|| head.commit.to_string());
         let log_id = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
-        let mut replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
-        let mut records = Vec::new();
-        let (log, _recovery) = Log::open_with(
-            Arc::new(RealDisk),
-            &state_dir.join("log"),
-            Options::peer(),
-            |record| {
-                if !record.payload.is_empty() {
-                    records.push((record.lsn, Bytes::copy_from_slice(record.payload)));
-                }
-            },
-        )
-        .map_err(|error| open_failure(&error))?;
+        let incarnation = Incarnation(u64::from_be_bytes(random()));
+        let replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
+        let book = Book::open(&state_dir.join("log"), replica)?;
         let copy = WorkingCopy::open(&repo).map_err(|error| storage(&error))?;
         let motion = Motion::new(clock.mono_ms(), repo.observe());
         let shadows = Shadows::open(state_dir, &repo)?;
@@ -173,7 +166,8 @@ impl Desk {
             mode,
             copy,
             motion,
-            units: Units::new(key_peer, channel),
+            book,
+            units: Units::new(key_peer, &channel),
             files: BTreeMap::new(),
             held_back: BTreeMap::new(),
             stream: None,
@@ -182,47 +176,44 @@ impl Desk {
             fault: None,
             team,
             key_peer,
-            reader: log.reader(),
-            log,
             shadows,
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
+            retry_at_ms: None,
             budget: Budget::default(),
             clock,
             repo,
-            replica: {
-                for (_, payload) in &records {
-                    let record = Record::decode(payload).map_err(|error| {
-                        Failure::new("AE-LOG-CORRUPT", Exit::INTEGRITY, error.to_string())
-                    })?;
-                    replica.replay(&record);
-                }
-                replica
-            },
         };
-        desk.replay_units(&records, ring);
+        desk.replay_units(ring)?;
         Ok(desk)
     }
 
-    fn replay_units(&mut self, records: &[(u64, Bytes)], ring: &KeyRing) {
-        for (lsn, payload) in records {
-            match Record::decode(payload) {
-                Ok(Record::Own(entry)) => self.note(*lsn, entry, None, ring),
-                Ok(Record::Placed(placed)) => {
-                    self.note(*lsn, placed.entry, Some(placed.seq), ring);
-                }
-                Ok(Record::OwnPlaced {
-                    seq, author_seq, ..
-                }) => {
-                    self.units.placed(self.replica.writer(), author_seq, seq);
-                }
-                Ok(Record::Checkpoint(_) | Record::Incarnation(_)) | Err(_) => {}
+    fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let mut records = Vec::new();
+        self.book
+            .replay(|lsn, record| records.push((lsn, record)))?;
+        for (lsn, record) in records {
+            match record {
+                Record::Own(entry) => self.note(lsn, entry, None, ring),
+                Record::Placed(placed) => self.note(lsn, placed.entry, Some(placed.seq), ring),
+                Record::OwnPlaced { seq, own, .. } => self.placed(own, seq),
+                Record::Checkpoint(_) | Record::Incarnation(_) | Record::Retired(_) => {}
             }
         }
         self.notices.clear();
-        self.conflicts_seen = self.units.conflicts().into_iter().map(|c| c.id).collect();
+        self.conflicts_seen = self.conflicts(ring).into_iter().map(|c| c.id).collect();
+        Ok(())
+    }
+
+    /// An own entry has its place in the Mothership's log.
+    fn placed(&mut self, own: replica::Own, seq: u64) {
+        let writer = Writer {
+            peer: self.key_peer,
+            incarnation: own.incarnation,
+        };
+        self.units.placed(writer, own.author_seq, seq);
     }
 
     /// Reads every file once and counts its units; `progress` hears (done, total).
@@ -262,70 +253,70 @@ impl Desk {
 
     /// Feeds the replica and carries out what it orders.
     pub(crate) fn feed(&mut self, input: replica::Input, ring: &KeyRing) {
-        self.replica.handle(input);
-        while let Some(output) = self.replica.poll() {
+        for output in self.book.feed(input) {
             self.carry_out(output, ring);
         }
     }
 
     fn carry_out(&mut self, output: replica::Output, ring: &KeyRing) {
         match output {
-            replica::Output::Append { batch, records } => {
-                let input = match self.store(&records) {
-                    Some(first_lsn) => replica::Input::Stored { batch, first_lsn },
-                    None => replica::Input::Failed { batch },
-                };
-                self.replica.handle(input);
-            }
             replica::Output::Send(message) => self.sends.push(message),
             replica::Output::Queued { lsn, entry } => self.note(lsn, entry, None, ring),
-            replica::Output::Acknowledged { author_seq, seq } => {
-                self.units.placed(self.replica.writer(), author_seq, seq);
-            }
+            replica::Output::Acknowledged { own, seq } => self.placed(own, seq),
             replica::Output::Delivered { lsn, placed } => {
                 self.note(lsn, placed.entry, Some(placed.seq), ring);
             }
             replica::Output::Refused { author_seq, code } => {
                 self.notice("refused", None, format!("own entry {author_seq}: {code}"));
             }
-            replica::Output::Reincarnate => {
-                let incarnation = Incarnation(u64::from_be_bytes(crate::clock::random()));
-                self.replica
-                    .handle(replica::Input::Incarnation(incarnation));
-            }
             replica::Output::Fault { code, detail } => {
                 self.notice("fault", None, format!("{code}: {detail}"));
                 self.fault = Some((code, detail));
             }
             replica::Output::CaughtUp { .. } => {}
+            replica::Output::RetryLater => {
+                self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
+            }
             replica::Output::NotStored => {
                 self.notice(
                     "no_space",
                     None,
-                    "the disk is full; nothing was queued".to_owned(),
+                    "the disk is full; it is tried again until there is space".to_owned(),
                 );
             }
+            replica::Output::Stranded(entry) => self.write_again(&entry, ring),
+            replica::Output::Append { .. } | replica::Output::Reincarnate => {}
         }
     }
 
-    /// Stores a batch; a disk that fails a sync ends the process, because what it says is no longer true.
-    fn store(&mut self, records: &[Bytes]) -> Option<u64> {
-        let first_lsn = self.log.durable() + 1;
-        for record in records {
-            match self.log.append(&[record]) {
-                Ok(_) => {}
-                Err(aura_store::AppendError::NoSpace) => return None,
-                Err(error) => crate::storage_failed(&error),
-            }
+    /// Puts an entry into the outbox again that a restored disk had numbered like another one.
+    fn write_again(&mut self, entry: &Entry, ring: &KeyRing) {
+        let own = replica::Own::of(entry);
+        if !self.book.replica.holds(own) {
+            return;
         }
-        match self.log.commit() {
-            Ok(_) => {
-                self.log.prepare();
-                Some(first_lsn)
+        match open_body(entry, ring) {
+            Some(body) => {
+                self.queue_for(&body, Some(own), ring);
             }
-            Err(aura_store::CommitError::NoSpace) => None,
-            Err(error) => crate::storage_failed(&error),
+            None => self.feed(replica::Input::Retire(own), ring),
         }
+    }
+
+    /// When something that a full disk refused is tried again, on the monotonic clock.
+    pub(crate) fn retry_deadline(&self) -> Option<u64> {
+        self.retry_at_ms
+    }
+
+    /// Tries again what a full disk refused.
+    pub(crate) fn retry(&mut self, publishes: bool, ring: &KeyRing) -> Result<(), Failure> {
+        self.retry_at_ms = None;
+        self.feed(replica::Input::Retry, ring);
+        if publishes {
+            let changed = self.changed_files()?;
+            self.publish(&changed, None, ring)?;
+        }
+        Ok(())
     }
 
     /// Takes a durable entry into the versions.
@@ -374,26 +365,29 @@ impl Desk {
 
     /// The body of a recorded patch, read from the log again.
     pub(crate) fn body_of(&self, index: usize, ring: &KeyRing) -> Option<PatchBody> {
-        let lsn = self.units.recorded().get(index)?.origin.lsn;
-        let record = self.reader.read(lsn, 1).ok()?.into_iter().next()?;
-        let entry = match Record::decode(&record.payload).ok()? {
+        self.body(self.units.recorded().get(index)?, ring)
+    }
+
+    fn body(&self, recorded: &Recorded, ring: &KeyRing) -> Option<PatchBody> {
+        let entry = match self.book.read(recorded.origin.lsn)? {
             Record::Own(entry) => entry,
             Record::Placed(placed) => placed.entry,
-            Record::Checkpoint(_) | Record::Incarnation(_) | Record::OwnPlaced { .. } => {
-                return None;
-            }
+            Record::Checkpoint(_)
+            | Record::Incarnation(_)
+            | Record::OwnPlaced { .. }
+            | Record::Retired(_) => return None,
         };
         open_body(&entry, ring)
     }
 
     /// Open conflicts.
-    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
-        self.units.conflicts()
+    pub(crate) fn conflicts(&self, ring: &KeyRing) -> Vec<Conflict> {
+        self.units.conflicts(&|recorded| self.body(recorded, ring))
     }
 
     /// Announces conflicts that came or went since the last call.
-    fn compare_conflicts(&mut self) {
-        let now = self.units.conflicts();
+    fn compare_conflicts(&mut self, ring: &KeyRing) {
+        let now = self.conflicts(ring);
         let ids: BTreeSet<String> = now.iter().map(|conflict| conflict.id.clone()).collect();
         for conflict in now
             .iter()
@@ -469,7 +463,7 @@ fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
     let header = entry.header();
     let key = ring.get(header.key_epoch)?;
     let plain = open(key, &SealContext::from(header), &entry.body()).ok()?;
-    PatchBody::decode(&plain).ok()
+    PatchBody::decode(plain).ok()
 }
 
 /// A git error as users meet it.
@@ -498,17 +492,6 @@ pub(crate) fn git_failure(error: &aura_tree::RepoError) -> Failure {
 
 pub(crate) fn storage(error: &dyn std::error::Error) -> Failure {
     Failure::new("AE-STORAGE", Exit::STORAGE, crate::chain(error))
-}
-
-fn open_failure(error: &aura_store::OpenError) -> Failure {
-    use aura_store::OpenError as E;
-    let (id, exit) = match error {
-        E::Corrupt(_) => ("AE-LOG-CORRUPT", Exit::INTEGRITY),
-        E::Locked { .. } => ("LOCKED", Exit::LOCKED),
-        E::NoSpace { .. } => ("NO_SPACE", Exit::BUSY),
-        _ => ("AE-STORAGE", Exit::STORAGE),
-    };
-    Failure::new(id, exit, crate::chain(error))
 }
 
 impl Desk {

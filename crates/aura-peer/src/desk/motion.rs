@@ -89,7 +89,7 @@ impl Desk {
             .map_err(|error| super::git_failure(&error))?;
         self.commit = head.commit.to_string();
         self.units
-            .set_channel(head.branch.unwrap_or_else(|| head.commit.to_string()));
+            .set_channel(&head.branch.unwrap_or_else(|| head.commit.to_string()));
         self.shadows.rebase(&self.repo)?;
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));

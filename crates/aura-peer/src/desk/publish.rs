@@ -13,7 +13,7 @@ use aura_engine::peer::{
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
-use aura_trust::{KeyRing, SealContext, seal};
+use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 use super::{Desk, FileRow};
 
@@ -74,7 +74,7 @@ impl Desk {
         if let (Some(before), Some(after)) = (&before, &after)
             && before.outline.errors < after.outline.errors
         {
-            self.hold_back(path, "it does not parse");
+            self.hold_back(path.as_str(), "it does not parse");
             return Ok(false);
         }
         self.held_back.remove(path);
@@ -87,7 +87,7 @@ impl Desk {
             .units
             .body(patch, commit, Cause::Edit, why.map(str::to_owned));
         if let Some(body) = body
-            && !self.queue(path, &body, ring)
+            && !self.queue(&body, ring)
         {
             return Ok(false);
         }
@@ -96,30 +96,42 @@ impl Desk {
     }
 
     /// Seals a body and puts it into the outbox; `false` when it cannot be sent.
-    fn queue(&mut self, path: &RepoPath, body: &PatchBody, ring: &KeyRing) -> bool {
+    fn queue(&mut self, body: &PatchBody, ring: &KeyRing) -> bool {
+        self.queue_for(body, None, ring)
+    }
+
+    /// Like [`Desk::queue`], in place of an own entry that can never be placed.
+    pub(super) fn queue_for(
+        &mut self,
+        body: &PatchBody,
+        replaces: Option<replica::Own>,
+        ring: &KeyRing,
+    ) -> bool {
+        let path = &body.patch.path;
         let Some(key) = ring.current() else {
             self.hold_back(path, "this device does not have the team key yet");
             return false;
         };
         let plain = body.encode();
-        if BODY_BYTES_MAX < plain.len() + 64 || !self.replica.has_room(plain.len()) {
-            self.hold_back(
-                path,
-                "the change is too large for one entry, or the queue is full",
-            );
+        if BODY_BYTES_MAX < plain.len() + SEAL_OVERHEAD_BYTES {
+            self.hold_back(path, "the change is too large for one entry");
             return false;
         }
-        let author_seq = self.replica.next_number();
+        if !self.book.replica.has_room(plain.len()) {
+            self.hold_back(path, "the queue is full until the mothership is back");
+            return false;
+        }
+        let author_seq = self.book.replica.next_number();
         let context = SealContext {
             team: self.team,
-            log: self.replica.log(),
-            writer: self.replica.writer(),
+            log: self.book.replica.log(),
+            writer: self.book.replica.writer(),
             author_seq,
             kind: Kind::PATCH,
         };
         let sealed = seal(key, &context, crate::clock::random(), &plain);
         let time_ms = self.clock.wall_ms();
-        let before = self.replica.queued();
+        let before = self.book.replica.queued();
         let key_epoch = key.epoch;
         let input = replica::Input::Author {
             kind: Kind::PATCH,
@@ -127,12 +139,14 @@ impl Desk {
             body: sealed,
             time_ms,
             author_seq,
+            replaces,
         };
         self.feed(input, ring);
-        let queued = before < self.replica.queued() || self.replica.next_number() != author_seq;
+        let queued =
+            before < self.book.replica.queued() || self.book.replica.next_number() != author_seq;
         if queued && body.cause == Cause::Edit {
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
-            let text = symbol.clone().unwrap_or_else(|| path.as_str().to_owned());
+            let text = symbol.clone().unwrap_or_else(|| path.clone());
             self.notice("published", symbol, text);
         }
         queued
@@ -140,9 +154,9 @@ impl Desk {
 
     /// Publishes a version that follows from several others: a join, a settlement, an undo.
     pub(super) fn propose(&mut self, proposal: Proposal<'_>, ring: &KeyRing) -> bool {
-        let Ok(path) = RepoPath::try_from(proposal.path) else {
+        if RepoPath::try_from(proposal.path).is_err() {
             return false;
-        };
+        }
         let unit = proposal.unit;
         let name = proposal.name.to_owned();
         let is_file = unit == UnitId::file(proposal.path);
@@ -189,7 +203,7 @@ impl Desk {
             patch,
             parents: vec![proposal.parents],
         };
-        self.queue(&path, &body, ring)
+        self.queue(&body, ring)
     }
 
     /// The shadow of a file with the ids that the log uses.
@@ -198,14 +212,13 @@ impl Desk {
         Some(self.indexed(path, bytes, ids.as_deref()))
     }
 
-    fn hold_back(&mut self, path: &RepoPath, why: &str) {
-        if self
-            .held_back
-            .insert(path.clone(), why.to_owned())
-            .as_deref()
-            != Some(why)
-        {
-            self.notice("held_back", None, format!("{}: {why}", path.as_str()));
+    fn hold_back(&mut self, path: &str, why: &str) {
+        let Ok(known) = RepoPath::try_from(path) else {
+            return;
+        };
+        let before = self.held_back.insert(known, why.to_owned());
+        if before.as_deref() != Some(why) {
+            self.notice("held_back", None, format!("{path}: {why}"));
         }
     }
 

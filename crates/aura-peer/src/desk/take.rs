@@ -41,7 +41,7 @@ pub(crate) struct Wanted {
 impl Desk {
     /// What follows from new versions: joins that this peer owes, and files in live mode.
     pub(crate) fn settle(&mut self, ring: &KeyRing) {
-        for due in self.units.due_merges() {
+        for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
             let proposal = Proposal {
                 unit: due.unit,
                 name: &due.name,
@@ -62,7 +62,7 @@ impl Desk {
         if self.mode == Mode::Live && !self.motion.is_moving() {
             self.take_waiting(&Wanted::default(), ring);
         }
-        self.compare_conflicts();
+        self.compare_conflicts(ring);
     }
 
     /// Takes waiting patches in order, again and again until nothing moves.
@@ -110,7 +110,7 @@ impl Desk {
         let Some(recorded) = self.units.recorded().get(index) else {
             return false;
         };
-        let on_channel = recorded.channel == self.units.channel();
+        let on_channel = *recorded.channel == *self.units.channel();
         let from = wanted
             .from
             .is_none_or(|from| recorded.origin.writer.peer == from);
@@ -133,7 +133,12 @@ impl Desk {
         };
         let shadow = self.shadow(&path);
         let contents = Self::contents(shadow.as_ref());
-        let patch = match self.units.plan(&body, &|unit| contents.get(&unit).copied()) {
+        let plan = self
+            .units
+            .plan(&body, &|unit| contents.get(&unit).copied(), &|recorded| {
+                self.body(recorded, ring)
+            });
+        let patch = match plan {
             Ok(None) => return Taken::Known,
             Ok(Some(patch)) => patch,
             Err(obstacle) => {
@@ -229,13 +234,13 @@ impl Desk {
         choice: &Choice,
         ring: &KeyRing,
     ) -> Result<(), Failure> {
-        let mine = conflict.mine.text.as_deref();
-        let theirs = conflict.theirs.text.as_deref();
+        let mine = conflict.mine.text.as_ref();
+        let theirs = conflict.theirs.text.as_ref();
         let text: Option<OwnText> = match choice {
             Choice::Mine => mine.cloned(),
             Choice::Theirs => theirs.cloned(),
             Choice::Both => match (mine, theirs) {
-                (Some(mine), Some(theirs)) => Some(both(conflict.base.as_deref(), mine, theirs)),
+                (Some(mine), Some(theirs)) => Some(both(conflict.base.as_ref(), mine, theirs)),
                 (one, other) => one.or(other).cloned(),
             },
             Choice::With { bytes } => {
@@ -318,14 +323,17 @@ impl Desk {
         }
         let mut names = Vec::new();
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            let text = |content: Option<ContentHash>| content.and_then(|c| self.units.text(c));
+            let text = |content: Option<ContentHash>| {
+                self.units
+                    .text(content?, &|recorded| self.body(recorded, ring))
+            };
             let (now, then) = (text(row.after), text(row.before));
             let proposal = Proposal {
                 unit,
                 name: &row.name,
                 path: &body.patch.path,
-                base: now.as_deref(),
-                text: then.as_deref(),
+                base: now.as_ref(),
+                text: then.as_ref(),
                 parents: vec![version],
                 cause: Cause::Undo,
             };
@@ -344,7 +352,7 @@ impl Desk {
             ..Wanted::default()
         };
         self.take_waiting(&wanted, ring);
-        self.compare_conflicts();
+        self.compare_conflicts(ring);
     }
 }
 

@@ -31,12 +31,12 @@ impl Options {
         }
     }
 
-    /// For a laptop: 4 MiB segments, records up to 1 MiB, 16 KiB in reserve.
+    /// For a laptop: 4 MiB segments, 16 KiB in reserve, records up to 2 MiB: the largest entry with its head and place.
     #[must_use]
     pub fn peer() -> Self {
         Self {
             segment_bytes: 4 << 20,
-            record_bytes_max: 1 << 20,
+            record_bytes_max: 2 << 20,
             reserve_bytes: 16 << 10,
             create: true,
         }

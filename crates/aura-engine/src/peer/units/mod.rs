@@ -6,7 +6,10 @@
 //! Invariants:
 //! - the graph is a function of the set of patches recorded, whatever their order or repetition;
 //! - a version is never dropped; a conflict is computed from heads, never stored;
-//! - which version a working copy has follows from its content, so losing every view costs nothing.
+//! - which version a working copy has follows from its content, so losing every view costs nothing;
+//! - texts stay in the log: whoever asks hands over how to read a recorded patch again ([`Bodies`]).
+
+mod graph;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +20,10 @@ use aura_proto::{PeerId, Writer, ids::base32};
 use aura_semantic::{ContentHash, FilePatch, LineMerge, Op, OwnText, Text, UnitId, merge_lines};
 
 use super::body::{Cause, PatchBody, VersionId};
+use graph::{Graph, Recordable};
+
+/// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
+pub type Bodies<'a> = &'a dyn Fn(&Recorded) -> Option<PatchBody>;
 
 /// Where a patch entry is and who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +46,15 @@ pub struct Recorded {
     /// Where it is and who made it.
     pub origin: Origin,
     /// The branch.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// What led to it.
     pub cause: Cause,
     /// Why.
     pub why: Option<String>,
     /// The file.
-    pub path: String,
+    pub path: Arc<str>,
     /// Touched units: unit, name, version, its number within the unit.
-    pub touched: Vec<(UnitId, String, VersionId, usize)>,
+    pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
     /// `insert`, `replace` … for people.
     pub kind: &'static str,
 }
@@ -63,21 +70,15 @@ impl Recorded {
     }
 }
 
-#[derive(Debug)]
-struct Version {
-    parents: Vec<VersionId>,
-    content: Option<ContentHash>,
-    /// Index into the recorded patches; `None` for the version that a unit was born with.
-    recorded: Option<usize>,
-}
-
 #[derive(Debug, Default)]
 struct History {
     /// In the order of recording.
     versions: Vec<VersionId>,
-    heads: BTreeMap<String, BTreeSet<VersionId>>,
-    path: String,
-    name: String,
+    /// The newest recorded version with each content; `None` for deleted.
+    by_content: BTreeMap<Option<ContentHash>, VersionId>,
+    heads: BTreeMap<Arc<str>, BTreeSet<VersionId>>,
+    path: Arc<str>,
+    name: Arc<str>,
 }
 
 /// How a version stands to what the working copy has.
@@ -99,7 +100,7 @@ pub struct Side {
     /// The patch that made it.
     pub recorded: usize,
     /// Its text; `None` when the unit is deleted on this side.
-    pub text: Option<Arc<OwnText>>,
+    pub text: Option<OwnText>,
 }
 
 /// A unit with two versions that exclude each other.
@@ -114,7 +115,7 @@ pub struct Conflict {
     /// Its file.
     pub path: String,
     /// What both came from, when known.
-    pub base: Option<Arc<OwnText>>,
+    pub base: Option<OwnText>,
     /// This peer's side, or the one placed first.
     pub mine: Side,
     /// The other side.
@@ -135,7 +136,7 @@ pub struct DueMerge {
     /// The heads joined.
     pub heads: Vec<VersionId>,
     /// The own version.
-    pub mine: Arc<OwnText>,
+    pub mine: OwnText,
     /// The joined text.
     pub merged: OwnText,
 }
@@ -144,27 +145,35 @@ pub struct DueMerge {
 #[derive(Debug)]
 pub struct Units {
     me: PeerId,
-    channel: String,
-    versions: BTreeMap<VersionId, Version>,
+    channel: Arc<str>,
+    graph: Graph,
     units: BTreeMap<UnitId, History>,
-    texts: BTreeMap<ContentHash, Arc<OwnText>>,
+    /// Units with more than one head, by branch.
+    forked: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
+    /// Which recorded patch carries a text.
+    texts: BTreeMap<ContentHash, usize>,
     recorded: Vec<Recorded>,
     by_entry: BTreeMap<(Writer, u64), usize>,
-    names: BTreeMap<(String, String), UnitId>,
+    /// Unit ids by path and name.
+    names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
+    /// Paths, names and branches repeat in every patch; each is kept once.
+    words: BTreeSet<Arc<str>>,
 }
 
 impl Units {
     /// No versions yet, seen from branch `channel`.
-    pub fn new(me: PeerId, channel: String) -> Self {
+    pub fn new(me: PeerId, channel: &str) -> Self {
         Self {
             me,
-            channel,
-            versions: BTreeMap::new(),
+            channel: channel.into(),
+            graph: Graph::default(),
             units: BTreeMap::new(),
+            forked: BTreeMap::new(),
             texts: BTreeMap::new(),
             recorded: Vec::new(),
             by_entry: BTreeMap::new(),
             names: BTreeMap::new(),
+            words: BTreeSet::new(),
         }
     }
 
@@ -174,8 +183,8 @@ impl Units {
     }
 
     /// Looks from another branch.
-    pub fn set_channel(&mut self, channel: String) {
-        self.channel = channel;
+    pub fn set_channel(&mut self, channel: &str) {
+        self.channel = channel.into();
     }
 
     /// Every recorded patch, in the order of recording.
@@ -192,45 +201,69 @@ impl Units {
 
     /// The id that the log uses for the unit of this name in this file, when it speaks of it.
     pub fn id_of(&self, path: &str, name: &str) -> Option<UnitId> {
-        self.names.get(&(path.to_owned(), name.to_owned())).copied()
+        self.names.get(path)?.get(name).copied()
     }
 
     /// Whether the log knows a version.
     pub fn knows(&self, version: VersionId) -> bool {
-        self.versions
-            .get(&version)
+        self.graph
+            .get(version)
             .is_some_and(|version| version.recorded.is_some())
     }
 
     /// The text of a version that a patch carried.
-    pub fn text(&self, content: ContentHash) -> Option<Arc<OwnText>> {
-        self.texts.get(&content).cloned()
+    pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
+        let carrier = self.recorded.get(*self.texts.get(&content)?)?;
+        let body = bodies(carrier)?;
+        body.patch
+            .ops
+            .iter()
+            .flat_map(texts_of)
+            .find(|text| text.hash() == content)
     }
 
     /// Records one patch; the second time nothing happens but that its position may become known.
     /// Answers the index of the patch and whether it was new.
     pub fn record(&mut self, body: &PatchBody, origin: Origin) -> (usize, bool) {
         let key = (origin.writer, origin.author_seq);
-        if let Some(index) = self.by_entry.get(&key).copied() {
+        // A disk restored from a backup may have used a number for something else before it heard of this entry.
+        let is_same = |index: &usize| {
+            let told = body.versions().map(|(_, version, _)| version);
+            let known = self.recorded[*index].touched.iter();
+            known.map(|(_, _, version, _)| *version).eq(told)
+        };
+        if let Some(index) = self.by_entry.get(&key).copied().filter(is_same) {
             self.recorded[index].origin.seq = self.recorded[index].origin.seq.or(origin.seq);
             return (index, false);
         }
-        self.keep_texts(&body.patch);
         let index = self.recorded.len();
+        for text in body.patch.ops.iter().flat_map(texts_of) {
+            self.texts.entry(text.hash()).or_insert(index);
+        }
+        let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
         let mut touched = Vec::with_capacity(body.patch.touched.len());
         for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
-            self.insert(
-                unit, version, parents, row.before, row.after, index, body, &row.name,
-            );
-            let number = self.number(unit, version);
-            touched.push((unit, row.name.clone(), version, number));
+            let name = self.word(&row.name);
+            self.describe(unit, &path, &name);
+            for parent in parents {
+                // A parent that no patch made is the version that the unit was born with.
+                self.graph.mention(*parent, row.before);
+            }
+            let told = Recordable {
+                parents: parents.to_vec(),
+                content: row.after,
+                recorded: index,
+            };
+            self.insert(unit, version, told, &channel);
+            let number = self.graph.get(version).map_or(0, |version| version.number);
+            touched.push((unit, name, version, number));
         }
         self.recorded.push(Recorded {
             origin,
-            channel: body.channel.clone(),
+            channel,
             cause: body.cause,
             why: body.why.clone(),
-            path: body.patch.path.clone(),
+            path,
             touched,
             kind: kind_of(body),
         });
@@ -247,14 +280,8 @@ impl Units {
 
     /// The version that content stands for: the newest recorded one with it, else the one it was born with.
     pub fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
-        let recorded = self.units.get(&unit).and_then(|history| {
-            let has_content = |id: &&VersionId| {
-                self.versions
-                    .get(*id)
-                    .is_some_and(|version| version.content == content)
-            };
-            history.versions.iter().rev().find(has_content).copied()
-        });
+        let history = self.units.get(&unit);
+        let recorded = history.and_then(|history| history.by_content.get(&content).copied());
         recorded.or_else(|| content.map(|content| VersionId::birth(unit, content)))
     }
 
@@ -266,33 +293,20 @@ impl Units {
         version: VersionId,
     ) -> Relation {
         let Some(working) = self.working(unit, content) else {
-            let is_first = self
-                .versions
-                .get(&version)
-                .is_some_and(|version| version.parents.is_empty() || self.is_never_had(version));
-            return if is_first {
+            let version = self.graph.get(version);
+            return if version.is_some_and(|version| version.is_rooted) {
                 Relation::Forward
             } else {
                 Relation::Concurrent
             };
         };
-        if working == version || self.is_ancestor(version, working) {
+        if working == version || self.graph.is_ancestor(version, working) {
             Relation::Known
-        } else if self.is_ancestor(working, version) {
+        } else if self.graph.is_ancestor(working, version) {
             Relation::Forward
         } else {
             Relation::Concurrent
         }
-    }
-
-    /// Whether nothing but insertions lead to this version, so that a copy without the unit may take it.
-    fn is_never_had(&self, version: &Version) -> bool {
-        version.parents.iter().all(|parent| {
-            self.versions.get(parent).is_some_and(|parent| {
-                parent.recorded.is_some()
-                    && (parent.parents.is_empty() || self.is_never_had(parent))
-            })
-        })
     }
 
     /// Completes a patch of this working copy to a body that can be published.
@@ -310,7 +324,7 @@ impl Units {
             .map(|row| self.working(row.unit, row.before).into_iter().collect())
             .collect();
         let body = PatchBody {
-            channel: self.channel.clone(),
+            channel: self.channel.to_string(),
             commit,
             cause,
             why,
@@ -336,6 +350,7 @@ impl Units {
         &self,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
+        bodies: Bodies<'_>,
     ) -> Result<Option<FilePatch>, Obstacle> {
         let mut known = BTreeSet::new();
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
@@ -363,148 +378,103 @@ impl Units {
             .ops
             .retain(|op| op_unit(op).is_none_or(|unit| !known.contains(&unit)));
         for op in &mut patch.ops {
-            self.rebase(op, contents);
+            self.rebase(op, contents, bodies);
         }
         Ok(Some(patch))
     }
 
     /// Units of this channel in which concurrent versions exclude each other.
-    pub fn conflicts(&self) -> Vec<Conflict> {
-        self.forked()
-            .filter_map(|(unit, history, heads)| {
-                let (first, second) = self.pair(&heads)?;
-                let base = self.base_of(first.version, second.version);
-                let merged = merge(
-                    base.as_deref(),
-                    first.text.as_deref(),
-                    second.text.as_deref(),
-                );
-                if merged.is_some() && heads.len() == 2 {
-                    return None;
-                }
-                let (mine, theirs) = if self.author(&second) == self.me {
-                    (second, first)
-                } else {
-                    (first, second)
-                };
-                Some(Conflict {
-                    id: conflict_id(unit, &heads),
-                    unit,
-                    name: history.name.clone(),
-                    path: history.path.clone(),
-                    base,
-                    mine,
-                    theirs,
-                    heads,
-                })
+    pub fn conflicts(&self, bodies: Bodies<'_>) -> Vec<Conflict> {
+        let conflict = |fork: Fork<'_>| {
+            let base = self.base_of(&fork, bodies);
+            let is_joined = fork.merged(base.as_ref()).is_some();
+            if is_joined && fork.heads.len() == 2 {
+                return None;
+            }
+            let (mine, theirs) = if self.author(&fork.second) == self.me {
+                (fork.second, fork.first)
+            } else {
+                (fork.first, fork.second)
+            };
+            Some(Conflict {
+                id: conflict_id(fork.unit, &fork.heads),
+                unit: fork.unit,
+                name: fork.history.name.to_string(),
+                path: fork.history.path.to_string(),
+                base,
+                mine,
+                theirs,
+                heads: fork.heads,
             })
-            .collect()
+        };
+        self.forks(bodies).filter_map(conflict).collect()
     }
 
     /// Joins that this peer owes because its version was placed second.
-    pub fn due_merges(&self) -> Vec<DueMerge> {
-        self.forked()
-            .filter_map(|(unit, history, heads)| {
-                if heads.len() != 2 {
-                    return None;
-                }
-                let (first, second) = self.pair(&heads)?;
-                let placed = |side: &Side| self.recorded.get(side.recorded)?.origin.seq;
-                placed(&first)?;
-                placed(&second)?;
-                if self.author(&second) != self.me {
-                    return None;
-                }
-                let base = self.base_of(first.version, second.version);
-                let merged = merge(
-                    base.as_deref(),
-                    first.text.as_deref(),
-                    second.text.as_deref(),
-                )??;
-                Some(DueMerge {
-                    unit,
-                    name: history.name.clone(),
-                    path: history.path.clone(),
-                    heads,
-                    mine: second.text.clone()?,
-                    merged,
-                })
+    pub fn due_merges(&self, bodies: Bodies<'_>) -> Vec<DueMerge> {
+        let due = |fork: Fork<'_>| {
+            let placed = |side: &Side| self.recorded.get(side.recorded)?.origin.seq;
+            placed(&fork.first)?;
+            placed(&fork.second)?;
+            if fork.heads.len() != 2 || self.author(&fork.second) != self.me {
+                return None;
+            }
+            let base = self.base_of(&fork, bodies);
+            let merged = fork.merged(base.as_ref())??;
+            Some(DueMerge {
+                unit: fork.unit,
+                name: fork.history.name.to_string(),
+                path: fork.history.path.to_string(),
+                heads: fork.heads,
+                mine: fork.second.text?,
+                merged,
             })
-            .collect()
+        };
+        self.forks(bodies).filter_map(due).collect()
     }
 
-    /// Units with more than one head.
-    fn forked(&self) -> impl Iterator<Item = (UnitId, &History, Vec<VersionId>)> {
-        self.units.iter().filter_map(|(unit, history)| {
-            let heads = history.heads.get(&self.channel)?;
-            (1 < heads.len()).then(|| (*unit, history, heads.iter().copied().collect()))
+    /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
+    /// placed them; one without a place comes last.
+    fn forks<'a>(&'a self, bodies: Bodies<'a>) -> impl Iterator<Item = Fork<'a>> {
+        let forked = self.forked.get(&self.channel).into_iter().flatten();
+        forked.filter_map(move |unit| {
+            let history = self.units.get(unit)?;
+            let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
+            let mut sides: Vec<(usize, VersionId)> = heads
+                .iter()
+                .filter_map(|head| Some((self.graph.get(*head)?.recorded?, *head)))
+                .collect();
+            sides.sort_by_key(|(recorded, _)| {
+                let seq = self.recorded[*recorded].origin.seq;
+                (seq.unwrap_or(u64::MAX), *recorded)
+            });
+            let mut sides = sides.into_iter().map(|(recorded, version)| Side {
+                version,
+                recorded,
+                text: self.text_of(version, bodies),
+            });
+            Some(Fork {
+                unit: *unit,
+                history,
+                first: sides.next()?,
+                second: sides.next()?,
+                heads,
+            })
         })
     }
 
-    /// Two heads in the order in which the Mothership placed them; one without a place comes last.
-    fn pair(&self, heads: &[VersionId]) -> Option<(Side, Side)> {
-        let mut sides: Vec<Side> = heads.iter().filter_map(|head| self.side(*head)).collect();
-        sides.sort_by_key(|side| {
-            let origin = &self.recorded[side.recorded].origin;
-            (origin.seq.unwrap_or(u64::MAX), side.recorded)
-        });
-        let mut sides = sides.into_iter();
-        Some((sides.next()?, sides.next()?))
-    }
-
-    fn side(&self, version: VersionId) -> Option<Side> {
-        let found = self.versions.get(&version)?;
-        let text = found.content.and_then(|content| self.text(content));
-        Some(Side {
-            version,
-            recorded: found.recorded?,
-            text,
-        })
+    fn text_of(&self, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
+        self.text(self.graph.get(version)?.content?, bodies)
     }
 
     fn author(&self, side: &Side) -> PeerId {
         self.recorded[side.recorded].origin.writer.peer
     }
 
-    /// The text of the nearest version that both came from.
-    fn base_of(&self, a: VersionId, b: VersionId) -> Option<Arc<OwnText>> {
-        let ancestors: BTreeSet<VersionId> = self.ancestors(a).into_iter().collect();
-        let common = self
-            .ancestors(b)
-            .into_iter()
-            .find(|id| ancestors.contains(id))?;
-        self.versions
-            .get(&common)?
-            .content
-            .and_then(|content| self.text(content))
-    }
-
-    /// Every version that `version` follows from, nearest first.
-    fn ancestors(&self, version: VersionId) -> Vec<VersionId> {
-        let mut found: Vec<VersionId> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut next = vec![version];
-        while !next.is_empty() {
-            let mut further = Vec::new();
-            for id in next {
-                let parents = self
-                    .versions
-                    .get(&id)
-                    .map_or(&[][..], |version| &version.parents);
-                for parent in parents {
-                    if seen.insert(*parent) {
-                        found.push(*parent);
-                        further.push(*parent);
-                    }
-                }
-            }
-            next = further;
-        }
-        found
-    }
-
-    fn is_ancestor(&self, older: VersionId, newer: VersionId) -> bool {
-        self.ancestors(newer).contains(&older)
+    /// The text of the nearest version that both sides came from.
+    fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
+        let common = self.graph.common(fork.first.version, fork.second.version)?;
+        self.text_of(common, bodies)
     }
 
     fn has_history(&self, unit: UnitId, content: Option<ContentHash>) -> bool {
@@ -512,112 +482,56 @@ impl Units {
             .is_some_and(|version| self.knows(version))
     }
 
-    fn number(&self, unit: UnitId, version: VersionId) -> usize {
-        let history = self.units.get(&unit);
-        let position =
-            history.and_then(|history| history.versions.iter().position(|id| *id == version));
-        position.map_or(0, |position| position + 1)
+    /// The one shared copy of a text that repeats.
+    fn word(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.words.get(text) {
+            return Arc::clone(known);
+        }
+        let word: Arc<str> = text.into();
+        self.words.insert(Arc::clone(&word));
+        word
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one row of a patch, taken apart once"
-    )]
-    fn insert(
-        &mut self,
-        unit: UnitId,
-        version: VersionId,
-        parents: &[VersionId],
-        before: Option<ContentHash>,
-        after: Option<ContentHash>,
-        recorded: usize,
-        body: &PatchBody,
-        name: &str,
-    ) {
-        for parent in parents {
-            // A parent that no patch made is the version that the unit was born with.
-            self.versions.entry(*parent).or_insert_with(|| Version {
-                parents: Vec::new(),
-                content: before,
-                recorded: None,
-            });
-        }
-        let path = body.patch.path.clone();
+    /// Notes where a unit is and what it is called now.
+    fn describe(&mut self, unit: UnitId, path: &Arc<str>, name: &Arc<str>) {
         let history = self.units.entry(unit).or_default();
-        history.path.clone_from(&path);
-        history.name = name.to_owned();
-        self.names.insert((path, name.to_owned()), unit);
-        let is_known = self
-            .versions
-            .get(&version)
-            .is_some_and(|known| known.recorded.is_some());
-        if !is_known {
+        history.path = Arc::clone(path);
+        history.name = Arc::clone(name);
+        let names = self.names.entry(Arc::clone(path)).or_default();
+        names.insert(Arc::clone(name), unit);
+    }
+
+    fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable, channel: &Arc<str>) {
+        let history = self.units.entry(unit).or_default();
+        let content = told.content;
+        if self.graph.record(version, told, &history.versions) {
             history.versions.push(version);
-            let parents = parents.to_vec();
-            let new = Version {
-                parents,
-                content: after,
-                recorded: Some(recorded),
-            };
-            self.versions.insert(version, new);
+            history.by_content.insert(content, version);
         }
-        self.update_heads(unit, &body.channel, version);
-    }
-
-    fn update_heads(&mut self, unit: UnitId, channel: &str, version: VersionId) {
-        let ancestors: BTreeSet<VersionId> = self.ancestors(version).into_iter().collect();
-        let Some(history) = self.units.get(&unit) else {
-            return;
-        };
-        let heads = history.heads.get(channel).cloned().unwrap_or_default();
-        if heads.iter().any(|head| self.is_ancestor(version, *head)) {
-            return;
-        }
-        let mut heads: BTreeSet<VersionId> = heads
-            .into_iter()
-            .filter(|head| !ancestors.contains(head))
-            .collect();
+        let heads = history.heads.entry(Arc::clone(channel)).or_default();
         heads.insert(version);
-        if let Some(history) = self.units.get_mut(&unit) {
-            history.heads.insert(channel.to_owned(), heads);
+        if 1 < heads.len() {
+            // A version that others had named before it came may stand between two that were heads until now.
+            let all: Vec<VersionId> = heads.iter().copied().collect();
+            let follows =
+                |head: &VersionId, other: &VersionId| self.graph.is_ancestor(*head, *other);
+            heads.retain(|head| !all.iter().any(|other| follows(head, other)));
         }
-    }
-
-    fn keep_texts(&mut self, patch: &FilePatch) {
-        let mut keep = |text: OwnText| {
-            self.texts
-                .entry(text.hash())
-                .or_insert_with(|| Arc::new(text));
-        };
-        for op in &patch.ops {
-            match op {
-                Op::Replace {
-                    base_text, text, ..
-                }
-                | Op::Rename {
-                    base_text, text, ..
-                } => {
-                    keep(base_text.clone());
-                    keep(text.clone());
-                }
-                Op::Insert { text, .. } => keep(OwnText::leaf(text.bytes())),
-                Op::Delete { base_text, .. } => keep(OwnText::leaf(base_text.bytes())),
-                Op::File {
-                    base_text, text, ..
-                } => {
-                    base_text
-                        .iter()
-                        .for_each(|text| keep(OwnText::leaf(text.bytes())));
-                    text.iter()
-                        .for_each(|text| keep(OwnText::leaf(text.bytes())));
-                }
-                Op::Gap { .. } | Op::Move { .. } => {}
-            }
+        let forked = self.forked.entry(Arc::clone(channel)).or_default();
+        if 1 < heads.len() {
+            forked.insert(unit);
+        } else {
+            forked.remove(&unit);
         }
     }
 
     /// Makes an operation start from what the working copy has, where that is an ancestor of its result.
-    fn rebase(&self, op: &mut Op, contents: &dyn Fn(UnitId) -> Option<ContentHash>) {
+    fn rebase(
+        &self,
+        op: &mut Op,
+        contents: &dyn Fn(UnitId) -> Option<ContentHash>,
+        bodies: Bodies<'_>,
+    ) {
         if let Op::Replace {
             unit,
             base,
@@ -632,11 +546,46 @@ impl Units {
         } = op
             && let Some(current) = contents(*unit)
             && current != *base
-            && let Some(text) = self.texts.get(&current)
+            && let Some(text) = self.text(current, bodies)
         {
             *base = current;
-            *base_text = (**text).clone();
+            *base_text = text;
         }
+    }
+}
+
+/// A unit with more than one head.
+struct Fork<'a> {
+    unit: UnitId,
+    history: &'a History,
+    first: Side,
+    second: Side,
+    heads: Vec<VersionId>,
+}
+
+impl Fork<'_> {
+    /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
+    fn merged(&self, base: Option<&OwnText>) -> Option<Option<OwnText>> {
+        merge(base, self.first.text.as_ref(), self.second.text.as_ref())
+    }
+}
+
+/// The texts that an operation carries.
+fn texts_of(op: &Op) -> Vec<OwnText> {
+    let leaf = |text: &Text| OwnText::leaf(text.bytes());
+    match op {
+        Op::Replace {
+            base_text, text, ..
+        }
+        | Op::Rename {
+            base_text, text, ..
+        } => vec![base_text.clone(), text.clone()],
+        Op::Insert { text, .. } => vec![leaf(text)],
+        Op::Delete { base_text, .. } => vec![leaf(base_text)],
+        Op::File {
+            base_text, text, ..
+        } => base_text.iter().chain(text).map(leaf).collect(),
+        Op::Gap { .. } | Op::Move { .. } => Vec::new(),
     }
 }
 

@@ -1,0 +1,224 @@
+//! What follows from what: the graph of versions of all units.
+//!
+//! Invariants:
+//! - a version is never dropped, and an edge never changes once its version is recorded;
+//! - the depth of a version is one more than that of its deepest parent, so a walk towards an ancestor never goes
+//!   below it and costs what lies between the two, not the length of history.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aura_semantic::ContentHash;
+
+use super::super::body::VersionId;
+
+/// One version of one unit.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) parents: Vec<VersionId>,
+    /// `None` when the unit is deleted in it.
+    pub(super) content: Option<ContentHash>,
+    /// Index into the recorded patches; `None` for the version that a unit was born with, or while no patch has
+    /// told of it.
+    pub(super) recorded: Option<usize>,
+    /// Its number within the unit, from 1 in the order of recording; 0 while not recorded.
+    pub(super) number: usize,
+    depth: u32,
+    /// Whether nothing but recorded versions lead to it: no working copy can have had the unit before them.
+    pub(super) is_rooted: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    versions: BTreeMap<VersionId, Version>,
+}
+
+impl Graph {
+    pub(super) fn get(&self, id: VersionId) -> Option<&Version> {
+        self.versions.get(&id)
+    }
+
+    /// A version that patches name as a parent before, or without, telling of it themselves.
+    pub(super) fn mention(&mut self, id: VersionId, content: Option<ContentHash>) {
+        self.versions.entry(id).or_insert(Version {
+            parents: Vec::new(),
+            content,
+            recorded: None,
+            number: 0,
+            depth: 0,
+            is_rooted: false,
+        });
+    }
+
+    /// Takes a version that a patch told of; `false` when it was known. `unit` are the recorded versions of its unit.
+    pub(super) fn record(
+        &mut self,
+        id: VersionId,
+        version: Recordable,
+        unit: &[VersionId],
+    ) -> bool {
+        let known = self.versions.get(&id);
+        if known.is_some_and(|known| known.recorded.is_some()) {
+            return false;
+        }
+        let was_mentioned = known.is_some();
+        let version = Version {
+            parents: version.parents,
+            content: version.content,
+            recorded: Some(version.recorded),
+            number: unit.len() + 1,
+            depth: 0,
+            is_rooted: false,
+        };
+        self.versions.insert(id, version);
+        self.derive(id);
+        if was_mentioned {
+            self.derive_descendants(id, unit);
+        }
+        true
+    }
+
+    /// Whether `newer` follows from `older`, directly or not.
+    pub(super) fn is_ancestor(&self, older: VersionId, newer: VersionId) -> bool {
+        let Some(floor) = self.versions.get(&older).map(|version| version.depth) else {
+            return false;
+        };
+        let mut seen = BTreeSet::new();
+        let mut open = vec![newer];
+        while let Some(id) = open.pop() {
+            for parent in self.parents(id) {
+                if *parent == older {
+                    return true;
+                }
+                if floor < self.depth(*parent) && seen.insert(*parent) {
+                    open.push(*parent);
+                }
+            }
+        }
+        false
+    }
+
+    /// The deepest version that both follow from.
+    pub(super) fn common(&self, a: VersionId, b: VersionId) -> Option<VersionId> {
+        let mut open = BTreeMap::from([((self.depth(a), a), (true, false))]);
+        let second: &mut (bool, bool) = open.entry((self.depth(b), b)).or_default();
+        second.1 = true;
+        while let Some(((_, id), sides)) = open.pop_last() {
+            if sides == (true, true) {
+                return Some(id);
+            }
+            for parent in self.parents(id) {
+                let found: &mut (bool, bool) =
+                    open.entry((self.depth(*parent), *parent)).or_default();
+                *found = (found.0 || sides.0, found.1 || sides.1);
+            }
+        }
+        None
+    }
+
+    fn parents(&self, id: VersionId) -> &[VersionId] {
+        self.versions
+            .get(&id)
+            .map_or(&[], |version| &version.parents)
+    }
+
+    fn depth(&self, id: VersionId) -> u32 {
+        self.versions.get(&id).map_or(0, |version| version.depth)
+    }
+
+    /// Computes what follows from the parents of `id`; answers whether that changed anything.
+    fn derive(&mut self, id: VersionId) -> bool {
+        let parents = self.parents(id);
+        let depth = parents
+            .iter()
+            .map(|parent| self.depth(*parent).saturating_add(1))
+            .max()
+            .unwrap_or(0);
+        let is_rooted = parents.iter().all(|parent| {
+            self.versions
+                .get(parent)
+                .is_some_and(|parent| parent.is_rooted)
+        });
+        let Some(version) = self.versions.get_mut(&id) else {
+            return false;
+        };
+        let was = (version.depth, version.is_rooted);
+        (version.depth, version.is_rooted) = (depth, is_rooted);
+        was != (depth, is_rooted)
+    }
+
+    /// A version turned out to have parents after others had named it as theirs.
+    fn derive_descendants(&mut self, id: VersionId, unit: &[VersionId]) {
+        let mut children: BTreeMap<VersionId, Vec<VersionId>> = BTreeMap::new();
+        for child in unit {
+            for parent in self.parents(*child) {
+                children.entry(*parent).or_default().push(*child);
+            }
+        }
+        let mut open = children.get(&id).cloned().unwrap_or_default();
+        while let Some(id) = open.pop() {
+            if self.derive(id) {
+                open.extend(children.get(&id).into_iter().flatten());
+            }
+        }
+    }
+}
+
+/// What a patch tells of a version.
+pub(super) struct Recordable {
+    pub(super) parents: Vec<VersionId>,
+    pub(super) content: Option<ContentHash>,
+    pub(super) recorded: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> VersionId {
+        VersionId([n; 16])
+    }
+
+    /// Records versions given as (id, parents), in this order.
+    fn graph(rows: &[(u8, &[u8])]) -> Graph {
+        let mut graph = Graph::default();
+        let mut unit = Vec::new();
+        for (recorded, (version, parents)) in rows.iter().enumerate() {
+            let parents: Vec<VersionId> = parents.iter().copied().map(id).collect();
+            for parent in &parents {
+                graph.mention(*parent, None);
+            }
+            let version_row = Recordable {
+                parents,
+                content: None,
+                recorded,
+            };
+            assert!(graph.record(id(*version), version_row, &unit));
+            unit.push(id(*version));
+        }
+        graph
+    }
+
+    #[test]
+    fn ancestry_and_common_ground_do_not_depend_on_the_order_of_recording() {
+        let rows: [(u8, &[u8]); 5] = [(1, &[]), (2, &[1]), (3, &[1]), (4, &[2, 3]), (5, &[4])];
+        for shift in 0..rows.len() {
+            let mut turned = rows;
+            turned.rotate_left(shift);
+            let graph = graph(&turned);
+            assert!(graph.is_ancestor(id(1), id(5)));
+            assert!(graph.is_ancestor(id(3), id(5)));
+            assert!(!graph.is_ancestor(id(3), id(2)));
+            assert!(!graph.is_ancestor(id(5), id(1)));
+            assert_eq!(graph.common(id(2), id(3)), Some(id(1)));
+            assert_eq!(graph.get(id(5)).map(|version| version.depth), Some(3));
+            assert!(graph.get(id(5)).is_some_and(|version| version.is_rooted));
+        }
+    }
+
+    #[test]
+    fn a_birth_that_no_patch_tells_of_is_no_root() {
+        let graph = graph(&[(2, &[1]), (3, &[2])]);
+        assert!(graph.get(id(3)).is_some_and(|version| !version.is_rooted));
+        assert_eq!(graph.common(id(3), id(2)), Some(id(2)));
+    }
+}
