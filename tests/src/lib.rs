@@ -170,6 +170,11 @@ impl Team {
     }
 
     pub fn serve_in(&self, state: &Path, listen: &str) -> Mothership {
+        self.serve_with(state, listen, &[])
+    }
+
+    /// Serves with further flags.
+    pub fn serve_with(&self, state: &Path, listen: &str, flags: &[&str]) -> Mothership {
         let mut child = Command::new(binary("mothership"))
             .args([
                 "serve",
@@ -181,6 +186,7 @@ impl Team {
                 "--state-dir",
             ])
             .arg(state)
+            .args(flags)
             .env("MOTHERSHIP_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()

@@ -549,3 +549,29 @@ fn files_of_other_kinds_travel_whole() {
         b"caf\xe9\r\nsecond\r\n"
     );
 }
+
+#[test]
+fn a_certificate_renews_itself_and_an_ended_one_comes_back_with_the_same_key() {
+    let team = Team::new();
+    let flags = ["--leaf-life", "3s", "--heartbeat", "100ms"];
+    let box_ = team.serve_with(&team.state(), "127.0.0.1:0", &flags);
+    let listen = box_.listen.clone();
+    let alice = team.founder(&box_, "live");
+    let peer = alice.aura(&["whoami"]).ok()["peer"].clone();
+    let first = alice.aura(&["whoami"]).ok()["certificate_until"].clone();
+    alice.event(|event| event["kind"] == "renewed");
+    let second = alice.aura(&["whoami"]).ok()["certificate_until"].clone();
+    assert!(first.as_str() < second.as_str(), "{first} {second}");
+    box_.stop("-TERM");
+    // With the mothership away, waiting for nobody takes as long as the certificate lives.
+    alice
+        .aura(&["wait", "--for", "peer:nobody", "--timeout", "4s"])
+        .fails(75, "AE-TIMEOUT");
+    let _box = team.serve_with(&team.state(), &listen, &flags);
+    alice
+        .aura(&["wait", "--for", "up", "--timeout", "30s"])
+        .ok();
+    let whoami = alice.aura(&["whoami"]).ok();
+    assert_eq!(whoami["peer"], peer);
+    assert!(second.as_str() < whoami["certificate_until"].as_str());
+}

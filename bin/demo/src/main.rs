@@ -67,6 +67,7 @@ fn config(serve: Serve) -> ServeConfig {
     ServeConfig {
         heartbeat_ms: ms(serve.heartbeat),
         offline_after_ms: ms(serve.offline_after),
+        leaf_ttl_s: serve.leaf_life.as_secs(),
         state_dir: serve.state_dir,
         listen: serve.listen,
         advertise: serve.advertise,

@@ -349,6 +349,7 @@ impl World {
             epoch: self.hub.life,
             heartbeat_ms: 1_000,
             offline_after_ms: 5_000,
+            leaf_ttl_s: 3_600,
         };
         let mut hub = Hub::new(config);
         for (lsn, record) in (1..).zip(&self.hub.durable) {
@@ -519,6 +520,7 @@ impl World {
             control::Output::Deliver(_)
             | control::Output::Heads(_)
             | control::Output::Peer(_)
+            | control::Output::Renewed(_)
             | control::Output::Rtt(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aura_proto::limits::TOKEN_TTL_S_MAX;
+use aura_proto::limits::{LEAF_TTL_S, TOKEN_TTL_S_MAX};
 
 /// A text is not a duration, or not one that is allowed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +71,15 @@ pub(crate) fn parse_pace(text: &str) -> Result<Duration, DurationError> {
         parse(text)?,
         Duration::from_millis(10),
         Duration::from_secs(86_400),
+    )
+}
+
+/// Reads how long a device's certificate lives: one second to seven days, which bounds how stale a removal can be.
+pub(crate) fn parse_leaf_life(text: &str) -> Result<Duration, DurationError> {
+    within(
+        parse(text)?,
+        Duration::from_secs(1),
+        Duration::from_secs(LEAF_TTL_S),
     )
 }
 

@@ -52,6 +52,8 @@ pub struct Serve {
     pub heartbeat: Duration,
     /// When a silent peer counts as offline.
     pub offline_after: Duration,
+    /// Life of the certificates that devices get.
+    pub leaf_life: Duration,
 }
 
 /// Hears the ready document, then one document per event.
@@ -187,6 +189,7 @@ impl Console<'_, '_> {
             invite: !args.no_invite,
             heartbeat: args.heartbeat,
             offline_after: args.offline_after,
+            leaf_life: args.leaf_life,
         };
         let screen = &mut *self.screen;
         // A reader that goes away does not stop a server.

@@ -4,9 +4,13 @@
 //! - every secret is owner-only and refused when it is not; a damaged one is an error, never replaced;
 //! - a directory belongs to one running Mothership.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aura_api::{Exit, Failure};
+use aura_net::Credentials;
 use aura_proto::{TeamId, message::Role};
 use aura_store::{
     FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic,
@@ -16,8 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::bridge::{random, unix_seconds};
 
-/// Life of the Mothership's own certificate; it is issued anew at each start.
-const SERVER_TTL_S: u64 = 365 * 24 * 3_600;
+/// Life of the Mothership's own certificate; it is issued anew at each start, and at half of this.
+pub(crate) const SERVER_TTL_S: u64 = 365 * 24 * 3_600;
 
 /// Everything secret that the Mothership holds. It never holds a team key.
 pub(crate) struct Custody {
@@ -25,10 +29,8 @@ pub(crate) struct Custody {
     pub(crate) ca: Ca,
     /// Signs checkpoints and box-made invites.
     pub(crate) key: IdentityKey,
-    /// The TLS key and its certificate of this start.
+    /// The TLS key.
     pub(crate) tls: TlsKey,
-    /// DER.
-    pub(crate) certificate: Vec<u8>,
     /// The team.
     pub(crate) team: TeamId,
     /// The team's name, as written at the first start.
@@ -64,24 +66,34 @@ impl Custody {
         let team = ca.team();
         let team_name = std::fs::read_to_string(&name_file)
             .map_err(|error| damaged(&name_file, &error.to_string()))?;
-        let subject = Subject {
-            team,
-            role: Role::Mothership,
-            peer: key.peer(),
-            name: team_name.clone(),
-        };
-        let certificate = ca
-            .issue(&tls.csr(), &subject, random(), unix_seconds(), SERVER_TTL_S)
-            .map_err(|error| damaged(&ca_file, &error.to_string()))?;
         Ok(Self {
             ca,
             key,
             tls,
-            certificate,
             team,
             team_name,
             dir: dir.to_owned(),
             _lock: lock,
+        })
+    }
+
+    /// What TLS needs, with a certificate of the Mothership's own that begins now.
+    pub(crate) fn credentials(&self) -> Result<Credentials, Failure> {
+        let subject = Subject {
+            team: self.team,
+            role: Role::Mothership,
+            peer: self.key.peer(),
+            name: self.team_name.clone(),
+        };
+        let (csr, now_s) = (self.tls.csr(), unix_seconds());
+        let certificate = self
+            .ca
+            .issue(&csr, &subject, random(), now_s, SERVER_TTL_S)
+            .map_err(|error| damaged(&self.dir.join("ca.pem"), &error.to_string()))?;
+        Ok(Credentials {
+            certificate,
+            ca: self.ca.certificate().to_vec(),
+            key: Arc::new(self.tls.pkcs8()),
         })
     }
 

@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, mpsc as blocking},
+    time::Duration,
 };
 
 use aura_api::{AdminCall, Exit, Failure, docs};
@@ -16,7 +17,7 @@ use aura_engine::{
     Now,
     hub::{Config, Hub, Input, Issued, LinkId, Output, check_push},
 };
-use aura_net::{Clock, Credentials, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
+use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
     Code, PeerId, frame::FrameType, limits::SEND_QUEUE_BYTES_MAX, message::Message, session::Side,
 };
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     admin::{self, Pending},
     bridge::{random, rfc3339, unix_seconds},
-    custody::Custody,
+    custody::{Custody, SERVER_TTL_S},
     feed::Feed,
     wal,
 };
@@ -51,6 +52,8 @@ pub struct ServeConfig {
     pub heartbeat_ms: u64,
     /// A silent peer counts as offline after this many milliseconds.
     pub offline_after_ms: u64,
+    /// Life of the certificates that devices get, in seconds.
+    pub leaf_ttl_s: u64,
 }
 
 /// What the loop hears.
@@ -110,9 +113,17 @@ impl Server {
         server.hub.start(server.now());
         server.carry_out();
         server.ready(&config, on_line, &mut events).await?;
+        let mut renewal = tokio::time::interval(Duration::from_secs(SERVER_TTL_S / 2));
+        renewal.tick().await;
         loop {
             let deadline = server.hub.deadline();
             let event = tokio::select! {
+                _ = renewal.tick() => {
+                    if let Err(error) = listener.renewer().renew(&server.custody.credentials()?) {
+                        tracing::error!(%error, "the own certificate was not renewed");
+                    }
+                    None
+                }
                 event = events.recv() => event,
                 incoming = listener.next() => incoming.map(|incoming| Event::Incoming(Box::new(incoming))),
                 () = until(server.clock, deadline) => {
@@ -158,6 +169,7 @@ impl Server {
             epoch: log.epoch(),
             heartbeat_ms: config.heartbeat_ms,
             offline_after_ms: config.offline_after_ms,
+            leaf_ttl_s: config.leaf_ttl_s,
         });
         for (lsn, payload) in records {
             hub.replay(lsn, &payload).map_err(|error| {
@@ -211,11 +223,7 @@ impl Server {
             .map_err(|error| bad(error.to_string()))?
             .next()
             .ok_or_else(|| bad("no such address".to_owned()))?;
-        let credentials = Credentials {
-            certificate: self.custody.certificate.clone(),
-            ca: self.custody.ca.certificate().to_vec(),
-            key: Arc::new(self.custody.tls.pkcs8()),
-        };
+        let credentials = self.custody.credentials()?;
         let list = Arc::clone(&self.revoked);
         let revoked: Revoked = Arc::new(move |peer| {
             list.read()

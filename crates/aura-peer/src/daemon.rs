@@ -20,7 +20,10 @@ use aura_engine::{
     peer::control::{self, Control},
 };
 use aura_net::{Dialed, LinkEvent, LinkHandle};
-use aura_proto::{Code, PeerId, message::PeerCard};
+use aura_proto::{
+    Code, PeerId,
+    message::{PeerCard, RenewGrant},
+};
 use aura_store::{FileLock, ensure_private_dir, lock_exclusive, write_atomic};
 use aura_tree::{Repo, WatchEvent, Watcher};
 use serde::{Deserialize, Serialize};
@@ -40,6 +43,7 @@ const EVENTS_MAX: usize = 10_000;
 pub(crate) enum Event {
     Call(Request, mpsc::Sender<Reply>),
     Dialed(u64, Result<Box<Dialed>, String>),
+    Renewed(u64, Result<RenewGrant, (Option<Code>, String)>),
     Link(u64, LinkEvent),
     Watch(PathBuf, WatchEvent),
 }
@@ -211,12 +215,12 @@ impl Daemon {
         if self.control.is_none() {
             let agent = concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned();
             let seed = u64::from_be_bytes(random());
-            self.control = Some(Control::new(
-                self.now(),
-                self.identity.key_again(),
-                agent,
-                seed,
-            ));
+            let now = self.now();
+            let mut control = Control::new(now, self.identity.key_again(), agent, seed);
+            if let Some(leaf) = self.identity.leaf() {
+                control.handle(now, control::Input::Certified(leaf));
+            }
+            self.control = Some(control);
             self.offline_since_ms = self.clock.mono_ms();
         }
         Ok(())
@@ -381,6 +385,7 @@ impl Daemon {
         match event {
             Event::Call(request, reply) => self.call(request, &reply),
             Event::Dialed(number, result) => self.dialed(number, result),
+            Event::Renewed(number, result) => self.renewed_at_the_door(number, result),
             Event::Link(number, event) => self.on_link(number, event),
             Event::Watch(path, event) => {
                 let seen = self.with_desk(&path, |desk, ring, publishes| {

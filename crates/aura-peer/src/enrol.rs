@@ -1,4 +1,5 @@
-//! Joining a team: check the server, prove, receive the certificate. In this order.
+//! Joining a team, and coming back with a certificate that has ended: check the server, prove, receive the certificate.
+//! In this order.
 //!
 //! Invariants:
 //! - nothing of the token leaves before the server has shown the CA that the token pins;
@@ -7,16 +8,16 @@
 use std::time::Duration;
 
 use aura_api::{Exit, Failure};
-use aura_net::{Clock, DialError, LinkEvent, dial_join, link};
+use aura_net::{Clock, DialError, Dialed, LinkEvent, dial_join, link};
 use aura_proto::{
     Code,
     limits::AUTH_MS_MAX,
-    message::{JoinGrant, JoinRequest, Message},
+    message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest},
     session::Side,
 };
 use aura_trust::{
-    CertIdentity, JoinTranscript, Token, identity_proof, inspect_join_jwt, public_key_hash,
-    seed_proof, sign_receive_key,
+    CertIdentity, IdentityKey, JoinTranscript, RenewTranscript, Token, identity_proof,
+    inspect_join_jwt, public_key_hash, renew_proof, seed_proof, sign_receive_key,
 };
 
 use crate::identity::{Enrolment, Identity};
@@ -53,49 +54,77 @@ pub(crate) async fn join(
         identity_proof: identity_proof(&identity.key, &transcript).to_vec(),
         csr,
     };
+    let answer = ask(dialed, Message::JoinRequest(request), clock).await;
+    let grant = match answer.map_err(|(code, detail)| refused(code, &detail))? {
+        Message::JoinGrant(grant) => grant,
+        _ => return Err(not_ours()),
+    };
+    accept(identity, token, grant)
+}
+
+/// What a device whose certificate has ended asks for a fresh one with.
+pub(crate) struct Renewal {
+    pub(crate) key: IdentityKey,
+    pub(crate) csr: Vec<u8>,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) ca_hash: [u8; 32],
+}
+
+/// Asks for a fresh certificate without showing one: the identity key alone proves who it is.
+pub(crate) async fn renew(
+    renewal: Renewal,
+    clock: Clock,
+) -> Result<RenewGrant, (Option<Code>, String)> {
+    let dialed = dial_join(&renewal.endpoints, renewal.ca_hash)
+        .await
+        .map_err(|error| (None, crate::chain(&error)))?;
+    let transcript = RenewTranscript {
+        peer: renewal.key.peer(),
+        csr: &renewal.csr,
+        exporter: &dialed.exporter,
+    };
+    let request = RenewRequest {
+        peer: renewal.key.peer(),
+        identity_proof: renew_proof(&renewal.key, &transcript).to_vec(),
+        csr: renewal.csr,
+    };
+    match ask(dialed, Message::RenewRequest(request), clock).await {
+        Ok(Message::RenewGrant(grant)) => Ok(grant),
+        Ok(_) => Err((Some(Code::PROTOCOL), "no certificate".to_owned())),
+        Err((code, detail)) => Err((Some(code), detail)),
+    }
+}
+
+/// Sends one request of the enrolment protocol and waits for its grant.
+async fn ask(dialed: Dialed, request: Message, clock: Clock) -> Result<Message, (Code, String)> {
     let (handle, _, mut events) = link::spawn(dialed.stream, Side::Client, true, &[], clock);
-    let (kind, payload) = Message::JoinRequest(request).encode();
+    let (kind, payload) = request.encode();
     handle.send(0, kind, payload);
     let limit = Duration::from_millis(2 * AUTH_MS_MAX);
     let answer = tokio::time::timeout(limit, async {
         while let Some(event) = events.recv().await {
             match event {
                 LinkEvent::Message { kind, payload, .. } => match Message::decode(kind, payload) {
-                    Ok(Message::JoinGrant(grant)) => return Ok(grant),
-                    Ok(Message::Error(refusal)) => {
-                        return Err(refused(refusal.code, &refusal.detail));
+                    Ok(grant @ (Message::JoinGrant(_) | Message::RenewGrant(_))) => {
+                        return Ok(grant);
                     }
+                    Ok(Message::Error(refusal)) => return Err((refusal.code, refusal.detail)),
                     Ok(_) | Err(_) => {}
                 },
-                LinkEvent::Closed { code, detail, .. } => return Err(refused(code, &detail)),
+                LinkEvent::Closed { code, detail, .. } => return Err((code, detail)),
                 LinkEvent::Drained => {}
             }
         }
-        Err(refused(Code::TIMEOUT, "the link ended without an answer"))
+        Err((Code::TIMEOUT, "the link ended without an answer".to_owned()))
     })
     .await;
-    let grant = match answer {
-        Ok(grant) => grant?,
-        Err(_) => return Err(refused(Code::TIMEOUT, "no answer in time")),
-    };
     handle.close(Code::BYE, "");
-    accept(identity, token, grant)
+    answer.unwrap_or_else(|_| Err((Code::TIMEOUT, "no answer in time".to_owned())))
 }
 
 /// Checks that the grant is for this device and of the pinned CA.
 fn accept(identity: &Identity, token: &Token, grant: JoinGrant) -> Result<Enrolment, Failure> {
-    let certificate = CertIdentity::from_der(&grant.certificate);
-    let ca = public_key_hash(&grant.ca);
-    let is_right = certificate.is_ok_and(|leaf| {
-        leaf.peer == identity.key.peer()
-            && leaf.team == token.team
-            && leaf.public_key == identity.tls.public()
-    }) && ca.is_ok_and(|(hash, team)| hash == token.ca_hash && team == token.team);
-    if !is_right {
-        let message = "the mothership answered with a certificate that is not for this device";
-        return Err(Failure::new("AE-PROTOCOL", Exit::PROTOCOL, message));
-    }
-    Ok(Enrolment {
+    let enrolment = Enrolment {
         team: grant.team,
         team_name: grant.team_name,
         name: grant.name,
@@ -106,7 +135,28 @@ fn accept(identity: &Identity, token: &Token, grant: JoinGrant) -> Result<Enrolm
         ca: grant.ca,
         certificate: grant.certificate,
         founder: grant.founder,
-    })
+    };
+    if grant.team == token.team && is_for(identity, &enrolment) {
+        Ok(enrolment)
+    } else {
+        Err(not_ours())
+    }
+}
+
+/// Whether the certificate of an enrolment is for this device and of the team's authority.
+pub(crate) fn is_for(identity: &Identity, enrolment: &Enrolment) -> bool {
+    let leaf = CertIdentity::from_der(&enrolment.certificate);
+    let ca = public_key_hash(&enrolment.ca);
+    leaf.is_ok_and(|leaf| {
+        leaf.peer == identity.key.peer()
+            && leaf.team == enrolment.team
+            && leaf.public_key == identity.tls.public()
+    }) && ca.is_ok_and(|(hash, team)| hash == enrolment.ca_hash && team == enrolment.team)
+}
+
+fn not_ours() -> Failure {
+    let message = "the mothership answered with a certificate that is not for this device";
+    Failure::new("AE-PROTOCOL", Exit::PROTOCOL, message)
 }
 
 /// A token that does not read.

@@ -10,10 +10,11 @@ use std::{
 };
 
 use aura_api::{Exit, Failure};
+use aura_engine::peer::control::Leaf;
 use aura_net::Credentials;
-use aura_proto::{PeerId, TeamId, codec, message::Role};
+use aura_proto::{PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
 use aura_store::{FileError, SecretFile, ensure_private_dir, write_atomic};
-use aura_trust::{IdentityKey, KeyRing, ReceiveKey, TlsKey};
+use aura_trust::{CertIdentity, IdentityKey, KeyRing, ReceiveKey, TlsKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{chain, clock::random};
@@ -95,6 +96,17 @@ impl Identity {
     pub(crate) fn save_ring(&self) -> Result<(), Failure> {
         let path = self.dir.join("ring.key");
         write_atomic(&path, &self.ring.to_bytes(), 0o600).map_err(|error| failure(&error, &path))
+    }
+
+    /// The certificate in use, once enrolled, and how a fresh one is asked for.
+    pub(crate) fn leaf(&self) -> Option<Leaf> {
+        let certificate = &self.enrolment.as_ref()?.certificate;
+        let leaf = CertIdentity::from_der(certificate).ok()?;
+        Some(Leaf {
+            issued_s: leaf.not_before_s + LEAF_BACKDATE_S,
+            ends_s: leaf.not_after_s,
+            csr: self.tls.csr(),
+        })
     }
 
     /// What TLS needs, once enrolled.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use aura_proto::ids::base32;
 use aura_proto::{
     Code, PeerId, TeamId,
-    limits::{LEAF_TTL_S, NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
+    limits::{NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
     message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role},
 };
 use aura_trust::{
@@ -204,7 +204,7 @@ impl Hub {
                     role: claims.role,
                     peer: request.peer,
                     name,
-                    ttl_s: LEAF_TTL_S,
+                    ttl_s: self.config.leaf_ttl_s,
                 };
                 Ok(Admission::Fresh(claims, subject))
             }
@@ -256,6 +256,8 @@ impl Hub {
     // spec: identity/4.1
     pub(super) fn renew(&mut self, now: Now, link: LinkId, request: RenewRequest) {
         match self.may_renew(now, link, &request) {
+            // Whoever is a member stays connected: the certificate in use may still be good for days.
+            Err((code, detail)) if self.is_ready(link) => self.refuse(link, 0, code, detail),
             Err((code, detail)) => self.close(link, code, detail),
             Ok(subject) => {
                 let ticket = self.admissions.ticket(Request::Renew {
@@ -310,7 +312,7 @@ impl Hub {
             role: member.admitted.role,
             peer: request.peer,
             name: member.admitted.name.clone(),
-            ttl_s: LEAF_TTL_S,
+            ttl_s: self.config.leaf_ttl_s,
         })
     }
 

@@ -70,6 +70,8 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// How long a silent peer counts as away before it counts as offline, in milliseconds.
     pub offline_after_ms: u64,
+    /// Life of the certificates that are issued, in seconds.
+    pub leaf_ttl_s: u64,
 }
 
 /// A request of whoever runs the box.
@@ -615,6 +617,12 @@ impl Hub {
                 );
             }
         }
+    }
+
+    fn is_ready(&self, link: LinkId) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|state| state.ready().is_some())
     }
 
     fn heartbeat(&mut self, link: LinkId, heartbeat: &Heartbeat) {

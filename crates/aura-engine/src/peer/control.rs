@@ -1,9 +1,10 @@
-//! The control link to the Mothership as a machine: dial, introduce, keep alive, come back.
+//! The control link to the Mothership as a machine: dial, introduce, keep alive, renew the certificate, come back.
 //!
 //! Invariants:
 //! - AUTH is sent only after the server's HELLO, everything else only after WELCOME;
 //! - attempts are spaced 1, 2, 4, 8, 16, 30, 30 … seconds with jitter of a fifth, from the seed;
-//! - three missed heartbeats end the link.
+//! - three missed heartbeats end the link;
+//! - a certificate is renewed from half its life on, a tenth of it sooner or later, so that a team does not come at once.
 
 use std::collections::VecDeque;
 
@@ -11,19 +12,36 @@ use aura_proto::{
     Code, Digest, LogId,
     limits::{HEARTBEAT_MS, HEARTBEATS_MISSED_MAX},
     message::{
-        Auth, Heartbeat, Hello, Message, PeerEvent, VERSION_MAX, VERSION_MIN, Welcome, feature,
+        Auth, Heartbeat, Hello, Message, PeerEvent, RenewGrant, RenewRequest, VERSION_MAX,
+        VERSION_MIN, Welcome, feature,
     },
 };
-use aura_trust::{IdentityKey, auth_proof, proof::Side};
+use aura_trust::{IdentityKey, RenewTranscript, auth_proof, proof::Side, renew_proof};
 
 use crate::Now;
 
 /// Longest pause between attempts in milliseconds.
 pub const BACKOFF_MS_MAX: u64 = 30_000;
 
+/// A renewal that was refused or not answered is asked for again after this part of the certificate's life.
+const RENEWAL_TRIES: u64 = 20;
+
+/// The certificate in use, and what a fresh one is asked for with.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// Seconds since 1970 when it was issued.
+    pub issued_s: u64,
+    /// Seconds since 1970 when it ends.
+    pub ends_s: u64,
+    /// PKCS#10 request (DER) for the same TLS key.
+    pub csr: Vec<u8>,
+}
+
 /// What happens to the link.
 #[derive(Debug)]
 pub enum Input {
+    /// From now on the device shows this certificate.
+    Certified(Leaf),
     /// The dial succeeded and TLS verified the Mothership.
     Dialed {
         /// TLS exporter value of the session.
@@ -64,6 +82,8 @@ pub enum Output {
     },
     /// The peer list or a change of it.
     Peer(PeerEvent),
+    /// A fresh certificate, to be checked, kept, and told with [`Input::Certified`].
+    Renewed(RenewGrant),
     /// Round trip of a heartbeat in milliseconds.
     Rtt(u64),
     /// The Mothership's heads, as told by a heartbeat.
@@ -101,6 +121,9 @@ pub struct Control {
     random: u64,
     heartbeat_ms: u64,
     heads: Vec<(LogId, u64, u64, Digest)>,
+    leaf: Option<Leaf>,
+    /// Wall clock in milliseconds when a fresh certificate is wanted.
+    renew_at_ms: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -120,6 +143,8 @@ impl Control {
             random: seed | 1,
             heartbeat_ms: HEARTBEAT_MS,
             heads: Vec::new(),
+            leaf: None,
+            renew_at_ms: u64::MAX,
             outputs: VecDeque::new(),
         }
     }
@@ -142,6 +167,7 @@ impl Control {
     /// Applies one input.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
+            Input::Certified(leaf) => self.certified(leaf),
             Input::Dialed { exporter } => {
                 self.exporter = exporter;
                 self.state = State::Greeting;
@@ -218,6 +244,7 @@ impl Control {
                 };
                 self.outputs.push_back(Output::Up(welcome));
                 self.beat(now);
+                self.renew(now);
             }
             (State::Ready { sent_at_ms, .. }, Message::HeartbeatAck(ack)) => {
                 let beat_at_ms = now.mono_ms + self.heartbeat_ms;
@@ -231,6 +258,9 @@ impl Control {
                         .push_back(Output::Rtt(now.mono_ms.saturating_sub(sent_at_ms)));
                 }
                 self.outputs.push_back(Output::Heads(ack.heads));
+            }
+            (State::Ready { .. }, Message::RenewGrant(grant)) => {
+                self.outputs.push_back(Output::Renewed(grant));
             }
             (State::Ready { .. }, Message::Peer(event)) => {
                 self.outputs.push_back(Output::Peer(event));
@@ -263,12 +293,49 @@ impl Control {
     fn pause_ms(&mut self) -> u64 {
         let base = (1_000u64 << self.attempts.min(5)).min(BACKOFF_MS_MAX);
         self.attempts = self.attempts.saturating_add(1);
+        self.about(base, base / 5)
+    }
+
+    /// `base`, at most `spread` more or less.
+    fn about(&mut self, base: u64, spread: u64) -> u64 {
         // xorshift64: only to spread peers out, never for secrets.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let fifth = base / 5;
-        base - fifth + self.random % (2 * fifth + 1)
+        base - spread + self.random % (2 * spread + 1)
+    }
+
+    // spec: identity/4.2
+    fn certified(&mut self, leaf: Leaf) {
+        let life_ms = leaf.ends_s.saturating_sub(leaf.issued_s) * 1_000;
+        let half_ms = self.about(life_ms / 2, life_ms / 10);
+        self.renew_at_ms = leaf.issued_s * 1_000 + half_ms;
+        self.leaf = Some(leaf);
+    }
+
+    /// Asks for a fresh certificate when it is time.
+    fn renew(&mut self, now: Now) {
+        let Some(leaf) = self
+            .leaf
+            .as_ref()
+            .filter(|_| self.renew_at_ms <= now.wall_ms)
+        else {
+            return;
+        };
+        let life_ms = leaf.ends_s.saturating_sub(leaf.issued_s) * 1_000;
+        self.renew_at_ms = now.wall_ms + life_ms / RENEWAL_TRIES;
+        let transcript = RenewTranscript {
+            peer: self.key.peer(),
+            csr: &leaf.csr,
+            exporter: &self.exporter,
+        };
+        let request = RenewRequest {
+            peer: self.key.peer(),
+            csr: leaf.csr.clone(),
+            identity_proof: renew_proof(&self.key, &transcript).to_vec(),
+        };
+        self.outputs
+            .push_back(Output::Send(Message::RenewRequest(request)));
     }
 
     fn tick(&mut self, now: Now) {
@@ -284,6 +351,7 @@ impl Control {
                     self.outputs.push_back(Output::Close(Code::TIMEOUT));
                 } else {
                     self.beat(now);
+                    self.renew(now);
                 }
             }
             State::Barred

@@ -148,6 +148,9 @@ pub(crate) struct Serve {
     /// When a silent peer counts as offline
     #[arg(long, value_name = "DURATION", default_value = "5m", env = "MOTHERSHIP_OFFLINE_AFTER", value_parser = duration::parse_pace)]
     pub(crate) offline_after: Duration,
+    /// Life of a device's certificate, renewed from half of it on; at most 7d
+    #[arg(long, value_name = "DURATION", default_value = "7d", env = "MOTHERSHIP_LEAF_LIFE", value_parser = duration::parse_leaf_life)]
+    pub(crate) leaf_life: Duration,
     /// Dashboard address; only off for now
     #[arg(long, value_name = "ADDR", default_value = "off", value_parser = ["off"])]
     pub(crate) web: String,

@@ -8,11 +8,12 @@ use aura_engine::peer::{control, replica};
 use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
     Code,
-    message::{Message, PeerEvent, PeerState, Role},
+    message::{Message, PeerEvent, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
 
 use super::{Daemon, Event};
+use crate::{enrol, identity::Enrolment};
 
 impl Daemon {
     /// Carries out what the control machine orders.
@@ -37,6 +38,9 @@ impl Daemon {
                 }
                 control::Output::Down { code, detail } => self.link_down(code, detail),
                 control::Output::Peer(event) => self.peer_event(event),
+                control::Output::Renewed(grant) => {
+                    self.renewed(grant);
+                }
                 control::Output::Rtt(ms) => self.rtt_ms = Some(ms),
                 control::Output::Heads(_) => {}
                 control::Output::Deliver(message) => tracing::debug!(?message, "not for anybody"),
@@ -53,6 +57,21 @@ impl Daemon {
         };
         self.link_number += 1;
         let (number, events) = (self.link_number, self.sender.clone());
+        let wall_s = self.clock.wall_ms() / 1_000;
+        if let Some(leaf) = self.identity.leaf().filter(|leaf| leaf.ends_s <= wall_s) {
+            let renewal = enrol::Renewal {
+                key: self.identity.key_again(),
+                csr: leaf.csr,
+                endpoints: enrolment.endpoints,
+                ca_hash: enrolment.ca_hash,
+            };
+            let clock = self.clock;
+            self.runtime.spawn(async move {
+                let result = enrol::renew(renewal, clock).await;
+                events.send(Event::Renewed(number, result)).ok();
+            });
+            return;
+        }
         let expect = aura_net::tls::Expect {
             role: Role::Mothership,
             peer: Some(enrolment.checkpoint_key),
@@ -63,6 +82,58 @@ impl Daemon {
             let result = result.map(Box::new).map_err(|error| crate::chain(&error));
             events.send(Event::Dialed(number, result)).ok();
         });
+    }
+
+    /// A device that came with an ended certificate has its answer; with a fresh one it dials again.
+    pub(super) fn renewed_at_the_door(
+        &mut self,
+        number: u64,
+        result: Result<RenewGrant, (Option<Code>, String)>,
+    ) {
+        if number != self.link_number {
+            return;
+        }
+        let (code, detail) = match result {
+            Err(refused) => refused,
+            Ok(grant) => {
+                if self.renewed(grant) {
+                    return self.dial();
+                }
+                (None, "the fresh certificate cannot be used".to_owned())
+            }
+        };
+        let now = self.now();
+        if let Some(control) = &mut self.control {
+            control.handle(now, control::Input::Down { code, detail });
+        }
+        self.pump_control();
+    }
+
+    /// Keeps a fresh certificate for the links that follow; the present one goes on with the old.
+    fn renewed(&mut self, grant: RenewGrant) -> bool {
+        let Some(enrolment) = self.identity.enrolment.clone() else {
+            return false;
+        };
+        let fresh = Enrolment {
+            certificate: grant.certificate,
+            ..enrolment
+        };
+        if !enrol::is_for(&self.identity, &fresh) {
+            tracing::warn!("a certificate that is not for this device was ignored");
+            return false;
+        }
+        if let Err(failure) = self.identity.save_enrolment(fresh) {
+            tracing::warn!(%failure, "the fresh certificate could not be kept");
+            return false;
+        }
+        let (now, leaf) = (self.now(), self.identity.leaf());
+        if let (Some(control), Some(leaf)) = (&mut self.control, leaf) {
+            let until = crate::clock::rfc3339(leaf.ends_s * 1_000);
+            control.handle(now, control::Input::Certified(leaf));
+            let text = format!("certificate renewed until {until}");
+            self.emit("renewed", None, None, None, text);
+        }
+        true
     }
 
     pub(super) fn dialed(&mut self, number: u64, result: Result<Box<Dialed>, String>) {
