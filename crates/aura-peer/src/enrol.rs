@@ -55,9 +55,9 @@ pub(crate) async fn join(
         csr,
     };
     let answer = ask(dialed, Message::JoinRequest(request), clock).await;
-    let grant = match answer.map_err(|(code, detail)| refused(code, &detail))? {
-        Message::JoinGrant(grant) => grant,
-        _ => return Err(not_ours()),
+    let answer = answer.map_err(|(code, detail)| refused(code, &detail))?;
+    let Message::JoinGrant(grant) = answer else {
+        return Err(not_ours());
     };
     accept(identity, token, grant)
 }
