@@ -46,10 +46,12 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const HINTS_MAX: usize = 8;
 /// Display names in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
-/// A path in bytes, and in components.
-pub const PATH_BYTES_MAX: usize = 1_024;
-/// Components of a path.
-pub const PATH_COMPONENTS_MAX: usize = 64;
+/// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.
+pub const PATH_BYTES_MAX: usize = 2_048;
+/// Components of a path: four times the depth of the deepest Java tree we met.
+pub const PATH_COMPONENTS_MAX: usize = 100;
+/// Bytes of one component: the limit of every common file system.
+pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Entries in one push or one page.
 pub const ENTRIES_PER_BATCH_MAX: usize = 250;
 /// Logs that one link may subscribe to.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
+use crate::limits::{COMPONENT_BYTES_MAX, PATH_BYTES_MAX, PATH_COMPONENTS_MAX};
+
 /// A checked path of a file, relative to the root of the working tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -328,15 +330,6 @@ fn is_device(component: &str) -> bool {
         matches!(digits.next(), Some('0'..='9' | '¹' | '²' | '³')) && digits.next().is_none()
     })
 }
-
-/// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.
-pub const PATH_BYTES_MAX: usize = 2048;
-
-/// Components of a path: four times the depth of the deepest Java tree we met.
-pub const PATH_COMPONENTS_MAX: usize = 100;
-
-/// Bytes of one component: the limit of every common file system.
-pub const COMPONENT_BYTES_MAX: usize = 255;
 
 /// How names of our own short-lived files start when they must lie beside the target.
 pub const TEMPORARY_PREFIX: &str = ".aura-tmp-";

@@ -31,7 +31,10 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat,
 };
 
-use aura_proto::path::{COMPONENT_BYTES_MAX, RepoPath, TEMPORARY_PREFIX};
+use aura_proto::{
+    limits::COMPONENT_BYTES_MAX,
+    path::{RepoPath, TEMPORARY_PREFIX},
+};
 
 use crate::apply::WorkingCopy;
 use crate::root::{file_type, open_regular, read_within_budget};

@@ -15,7 +15,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{Dir, FileType};
 use thiserror::Error;
 
-use aura_proto::path::{PATH_COMPONENTS_MAX, PathError, RepoPath};
+use aura_proto::{
+    limits::PATH_COMPONENTS_MAX,
+    path::{PathError, RepoPath},
+};
 
 use crate::git::{Repo, RepoError};
 use crate::ignores::Ignores;
