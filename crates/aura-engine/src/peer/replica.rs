@@ -18,9 +18,9 @@ use std::{
 
 use aura_proto::{
     Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
-    entry::PROTOCOL_LEVEL,
+    entry::{HEAD_BYTES, PROTOCOL_LEVEL},
     event::{Checkpoint, EventRun, Placed, PlacedBytes, chain, encode_push},
-    limits::ENTRIES_PER_BATCH_MAX,
+    limits::{BODY_BYTES_MAX, ENTRIES_PER_BATCH_MAX},
     message::{Head, Message, Outcome, PushAck, Subscribe},
 };
 use aura_trust::{IdentityKey, VerifiedEntry, sign_entry, verify_checkpoint, verify_entry};
@@ -30,6 +30,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
 /// Bytes of one push message.
 const PUSH_BYTES_MAX: usize = 1 << 20;
+/// Longest record: tag, position, time and the longest entry.
+pub const RECORD_BYTES_MAX: usize = 1 + 8 + 8 + HEAD_BYTES + BODY_BYTES_MAX;
 
 const TAG_OWN: u8 = 1;
 const TAG_PLACED: u8 = 2;

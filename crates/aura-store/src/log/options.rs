@@ -22,7 +22,7 @@ pub struct Options {
 impl Options {
     /// For a coordinator: 16 MiB segments, records up to 4 MiB, 64 KiB in reserve.
     #[must_use]
-    pub fn server() -> Self {
+    pub const fn server() -> Self {
         Self {
             segment_bytes: 16 << 20,
             record_bytes_max: 4 << 20,
@@ -31,9 +31,9 @@ impl Options {
         }
     }
 
-    /// For a laptop: 4 MiB segments, 16 KiB in reserve, records up to 2 MiB: the largest entry with its head and place.
+    /// For a laptop: 4 MiB segments, records up to 2 MiB, 16 KiB in reserve.
     #[must_use]
-    pub fn peer() -> Self {
+    pub const fn peer() -> Self {
         Self {
             segment_bytes: 4 << 20,
             record_bytes_max: 2 << 20,
