@@ -604,7 +604,8 @@ impl Replica {
     /// Verifies a run and queues its records; a fault stops the replica.
     // spec: sync/3.3
     fn event(&mut self, run: EventRun) {
-        if self.is_faulted || self.is_starved {
+        // Without a head that holds, what is shown may be another history.
+        if self.is_faulted || self.is_starved || self.remote.is_none() {
             return;
         }
         for placed in run.entries {
