@@ -19,7 +19,8 @@ use aura_engine::{
 };
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
-    Code, PeerId, frame::FrameType, limits::SEND_QUEUE_BYTES_MAX, message::Message, session::Side,
+    Code, PeerId, event::RunError, frame::FrameType, limits::SEND_QUEUE_BYTES_MAX,
+    message::Message, session::Side,
 };
 use aura_store::{Log, OpenError, Options, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
@@ -59,6 +60,8 @@ pub struct ServeConfig {
 /// What the loop hears.
 pub(crate) enum Event {
     Admin(AdminCall, oneshot::Sender<Result<Value, Failure>>),
+    /// A push that is not a run of entries.
+    Broken(LinkId, RunError),
     Incoming(Box<Incoming>),
     Link(LinkId, LinkEvent),
     Pushed(Input),
@@ -305,6 +308,7 @@ impl Server {
     fn on_event(&mut self, event: Event) -> bool {
         match event {
             Event::Admin(call, reply) => admin::handle(self, call, reply),
+            Event::Broken(link, error) => self.close(link, Code::DECODE, &error.to_string()),
             Event::Incoming(incoming) => self.connected(*incoming),
             Event::Link(link, event) => self.on_link(link, event),
             Event::Pushed(input) => self.tell(input),
@@ -362,14 +366,7 @@ impl Server {
                             log,
                             entries,
                         }),
-                        Err(_) => Event::Link(
-                            link,
-                            LinkEvent::Message {
-                                stream,
-                                kind: FrameType(0),
-                                payload,
-                            },
-                        ),
+                        Err(error) => Event::Broken(link, error),
                     },
                     other => Event::Link(link, other),
                 };
