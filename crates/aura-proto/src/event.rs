@@ -245,7 +245,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn entry(&mut self, whole: &Bytes, index: usize) -> Result<Entry, RunError> {
-        let len = entry_len(self.0).ok_or(RunError::Malformed)?;
+        // One whose length does not fit is decoded all the same: the error is the entry's, not the run's.
+        let len = entry_len(self.0).unwrap_or(usize::MAX).min(self.0.len());
         let bytes = whole.slice_ref(self.slice(len)?);
         Entry::decode(bytes).map_err(|source| RunError::Entry { index, source })
     }

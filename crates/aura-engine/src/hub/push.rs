@@ -31,7 +31,8 @@ pub fn check_push(payload: &Bytes) -> Result<(LogId, Vec<PushedEntry>), RunError
         return Err(RunError::Malformed);
     }
     let check = |entry: Result<aura_proto::Entry, _>| {
-        let entry = entry.map_err(|_| (0, Code::DECODE))?;
+        // One refusal for whatever was altered: which part it was helps only whoever altered it.
+        let entry = entry.map_err(|_| (0, Code::BAD_SIGNATURE))?;
         let author_seq = entry.header().author_seq;
         verify_entry(entry).map_err(|_| (author_seq, Code::BAD_SIGNATURE))
     };

@@ -19,7 +19,7 @@ use std::{
 use aura_proto::{
     Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
     entry::{HEAD_BYTES, PROTOCOL_LEVEL},
-    event::{Checkpoint, EventRun, Placed, PlacedBytes, chain, encode_push},
+    event::{Checkpoint, EventRun, Placed, PlacedBytes, RunError, chain, encode_push},
     limits::{BODY_BYTES_MAX, ENTRIES_PER_BATCH_MAX},
     message::{Head, Message, Outcome, PushAck, Subscribe},
 };
@@ -321,6 +321,9 @@ pub struct Replica {
     outputs: VecDeque<Output>,
 }
 
+/// What is said of an entry that is not what its author signed, whichever part differs.
+const ALTERED: &str = "a signature does not verify";
+
 const NO_TIP: Tip = Tip {
     author_seq: 0,
     hash: Digest::ZERO,
@@ -544,7 +547,10 @@ impl Replica {
             Message::Head(head) if head.log == self.log => self.head(head),
             Message::Event(run) => match EventRun::decode(&run) {
                 Ok(run) if run.log == self.log => self.event(run),
-                Ok(_) | Err(_) => self.fault(Code::DECODE, "a run of entries is malformed"),
+                Err(RunError::Entry { .. }) => self.fault(Code::BAD_SIGNATURE, ALTERED),
+                Ok(_) | Err(RunError::Malformed) => {
+                    self.fault(Code::DECODE, "a run of entries is malformed");
+                }
             },
             Message::PushAck(ack) if ack.log == self.log => self.push_ack(&ack),
             Message::Error(refusal) => {
@@ -625,6 +631,9 @@ impl Replica {
         if placed.seq != self.staged.0 + 1 {
             return Err((Code::ORDER, "the mothership left out a position"));
         }
+        // First, so that whatever was altered is one refusal.
+        let verified: VerifiedEntry =
+            verify_entry(placed.entry.clone()).map_err(|_| (Code::BAD_SIGNATURE, ALTERED))?;
         let header = placed.entry.header();
         let (writer, author_seq) = (header.writer, header.author_seq);
         let own = Own::of(&placed.entry);
@@ -641,9 +650,6 @@ impl Replica {
         if header.team != self.team || header.log != self.log {
             return Err((Code::WRONG_TEAM, "an entry belongs elsewhere"));
         }
-        let entry = placed.entry.clone();
-        let verified: VerifiedEntry = verify_entry(entry)
-            .map_err(|_| (Code::BAD_SIGNATURE, "a signature does not verify"))?;
         let hash = chain(self.staged.1, placed.seq, placed.time_ms, verified.hash());
         self.staged = (placed.seq, hash);
         self.staged_tips.insert(
