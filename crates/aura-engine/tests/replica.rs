@@ -67,10 +67,11 @@ fn feed(replica: &mut Replica, input: Input) -> Vec<Output> {
     let mut said = Vec::new();
     while let Some(output) = replica.poll() {
         match output {
-            Output::Append { batch, .. } => {
+            Output::Append { batch, records } => {
                 replica.handle(Input::Stored {
                     batch,
                     first_lsn: 1,
+                    count: records.len(),
                 });
             }
             other => said.push(other),

@@ -14,6 +14,9 @@ use bytes::Bytes;
 
 use crate::clock::random;
 
+// A record that the log refuses would stop the daemon at every start.
+const _: () = assert!(replica::RECORD_BYTES_MAX <= Options::peer().record_bytes_max as usize);
+
 pub(crate) struct Book {
     pub(crate) replica: Replica,
     log: Log,

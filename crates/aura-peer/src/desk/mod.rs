@@ -458,9 +458,6 @@ impl Desk {
     }
 }
 
-// A record that the log refuses would stop the daemon at every start.
-const _: () = assert!(replica::RECORD_BYTES_MAX <= Options::peer().record_bytes_max as usize);
-
 /// Opens the sealed body of a patch entry.
 fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
     let header = entry.header();
