@@ -24,7 +24,7 @@ use aura_proto::{
     Code, PeerId,
     message::{PeerCard, RenewGrant},
 };
-use aura_store::{FileLock, ensure_private_dir, lock_exclusive, write_atomic};
+use aura_store::{FileLock, ensure_private_dir, lock_exclusive, sweep_temporaries, write_atomic};
 use aura_tree::{Repo, WatchEvent, Watcher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -113,6 +113,7 @@ pub(crate) fn run(home: &Path) -> Result<(), Failure> {
     ensure_private_dir(&run_dir).map_err(|error| identity::failure(&error, &run_dir))?;
     let lock_file = run_dir.join("lock");
     let lock = lock_exclusive(&lock_file).map_err(|error| identity::failure(&error, &lock_file))?;
+    sweep_temporaries(home).map_err(|error| identity::failure(&error, home))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -13,7 +13,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::control::Leaf;
 use aura_net::Credentials;
 use aura_proto::{PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
-use aura_store::{FileError, SecretFile, ensure_private_dir, write_atomic};
+use aura_store::{FileError, SecretFile, ensure_private_dir, sweep_temporaries, write_atomic};
 use aura_trust::{CertIdentity, IdentityKey, KeyRing, ReceiveKey, TlsKey};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,7 @@ impl Identity {
     pub(crate) fn open(home: &Path) -> Result<Self, Failure> {
         let dir = home.join("identity");
         ensure_private_dir(&dir).map_err(|error| failure(&error, &dir))?;
+        sweep_temporaries(&dir).map_err(|error| failure(&error, &dir))?;
         let seed = |file: &str| seed(&dir.join(file));
         let key = IdentityKey::from_seed(seed("peer.key")?);
         let receive = ReceiveKey::from_seed(seed("receive.key")?);

@@ -21,7 +21,8 @@ pub mod writer;
 pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
 pub use faulty::{Crash, FaultyDisk};
 pub use files::{
-    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic,
+    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, sweep_temporaries,
+    write_atomic,
 };
 pub use log::{AppendError, CommitError, Log, OpenError, Options, Stat};
 pub use reader::{ReadError, Reader};

@@ -15,7 +15,7 @@ use std::{
 use aura_api::Failure;
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
-use aura_store::{ensure_private_dir, write_atomic};
+use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic};
 use aura_tree::{ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,7 @@ impl Shadows {
     pub(super) fn open(state_dir: &Path, repo: &Repo) -> Result<Self, Failure> {
         let dir = state_dir.join("shadow");
         ensure_private_dir(&dir).map_err(|error| storage(&error))?;
+        sweep_temporaries(&dir).map_err(|error| storage(&error))?;
         let blobs = Blobs::start(repo).map_err(|error| git_failure(&error))?;
         let mut shadows = Self {
             dir,
