@@ -13,9 +13,10 @@ use aura_api::{Exit, Failure};
 use aura_net::Credentials;
 use aura_proto::{TeamId, message::Role};
 use aura_store::{
-    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, write_atomic,
+    FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, sweep_temporaries,
+    write_atomic,
 };
-use aura_trust::{Ca, IdentityKey, Subject, TlsKey};
+use aura_trust::{Ca, CaError, IdentityKey, Subject, TlsKey};
 use zeroize::Zeroizing;
 
 use crate::bridge::{random, unix_seconds};
@@ -44,6 +45,7 @@ impl Custody {
     pub(crate) fn open(dir: &Path, name: Option<&str>) -> Result<Self, Failure> {
         ensure_private_dir(dir).map_err(|error| failure(&error, dir))?;
         let lock = lock_exclusive(&dir.join("lock")).map_err(|error| failure(&error, dir))?;
+        sweep_temporaries(dir).map_err(|error| failure(&error, dir))?;
         let name_file = dir.join("team-name");
         let ca_file = dir.join("ca.pem");
         let is_new = !ca_file.exists() && !dir.join("wal").exists();
@@ -54,12 +56,7 @@ impl Custody {
         let certificate_pem = std::fs::read_to_string(&ca_file)
             .map_err(|error| damaged(&ca_file, &error.to_string()))?;
         let ca_key_file = dir.join("ca.key");
-        let ca_key = SecretFile::new(&ca_key_file)
-            .read()
-            .map_err(|error| failure(&error, &ca_key_file))?;
-        let ca_key = std::str::from_utf8(&ca_key)
-            .map_err(|_| damaged(&ca_key_file, "it is not a PEM file"))?;
-        let ca = Ca::from_pem(&certificate_pem, ca_key)
+        let ca = Ca::from_pem(&certificate_pem, &pem(&ca_key_file)?)
             .map_err(|error| damaged(&ca_key_file, &error.to_string()))?;
         let key = IdentityKey::from_seed(*secret("mothership.key")?);
         let tls = TlsKey::from_seed(*secret("tls.key")?);
@@ -104,13 +101,16 @@ impl Custody {
 }
 
 fn write_new(dir: &Path, name: &str, name_file: &Path, ca_file: &Path) -> Result<(), Failure> {
-    let ca = Ca::create(random(), random(), unix_seconds(), name)
-        .map_err(|error| damaged(ca_file, &error.to_string()))?;
-    create(&dir.join("ca.key"), ca.key_pem().as_bytes())?;
+    let unusable = |error: CaError| damaged(ca_file, &error.to_string());
+    let key_file = dir.join("ca.key");
+    let new = Ca::create(random(), random(), unix_seconds(), name).map_err(unusable)?;
+    create(&key_file, new.key_pem().as_bytes())?;
     for file in ["mothership.key", "tls.key"] {
         create(&dir.join(file), &Zeroizing::new(random::<32>())[..])?;
     }
     write_atomic(name_file, name.as_bytes(), 0o600).map_err(|error| failure(&error, name_file))?;
+    // The key may be that of an earlier attempt.
+    let ca = Ca::certify(&pem(&key_file)?, random(), unix_seconds(), name).map_err(unusable)?;
     // Last, because its presence says that the directory is complete.
     write_atomic(ca_file, ca.certificate_pem().as_bytes(), 0o600)
         .map_err(|error| failure(&error, ca_file))
@@ -124,7 +124,15 @@ fn create(path: &Path, secret: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, Failure> {
+fn pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let bytes = SecretFile::new(path)
+        .read()
+        .map_err(|error| failure(&error, path))?;
+    let text = str::from_utf8(&bytes).map_err(|_| damaged(path, "it is not a PEM file"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
     let bytes = SecretFile::new(path)
         .read()
         .map_err(|error| failure(&error, path))?;

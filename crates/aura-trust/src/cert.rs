@@ -221,6 +221,25 @@ impl Ca {
         team_name: &str,
     ) -> Result<Self, CaError> {
         let key = SecretPair::from_seed(&Zeroizing::new(seed));
+        Self::self_signed(key, serial, now_s, team_name)
+    }
+
+    /// The authority of a key that was written down and has no certificate yet.
+    pub fn certify(
+        key_pem: &str,
+        serial: [u8; 16],
+        now_s: u64,
+        team_name: &str,
+    ) -> Result<Self, CaError> {
+        Self::self_signed(pair_of(key_pem)?, serial, now_s, team_name)
+    }
+
+    fn self_signed(
+        key: SecretPair,
+        serial: [u8; 16],
+        now_s: u64,
+        team_name: &str,
+    ) -> Result<Self, CaError> {
         let mut params =
             valid_until(now_s, now_s.saturating_add(CA_TTL_S)).ok_or(CaError::Time { now_s })?;
         params.serial_number = Some(serial_number(serial));
@@ -235,10 +254,7 @@ impl Ca {
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, CaError> {
         let der = CertificateDer::from_pem_slice(certificate.as_bytes())
             .map_err(|_| CaError::Certificate)?;
-        let document =
-            PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).map_err(|_| CaError::Key)?;
-        let key = SecretPair::from_pkcs8(&document).ok_or(CaError::Key)?;
-        Self::assemble(certificate.to_owned(), der, key)
+        Self::assemble(certificate.to_owned(), der, pair_of(key)?)
     }
 
     fn assemble(
@@ -341,6 +357,12 @@ impl Ca {
 }
 
 /// Peers dial and are dialled; the Mothership only answers, so its certificate is no client's.
+fn pair_of(key_pem: &str) -> Result<SecretPair, CaError> {
+    let document =
+        PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| CaError::Key)?;
+    SecretPair::from_pkcs8(&document).ok_or(CaError::Key)
+}
+
 fn usages(role: Role) -> Vec<ExtendedKeyUsagePurpose> {
     match role {
         Role::Mothership => vec![ExtendedKeyUsagePurpose::ServerAuth],

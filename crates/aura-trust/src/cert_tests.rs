@@ -195,6 +195,17 @@ fn a_key_of_another_authority_is_refused() {
 }
 
 #[test]
+fn a_key_that_was_written_down_makes_the_same_team() {
+    let again = Ca::certify(&ca().key_pem(), [3; 16], NOW_S, "acme").unwrap();
+    assert_eq!(again.team(), ca().team());
+    Ca::from_pem(again.certificate_pem(), &ca().key_pem()).unwrap();
+    assert!(matches!(
+        Ca::certify("", [3; 16], NOW_S, "acme"),
+        Err(CaError::Key)
+    ));
+}
+
+#[test]
 fn no_secret_of_an_authority_shows_in_debug_output() {
     let shown = format!("{:?} {:?}", ca(), tls_key());
     assert_eq!(shown.matches("[redacted]").count(), 2);

@@ -20,7 +20,9 @@ pub mod token;
 pub mod words;
 pub mod wrap;
 
-pub use cert::{Ca, CertError, CertIdentity, IssueError, Subject, TlsKey, public_key_hash};
+pub use cert::{
+    Ca, CaError, CertError, CertIdentity, IssueError, Subject, TlsKey, public_key_hash,
+};
 pub use entry::{
     SignError, VerifiedEntry, sign_checkpoint, sign_entry, verify_checkpoint, verify_entry,
 };
