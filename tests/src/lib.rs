@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+pub mod journal;
+pub mod strace;
 pub mod wire;
 
 use std::{
@@ -115,6 +117,12 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// As many as the quick run takes, or all of them with `MOTHERSHIP_TESTS=all`.
+pub fn amount<T>(quick: T, all: T) -> T {
+    let wants_all = std::env::var_os("MOTHERSHIP_TESTS").is_some_and(|value| value == "all");
+    if wants_all { all } else { quick }
+}
+
 /// A running Mothership.
 pub struct Mothership {
     child: Child,
@@ -123,19 +131,57 @@ pub struct Mothership {
 }
 
 impl Mothership {
+    /// Runs a command that serves until it is ready; the exit code if it ends before, none for a signal.
+    pub fn start(mut command: Command) -> Result<Self, Option<i32>> {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = match lines.next() {
+            Some(line) => serde_json::from_str(&line.unwrap()).unwrap_or(Value::Null),
+            None => Value::Null,
+        };
+        let Some(listen) = ready["listen"][0].as_str().map(str::to_owned) else {
+            return Err(child.wait().unwrap().code());
+        };
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self {
+            child,
+            ready,
+            listen,
+        })
+    }
+
+    /// Its process, which is not the child when something traces it.
+    pub fn pid(&self) -> u32 {
+        u32::try_from(self.ready["pid"].as_u64().unwrap()).unwrap()
+    }
+
     /// Sends a signal and waits for the end; answers the exit code.
-    pub fn stop(mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args([signal, &pid]).status().unwrap();
+    pub fn stop(self, signal: &str) -> Option<i32> {
+        send_signal(self.pid(), signal);
+        self.ended()
+    }
+
+    /// Waits until it ends by itself; answers the exit code.
+    pub fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
 
 impl Drop for Mothership {
     fn drop(&mut self) {
-        self.child.kill().ok();
+        if let Ok(None) = self.child.try_wait() {
+            send_signal(self.pid(), "-KILL");
+        }
         self.child.wait().ok();
     }
+}
+
+/// Sends a signal to a process that was started here.
+pub fn send_signal(pid: u32, signal: &str) {
+    Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()
+        .unwrap();
 }
 
 /// A scratch directory with an origin repository and a Mothership's state.
@@ -175,31 +221,20 @@ impl Team {
 
     /// Serves with further flags.
     pub fn serve_with(&self, state: &Path, listen: &str, flags: &[&str]) -> Mothership {
-        let mut child = Command::new(binary("mothership"))
-            .args([
-                "serve",
-                "--listen",
-                listen,
-                "--json",
-                "--name",
-                "acme",
-                "--state-dir",
-            ])
+        let mut command = self.serve_command(state, listen);
+        command.args(flags);
+        Mothership::start(command).expect("it does not serve")
+    }
+
+    /// The command that serves a state directory.
+    pub fn serve_command(&self, state: &Path, listen: &str) -> Command {
+        let mut command = Command::new(binary("mothership"));
+        command
+            .args(["serve", "--listen", listen, "--json", "--name", "acme"])
+            .arg("--state-dir")
             .arg(state)
-            .args(flags)
-            .env("MOTHERSHIP_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        std::thread::spawn(move || lines.for_each(drop));
-        let listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
-        Mothership {
-            child,
-            ready,
-            listen,
-        }
+            .env("MOTHERSHIP_LOG", "warn");
+        command
     }
 
     pub fn mothership(&self, args: &[&str]) -> Outcome {

@@ -1,0 +1,146 @@
+//! Processes that are killed: at random moments, and at every system call that touches a disk.
+
+use std::fs;
+
+use aura_net::Clock;
+use mothership_tests::{
+    Mothership, Team, amount,
+    journal::{Authors, Mark},
+    send_signal,
+    strace::{Strace, kill_at, sweep, traced},
+    token,
+};
+
+use crate::{Site, segment::Segment};
+
+#[test]
+fn case_049_killed_at_random_it_keeps_what_it_acknowledged() {
+    let mut site = Site::new(8);
+    for cycle in 0..amount(10_u32, 200) {
+        let pid = site.box_().pid();
+        let after = 1 + cycle * 37 % 100;
+        let ended = site
+            .authors
+            .write_until(1_000, 4, after, || send_signal(pid, "-KILL"));
+        assert!(ended.iter().all(Result::is_err), "the kill came too late");
+        assert_eq!(site.ended(), None);
+        site.start();
+        site.check();
+    }
+}
+
+#[test]
+fn case_049_a_log_of_100_000_entries_is_ready_in_two_seconds() {
+    let mut site = Site::new(8);
+    for ended in site.authors.write(12_500, 128) {
+        ended.unwrap();
+    }
+    site.stop("-KILL");
+    let clock = Clock::start();
+    site.start();
+    let ready_ms = clock.mono_ms();
+    assert!(ready_ms <= 2_000, "ready after {ready_ms} ms");
+    let status = site.team.mothership(&["status"]).ok();
+    assert_eq!(status["logs"][0]["seq"], 100_000, "{status}");
+}
+
+#[test]
+fn c05_a_first_start_killed_at_any_write_is_finished_by_the_next() {
+    let kills = sweep(amount(11, 1), |kill| {
+        let team = Team::new();
+        let command = team.serve_command(&team.state(), "127.0.0.1:0");
+        let is_killed = match Mothership::start(traced(&command, kill)) {
+            Ok(box_) => box_.stop("-TERM") != Some(0),
+            Err(exit) => exit.is_none(),
+        };
+        let box_ = Mothership::start(command).expect("the next start does not finish it");
+        let mut authors = Authors::join(&token(&box_.ready), 1);
+        authors.write(1, 1).pop().unwrap().unwrap();
+        assert_eq!(authors.check(), 1);
+        let left = fs::read_dir(team.state()).unwrap();
+        let is_temporary = |name: &str| name.ends_with("-tmp");
+        let left = left.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert_eq!(left.filter(|name| is_temporary(name)).count(), 0);
+        is_killed
+    });
+    assert!(amount(8, 60) <= kills, "only {kills} kills");
+}
+
+/// Two authors, and a log that goes on in its second segment after a few entries more.
+pub(crate) fn near_a_full_segment() -> (Site, Mark) {
+    let mut site = Site::new(2);
+    site.authors.fill(1_000_000);
+    site.write(7);
+    site.check();
+    site.authors.fill(50_000);
+    site.stop("-TERM");
+    let mark = site.keep();
+    (site, mark)
+}
+
+/// Starts below strace and writes into the next segment; answers how that ended. What the fault left is started
+/// and checked.
+pub(crate) fn roll_under(site: &mut Site, fault: &[String], window: usize) -> Option<i32> {
+    let command = traced(&site.command(), fault);
+    let exit = match site.start_with(command) {
+        Err(exit) => exit,
+        Ok(()) => {
+            let ended = site.authors.write(30, window);
+            let is_alive = ended.iter().all(Result::is_ok);
+            if is_alive {
+                site.stop("-TERM")
+            } else {
+                site.ended()
+            }
+        }
+    };
+    site.start();
+    let count = site.check();
+    if exit == Some(0) {
+        assert_eq!(count, 14 + 60);
+        assert_eq!(Segment::all(&site.wal()).len(), 2, "the log has not rolled");
+    }
+    site.stop("-KILL");
+    exit
+}
+
+#[test]
+fn c05_killed_at_any_write_it_keeps_what_it_acknowledged() {
+    let (mut site, mark) = near_a_full_segment();
+    let windows = amount(&[2][..], &[1, 2, 3, 4, 8]);
+    let sweep = |window: &usize| {
+        sweep(amount(7, 1), |kill| {
+            site.restore(&mark);
+            let exit = roll_under(&mut site, kill, *window);
+            assert!(matches!(exit, None | Some(0)), "ended with {exit:?}");
+            exit.is_none()
+        })
+    };
+    let kills: usize = windows.iter().map(sweep).sum();
+    assert!(amount(20, 500) <= kills, "only {kills} kills");
+    println!("{kills} kills");
+}
+
+#[test]
+fn c05_whatever_is_cut_off_behind_the_last_acknowledged_entry_costs_nothing() {
+    let mut site = Site::new(2);
+    for round in 0..amount(5, 40) {
+        site.write(2);
+        let strace = Strace::attach(site.box_().pid(), &kill_at("fdatasync", 1 + round % 3));
+        let ended = site.authors.write(10, 2);
+        assert!(ended.iter().all(Result::is_err));
+        assert_eq!(site.ended(), None);
+        drop(strace);
+        let mut segment = Segment::newest(&site.wal());
+        let authors = &site.authors.authors;
+        let acked = authors
+            .iter()
+            .map(|author| &author.entries[author.places.len() - 1]);
+        let safe = acked.map(|entry| segment.holding(entry).end).max().unwrap();
+        let room = segment.end() + 100 - safe;
+        segment.bytes.truncate(safe + (round * 61) % room);
+        segment.save();
+        site.start();
+        site.check();
+    }
+}
