@@ -123,10 +123,12 @@ pub(crate) fn run(home: &Path) -> Result<(), Failure> {
     let mut daemon = Daemon::open(home, lock, runtime.handle().clone(), sender.clone())?;
     let listener = socket::bind(&run_dir, "daemon.sock")
         .map_err(|error| Failure::new("AE-STORAGE", Exit::STORAGE, error.to_string()))?;
-    crate::faces::serve(listener, sender.clone())
+    let faces = crate::faces::serve(listener, sender.clone())
         .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
     stop_on_signal(&runtime, sender);
     daemon.serve(&events);
+    drop((daemon, events));
+    faces.finish();
     runtime.shutdown_background();
     Ok(())
 }

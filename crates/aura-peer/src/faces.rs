@@ -2,21 +2,47 @@
 //!
 //! Invariants:
 //! - only the owner of the home reaches the socket;
-//! - a request longer than the limit ends the connection.
+//! - a request longer than the limit ends the connection;
+//! - what the daemon has answered reaches its face before the process ends.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{Arc, Weak, mpsc},
     thread,
+    time::Duration,
 };
 
 use aura_api::{Exit, Failure, REQUEST_BYTES_MAX, Reply, Request, socket};
 
 use crate::daemon::Event;
 
+/// How long a face may take to read its last answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Held while a request is being answered.
+type Asking = Arc<mpsc::Sender<()>>;
+
+/// The faces that are being served.
+pub(crate) struct Faces {
+    asking: Asking,
+    quiet: mpsc::Receiver<()>,
+}
+
+impl Faces {
+    /// Takes no more requests, and waits until the answers given so far are written.
+    pub(crate) fn finish(self) {
+        drop(self.asking);
+        // Nothing is ever sent: this ends when nobody holds the other end, or in time.
+        self.quiet.recv_timeout(FAREWELL).ok();
+    }
+}
+
 /// Serves the socket until the process ends.
-pub(crate) fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> std::io::Result<()> {
+pub(crate) fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> std::io::Result<Faces> {
+    let (asking, quiet) = mpsc::channel();
+    let asking: Asking = Arc::new(asking);
+    let open = Arc::downgrade(&asking);
     thread::Builder::new()
         .name("faces".to_owned())
         .spawn(move || {
@@ -25,18 +51,18 @@ pub(crate) fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> std:
                 .flatten()
                 .filter(|stream| socket::is_own(stream))
             {
-                let events = events.clone();
+                let (events, open) = (events.clone(), open.clone());
                 // A face that cannot be served now tries again.
                 thread::Builder::new()
                     .name("face".to_owned())
-                    .spawn(move || converse(stream, &events))
+                    .spawn(move || converse(stream, &events, &open))
                     .ok();
             }
         })?;
-    Ok(())
+    Ok(Faces { asking, quiet })
 }
 
-fn converse(stream: UnixStream, events: &mpsc::Sender<Event>) {
+fn converse(stream: UnixStream, events: &mpsc::Sender<Event>, open: &Weak<mpsc::Sender<()>>) {
     let Ok(mut write) = stream.try_clone() else {
         return;
     };
@@ -53,6 +79,9 @@ fn converse(stream: UnixStream, events: &mpsc::Sender<Event>) {
             }
             Ok(_) => {}
         }
+        let Some(_asking) = open.upgrade() else {
+            return;
+        };
         let request: Request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(error) => {
