@@ -923,6 +923,20 @@ impl Hub {
     /// What follows from a durable fact.
     fn established(&mut self, now: Now, fact: Fact, then: Then) {
         self.admissions.release(&fact);
+        // Whoever asked hears of it last: a removed device is out when its removal is answered.
+        match &fact {
+            Fact::Joined { member, .. } => {
+                if let Some(card) = self.roll.member(member.peer).map(Member::card) {
+                    self.notice("joined", &member.name, member.role.as_str());
+                    self.broadcast(PeerEvent::Added(card));
+                }
+            }
+            Fact::Revoked { peer, reason, .. } => self.removed(now, *peer, reason.clone()),
+            Fact::Founded { .. }
+            | Fact::Renewed { .. }
+            | Fact::TokenMade { .. }
+            | Fact::TokenRevoked { .. } => {}
+        }
         match then {
             Then::Answer(request) => {
                 self.outputs.push_back(Output::Answer {
@@ -933,20 +947,6 @@ impl Hub {
             Then::GrantJoin(link) => self.grant_join(link, &fact),
             Then::GrantRenewal(link) => self.grant_renewal(link, &fact),
             Then::Nothing => {}
-        }
-        match fact {
-            Fact::Joined { member, .. } => {
-                let Some(card) = self.roll.member(member.peer).map(Member::card) else {
-                    return;
-                };
-                self.notice("joined", member.name, member.role.as_str());
-                self.broadcast(PeerEvent::Added(card));
-            }
-            Fact::Revoked { peer, reason, .. } => self.removed(now, peer, reason),
-            Fact::Founded { .. }
-            | Fact::Renewed { .. }
-            | Fact::TokenMade { .. }
-            | Fact::TokenRevoked { .. } => {}
         }
     }
 
