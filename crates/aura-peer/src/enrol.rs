@@ -169,9 +169,10 @@ pub(crate) fn shape() -> Failure {
 }
 
 fn dial_failure(error: &DialError) -> Failure {
-    if error.has("SERVER_PIN_MISMATCH") || error.has("ROLE_MISMATCH") {
+    let mismatches = ["SERVER_PIN_MISMATCH", "ROLE_MISMATCH", "IDENTITY_MISMATCH"];
+    if let Some(id) = mismatches.into_iter().find(|id| error.has(id)) {
         let message = "the server is not the one that the token was made for; nothing was sent";
-        return Failure::new("SERVER_PIN_MISMATCH", Exit::REFUSED, message).next(
+        return Failure::new(id, Exit::REFUSED, message).next(
             "mothership status",
             "compare the fingerprint words with your admin",
         );
