@@ -33,5 +33,5 @@ pub use language::{Language, UnitKind, language_of};
 pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
 pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
 pub use outline::{Budget, Outline, Problem, Unit, outline};
-pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
+pub use patch::{Clash, FilePatch, Op, Refusal, Touched, Untrue};
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

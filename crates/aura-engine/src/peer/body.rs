@@ -5,10 +5,12 @@
 //! - a version's name follows from unit, parents and content, so equal edits made apart are one version.
 
 use aura_proto::{
+    RepoPath,
     codec::{self, DecodeError},
     pack::{pack, unpack},
+    path::PathError,
 };
-use aura_semantic::{ContentHash, FilePatch, UnitId};
+use aura_semantic::{ContentHash, FilePatch, UnitId, Untrue};
 use serde::{Deserialize, Serialize};
 
 /// Names one version of one unit.
@@ -77,7 +79,25 @@ pub struct PatchBody {
     pub parents: Vec<Vec<VersionId>>,
 }
 
+/// Why a body is not taken in: no honest daemon seals one like it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Its versions do not follow from its operations.
+    #[error("PATCH: {0}")]
+    Patch(Untrue),
+    /// Its path is not one that every member can hold.
+    #[error("{id}: {0}", id = .0.id())]
+    Path(PathError),
+}
+
 impl PatchBody {
+    /// Whether an honest daemon could have made it.
+    // spec: patch/2.3
+    pub fn check(&self) -> Result<(), BodyError> {
+        RepoPath::try_from(self.patch.path.as_str()).map_err(BodyError::Path)?;
+        self.patch.check().map_err(BodyError::Patch)
+    }
+
     /// The bytes that are sealed.
     pub fn encode(&self) -> Vec<u8> {
         pack(codec::encode(self))

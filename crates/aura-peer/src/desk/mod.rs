@@ -331,6 +331,15 @@ impl Desk {
         let header = entry.header();
         let is_own = header.writer.peer == self.key_peer;
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
+        if let Err(why) = body.check() {
+            self.notices.push(Notice {
+                kind: "refused",
+                symbol: None,
+                peer: Some(writer.peer),
+                text: why.to_string(),
+            });
+            return;
+        }
         let origin = Origin {
             writer,
             author_seq,
