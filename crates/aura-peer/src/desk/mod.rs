@@ -112,11 +112,15 @@ pub(crate) struct Desk {
     commit: String,
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
+    /// How far they came the last time, as long as it would end in the same way.
+    tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries whose body could not be opened yet.
     sealed: Vec<(u64, Entry, Option<u64>)>,
     conflicts_seen: BTreeSet<String>,
     /// When what a full disk refused is tried again.
     retry_at_ms: Option<u64>,
+    /// The shadow that was asked for last, with the ids that its units were born with.
+    parsed: Option<Indexed>,
     budget: Budget,
     clock: Clock,
 }
@@ -179,9 +183,11 @@ impl Desk {
             shadows,
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
+            tried: BTreeMap::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
             retry_at_ms: None,
+            parsed: None,
             budget: Budget::default(),
             clock,
             repo,
@@ -446,16 +452,15 @@ impl Desk {
         contents
     }
 
-    /// Indexes bytes under the ids that the log uses.
-    fn indexed(&self, path: &RepoPath, bytes: Vec<u8>, ids: Option<&[UnitId]>) -> Indexed {
-        let mut indexed = aura_semantic::index(path.as_str(), bytes, None, &self.budget);
+    /// Gives the units of a freshly indexed file the ids that the log uses.
+    fn identify(&self, indexed: &mut Indexed, ids: Option<Vec<UnitId>>) {
         match ids {
-            Some(ids) if ids.len() == indexed.ids.len() => indexed.ids = ids.to_vec(),
+            Some(ids) if ids.len() == indexed.ids.len() => indexed.ids = ids,
             Some(_) | None => {
                 let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
                 let mut taken = BTreeSet::new();
                 for (id, unit) in rows {
-                    if let Some(known) = self.units.id_of(path.as_str(), &unit.qualified)
+                    if let Some(known) = self.units.id_of(&indexed.path, &unit.qualified)
                         && taken.insert(known)
                     {
                         *id = known;
@@ -463,7 +468,6 @@ impl Desk {
                 }
             }
         }
-        indexed
     }
 }
 

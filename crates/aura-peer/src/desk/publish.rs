@@ -209,7 +209,18 @@ impl Desk {
     /// The shadow of a file with the ids that the log uses.
     pub(super) fn shadow(&mut self, path: &RepoPath) -> Option<Indexed> {
         let (bytes, ids) = self.shadows.get(path)?;
-        Some(self.indexed(path, bytes, ids.as_deref()))
+        let is_parsed = |parsed: &Indexed| parsed.path == path.as_str() && *parsed.bytes == *bytes;
+        if !self.parsed.as_ref().is_some_and(is_parsed) {
+            self.parsed = Some(aura_semantic::index(
+                path.as_str(),
+                bytes,
+                None,
+                &self.budget,
+            ));
+        }
+        let mut shadow = self.parsed.clone()?;
+        self.identify(&mut shadow, ids);
+        Some(shadow)
     }
 
     fn hold_back(&mut self, path: &str, why: &str) {

@@ -2,12 +2,16 @@
 //!
 //! Invariants:
 //! - a unit with edits that the team does not know is never written by anybody but its user;
-//! - bytes outside the units that a patch names stay as they are, in the file and in the shadow alike.
+//! - bytes outside the units that a patch names stay as they are, in the file and in the shadow alike;
+//! - a patch that was refused is not carried out again before something that it depends on has changed.
 
 use std::collections::BTreeMap;
 
 use aura_api::{Choice, Exit, Failure};
-use aura_engine::peer::{body::Cause, units::Conflict};
+use aura_engine::peer::{
+    body::{Cause, VersionId},
+    units::{Conflict, Relation},
+};
 use aura_proto::{PeerId, RepoPath};
 use aura_semantic::{
     Chunk, ContentHash, FilePatch, Indexed, LineMerge, OwnText, Refusal, Text, UnitId, merge_lines,
@@ -28,6 +32,22 @@ pub(crate) enum Taken {
     WouldApply,
     /// It stays: why.
     Waiting(String),
+}
+
+/// What the outcome of a waiting patch was found for; while it stays, so does the outcome.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    shadow: Option<ContentHash>,
+    disk: Result<Option<ContentHash>, String>,
+    /// For each touched unit how the patch stands to the version here, and whether the text of that is known.
+    units: Vec<(Relation, bool)>,
+}
+
+/// A patch carried out in memory.
+struct Written {
+    expect: Expect,
+    file: Option<Indexed>,
+    shadow: Option<Indexed>,
 }
 
 /// Which waiting patches to take.
@@ -82,6 +102,7 @@ impl Desk {
                 match &outcome {
                     Taken::Applied | Taken::Known => {
                         self.waiting.remove(&index);
+                        self.tried.remove(&index);
                     }
                     Taken::WouldApply | Taken::Waiting(_) => {}
                 }
@@ -125,13 +146,26 @@ impl Desk {
     }
 
     fn take(&mut self, index: usize, is_dry_run: bool, ring: &KeyRing) -> Taken {
-        let Some(body) = self.body_of(index, ring) else {
-            return Taken::Waiting("its body cannot be read".to_owned());
-        };
-        let Ok(path) = RepoPath::try_from(body.patch.path.as_str()) else {
+        let Ok(path) = RepoPath::try_from(self.units.recorded()[index].path.as_str()) else {
             return Taken::Waiting("PATH: its path is not allowed here".to_owned());
         };
         let shadow = self.shadow(&path);
+        let disk = match self.copy.root().read_file(&path) {
+            Ok(file) => Ok(Some(file.bytes)),
+            Err(aura_tree::ReadError::Missing) => Ok(None),
+            Err(error) => Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
+        };
+        let standing = self.standing(index, shadow.as_ref(), &disk);
+        match self.tried.get(&index) {
+            Some((before, taken @ Taken::Waiting(_))) if *before == standing => {
+                return taken.clone();
+            }
+            Some((before, taken)) if *before == standing && is_dry_run => return taken.clone(),
+            Some(_) | None => {}
+        }
+        let Some(body) = self.body_of(index, ring) else {
+            return Taken::Waiting("its body cannot be read".to_owned());
+        };
         let contents = Self::contents(shadow.as_ref());
         let plan = self
             .units
@@ -150,30 +184,57 @@ impl Desk {
                 return Taken::Waiting(format!("{why} {}", obstacle.name));
             }
         };
-        match self.write(&path, shadow, &patch, is_dry_run) {
-            Ok(()) if is_dry_run => Taken::WouldApply,
-            Ok(()) => {
-                let symbol = patch.touched.first().map(|row| row.name.clone());
-                self.notice("applied", symbol.clone(), symbol.unwrap_or_default());
-                Taken::Applied
-            }
-            Err(why) => Taken::Waiting(why),
+        let disk = match disk {
+            Ok(disk) => disk,
+            Err(why) => return Taken::Waiting(why),
+        };
+        let written = self.prepare(&path, shadow, disk, &patch);
+        let taken = match &written {
+            Ok(_) => Taken::WouldApply,
+            Err(why) => Taken::Waiting(why.clone()),
+        };
+        self.tried.insert(index, (standing, taken.clone()));
+        match written {
+            Ok(written) if !is_dry_run => self.write(&path, &patch, &written),
+            Ok(_) | Err(_) => taken,
         }
     }
 
-    /// Applies a patch to file and shadow; nothing is written on any refusal.
-    fn write(
-        &mut self,
+    /// What the outcome of a waiting patch depends on.
+    fn standing(
+        &self,
+        index: usize,
+        shadow: Option<&Indexed>,
+        disk: &Result<Option<Vec<u8>>, String>,
+    ) -> Standing {
+        let contents = Self::contents(shadow);
+        let unit = |(unit, _, version, _): &(UnitId, String, VersionId, usize)| {
+            let content = contents.get(unit).copied();
+            let has_text = content.is_some_and(|content| self.units.text(content).is_some());
+            (self.units.relation(*unit, content, *version), has_text)
+        };
+        Standing {
+            shadow: shadow.map(Indexed::hash),
+            disk: disk
+                .as_ref()
+                .map(|disk| disk.as_deref().map(ContentHash::of))
+                .map_err(Clone::clone),
+            units: self.units.recorded()[index]
+                .touched
+                .iter()
+                .map(unit)
+                .collect(),
+        }
+    }
+
+    /// Applies a patch to file and shadow, both in memory.
+    fn prepare(
+        &self,
         path: &RepoPath,
         shadow: Option<Indexed>,
+        disk: Option<Vec<u8>>,
         patch: &FilePatch,
-        is_dry_run: bool,
-    ) -> Result<(), String> {
-        let disk = match self.copy.root().read_file(path) {
-            Ok(file) => Some(file.bytes),
-            Err(aura_tree::ReadError::Missing) => None,
-            Err(error) => return Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
-        };
+    ) -> Result<Written, String> {
         let expect = disk
             .as_ref()
             .map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
@@ -187,22 +248,38 @@ impl Desk {
         };
         self.refuse_dirty(patch, shadow.as_ref(), current.as_ref())?;
         let applied = aura_semantic::apply(current.as_ref(), patch).map_err(|r| explain(&r))?;
-        let shadowed = if is_same {
+        let shadow = if is_same {
             applied.after.clone()
         } else {
             aura_semantic::apply(shadow.as_ref(), patch)
                 .map_err(|r| explain(&r))?
                 .after
         };
-        if is_dry_run {
-            return Ok(());
+        Ok(Written {
+            expect,
+            file: applied.after,
+            shadow,
+        })
+    }
+
+    /// Replaces the file; nothing is written on any refusal.
+    fn write(&mut self, path: &RepoPath, patch: &FilePatch, written: &Written) -> Taken {
+        let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
+        let replaced = self
+            .copy
+            .replace(self.clock.mono_ms(), path, written.expect, bytes)
+            .map_err(|refusal| explain_write(&refusal));
+        let kept = replaced.and_then(|_| {
+            self.shadows
+                .set(path, written.shadow.as_ref())
+                .map_err(|failure| failure.message)
+        });
+        if let Err(why) = kept {
+            return Taken::Waiting(why);
         }
-        self.copy
-            .replace(self.clock.mono_ms(), path, expect, applied.bytes())
-            .map_err(|refusal| explain_write(&refusal))?;
-        self.shadows
-            .set(path, shadowed.as_ref())
-            .map_err(|failure| failure.message)
+        let symbol = patch.touched.first().map(|row| row.name.clone());
+        self.notice("applied", symbol.clone(), symbol.unwrap_or_default());
+        Taken::Applied
     }
 
     /// Refuses to touch units that the user has edited since the shadow was taken.
