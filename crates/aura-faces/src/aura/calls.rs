@@ -343,8 +343,8 @@ impl Face<'_, '_> {
         let exit = match () {
             () if dry_run => Exit::DONE,
             () if has("conflict") => Exit::CONFLICT,
-            () if has("waiting") => Exit::PARTLY,
-            () => Exit::DONE,
+            () if has("applied") && has("waiting") => Exit::PARTLY,
+            () => shape.as_ref().map_or(Exit::DONE, first_obstacle),
         };
         let conflicts = [Next {
             cmd: "aura conflicts".to_owned(),
@@ -404,6 +404,22 @@ impl Face<'_, '_> {
             "aura join TOKEN",
             "with the token that the mothership printed",
         ))
+    }
+}
+
+/// The code of the first unit that stays out; its reason begins with an id.
+fn first_obstacle(pulled: &docs::Pulled) -> Exit {
+    let Some(unit) = pulled.units.iter().find(|unit| unit.outcome == "waiting") else {
+        return Exit::DONE;
+    };
+    let why = unit.why.as_deref().unwrap_or_default();
+    match why.split(':').next().unwrap_or_default() {
+        "AMBIGUOUS" | "BASE_MISMATCH" | "MOVED" => Exit::STALE,
+        "NAME_CHANGED" | "NOT_ONE_FUNCTION" | "WOULD_NOT_PARSE" => Exit::USAGE,
+        "NO_SPACE" | "PARSE_BUDGET" | "TOO_DEEP" | "TOO_LARGE" => Exit::BUSY,
+        "STORAGE" => Exit::STORAGE,
+        "UNSAFE_TARGET" => Exit::UNSAFE,
+        _ => Exit::PARTLY,
     }
 }
 

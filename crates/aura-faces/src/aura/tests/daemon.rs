@@ -131,6 +131,10 @@ fn what_was_queued_or_left_ends_with_its_own_code() {
         ),
         ("pull", pulled("applied"), 0),
         ("pull", pulled("waiting"), 11),
+        ("pull", stays("BASE_MISMATCH"), 9),
+        ("pull", stays("NOT_ONE_FUNCTION"), 2),
+        ("pull", stays("NO_SPACE"), 13),
+        ("pull", stays("UNSAFE_TARGET"), 16),
         ("pull", pulled("conflict"), 7),
     ];
     for (command, document, exit) in table {
@@ -149,6 +153,12 @@ fn pulled(outcome: &str) -> Value {
     let unit =
         json!({"symbol": "a", "path": "a.rs", "from": "bob", "outcome": outcome, "why": null});
     json!({"schema": "aura.pull/1", "units": [unit], "applied": 0, "op": null})
+}
+
+fn stays(id: &str) -> Value {
+    let mut document = pulled("waiting");
+    document["units"][0]["why"] = format!("{id}: why").into();
+    document
 }
 
 #[test]
