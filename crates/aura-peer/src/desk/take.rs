@@ -5,7 +5,7 @@
 //! - bytes outside the units that a patch names stay as they are, in the file and in the shadow alike;
 //! - a patch that was refused is not carried out again before something that it depends on has changed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aura_api::{Choice, Exit, Failure};
 use aura_engine::peer::{
@@ -146,7 +146,7 @@ impl Desk {
     }
 
     fn take(&mut self, index: usize, is_dry_run: bool, ring: &KeyRing) -> Taken {
-        let Ok(path) = RepoPath::try_from(self.units.recorded()[index].path.as_str()) else {
+        let Ok(path) = RepoPath::try_from(&*self.units.recorded()[index].path) else {
             return Taken::Waiting("PATH: its path is not allowed here".to_owned());
         };
         let shadow = self.shadow(&path);
@@ -208,9 +208,9 @@ impl Desk {
         disk: &Result<Option<Vec<u8>>, String>,
     ) -> Standing {
         let contents = Self::contents(shadow);
-        let unit = |(unit, _, version, _): &(UnitId, String, VersionId, usize)| {
+        let unit = |(unit, _, version, _): &(UnitId, Arc<str>, VersionId, usize)| {
             let content = contents.get(unit).copied();
-            let has_text = content.is_some_and(|content| self.units.text(content).is_some());
+            let has_text = content.is_some_and(|content| self.units.carries(content));
             (self.units.relation(*unit, content, *version), has_text)
         };
         Standing {

@@ -211,6 +211,11 @@ impl Units {
             .is_some_and(|version| version.recorded.is_some())
     }
 
+    /// Whether some patch carried the text of this content.
+    pub fn carries(&self, content: ContentHash) -> bool {
+        self.texts.contains_key(&content)
+    }
+
     /// The text of a version that a patch carried.
     pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
         let carrier = self.recorded.get(*self.texts.get(&content)?)?;
