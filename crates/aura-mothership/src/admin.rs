@@ -2,11 +2,12 @@
 //!
 //! Invariants:
 //! - only the owner reaches the socket;
+//! - a request longer than the limit ends the connection;
 //! - what changes anything is answered after it is durable.
 
 use std::path::Path;
 
-use aura_api::{AdminCall, Exit, Failure, Reply, docs, socket};
+use aura_api::{AdminCall, Exit, Failure, REQUEST_BYTES_MAX, Reply, docs, socket};
 use aura_engine::hub::{Command, Input, Member};
 use aura_proto::{
     Code, PeerId,
@@ -18,7 +19,7 @@ use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
 };
@@ -64,9 +65,17 @@ pub(crate) fn listen(state_dir: &Path, events: mpsc::Sender<Event>) -> Result<()
 
 async fn converse(stream: UnixStream, events: mpsc::Sender<Event>) {
     let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let answer = match serde_json::from_str::<AdminCall>(&line) {
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let limit = REQUEST_BYTES_MAX as u64 + 1;
+        match (&mut read).take(limit).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let is_too_long = REQUEST_BYTES_MAX < line.len();
+        let answer = match serde_json::from_slice::<AdminCall>(&line) {
+            _ if is_too_long => Err(too_long()),
             Ok(call) => {
                 let (reply, answer) = oneshot::channel();
                 if events.send(Event::Admin(call, reply)).await.is_err() {
@@ -84,10 +93,14 @@ async fn converse(stream: UnixStream, events: mpsc::Sender<Event>) {
             return;
         };
         bytes.push(b'\n');
-        if write.write_all(&bytes).await.is_err() {
+        if write.write_all(&bytes).await.is_err() || is_too_long {
             return;
         }
     }
+}
+
+fn too_long() -> Failure {
+    Failure::new("TOO_LARGE", Exit::BUSY, "the request is too long")
 }
 
 fn stopping() -> Failure {
