@@ -1,15 +1,19 @@
 //! A team on one machine: one Mothership, three laptops, and everything a day of work brings.
 //!
+//! `demo DIRECTORY` plays in a copy of the sources there and changes a function of theirs in each language.
+//!
 //! Invariants:
 //! - every step is checked; the exit code is 0 only if all of them held;
 //! - every wait has an end, and nothing is left behind: neither a process nor a file.
 
+mod native;
 mod play;
 mod stage;
 mod tree;
 
 use std::{
     io::{IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -40,7 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn demonstrate() -> ExitCode {
-    match play::play() {
+    let tree = std::env::args_os().nth(1).map(PathBuf::from);
+    match play::play(tree.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let mark = if std::io::stderr().is_terminal() {

@@ -11,12 +11,16 @@ use std::{
 
 use serde_json::Value;
 
-use crate::stage::{Laptop, Stage, Told, now, until};
+use crate::{
+    native,
+    stage::{Laptop, Stage, Told, now, until},
+};
 
 /// Plays everything; the first claim that does not hold ends it.
-pub(crate) fn play() -> Told<()> {
+/// `tree` is a directory of sources to play in, if one was named.
+pub(crate) fn play(tree: Option<&Path>) -> Told<()> {
     let start = now();
-    let (mut stage, files) = Stage::build()?;
+    let (mut stage, files) = Stage::build(tree)?;
     title("A repository and three clones of it: alice, bob, carol");
     tick(&format!("{files} files, committed and cloned"));
     joins(&mut stage)?;
@@ -26,6 +30,9 @@ pub(crate) fn play() -> Told<()> {
     undoes(&stage)?;
     survives(&mut stage)?;
     agrees(&stage)?;
+    if tree.is_some() {
+        native::travel(&stage)?;
+    }
     is_blind(&stage)?;
     drop(stage);
     title("On your own repository");
@@ -299,7 +306,7 @@ fn arrives(laptop: &Laptop, line: &str) -> Told<()> {
     })
 }
 
-fn check(holds: bool, claim: &str) -> Told<()> {
+pub(crate) fn check(holds: bool, claim: &str) -> Told<()> {
     if holds {
         Ok(())
     } else {
@@ -313,7 +320,7 @@ fn text<'a>(document: &'a Value, field: &str) -> Told<&'a str> {
         .ok_or_else(|| format!("no text `{field}` in {document}"))
 }
 
-fn since(start: Instant) -> String {
+pub(crate) fn since(start: Instant) -> String {
     format!("{} ms", start.elapsed().as_millis())
 }
 
@@ -332,11 +339,11 @@ fn show_diff(before: &str, after: &str) {
     }
 }
 
-fn title(text: &str) {
+pub(crate) fn title(text: &str) {
     say(&format!("\n{text}"));
 }
 
-fn tick(text: &str) {
+pub(crate) fn tick(text: &str) {
     say(&format!("  ✓ {text}"));
 }
 

@@ -88,6 +88,11 @@ impl Laptop {
         ))
     }
 
+    /// Its clone of the repository.
+    pub(crate) fn clone_dir(&self) -> &Path {
+        &self.clone
+    }
+
     /// The text of the file of the play.
     pub(crate) fn text(&self) -> Told<String> {
         fs::read_to_string(self.clone.join(tree::FILE)).map_err(|error| error.to_string())
@@ -118,15 +123,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes the repository and its three clones; returns how many files it has, too.
-    pub(crate) fn build() -> Told<(Self, usize)> {
+    pub(crate) fn build(tree: Option<&Path>) -> Told<(Self, usize)> {
         let scratch = tempfile::Builder::new()
             .prefix("mothership-demo-")
             .tempdir()
             .map_err(|error| error.to_string())?;
         let root = scratch.path().to_owned();
-        let files = tree::fill(&root.join("origin")).map_err(|error| error.to_string())?;
+        let files = tree::fill(&root.join("origin"), tree).map_err(|error| error.to_string())?;
         git(&root, &["-C", "origin", "init", "--quiet"])?;
-        git(&root, &["-C", "origin", "add", "."])?;
+        git(&root, &["-C", "origin", "add", "--force", "."])?;
         let who = ["-c", "user.name=demo", "-c", "user.email=demo@example.org"];
         let commit = [
             "-c",

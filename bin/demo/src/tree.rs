@@ -2,7 +2,11 @@
 //!
 //! Invariant: the file of the play is the same whatever surrounds it.
 
-use std::{fs, io, path::Path};
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// Where the file that the play edits stands.
 pub(crate) const FILE: &str = "src/parcel.rs";
@@ -47,23 +51,41 @@ impl Code {
 }
 ";
 
-/// Fills an empty directory; returns how many files it holds then.
-pub(crate) fn fill(root: &Path) -> io::Result<usize> {
-    let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/aura-semantic/src");
+/// Fills an empty directory with the sources of `tree`, or with some of our own, and the file of the play; returns
+/// how many files it holds then.
+pub(crate) fn fill(root: &Path, tree: Option<&Path>) -> io::Result<usize> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/aura-semantic/src");
+    let mut count = match tree {
+        Some(tree) => copy(tree, root)?,
+        None if own.is_dir() => copy(&own, &root.join("semantic"))?,
+        None => 0,
+    };
     fs::create_dir_all(root.join("src"))?;
-    fs::write(root.join(FILE), PARCEL)?;
-    fs::write(root.join("src/address.rs"), ADDRESS)?;
-    let mut count = 2;
-    if !real.is_dir() {
-        return Ok(count);
+    for (file, text) in [(FILE, PARCEL), ("src/address.rs", ADDRESS)] {
+        fs::write(root.join(file), text)?;
+        count += 1;
     }
-    let semantic = root.join("semantic");
-    fs::create_dir_all(&semantic)?;
-    for found in fs::read_dir(real)? {
-        let found = found?;
-        if found.file_type()?.is_file() {
-            fs::copy(found.path(), semantic.join(found.file_name()))?;
-            count += 1;
+    Ok(count)
+}
+
+/// Copies regular files, without what a build or git keeps beside them.
+fn copy(from: &Path, to: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    let mut open = vec![PathBuf::new()];
+    while let Some(inner) = open.pop() {
+        fs::create_dir_all(to.join(&inner))?;
+        for found in fs::read_dir(from.join(&inner))? {
+            let found = found?;
+            let (path, kind) = (inner.join(found.file_name()), found.file_type()?);
+            let is_source = ![".git", "target", "node_modules"]
+                .map(OsStr::new)
+                .contains(&&*found.file_name());
+            if kind.is_dir() && is_source {
+                open.push(path);
+            } else if kind.is_file() && is_source {
+                fs::copy(found.path(), to.join(path))?;
+                count += 1;
+            }
         }
     }
     Ok(count)
