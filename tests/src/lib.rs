@@ -9,6 +9,8 @@
 
 pub mod journal;
 pub mod strace;
+pub mod copy;
+pub mod forger;
 pub mod wire;
 
 use std::{
@@ -38,6 +40,15 @@ pub fn load(name: &str) -> String {
 }
 ";
 
+/// How much of something a run does: `quick` by default, `all` with `MOTHERSHIP_TESTS=all`.
+pub fn amount<T>(quick: T, all: T) -> T {
+    if std::env::var("MOTHERSHIP_TESTS").is_ok_and(|value| value == "all") {
+        all
+    } else {
+        quick
+    }
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -48,7 +59,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let json = serde_json::from_str(stdout.lines().last().unwrap_or("")).unwrap_or(Value::Null);
@@ -293,13 +304,19 @@ pub struct Laptop {
 
 impl Laptop {
     pub fn command(&self) -> Command {
+        let mut command = self.plain_command();
+        command.arg("--json");
+        command
+    }
+
+    /// A command whose output is for people.
+    pub fn plain_command(&self) -> Command {
         let mut command = Command::new(binary("aura"));
         command
             .env("AURA_HOME", &self.home)
             .env_remove("HOME")
             .arg("-C")
-            .arg(&self.repo)
-            .arg("--json");
+            .arg(&self.repo);
         command
     }
 
@@ -337,10 +354,10 @@ impl Laptop {
     }
 
     /// Waits for the first event, since the daemon started, that `wanted` accepts.
-    pub fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn event(&self, wanted: impl FnMut(&Value) -> bool) -> Value {
         let mut child = self
             .command()
-            .args(["watch", "--since", "0"])
+            .args(["watch", "--since", "0", "--timeout", "60s"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -1,0 +1,148 @@
+//! A member who lies: it holds the team key and seals bodies that no honest daemon would write.
+//!
+//! Invariant: everything that it sends is well signed and well chained, so only what a body says can be refused.
+
+use aura_engine::peer::{
+    body::{Cause, PatchBody},
+    units::{Origin, Units},
+};
+use aura_proto::{
+    Entry, LogId,
+    message::{Outcome, feature},
+};
+use aura_semantic::{Budget, FilePatch, Op, OwnText, UnitId, extract, index};
+use aura_trust::{SealContext, TeamKey, Token, open_ring_from_invite, seal, sign_entry};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    Laptop, git, token,
+    wire::{Device, Wire},
+};
+
+/// A member of the team without a working copy, on the same commit of the same branch as its inviter.
+pub struct Forger {
+    runtime: Runtime,
+    pub device: Device,
+    wire: Wire,
+    key: TeamKey,
+    log: LogId,
+    commit: String,
+    /// What it has published, so that its next patch follows from it.
+    units: Units,
+}
+
+impl Forger {
+    /// Joins with an invite of `by`, which carries the team key.
+    pub fn join(by: &Laptop, name: &str) -> Self {
+        let invite = token(&by.aura(&["invite"]).ok());
+        let parsed = Token::parse(&invite).unwrap();
+        let ring = parsed.sealed_ring.expect("an admin's invite has the key");
+        let ring = open_ring_from_invite(&ring, &parsed.seed).unwrap();
+        let threads = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        let runtime = threads.unwrap();
+        let (device, wire) = runtime.block_on(async {
+            let device = Device::join(&invite, name).await.unwrap();
+            let features = feature::CHECKPOINTS | feature::VECTORS;
+            let wire = device.connect_with(features).await.unwrap();
+            (device, wire)
+        });
+        let root = git(&by.repo, &["rev-list", "--max-parents=0", "HEAD"]);
+        let branch = git(&by.repo, &["symbolic-ref", "HEAD"]);
+        Self {
+            runtime,
+            wire,
+            key: ring.current().unwrap().duplicate(),
+            log: LogId::of_repository(device.team(), &root),
+            commit: git(&by.repo, &["rev-parse", "HEAD"]),
+            units: Units::new(device.key.peer(), branch),
+            device,
+        }
+    }
+
+    /// The body that an honest member would publish for this change of a file.
+    pub fn draft(&self, path: &str, before: &[u8], after: &[u8]) -> PatchBody {
+        let budget = Budget::default();
+        let before = index(path, before, None, &budget);
+        let after = index(path, after, Some(&before), &budget);
+        self.body(extract(Some(&before), Some(&after)).expect("a change"))
+    }
+
+    /// The body that makes a new file.
+    pub fn creation(&self, path: &str, text: &str) -> PatchBody {
+        let text = text.as_bytes();
+        let mut patch = extract(None, Some(&index("new", text, None, &Budget::default())))
+            .expect("a file that was not there");
+        patch.path = path.to_owned();
+        patch.touched[0].unit = UnitId::file(path);
+        patch.touched[0].name = path.to_owned();
+        self.body(patch)
+    }
+
+    /// The body of a patch, with the versions that it follows as this member knows them.
+    pub fn body(&self, patch: FilePatch) -> PatchBody {
+        let commit = self.commit.clone();
+        let body = self.units.body(patch, commit, Cause::Edit, None);
+        body.expect("a version that the log does not have")
+    }
+
+    /// Seals and pushes a body; answers its place in the log.
+    pub fn publish(&mut self, body: &PatchBody) -> u64 {
+        let entry = self.entry(&body.encode());
+        let seq = self.push(&entry);
+        let origin = Origin {
+            writer: self.device.writer(),
+            author_seq: self.device.tip.0,
+            lsn: 0,
+            time_ms: 0,
+            seq: Some(seq),
+        };
+        self.units.record(body, origin);
+        seq
+    }
+
+    /// Publishes a harmless file and waits until a laptop has received it, and all before it.
+    pub fn reaches(&mut self, laptop: &Laptop) {
+        let name = format!("marker-{}.txt", self.device.tip.0);
+        self.publish(&self.creation(&name, "here\n"));
+        laptop.event(|event| event["kind"] == "received" && event["symbol"] == name.as_str());
+    }
+
+    /// The next own entry with this sealed body.
+    pub fn entry(&mut self, plain: &[u8]) -> Entry {
+        let (author_seq, prev) = (self.device.tip.0 + 1, self.device.tip.1);
+        let header = self.device.header(self.log, author_seq, prev);
+        // A salt need not be random where nothing is kept secret.
+        let mut salt = [0; 24];
+        salt[..8].copy_from_slice(&author_seq.to_be_bytes());
+        let sealed = seal(&self.key, &SealContext::from(&header), salt, plain);
+        let entry = sign_entry(&self.device.key, &header, &sealed).unwrap();
+        self.device.tip = (author_seq, entry.hash());
+        entry
+    }
+
+    /// Pushes an entry, for the first time or again; answers its place in the log.
+    pub fn push(&mut self, entry: &Entry) -> u64 {
+        self.wire.push(self.log, std::slice::from_ref(entry));
+        let ack = self.runtime.block_on(self.wire.acked()).unwrap();
+        match ack.outcomes[..] {
+            [(_, Outcome::Stored { seq, .. })] => seq,
+            ref other => panic!("not stored: {other:?}"),
+        }
+    }
+}
+
+/// The same body with another text for the first unit that it replaces, and a version that fits it.
+pub fn with_text(mut body: PatchBody, new: &str) -> PatchBody {
+    for op in &mut body.patch.ops {
+        if let Op::Replace { unit, text, .. } = op {
+            *text = OwnText::leaf(new.as_bytes());
+            let row = body.patch.touched.iter_mut().find(|row| row.unit == *unit);
+            row.unwrap().after = Some(text.hash());
+            return body;
+        }
+    }
+    panic!("nothing is replaced: {:?}", body.patch.ops);
+}
