@@ -18,6 +18,19 @@ impl Team {
         git(&origin, &["commit", "-qm", "files"]);
         team
     }
+
+    /// Another repository, of one function, that the daemon of `laptop` serves as well.
+    pub fn second_repository(&self, laptop: &Laptop, name: &str) -> Laptop {
+        let repo = self.dir.path().join(name);
+        put(&repo.join("src/lib.rs"), b"fn round() {}\n");
+        git(&repo, &["init", "-q", "-b", "main"]);
+        git(&repo, &["add", "."]);
+        git(&repo, &["commit", "-qm", name]);
+        let home = laptop.home.clone();
+        let second = Laptop { home, repo };
+        second.aura(&["join", "--mode", "live"]).ok();
+        second
+    }
 }
 
 impl Laptop {
@@ -80,6 +93,16 @@ impl Laptop {
     pub fn pid(&self) -> u32 {
         let pid = self.aura(&["up"]).ok()["pid"].as_u64().unwrap();
         pid.try_into().unwrap()
+    }
+
+    /// Processor time that the daemon has used, in milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, after_name) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = after_name.split(' ').collect();
+        // Fields 14 and 15 of proc(5), in ticks of 10 ms; the first two are cut off with the name.
+        let ticks = |field: usize| fields[field - 3].parse::<u64>().unwrap();
+        (ticks(14) + ticks(15)) * 10
     }
 
     /// The most memory that the daemon has had, in KiB.
