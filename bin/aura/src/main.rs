@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use aura_faces::JsonLog;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -9,7 +10,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| JsonLog(std::io::stderr()))
         .init();
     aura_faces::aura::run(aura_peer::run_daemon)
 }

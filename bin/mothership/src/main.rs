@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use aura_faces::mothership::{Engine, Serve};
+use aura_faces::{
+    JsonLog,
+    mothership::{Engine, Serve},
+};
 use aura_mothership::ServeConfig;
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +15,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| JsonLog(std::io::stderr()))
         .init();
     aura_faces::mothership::run(Engine {
         serve: |serve, on_line| aura_mothership::serve(config(serve), on_line),

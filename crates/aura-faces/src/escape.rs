@@ -2,8 +2,10 @@
 //!
 //! Invariants:
 //! - what comes out has no control, bidirectional or line-separating character;
-//! - printable text comes out unchanged; escaped characters read `\u{..}`;
+//! - printable text comes out unchanged; escaped characters read `\u{..}`, in JSON as JSON has it;
 //! - no invite token survives in a failure.
+
+use std::io::{self, Write};
 
 /// How a join token begins.
 const TOKEN_PREFIX: &str = "ms1-";
@@ -45,6 +47,28 @@ pub(crate) fn json(text: &str) -> String {
         }
     }
     out
+}
+
+/// A log of JSON lines that people may look at in a terminal.
+#[derive(Debug)]
+pub struct JsonLog<W>(pub W);
+
+impl<W: Write> Write for JsonLog<W> {
+    fn write(&mut self, records: &[u8]) -> io::Result<usize> {
+        for line in records.split_inclusive(|byte| *byte == b'\n') {
+            let (record, end) = match line.strip_suffix(b"\n") {
+                Some(record) => (record, &b"\n"[..]),
+                None => (line, &b""[..]),
+            };
+            let text = json(&String::from_utf8_lossy(record));
+            self.0.write_all(&[text.as_bytes(), end].concat())?;
+        }
+        Ok(records.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Replaces whatever looks like an invite token.
@@ -124,6 +148,21 @@ mod tests {
         assert!(text.is_ascii() && !text.bytes().any(|byte| byte < 0x20 || byte == 0x7f));
         let back: String = serde_json::from_str(&text).expect("it is still JSON");
         assert_eq!(back, hostile);
+    }
+
+    // case_108
+    #[test]
+    fn a_log_has_one_line_a_record_and_no_unsafe_sign() {
+        let mut log = JsonLog(Vec::new());
+        let record = serde_json::json!({"why": "a\u{9b}\u{202e}\n{\"fake\":1}"});
+        write!(log, "{record}\n{record}\n").expect("a vector takes everything");
+        let text = String::from_utf8(log.0).expect("it is still text");
+        assert!(text.is_ascii());
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("it is still JSON"))
+            .collect();
+        assert_eq!(lines, [record.clone(), record]);
     }
 
     #[test]

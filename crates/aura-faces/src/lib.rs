@@ -17,3 +17,5 @@ mod process;
 mod table;
 mod when;
 mod world;
+
+pub use escape::JsonLog;
