@@ -1,10 +1,10 @@
 //! The working-copy side of a story: files as bytes, git, what a daemon says and what it costs.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::{Laptop, Outcome, Team, git};
+use crate::{Laptop, Outcome, Team, binary, git};
 
 impl Team {
     /// A team whose origin also has these files.
@@ -17,6 +17,13 @@ impl Team {
         git(&origin, &["add", "-A"]);
         git(&origin, &["commit", "-qm", "files"]);
         team
+    }
+
+    /// Runs an operator's command as people do, without `--json`.
+    pub fn plain_mothership(&self, args: &[&str]) -> Outcome {
+        let mut command = Command::new(binary("mothership"));
+        command.arg("--state-dir").arg(self.state()).args(args);
+        Outcome::of(command.output().unwrap())
     }
 
     /// Another repository, of one function, that the daemon of `laptop` serves as well.

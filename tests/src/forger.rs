@@ -62,6 +62,12 @@ impl Forger {
         }
     }
 
+    /// Tries to join as somebody else.
+    pub fn try_join(&self, invite: &str, name: &str) -> Result<(), String> {
+        let joined = self.runtime.block_on(Device::join(invite, name));
+        joined.map(drop).map_err(|failure| failure.to_string())
+    }
+
     /// The body that an honest member would publish for this change of a file.
     pub fn draft(&self, path: &str, before: &[u8], after: &[u8]) -> PatchBody {
         let budget = Budget::default();

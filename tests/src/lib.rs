@@ -246,6 +246,40 @@ impl Team {
             .arg(state)
             .env("MOTHERSHIP_LOG", "warn");
         command
+        self.serve_with(state, listen, |command| {
+            command.env("MOTHERSHIP_LOG", "warn");
+        })
+    }
+
+    pub fn serve_with(
+        &self,
+        state: &Path,
+        listen: &str,
+        alter: impl FnOnce(&mut Command),
+    ) -> Mothership {
+        let mut command = Command::new(binary("mothership"));
+        command
+            .args([
+                "serve",
+                "--listen",
+                listen,
+                "--json",
+                "--name",
+                "acme",
+                "--state-dir",
+            ])
+            .arg(state);
+        alter(&mut command);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        let listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
+        Mothership {
+            child,
+            ready,
+            listen,
+        }
     }
 
     pub fn mothership(&self, args: &[&str]) -> Outcome {

@@ -10,6 +10,7 @@ use mothership_tests::{
     RISK, Team,
     copy::tree,
     forger::{Forger, with_text},
+    token,
 };
 
 /// Everything of a team's directory that no daemon keeps for itself.
@@ -279,4 +280,119 @@ fn a_patch_that_hides_which_unit_it_changes_does_not_reach_an_edit_of_the_user()
     let (exit, rows) = alice.pull();
     assert_eq!(exit, 7, "{rows:?}");
     assert_eq!(alice.files(), before);
+}
+
+/// Sets the title, rings, clears the screen, turns text around, and begins a line of its own.
+const ESCAPES: &str =
+    "x\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\r\n{\"level\":\"INFO\",\"fake\":1}\n";
+
+/// Asserts that a text moves no cursor and turns nothing around.
+#[track_caller]
+fn is_calm(what: &str, text: &str) {
+    let turns = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_wild = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
+    assert!(!text.chars().any(is_wild), "{what}: {text:?}");
+}
+
+/// Asserts that nothing in a text starts a line that it was not given.
+#[track_caller]
+fn has_no_fake_line(what: &str, text: &str) {
+    let is_fake = |line: &str| {
+        line.trim_start()
+            .starts_with("{\"level\":\"INFO\",\"fake\"")
+    };
+    assert!(!text.lines().any(is_fake), "{what}: {text:?}");
+}
+
+#[test]
+fn case_108_what_others_wrote_neither_moves_the_cursor_nor_starts_a_line() {
+    let team = Team::new();
+    let box_log = team.dir.path().join("box.log");
+    let box_ = team.serve_with(&team.state(), "127.0.0.1:0", |command| {
+        let log = std::fs::File::create(&box_log).unwrap();
+        command.env("MOTHERSHIP_LOG", "trace").stderr(log);
+    });
+    let alice = team.laptop("alice");
+    let first = token(&box_.ready);
+    let join = ["join", &first, "--name", "alice", "--mode", "live"];
+    let joined = alice.command().env("AURA_LOG", "trace").args(join).output();
+    assert!(joined.unwrap().status.success());
+    alice.publishes_on_demand();
+    let mut mallory = Forger::join(&alice, "mallory");
+    // A name like that is not given to anybody.
+    let invite = token(&alice.aura(&["invite"]).ok());
+    let named = mallory.try_join(&invite, ESCAPES);
+    assert!(named.unwrap_err().contains("DECODE"));
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish", "-m", ESCAPES]).ok();
+    let mut body = score(&mallory);
+    body.why = Some(ESCAPES.to_owned());
+    body.patch.touched[0].name = ESCAPES.to_owned();
+    mallory.publish(&with_text(
+        body,
+        &format!("pub fn score(a: u32) -> u32 {{ \"{ESCAPES}\"; a }}"),
+    ));
+    mallory.publish(&mallory.creation("src/\u{1b}[2J.rs", ESCAPES));
+    let mut gone = mallory.creation("gone.txt", ESCAPES);
+    gone.patch.touched[0].name = ESCAPES.to_owned();
+    mallory.publish(&gone);
+    mallory.reaches(&alice);
+    team.mothership(&["peer", "revoke", "mallory", "--reason", ESCAPES])
+        .ok();
+    alice.event(|event| event["kind"] == "peer_gone");
+    let id = alice.conflicts()[0]["id"].as_str().unwrap().to_owned();
+    // Source text has lines of its own.
+    is_calm(
+        "a conflict",
+        &alice.plain(&["conflicts", "show", &id]).stdout,
+    );
+    let told = [
+        (&["status"][..], None),
+        (&["status", "--short"], Some(1)),
+        (&["log"], Some(5)),
+        (&["conflicts"], Some(2)),
+        (&["pull"], None),
+        (&["diff"], None),
+        (&["peers"], Some(2)),
+        (&["members"], Some(2)),
+        (&["watch", "--since", "0", "--timeout", "200ms"], None),
+        (&["resolve", ESCAPES, "--mine"], None),
+        (&["undo", ESCAPES], None),
+        (&["daemon", "logs"], None),
+    ];
+    for (args, rows) in told {
+        let said = alice.plain(args);
+        for text in [&said.stdout, &said.stderr] {
+            is_calm(&args.join(" "), text);
+            has_no_fake_line(&args.join(" "), text);
+        }
+        let lines = said.stdout.lines().count();
+        assert!(
+            rows.is_none_or(|rows| rows == lines),
+            "{args:?}: {}",
+            said.stdout
+        );
+    }
+    let by_the_operator = [
+        &["peer", "list"][..],
+        &["log"],
+        &["wal", "tail"],
+        &["status"],
+        &["token", "list"],
+    ];
+    for args in by_the_operator {
+        let said = team.plain_mothership(args);
+        assert_eq!(said.exit, 0, "{said:?}");
+        is_calm(&args.join(" "), &said.stdout);
+        has_no_fake_line(&args.join(" "), &said.stdout);
+    }
+    for log in [box_log, alice.home.join("daemon.log")] {
+        let text = std::fs::read_to_string(&log).unwrap();
+        is_calm("a log", &text);
+        assert!(3 < text.lines().count(), "{}", log.display());
+        for line in text.lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(record["timestamp"].is_string(), "{line}");
+        }
+    }
 }
