@@ -164,6 +164,8 @@ impl Mothership {
     /// Its process, which is not the child when something traces it.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.ready["pid"].as_u64().unwrap()).unwrap()
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal and waits for the end; answers the exit code.

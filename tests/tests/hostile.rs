@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use aura_engine::peer::body::PatchBody;
 use aura_semantic::{Op, UnitId};
+use aura_trust::Token;
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use mothership_tests::{
-    RISK, Team,
+    Laptop, Outcome, RISK, Team,
     copy::tree,
     forger::{Forger, with_text},
     token,
@@ -309,7 +315,7 @@ fn case_108_what_others_wrote_neither_moves_the_cursor_nor_starts_a_line() {
     let team = Team::new();
     let box_log = team.dir.path().join("box.log");
     let box_ = team.serve_with(&team.state(), "127.0.0.1:0", |command| {
-        let log = std::fs::File::create(&box_log).unwrap();
+        let log = File::create(&box_log).unwrap();
         command.env("MOTHERSHIP_LOG", "trace").stderr(log);
     });
     let alice = team.laptop("alice");
@@ -387,12 +393,152 @@ fn case_108_what_others_wrote_neither_moves_the_cursor_nor_starts_a_line() {
         has_no_fake_line(&args.join(" "), &said.stdout);
     }
     for log in [box_log, alice.home.join("daemon.log")] {
-        let text = std::fs::read_to_string(&log).unwrap();
+        let text = fs::read_to_string(&log).unwrap();
         is_calm("a log", &text);
         assert!(3 < text.lines().count(), "{}", log.display());
         for line in text.lines() {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(record["timestamp"].is_string(), "{line}");
+        }
+    }
+}
+
+/// A secret in every spelling that a careless line could give it.
+fn spellings(secret: &[u8]) -> Vec<String> {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let listed: Vec<String> = secret.iter().map(u8::to_string).collect();
+    let base32 = aura_proto::ids::base32().encode(secret);
+    vec![
+        hex.to_uppercase(),
+        hex,
+        listed.join(", "),
+        listed.join(","),
+        BASE64_NOPAD.encode(secret),
+        BASE64URL_NOPAD.encode(secret),
+        base32.to_uppercase(),
+        base32,
+    ]
+}
+
+/// The files of a directory whose names end in `.key`, without what every key file begins with.
+fn keys(directory: &Path) -> Vec<Vec<u8>> {
+    let files = tree(directory).into_iter();
+    let keys = files.filter(|(name, _)| name.ends_with(".key"));
+    keys.map(|(_, bytes)| bytes[bytes.len().saturating_sub(24)..].to_vec())
+        .collect()
+}
+
+#[test]
+fn case_109_no_key_token_or_text_stands_in_a_log_an_answer_or_the_process_list() {
+    let team = Team::new();
+    let mut said = Vec::new();
+    let box_log = team.dir.path().join("box.log");
+    let box_ = team.serve_with(&team.state(), "127.0.0.1:0", |command| {
+        let log = File::create(&box_log).unwrap();
+        command.env("MOTHERSHIP_LOG", "trace").stderr(log);
+    });
+    let first = token(&box_.ready);
+    let alice = team.laptop("alice");
+    let traced = |laptop: &Laptop, args: &[&str]| {
+        let mut command = laptop.plain_command();
+        command
+            .env("AURA_LOG", "trace")
+            .env("RUST_BACKTRACE", "full");
+        Outcome::of(command.args(args).output().unwrap())
+    };
+    said.push(traced(
+        &alice,
+        &["join", &first, "--name", "alice", "--mode", "live", "-v"],
+    ));
+    alice
+        .aura(&["config", "set", "members.approve", "auto"])
+        .ok();
+    let second = token(&alice.aura(&["invite"]).ok());
+    let bob = team.laptop("bob");
+    let joined = bob
+        .command()
+        .args(["join", "--name", "bob", "--mode", "live"])
+        .envs([("AURA_JOIN_TOKEN", &second[..]), ("AURA_LOG", "trace")])
+        .output();
+    said.push(Outcome::of(joined.unwrap()));
+    let canary = "canary_424242";
+    alice.edit(
+        "src/risk.rs",
+        "let cap = 100",
+        &format!("let cap = {canary}"),
+    );
+    said.push(traced(&alice, &["publish", "-m", "why", "-v"]));
+    bob.applied("score");
+    let cut = &second[..second.len() - 3];
+    for args in [
+        &["join", &second, "--name", "eve"][..],
+        &["join", cut, "--json"],
+        &["join", &first, "--frobnicate"],
+        &["status", &first],
+        &["status", "-v"],
+        &["whoami"],
+        &["peers", "--json"],
+        &["log", "--json"],
+        &["members"],
+        &["daemon", "logs"],
+    ] {
+        said.push(traced(&alice, args));
+    }
+    said.push(traced(
+        &team.laptop("eve"),
+        &["join", &second, "--name", "eve"],
+    ));
+    for args in [
+        &["status"][..],
+        &["token", "list"],
+        &["log"],
+        &["wal", "tail"],
+        &["peer", "list"],
+    ] {
+        said.push(team.plain_mothership(args));
+    }
+    let mut texts: Vec<(String, String)> = said
+        .into_iter()
+        .map(|outcome| (format!("{outcome:?}"), outcome.stdout + &outcome.stderr))
+        .collect();
+    for pid in [alice.pid(), bob.pid(), box_.pid()] {
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let limits = fs::read_to_string(proc.join("limits")).unwrap();
+        let cores = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        assert!(cores.unwrap().contains(" 0 "), "{cores:?}");
+        for name in ["cmdline", "environ"] {
+            let bytes = fs::read(proc.join(name)).unwrap();
+            texts.push((
+                name.to_owned(),
+                String::from_utf8_lossy(&bytes).into_owned(),
+            ));
+        }
+    }
+    for log in [
+        &box_log,
+        &alice.home.join("daemon.log"),
+        &bob.home.join("daemon.log"),
+    ] {
+        let text = fs::read_to_string(log).unwrap();
+        assert!(text.contains("\"TRACE\""), "{} traces", log.display());
+        texts.push((log.display().to_string(), text));
+    }
+    let mut secrets: Vec<String> = vec![canary.to_owned()];
+    for text in [&first, &second] {
+        let windows = (0..text.len() - 32).step_by(16);
+        secrets.extend(windows.map(|at| text[at..at + 32].to_owned()));
+        secrets.push(Token::parse(text).unwrap().jwt.to_string());
+    }
+    for directory in [&alice.home, &bob.home, &team.state()] {
+        let keys = keys(directory);
+        assert!(2 < keys.len(), "keys of {}", directory.display());
+        secrets.extend(keys.iter().flat_map(|key| spellings(key)));
+    }
+    for (what, text) in &texts {
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{secret} in {what}");
         }
     }
 }
