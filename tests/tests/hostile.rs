@@ -7,11 +7,12 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{PermissionsExt, chown, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use aura_api::socket;
@@ -20,8 +21,8 @@ use aura_semantic::{Op, UnitId};
 use aura_trust::Token;
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use mothership_tests::{
-    Laptop, Outcome, RISK, Team,
-    copy::tree,
+    Laptop, Outcome, RISK, Team, amount,
+    copy::{put, tree},
     forger::{Forger, with_text},
     token,
 };
@@ -638,4 +639,52 @@ fn case_107_a_line_of_a_gigabyte_is_cut_off_and_others_are_served() {
     assert!(alice.peak_kib() < before + (8 << 10));
     alice.aura(&["status"]).ok();
     team.mothership(&["status"]).ok();
+}
+
+#[test]
+fn case_083_a_directory_swapped_for_a_link_while_patches_land_leads_nowhere() {
+    let (old, new) = (
+        "fn number() -> u8 {\n    1\n}\n",
+        "fn number() -> u8 {\n    2\n}\n",
+    );
+    let names: Vec<String> = (0..amount(80, 800)).map(|n| format!("f{n}.rs")).collect();
+    let files: Vec<(String, &str)> = names.iter().map(|n| (format!("src/d/{n}"), old)).collect();
+    let team = Team::with(&files);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.publishes_on_demand();
+    let mut mallory = Forger::join(&alice, "mallory");
+    let (real, aside) = (alice.repo.join("src/d"), alice.repo.join("src/aside"));
+    // The link leads to what a patch expects, so that nothing but the link is in its way.
+    let outside = team.dir.path().join("outside");
+    for name in &names {
+        put(&outside.join(name), old.as_bytes());
+    }
+    let before = tree(&outside);
+    let is_done = AtomicBool::new(false);
+    let swaps = std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let mut swaps = 0;
+            while !is_done.load(Ordering::Acquire) {
+                fs::rename(&real, &aside).unwrap();
+                symlink(&outside, &real).unwrap();
+                fs::remove_file(&real).unwrap();
+                fs::rename(&aside, &real).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        for (path, _) in &files {
+            mallory.publish(&mallory.draft(path, old.as_bytes(), new.as_bytes()));
+        }
+        mallory.reaches(&alice);
+        is_done.store(true, Ordering::Release);
+        swapper.join().unwrap()
+    });
+    assert!(amount(1_000, 10_000) < swaps, "{swaps} swaps");
+    assert_eq!(tree(&outside), before);
+    alice.pull();
+    for (path, _) in &files {
+        assert_eq!(alice.read(path), new);
+    }
 }
