@@ -57,7 +57,7 @@ impl Forger {
             key: ring.current().unwrap().duplicate(),
             log: LogId::of_repository(device.team(), &root),
             commit: git(&by.repo, &["rev-parse", "HEAD"]),
-            units: Units::new(device.key.peer(), branch),
+            units: Units::new(device.key.peer(), &branch),
             device,
         }
     }

@@ -7,10 +7,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-pub mod journal;
-pub mod strace;
 pub mod copy;
 pub mod forger;
+pub mod journal;
+pub mod strace;
 pub mod wire;
 
 use std::{
@@ -128,12 +128,6 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// As many as the quick run takes, or all of them with `MOTHERSHIP_TESTS=all`.
-pub fn amount<T>(quick: T, all: T) -> T {
-    let wants_all = std::env::var_os("MOTHERSHIP_TESTS").is_some_and(|value| value == "all");
-    if wants_all { all } else { quick }
-}
-
 /// A running Mothership.
 pub struct Mothership {
     child: Child,
@@ -164,8 +158,6 @@ impl Mothership {
     /// Its process, which is not the child when something traces it.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.ready["pid"].as_u64().unwrap()).unwrap()
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends a signal and waits for the end; answers the exit code.
@@ -239,6 +231,15 @@ impl Team {
         Mothership::start(command).expect("it does not serve")
     }
 
+    /// Serves with everything that it can log, into a file.
+    pub fn serve_logged(&self, log: &Path) -> Mothership {
+        let mut command = self.serve_command(&self.state(), "127.0.0.1:0");
+        command
+            .env("MOTHERSHIP_LOG", "trace")
+            .stderr(fs::File::create(log).unwrap());
+        Mothership::start(command).expect("it does not serve")
+    }
+
     /// The command that serves a state directory.
     pub fn serve_command(&self, state: &Path, listen: &str) -> Command {
         let mut command = Command::new(binary("mothership"));
@@ -248,40 +249,6 @@ impl Team {
             .arg(state)
             .env("MOTHERSHIP_LOG", "warn");
         command
-        self.serve_with(state, listen, |command| {
-            command.env("MOTHERSHIP_LOG", "warn");
-        })
-    }
-
-    pub fn serve_with(
-        &self,
-        state: &Path,
-        listen: &str,
-        alter: impl FnOnce(&mut Command),
-    ) -> Mothership {
-        let mut command = Command::new(binary("mothership"));
-        command
-            .args([
-                "serve",
-                "--listen",
-                listen,
-                "--json",
-                "--name",
-                "acme",
-                "--state-dir",
-            ])
-            .arg(state);
-        alter(&mut command);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        std::thread::spawn(move || lines.for_each(drop));
-        let listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
-        Mothership {
-            child,
-            ready,
-            listen,
-        }
     }
 
     pub fn mothership(&self, args: &[&str]) -> Outcome {

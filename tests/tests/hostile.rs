@@ -322,10 +322,7 @@ fn has_no_fake_line(what: &str, text: &str) {
 fn case_108_what_others_wrote_neither_moves_the_cursor_nor_starts_a_line() {
     let team = Team::new();
     let box_log = team.dir.path().join("box.log");
-    let box_ = team.serve_with(&team.state(), "127.0.0.1:0", |command| {
-        let log = File::create(&box_log).unwrap();
-        command.env("MOTHERSHIP_LOG", "trace").stderr(log);
-    });
+    let box_ = team.serve_logged(&box_log);
     let alice = team.laptop("alice");
     let first = token(&box_.ready);
     let join = ["join", &first, "--name", "alice", "--mode", "live"];
@@ -441,10 +438,7 @@ fn case_109_no_key_token_or_text_stands_in_a_log_an_answer_or_the_process_list()
     let team = Team::new();
     let mut said = Vec::new();
     let box_log = team.dir.path().join("box.log");
-    let box_ = team.serve_with(&team.state(), "127.0.0.1:0", |command| {
-        let log = File::create(&box_log).unwrap();
-        command.env("MOTHERSHIP_LOG", "trace").stderr(log);
-    });
+    let box_ = team.serve_logged(&box_log);
     let first = token(&box_.ready);
     let alice = team.laptop("alice");
     let traced = |laptop: &Laptop, args: &[&str]| {
