@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::{
         fs::{PermissionsExt, chown, symlink},

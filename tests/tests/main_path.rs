@@ -575,3 +575,26 @@ fn a_certificate_renews_itself_and_an_ended_one_comes_back_with_the_same_key() {
     assert_eq!(whoami["peer"], peer);
     assert!(second.as_str() < whoami["certificate_until"].as_str());
 }
+
+#[test]
+fn line_ends_that_git_turned_are_no_edits_and_stay() {
+    let team = Team::new();
+    let origin = team.dir.path().join("origin");
+    fs::write(origin.join(".gitattributes"), "*.rs text eol=crlf\n").unwrap();
+    git(&origin, &["add", "."]);
+    git(&origin, &["commit", "-qm", "line ends"]);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    assert!(alice.read("src/risk.rs").contains("\r\n"));
+    assert!(
+        alice.aura(&["log"]).ok()["ops"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.applied("score");
+    let expected = RISK.replace("let cap = 100", "let cap = 250");
+    assert_eq!(bob.read("src/risk.rs"), expected.replace('\n', "\r\n"));
+}

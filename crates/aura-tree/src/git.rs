@@ -15,6 +15,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use aura_proto::path::RepoPath;
@@ -100,6 +102,21 @@ impl ObjectId {
     /// The id as hexadecimal text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is the id of a blob with these bytes.
+    pub fn is_blob(&self, bytes: &[u8]) -> bool {
+        fn id<D: Digest>(bytes: &[u8]) -> String {
+            let mut hasher = D::new();
+            hasher.update(format!("blob {}\0", bytes.len()));
+            hasher.update(bytes);
+            let hash = hasher.finalize();
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+        match self.0.len() {
+            40 => id::<Sha1>(bytes) == self.0,
+            _ => id::<Sha256>(bytes) == self.0,
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -248,6 +265,19 @@ impl Repo {
         Ok(split_nul(&listing)
             .filter_map(|line| to_repo_path(line.get(3..)?))
             .collect())
+    }
+
+    /// Whether line ends or filters may make files of the working tree differ from their blobs.
+    pub fn may_filter(&self) -> Result<bool, RepoError> {
+        let tracked = self.run(&["ls-files", "-z"])?;
+        if split_nul(&tracked).any(|path| path.ends_with(b".gitattributes"))
+            || self.common_dir.join("info/attributes").exists()
+        {
+            return Ok(true);
+        }
+        let settings = self.run(&["config", "--list", "-z", "--name-only"])?;
+        Ok(split_nul(&settings)
+            .any(|name| matches!(name, b"core.autocrlf" | b"core.attributesfile")))
     }
 
     /// Whether none of `paths` differs between HEAD, the index and the working tree.

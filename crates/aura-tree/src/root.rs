@@ -29,6 +29,8 @@ pub struct Root {
 /// What a file looked like when it was read; equal stamps mean the bytes need not be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
+    /// Time of the last change of the inode in nanoseconds since 1970; no program can set it back.
+    pub ctime_ns: i128,
     /// Inode number.
     pub ino: u64,
     /// Length in bytes.
@@ -138,11 +140,13 @@ impl Root {
 impl FileStamp {
     /// The stamp in a file's metadata.
     pub(crate) fn of(meta: &Metadata) -> Self {
+        let ns = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
         Self {
+            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
             ino: meta.ino(),
             len: meta.len(),
             mode: meta.mode() & 0o7777,
-            mtime_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
             nlink: meta.nlink(),
         }
     }

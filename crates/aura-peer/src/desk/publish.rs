@@ -4,7 +4,7 @@
 //! - what is published is what the file held when it was read, and becomes the shadow in the same step;
 //! - a file that no longer parses is held back, said so, and published when it parses again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_api::Failure;
 use aura_engine::peer::{
@@ -13,6 +13,7 @@ use aura_engine::peer::{
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
+use aura_tree::AtHead;
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 use super::{Desk, FileRow};
@@ -36,12 +37,41 @@ impl Desk {
         why: Option<&str>,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
+        if self.shadows.may_filter() {
+            self.forgive_filters(paths)?;
+        }
         let mut count = 0;
         for path in paths {
             count += usize::from(self.publish_file(path, why, ring)?);
         }
         self.settle(ring);
         Ok(count)
+    }
+
+    /// Files that differ from their blobs as git checked them out, by line ends or a filter, are no edits.
+    fn forgive_filters(&mut self, paths: &BTreeSet<RepoPath>) -> Result<(), Failure> {
+        let mut off_head = BTreeMap::new();
+        for path in paths {
+            if let Ok(file) = self.copy.root().read_file(path)
+                && self.shadows.is_off_head(path, &file.bytes)
+            {
+                off_head.insert(path.clone(), file.bytes);
+            }
+        }
+        if off_head.is_empty() {
+            return Ok(());
+        }
+        let named = off_head.keys().cloned().collect();
+        let at_head = self
+            .repo
+            .classify_after_motion(&named)
+            .map_err(|error| super::git_failure(&error))?;
+        for (path, bytes) in off_head {
+            if at_head.get(&path) == Some(&AtHead::Equal) {
+                self.shadows.adopt(&path, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Every file whose content may differ from its shadow.
@@ -58,18 +88,29 @@ impl Desk {
         why: Option<&str>,
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
+        let stamp = self.copy.root().stamp(path);
+        if stamp.is_ok_and(|stamp| self.shadows.is_clean(path, &stamp)) {
+            self.held_back.remove(path);
+            return Ok(false);
+        }
         let disk = match self.copy.root().read_file(path) {
-            Ok(file) => Some(file.bytes),
+            Ok(file) => Some(file),
             Err(aura_tree::ReadError::Missing) => None,
             // Unreadable or still being written: the next event or scan looks again.
             Err(_) => return Ok(false),
         };
-        let before = self.shadow(path);
-        if before.as_ref().map(|before| &before.bytes[..]) == disk.as_deref() {
+        let now_ms = self.clock.wall_ms();
+        let is_same = match &disk {
+            Some(file) => self.shadows.equals(path, file, now_ms),
+            None => self.shadows.get(path).is_none(),
+        };
+        if is_same {
             self.held_back.remove(path);
             return Ok(false);
         }
+        let before = self.shadow(path);
         let after = disk
+            .map(|file| file.bytes)
             .map(|bytes| aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget));
         if let (Some(before), Some(after)) = (&before, &after)
             && before.outline.errors < after.outline.errors

@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! - a shadow is replaced whole or not at all;
-//! - losing a shadow costs a comparison with HEAD, never an edit.
+//! - losing a shadow costs a comparison with HEAD, never an edit;
+//! - a file is taken as equal to its shadow unread only while its stamp is one under which it was seen to be.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use aura_api::Failure;
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
 use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic};
-use aura_tree::{ObjectId, Repo, git::Blobs};
+use aura_tree::{FileBytes, FileStamp, ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
 use super::{git_failure, storage};
@@ -34,7 +35,14 @@ pub(super) struct Shadows {
     dir: PathBuf,
     at_head: BTreeMap<RepoPath, ObjectId>,
     blobs: Blobs,
+    may_filter: bool,
+    /// Stamps of files that were seen to equal their shadow.
+    clean: BTreeMap<RepoPath, FileStamp>,
 }
+
+/// A file that changed less than this before it was read may change again under the same stamp: file systems tick
+/// every 10 ms at most.
+const TICK_NS: i128 = 100_000_000;
 
 impl Shadows {
     pub(super) fn open(state_dir: &Path, repo: &Repo) -> Result<Self, Failure> {
@@ -46,6 +54,8 @@ impl Shadows {
             dir,
             at_head: BTreeMap::new(),
             blobs,
+            may_filter: false,
+            clean: BTreeMap::new(),
         };
         shadows.rebase(repo)?;
         Ok(shadows)
@@ -54,10 +64,44 @@ impl Shadows {
     /// Looks at HEAD anew.
     pub(super) fn rebase(&mut self, repo: &Repo) -> Result<(), Failure> {
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        self.at_head = repo
+        let at_head = repo
             .blobs_of(&head.commit)
             .map_err(|error| git_failure(&error))?;
+        self.clean
+            .retain(|path, _| self.at_head.get(path) == at_head.get(path));
+        self.at_head = at_head;
+        self.may_filter = repo.may_filter().map_err(|error| git_failure(&error))?;
         Ok(())
+    }
+
+    /// Whether a file that git takes as unchanged may differ from its blob.
+    pub(super) fn may_filter(&self) -> bool {
+        self.may_filter
+    }
+
+    /// Whether a file that is to equal its blob does not.
+    pub(super) fn is_off_head(&self, path: &RepoPath, bytes: &[u8]) -> bool {
+        let id = self.at_head.get(path);
+        id.is_some_and(|id| !id.is_blob(bytes)) && self.kept(path).is_none()
+    }
+
+    /// Whether a file equals its shadow, as far as its stamp tells.
+    pub(super) fn is_clean(&self, path: &RepoPath, stamp: &FileStamp) -> bool {
+        self.clean.get(path) == Some(stamp)
+    }
+
+    /// Whether these bytes are the shadow. A yes is remembered under the stamp; `now_ms` is the wall clock.
+    pub(super) fn equals(&mut self, path: &RepoPath, file: &FileBytes, now_ms: u64) -> bool {
+        let is_equal = match (self.kept(path), self.at_head.get(path)) {
+            (Some(kept), _) => kept.text.is_some_and(|text| text.0 == file.bytes),
+            (None, Some(id)) => id.is_blob(&file.bytes),
+            (None, None) => false,
+        };
+        let settled_ns = file.meta.ctime_ns.max(file.meta.mtime_ns) + TICK_NS;
+        if is_equal && settled_ns < i128::from(now_ms) * 1_000_000 {
+            self.clean.insert(path.clone(), file.meta);
+        }
+        is_equal
     }
 
     /// The shadow of a file: its text and, when kept, the ids of its units.
@@ -85,6 +129,7 @@ impl Shadows {
     }
 
     pub(super) fn set(&mut self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
+        self.clean.remove(path);
         let kept = Kept {
             path: path.as_str().to_owned(),
             text: shadow.map(|shadow| Text(shadow.bytes.to_vec())),
@@ -96,6 +141,7 @@ impl Shadows {
 
     /// Takes HEAD as the shadow again.
     pub(super) fn forget(&mut self, path: &RepoPath) {
+        self.clean.remove(path);
         // A shadow that was never kept needs no removal, and one that stays only costs a comparison.
         fs::remove_file(self.file(path)).ok();
     }
@@ -105,6 +151,12 @@ impl Shadows {
         if self.is_tracked(path) || self.kept(path).is_some() {
             return Ok(());
         }
+        self.adopt(path, bytes)
+    }
+
+    /// Takes these bytes as what the team knows.
+    pub(super) fn adopt(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
+        self.clean.remove(path);
         let kept = Kept {
             path: path.as_str().to_owned(),
             text: Some(Text(bytes.to_vec())),
