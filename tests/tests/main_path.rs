@@ -598,3 +598,79 @@ fn line_ends_that_git_turned_are_no_edits_and_stay() {
     let expected = RISK.replace("let cap = 100", "let cap = 250");
     assert_eq!(bob.read("src/risk.rs"), expected.replace('\n', "\r\n"));
 }
+
+#[test]
+fn publishing_one_symbol_leaves_the_other_edit_of_the_file_unpublished() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    alice.aura(&["config", "set", "publish", "intent"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.edit("src/risk.rs", "name.to_owned()", "name.trim().to_owned()");
+    let published = alice.aura(&["publish", "score"]).ok();
+    assert_eq!(published["ops"].as_array().unwrap().len(), 1);
+    bob.applied("score");
+    assert_eq!(
+        bob.read("src/risk.rs"),
+        RISK.replace("let cap = 100", "let cap = 250")
+    );
+    alice.aura(&["publish"]).ok();
+    bob.applied("load");
+    assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
+}
+
+#[test]
+fn with_publish_commit_a_commit_publishes_with_its_subject_as_the_reason() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    alice.aura(&["config", "set", "publish", "commit"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    git(&alice.repo, &["commit", "-qam", "raise the cap"]);
+    bob.applied("score");
+    let log = bob.aura(&["log", "--actor", "alice", "--since", "1h"]).ok();
+    assert_eq!(log["ops"][0]["why"], "raise the cap");
+    assert_eq!(
+        bob.aura(&["log", "--actor", "bob"]).ok()["ops"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn an_edit_that_was_committed_before_it_was_published_is_still_an_edit() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    alice.aura(&["config", "set", "publish", "intent"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    git(&alice.repo, &["commit", "-qam", "raise the cap"]);
+    alice.event(|event| event["kind"] == "motion");
+    alice.aura(&["publish", "-m", "now"]).ok();
+    bob.applied("score");
+    assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
+}
+
+#[test]
+fn a_pull_whose_check_fails_leaves_every_file_as_it_was() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish"]).ok();
+    bob.event(|event| event["kind"] == "received");
+    bob.aura(&["pull", "--check", "grep -q 'cap = 100' src/risk.rs"])
+        .fails(1, "AE-CHECK");
+    assert_eq!(bob.read("src/risk.rs"), RISK);
+    assert_eq!(bob.aura(&["status"]).ok()["incoming"]["patches"], 1);
+    let pulled = bob
+        .aura(&["pull", "--check", "grep -q 'cap = 250' src/risk.rs"])
+        .ok();
+    assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
+    let op = pulled["op"].as_str().unwrap();
+    bob.aura(&["undo", op]).ok();
+    assert_eq!(bob.read("src/risk.rs"), RISK);
+}

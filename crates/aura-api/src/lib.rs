@@ -111,6 +111,12 @@ pub enum Call {
     Log {
         /// Only this symbol.
         symbol: Option<String>,
+        /// Only by this peer.
+        #[serde(default)]
+        actor: Option<String>,
+        /// Only what is at most this many milliseconds old.
+        #[serde(default)]
+        since_ms: Option<u64>,
         /// At most this many, newest first.
         limit: Option<usize>,
     },

@@ -31,7 +31,7 @@ use serde_json::Value;
 
 use crate::{
     clock::{Clock, random, rfc3339},
-    desk::{Desk, Ground, Mode, git_failure},
+    desk::{Desk, Ground, Mode, Publishing, git_failure},
     identity::{self, Identity},
     team::Team,
 };
@@ -188,7 +188,8 @@ impl Daemon {
             offline_since_ms: 0,
             down_why: None,
             log_lines: VecDeque::new(),
-            event_last: 0,
+            // Numbers go on over restarts: whoever asks from an older one is told what was lost.
+            event_last: clock.wall_ms(),
             subscribers: Vec::new(),
             waiting: Vec::new(),
             runtime,
@@ -254,6 +255,7 @@ impl Daemon {
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
             mode,
+            publishing: self.publishing(),
             clock: self.clock,
         };
         let mut desk = Desk::open(ground, &self.identity.ring)?;
@@ -285,14 +287,7 @@ impl Daemon {
         self.remembered.push(row);
         self.save_remembered()?;
         // What was saved while no daemon ran is an edit like any other.
-        self.with_desk(&path, |desk, ring, publishes| {
-            let paths = desk.changed_files()?;
-            if publishes {
-                desk.publish(&paths, None, ring).map(|_| ())
-            } else {
-                Ok(())
-            }
-        })?;
+        self.with_desk(&path, Desk::publish_saved)?;
         self.reconnect();
         Ok(path)
     }
@@ -311,7 +306,7 @@ impl Daemon {
             row.mode = mode;
         }
         self.save_remembered()?;
-        self.with_desk(path, |desk, ring, _| {
+        self.with_desk(path, |desk, ring| {
             desk.settle(ring);
             Ok(())
         })
@@ -324,16 +319,19 @@ impl Daemon {
         }
     }
 
+    /// What makes edits travel, as set.
+    pub(super) fn publishing(&self) -> Publishing {
+        let word = self.settings.get("publish");
+        word.and_then(|word| Publishing::from_word(word))
+            .unwrap_or(Publishing::Save)
+    }
+
     /// Works on a desk with the team's keys; its messages and notices leave afterwards.
     pub(super) fn with_desk<T>(
         &mut self,
         path: &Path,
-        work: impl FnOnce(&mut Desk, &aura_trust::KeyRing, bool) -> Result<T, Failure>,
+        work: impl FnOnce(&mut Desk, &aura_trust::KeyRing) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let publishes = self
-            .settings
-            .get("publish")
-            .is_none_or(|value| value == "save");
         let Some(desk) = self.desks.get_mut(path) else {
             return Err(Failure::new(
                 "AE-NOT-JOINED",
@@ -342,7 +340,7 @@ impl Daemon {
             )
             .next("aura join", "add it to the team of this device"));
         };
-        let result = work(desk, &self.identity.ring, publishes);
+        let result = work(desk, &self.identity.ring);
         self.flush();
         result
     }
@@ -391,9 +389,7 @@ impl Daemon {
             Event::Renewed(number, result) => self.renewed_at_the_door(number, result),
             Event::Link(number, event) => self.on_link(number, event),
             Event::Watch(path, event) => {
-                let seen = self.with_desk(&path, |desk, ring, publishes| {
-                    desk.watched(event, publishes, ring)
-                });
+                let seen = self.with_desk(&path, |desk, ring| desk.watched(event, ring));
                 if let Err(failure) = seen {
                     tracing::warn!(%failure, "a change could not be taken in");
                 }
@@ -411,8 +407,7 @@ impl Daemon {
             .map(|(path, _)| path.clone())
             .collect();
         for path in due {
-            self.with_desk(&path, |desk, ring, publishes| desk.look(publishes, ring))
-                .ok();
+            self.with_desk(&path, Desk::look).ok();
         }
         let starved: Vec<PathBuf> = self
             .desks
@@ -421,8 +416,7 @@ impl Daemon {
             .map(|(path, _)| path.clone())
             .collect();
         for path in starved {
-            self.with_desk(&path, |desk, ring, publishes| desk.retry(publishes, ring))
-                .ok();
+            self.with_desk(&path, Desk::retry).ok();
         }
         for desk in self.desks.values_mut() {
             if desk.copy.kept_deadline().is_some_and(|at| at <= now) {
@@ -453,17 +447,7 @@ impl Daemon {
         text: String,
     ) {
         self.event_last += 1;
-        let event = docs::Event {
-            schema: docs::Event::SCHEMA.to_owned(),
-            seq: self.event_last,
-            at: rfc3339(self.clock.wall_ms()),
-            kind: kind.to_owned(),
-            repo: repo.map(|repo| repo.display().to_string()),
-            symbol,
-            actor,
-            text,
-            data: Value::Null,
-        };
+        let event = self.event(kind, repo, symbol, actor, text);
         let line = serde_json::to_value(&event).unwrap_or(Value::Null);
         self.subscribers
             .retain(|reply| reply.send(Reply::Event(line.clone())).is_ok());
@@ -473,12 +457,46 @@ impl Daemon {
         }
     }
 
+    fn event(
+        &self,
+        kind: &str,
+        repo: Option<&Path>,
+        symbol: Option<String>,
+        actor: Option<String>,
+        text: String,
+    ) -> docs::Event {
+        docs::Event {
+            schema: docs::Event::SCHEMA.to_owned(),
+            seq: self.event_last,
+            at: rfc3339(self.clock.wall_ms()),
+            kind: kind.to_owned(),
+            repo: repo.map(|repo| repo.display().to_string()),
+            symbol,
+            actor,
+            text,
+            data: Value::Null,
+        }
+    }
+
     pub(super) fn event_last(&self) -> u64 {
         self.event_last
     }
 
     pub(super) fn subscribe(&mut self, since: Option<u64>, reply: &mpsc::Sender<Reply>) {
         if let Some(since) = since {
+            let oldest = self
+                .log_lines
+                .front()
+                .map_or(self.event_last + 1, |event| event.seq);
+            if 0 < since && since < oldest {
+                // A reader that was away for too long is told, not fooled.
+                let text = format!("events {since} to {} are not kept any more", oldest - 1);
+                let lost = self.event("lost", None, None, None, text);
+                let line = serde_json::to_value(&lost).unwrap_or(Value::Null);
+                if reply.send(Reply::Event(line)).is_err() {
+                    return;
+                }
+            }
             for event in self.log_lines.iter().filter(|event| since <= event.seq) {
                 let line = serde_json::to_value(event).unwrap_or(Value::Null);
                 if reply.send(Reply::Event(line)).is_err() {

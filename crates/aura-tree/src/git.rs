@@ -252,6 +252,18 @@ impl Repo {
         Ok(())
     }
 
+    /// The first line of a commit's message.
+    pub fn subject(&self, commit: &ObjectId) -> Result<String, RepoError> {
+        let line = self.run(&[
+            "log",
+            "-1",
+            "--no-show-signature",
+            "--format=%s",
+            commit.as_str(),
+        ])?;
+        Ok(String::from_utf8_lossy(line.trim_ascii_end()).into_owned())
+    }
+
     /// The paths that differ between HEAD, the index and the working tree, untracked files included.
     pub fn dirty(&self) -> Result<BTreeSet<RepoPath>, RepoError> {
         let listing = self.run(&[

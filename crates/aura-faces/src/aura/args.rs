@@ -82,6 +82,12 @@ pub(crate) enum Command {
     Log {
         /// Only this symbol
         symbol: Option<String>,
+        /// Only by this peer
+        #[arg(long, value_name = "PEER")]
+        actor: Option<String>,
+        /// Only what is younger than this
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+        since: Option<Duration>,
         /// At most this many
         #[arg(short = 'n', long, value_name = "COUNT")]
         limit: Option<usize>,
@@ -130,13 +136,18 @@ pub(crate) enum Command {
         no_wait: bool,
     },
     /// Take waiting changes into clean code
-    #[command(before_long_help = "Example:\n  aura pull --from bob@mbp --dry-run")]
+    #[command(
+        before_long_help = "Examples:\n  aura pull --from bob@mbp --dry-run\n  aura pull --check 'cargo check'"
+    )]
     Pull {
         /// Only these symbols
         symbols: Vec<String>,
         /// Only from this peer
         #[arg(long, value_name = "PEER")]
         from: Option<String>,
+        /// Run a shell command afterwards; if it fails, everything is as before
+        #[arg(long, value_name = "CMD", conflicts_with = "dry_run")]
+        check: Option<String>,
         /// Only say what would happen
         #[arg(long)]
         dry_run: bool,

@@ -252,9 +252,21 @@ impl Face<'_, '_> {
         Ok(Exit::DONE)
     }
 
-    pub(super) fn log(&mut self, symbol: Option<String>, limit: Option<usize>) -> Outcome {
+    pub(super) fn log(
+        &mut self,
+        symbol: Option<String>,
+        actor: Option<String>,
+        since: Option<Duration>,
+        limit: Option<usize>,
+    ) -> Outcome {
         let limit = limit.or_else(|| (!self.screen.is_json()).then_some(LOG_ROWS));
-        self.simple(Call::Log { symbol, limit }, show::log)
+        let call = Call::Log {
+            symbol,
+            actor,
+            since_ms: since.map(duration::millis),
+            limit,
+        };
+        self.simple(call, show::log)
     }
 
     pub(super) fn members(&mut self, what: Option<Members>) -> Outcome {
@@ -326,6 +338,7 @@ impl Face<'_, '_> {
         &mut self,
         symbols: Vec<String>,
         from: Option<String>,
+        check: Option<&str>,
         dry_run: bool,
     ) -> Outcome {
         let document = self.ask(Call::Pull {
@@ -333,6 +346,9 @@ impl Face<'_, '_> {
             from,
             dry_run,
         })?;
+        if let (Some(check), Some(op)) = (check, document["op"].as_str()) {
+            self.keep_if(check, op)?;
+        }
         let shape: Option<docs::Pulled> = self.say(&document, show::pulled)?;
         let has = |outcome: &str| {
             shape
@@ -354,6 +370,32 @@ impl Face<'_, '_> {
             self.next(&conflicts)?;
         }
         Ok(exit)
+    }
+
+    /// Runs a check of the user's; when it fails, the pull that it was to approve is taken back.
+    fn keep_if(&mut self, check: &str, op: &str) -> Result<(), Stop> {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", check]).current_dir(&self.dir);
+        if self.screen.is_json() {
+            // Standard output carries one document.
+            command.stdout(std::io::stderr());
+        }
+        let status = command.status().map_err(|error| {
+            let message = format!("the check could not be run: {error}");
+            Failure::new("AE-CHECK", Exit::FAILED, message)
+        });
+        match status {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(_) | Err(_) => {}
+        }
+        self.ask(Call::Undo {
+            op: Some(op.to_owned()),
+        })?;
+        status?;
+        let message = format!("`{check}` failed; your files are as they were before the pull");
+        Err(Failure::new("AE-CHECK", Exit::FAILED, message)
+            .next("aura pull --dry-run", "what waits")
+            .into())
     }
 
     pub(super) fn undo(&mut self, op: Option<String>) -> Outcome {

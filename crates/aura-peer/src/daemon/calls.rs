@@ -2,12 +2,15 @@
 //!
 //! Invariant: a call that changes something is answered when the change is durable, here or there as it says.
 
-use std::{path::PathBuf, sync::mpsc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+};
 
 use aura_api::{Call, Choice, Exit, Failure, Next, Reply, Request, docs};
-use aura_engine::peer::control::Control;
+use aura_engine::peer::{control::Control, units::Recorded};
 use aura_proto::{
-    Code,
+    Code, PeerId,
     limits::TOKEN_TTL_S_MAX,
     message::{PeerCard, PeerState, Role},
 };
@@ -23,12 +26,24 @@ use crate::{
     clock::{random, rfc3339},
     desk::{
         Mode, git_failure,
+        publish::Intent,
         take::{Taken, Wanted, names},
     },
     docs as shape, enrol,
 };
 
 type Answer = Result<Value, Failure>;
+
+/// Operations that `log` shows unless told otherwise.
+const LOG_OPS_MAX: usize = 1_000;
+
+/// Which operations `log` shows.
+struct Listed {
+    symbol: Option<String>,
+    actor: Option<String>,
+    since_ms: u64,
+    limit: usize,
+}
 
 impl Daemon {
     pub(super) fn call(&mut self, request: Request, reply: &mpsc::Sender<Reply>) {
@@ -46,9 +61,9 @@ impl Daemon {
             },
             Call::Publish {
                 why,
-                symbols: _,
+                symbols,
                 no_wait,
-            } => match self.publish(repo, why.as_deref(), no_wait, reply) {
+            } => match self.publish(repo, &Intent { why, symbols }, no_wait, reply) {
                 Ok(None) => return,
                 Ok(Some(document)) => Ok(document),
                 Err(failure) => Err(failure),
@@ -79,7 +94,20 @@ impl Daemon {
                 uses,
                 ttl_s,
             } => self.invite(name, &role, uses, ttl_s),
-            Call::Log { symbol, limit } => self.log(repo, symbol.as_deref(), limit),
+            Call::Log {
+                symbol,
+                actor,
+                since_ms,
+                limit,
+            } => {
+                let listed = Listed {
+                    symbol,
+                    actor,
+                    since_ms: since_ms.unwrap_or(u64::MAX),
+                    limit: limit.unwrap_or(LOG_OPS_MAX),
+                };
+                self.log(repo, &listed)
+            }
             Call::Members => self.members(Vec::new()),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
             Call::Peers => self.peer_list(),
@@ -272,7 +300,7 @@ impl Daemon {
     fn publish(
         &mut self,
         repo: Option<&str>,
-        why: Option<&str>,
+        intent: &Intent,
         no_wait: bool,
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<Value>, Failure> {
@@ -281,9 +309,9 @@ impl Daemon {
             .desks
             .get(&path)
             .map_or(0, |desk| desk.units.recorded().len());
-        let count = self.with_desk(&path, |desk, ring, _| {
+        let count = self.with_desk(&path, |desk, ring| {
             let changed = desk.changed_files()?;
-            desk.publish(&changed, why, ring)
+            desk.publish(&changed, intent, ring)
         })?;
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
         let is_idle = self
@@ -391,20 +419,14 @@ impl Daemon {
         let path = self.repo_of(repo)?;
         let from = match from {
             None => None,
-            Some(name) => Some(
-                self.peers
-                    .values()
-                    .find(|card| card.name == name)
-                    .map(|card| card.peer)
-                    .ok_or_else(|| no_peer(&name))?,
-            ),
+            Some(name) => Some(self.peer_named(&name)?),
         };
         let wanted = Wanted {
             symbols,
             from,
             is_dry_run,
         };
-        let taken = self.with_desk(&path, |desk, ring, _| Ok(desk.take_waiting(&wanted, ring)))?;
+        let (taken, op) = self.with_desk(&path, |desk, ring| Ok(desk.pull(&wanted, ring)))?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
@@ -438,39 +460,54 @@ impl Daemon {
             schema: docs::Pulled::SCHEMA.to_owned(),
             units,
             applied,
-            op: None,
+            op,
         })
     }
 
-    fn log(&self, repo: Option<&str>, symbol: Option<&str>, limit: Option<usize>) -> Answer {
+    fn log(&self, repo: Option<&str>, wanted: &Listed) -> Answer {
         let path = self.repo_of(repo)?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let ops = desk
-            .units
-            .recorded()
-            .iter()
-            .rev()
+        let actor = match &wanted.actor {
+            Some(name) => Some(self.peer_named(name)?),
+            None => None,
+        };
+        let oldest_ms = self.clock.wall_ms().saturating_sub(wanted.since_ms);
+        let is_wanted = |recorded: &&Recorded| {
+            let (author, time_ms) = (recorded.origin.writer.peer, recorded.origin.time_ms);
+            actor.is_none_or(|actor| actor == author) && oldest_ms <= time_ms
+        };
+        let named = |(path, op): &(Arc<str>, docs::OpDoc)| {
+            let name = op
+                .symbol
+                .strip_prefix(&format!("{path}::"))
+                .unwrap_or(&op.symbol);
+            wanted
+                .symbol
+                .as_ref()
+                .is_none_or(|symbol| names(path, name, symbol))
+        };
+        let recorded = desk.units.recorded().iter().rev().filter(is_wanted);
+        let ops = recorded
             .flat_map(|recorded| {
-                shape::ops(recorded, &self.peers)
-                    .into_iter()
-                    .map(|op| (recorded.path.clone(), op))
+                let ops = shape::ops(recorded, &self.peers).into_iter();
+                ops.map(|op| (Arc::clone(&recorded.path), op))
             })
-            .filter(|(path, op)| {
-                let name = op
-                    .symbol
-                    .strip_prefix(&format!("{path}::"))
-                    .unwrap_or(&op.symbol);
-                symbol.is_none_or(|symbol| names(path, name, symbol))
-            })
+            .filter(named)
             .map(|(_, op)| op)
-            .take(limit.unwrap_or(1_000))
+            .take(wanted.limit)
             .collect();
         document(&docs::Log {
             schema: docs::Log::SCHEMA.to_owned(),
             ops,
         })
+    }
+
+    fn peer_named(&self, name: &str) -> Result<PeerId, Failure> {
+        let mut cards = self.peers.values();
+        let found = cards.find(|card| card.name == name);
+        found.map(|card| card.peer).ok_or_else(|| no_peer(name))
     }
 
     fn conflicts(&self, repo: Option<&str>, id: Option<&str>) -> Answer {
@@ -499,7 +536,7 @@ impl Daemon {
             .desks
             .get(&path)
             .map_or(0, |desk| desk.units.recorded().len());
-        let resolved = self.with_desk(&path, |desk, ring, _| {
+        let resolved = self.with_desk(&path, |desk, ring| {
             let mut count = 0;
             for id in ids {
                 let found = desk
@@ -542,7 +579,10 @@ impl Daemon {
             .desks
             .get(&path)
             .map_or(0, |desk| desk.units.recorded().len());
-        let (op, symbols) = self.with_desk(&path, |desk, ring, _| desk.undo(op, ring))?;
+        let (op, symbols) = self.with_desk(&path, |desk, ring| match op {
+            Some(pull) if pull.starts_with("p-") => Ok((pull.to_owned(), desk.undo_pull(pull)?)),
+            op => desk.undo(op, ring),
+        })?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
@@ -566,7 +606,7 @@ impl Daemon {
             is_dry_run: true,
             ..Wanted::default()
         };
-        let taken = self.with_desk(&path, |desk, ring, _| Ok(desk.take_waiting(&wanted, ring)))?;
+        let taken = self.with_desk(&path, |desk, ring| Ok(desk.take_waiting(&wanted, ring)))?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
@@ -833,6 +873,10 @@ impl Daemon {
         let bytes = serde_json::to_vec(&self.settings).unwrap_or_default();
         aura_store::write_atomic(&path, &bytes, 0o600)
             .map_err(|error| crate::identity::failure(&error, &path))?;
+        let publishing = self.publishing();
+        for desk in self.desks.values_mut() {
+            desk.publishing = publishing;
+        }
         if key == "members.approve" && self.settings[key] == "auto" {
             let waiting: Vec<String> = self
                 .waiting_for_approval()
@@ -855,7 +899,7 @@ impl Daemon {
             (Err(failure), Some(_)) => return Err(failure),
         };
         let incoming = match &path {
-            Some(path) => self.with_desk(path, |desk, ring, _| Ok(desk.incoming(ring)))?,
+            Some(path) => self.with_desk(path, |desk, ring| Ok(desk.incoming(ring)))?,
             None => Default::default(),
         };
         let is_up = self.control.as_ref().is_some_and(Control::is_up);

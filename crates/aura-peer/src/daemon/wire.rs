@@ -248,12 +248,9 @@ impl Daemon {
     pub(super) fn key_came(&mut self) {
         let paths: Vec<PathBuf> = self.desks.keys().cloned().collect();
         for path in paths {
-            let done = self.with_desk(&path, |desk, ring, publishes| {
+            let done = self.with_desk(&path, |desk, ring| {
                 desk.unseal(ring);
-                let changed = desk.changed_files()?;
-                if publishes {
-                    desk.publish(&changed, None, ring)?;
-                }
+                desk.publish_saved(ring)?;
                 desk.settle(ring);
                 Ok(())
             });

@@ -5,13 +5,14 @@
 //! - a file is written only where the shadow and the file agree on every unit that the change touches;
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
+mod batch;
 mod motion;
-mod publish;
+pub(crate) mod publish;
 mod shadow;
 pub(crate) mod take;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -76,6 +77,28 @@ impl Mode {
     }
 }
 
+/// What makes saved edits travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publishing {
+    /// Saving does.
+    Save,
+    /// Only `publish` does.
+    Intent,
+    /// A commit does, with its subject as the reason.
+    Commit,
+}
+
+impl Publishing {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "save" => Some(Self::Save),
+            "intent" => Some(Self::Intent),
+            "commit" => Some(Self::Commit),
+            _ => None,
+        }
+    }
+}
+
 /// Something that faces may want to hear of.
 #[derive(Debug, Clone)]
 pub(crate) struct Notice {
@@ -96,6 +119,7 @@ pub(crate) struct Desk {
     pub(crate) repo: Repo,
     pub(crate) path: PathBuf,
     pub(crate) mode: Mode,
+    pub(crate) publishing: Publishing,
     pub(crate) copy: WorkingCopy,
     pub(crate) motion: Motion,
     pub(crate) book: Book,
@@ -117,6 +141,10 @@ pub(crate) struct Desk {
     /// Entries whose body could not be opened yet.
     sealed: Vec<(u64, Entry, Option<u64>)>,
     conflicts_seen: BTreeSet<String>,
+    /// The pull that is being carried out.
+    batch: Option<batch::Batch>,
+    pulls: VecDeque<batch::Batch>,
+    pull_last: u64,
     /// When what a full disk refused is tried again.
     retry_at_ms: Option<u64>,
     /// The shadow that was asked for last, with the ids that its units were born with.
@@ -136,6 +164,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) key: IdentityKey,
     pub(crate) checkpoint_key: PeerId,
     pub(crate) mode: Mode,
+    pub(crate) publishing: Publishing,
     pub(crate) clock: Clock,
 }
 
@@ -149,6 +178,7 @@ impl Desk {
             key,
             checkpoint_key,
             mode,
+            publishing,
             clock,
         } = ground;
         aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
@@ -168,6 +198,7 @@ impl Desk {
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
             mode,
+            publishing,
             copy,
             motion,
             book,
@@ -186,6 +217,9 @@ impl Desk {
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
+            batch: None,
+            pulls: VecDeque::new(),
+            pull_last: 0,
             retry_at_ms: None,
             parsed: None,
             budget: Budget::default(),
@@ -315,14 +349,10 @@ impl Desk {
     }
 
     /// Tries again what a full disk refused.
-    pub(crate) fn retry(&mut self, publishes: bool, ring: &KeyRing) -> Result<(), Failure> {
+    pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         self.retry_at_ms = None;
         self.feed(replica::Input::Retry, ring);
-        if publishes {
-            let changed = self.changed_files()?;
-            self.publish(&changed, None, ring)?;
-        }
-        Ok(())
+        self.publish_saved(ring)
     }
 
     /// Takes a durable entry into the versions.

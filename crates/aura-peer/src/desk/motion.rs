@@ -13,16 +13,11 @@ use aura_tree::{
 };
 use aura_trust::KeyRing;
 
-use super::Desk;
+use super::{Desk, Publishing, publish::Intent};
 
 impl Desk {
-    /// Takes in what the watcher saw. With `publishes` false, edits wait for `publish`.
-    pub(crate) fn watched(
-        &mut self,
-        event: WatchEvent,
-        publishes: bool,
-        ring: &KeyRing,
-    ) -> Result<(), Failure> {
+    /// Takes in what the watcher saw.
+    pub(crate) fn watched(&mut self, event: WatchEvent, ring: &KeyRing) -> Result<(), Failure> {
         let now = self.clock.mono_ms();
         match event {
             WatchEvent::Changed(paths) => self.motion.changed(now, paths),
@@ -36,33 +31,28 @@ impl Desk {
             }
             WatchEvent::GitMoved => {}
         }
-        self.look(publishes, ring)
+        self.look(ring)
     }
 
     /// Looks whether git moves, and acts on what is settled.
-    pub(crate) fn look(&mut self, publishes: bool, ring: &KeyRing) -> Result<(), Failure> {
+    pub(crate) fn look(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let observation = self.repo.observe();
         self.motion.handle(self.clock.mono_ms(), observation);
         while let Some(event) = self.motion.poll() {
             match event {
                 MotionEvent::Began => {}
                 MotionEvent::Publish(paths) => {
-                    if publishes {
-                        self.publish(&paths, None, ring)?;
+                    if self.publishing == Publishing::Save {
+                        self.publish(&paths, &Intent::default(), ring)?;
                     }
                 }
-                MotionEvent::Settled(settled) => self.settled(&settled, publishes, ring)?,
+                MotionEvent::Settled(settled) => self.settled(&settled, ring)?,
             }
         }
         Ok(())
     }
 
-    fn settled(
-        &mut self,
-        settled: &Settled,
-        publishes: bool,
-        ring: &KeyRing,
-    ) -> Result<(), Failure> {
+    fn settled(&mut self, settled: &Settled, ring: &KeyRing) -> Result<(), Failure> {
         let held: BTreeSet<RepoPath> = settled.held.keys().cloned().collect();
         let at_head = self
             .repo
@@ -80,8 +70,8 @@ impl Desk {
         if settled.kind == MotionKind::Tree {
             self.adopt_head()?;
         }
-        if publishes {
-            self.publish(&users, None, ring)?;
+        if self.publishing == Publishing::Save {
+            self.publish(&users, &Intent::default(), ring)?;
         }
         let head = self
             .repo
@@ -90,7 +80,20 @@ impl Desk {
         self.commit = head.commit.to_string();
         self.units
             .set_channel(&head.branch.unwrap_or_else(|| head.commit.to_string()));
-        self.shadows.rebase(&self.repo)?;
+        if settled.kind == MotionKind::Commit {
+            // A commit writes no file: what was an edit stays one until it is published.
+            self.shadows.rebase_keeping(&self.repo)?;
+        } else {
+            self.shadows.rebase(&self.repo)?;
+        }
+        if settled.kind == MotionKind::Commit && self.publishing == Publishing::Commit {
+            let intent = Intent {
+                why: self.repo.subject(&head.commit).ok(),
+                ..Intent::default()
+            };
+            let changed = self.changed_files()?;
+            self.publish(&changed, &intent, ring)?;
+        }
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));
         }

@@ -16,7 +16,7 @@ use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitI
 use aura_tree::AtHead;
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
-use super::{Desk, FileRow};
+use super::{Desk, FileRow, Publishing, take::names};
 
 /// A new version of one unit that no edit of a file stands behind.
 pub(super) struct Proposal<'a> {
@@ -29,12 +29,65 @@ pub(super) struct Proposal<'a> {
     pub(super) cause: Cause,
 }
 
+/// What a publication is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Intent {
+    /// The reason, shown to the others.
+    pub(crate) why: Option<String>,
+    /// Only these symbols; all when empty.
+    pub(crate) symbols: Vec<String>,
+}
+
+impl Intent {
+    /// The part of a change that is wanted, and what the file is once the team knows that part.
+    fn narrow(
+        &self,
+        before: Option<&Indexed>,
+        patch: FilePatch,
+        after: Option<Indexed>,
+    ) -> Option<(FilePatch, Option<Indexed>)> {
+        if self.symbols.is_empty() {
+            return Some((patch, after));
+        }
+        let is_wanted = |row: &Touched| {
+            let mut symbols = self.symbols.iter();
+            symbols.any(|symbol| names(&patch.path, &row.name, symbol))
+        };
+        let units: BTreeSet<UnitId> = patch
+            .touched
+            .iter()
+            .filter(|row| is_wanted(row))
+            .map(|row| row.unit)
+            .collect();
+        if units.len() == patch.touched.len() {
+            return Some((patch, after));
+        }
+        let file = UnitId::file(&patch.path);
+        let mut part = patch.clone();
+        part.ops
+            .retain(|op| units.contains(&op.unit().unwrap_or(file)));
+        part.touched.retain(|row| units.contains(&row.unit));
+        part.result = None;
+        let known = aura_semantic::apply(before, &part).ok()?.after;
+        (!part.ops.is_empty()).then_some((part, known))
+    }
+}
+
 impl Desk {
+    /// Publishes every saved edit, where saving is what makes it travel.
+    pub(crate) fn publish_saved(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let changed = self.changed_files()?;
+        if self.publishing == Publishing::Save {
+            self.publish(&changed, &Intent::default(), ring)?;
+        }
+        Ok(())
+    }
+
     /// Publishes what is saved in these files. Answers how many entries were queued.
     pub(crate) fn publish(
         &mut self,
         paths: &BTreeSet<RepoPath>,
-        why: Option<&str>,
+        intent: &Intent,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
         if self.shadows.may_filter() {
@@ -42,7 +95,7 @@ impl Desk {
         }
         let mut count = 0;
         for path in paths {
-            count += usize::from(self.publish_file(path, why, ring)?);
+            count += usize::from(self.publish_file(path, intent, ring)?);
         }
         self.settle(ring);
         Ok(count)
@@ -85,7 +138,7 @@ impl Desk {
     fn publish_file(
         &mut self,
         path: &RepoPath,
-        why: Option<&str>,
+        intent: &Intent,
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let stamp = self.copy.root().stamp(path);
@@ -123,10 +176,14 @@ impl Desk {
             return Ok(false);
         };
         self.count_units(path, after.as_ref());
+        let (patch, after) = match intent.narrow(before.as_ref(), patch, after) {
+            Some(narrowed) => narrowed,
+            None => return Ok(false),
+        };
         let commit = self.commit.clone();
         let body = self
             .units
-            .body(patch, commit, Cause::Edit, why.map(str::to_owned));
+            .body(patch, commit, Cause::Edit, intent.why.clone());
         if let Some(body) = body
             && !self.queue(&body, ring)
         {

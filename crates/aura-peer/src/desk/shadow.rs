@@ -8,7 +8,7 @@
 //! - a file is taken as equal to its shadow unread only while its stamp is one under which it was seen to be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -74,6 +74,29 @@ impl Shadows {
         Ok(())
     }
 
+    /// Looks at HEAD anew after a commit; every file that the commit changed keeps the shadow that it had.
+    pub(super) fn rebase_keeping(&mut self, repo: &Repo) -> Result<(), Failure> {
+        let before = self.at_head.clone();
+        self.rebase(repo)?;
+        let paths: BTreeSet<&RepoPath> = before.keys().chain(self.at_head.keys()).collect();
+        let moved: Vec<RepoPath> = paths
+            .into_iter()
+            .filter(|path| before.get(path) != self.at_head.get(path))
+            .cloned()
+            .collect();
+        for path in moved {
+            if self.kept(&path).is_some() {
+                continue;
+            }
+            let text = match before.get(&path) {
+                Some(id) => self.blobs.read(id).ok().flatten(),
+                None => None,
+            };
+            self.keep(&path, text, Vec::new())?;
+        }
+        Ok(())
+    }
+
     /// Whether a file that git takes as unchanged may differ from its blob.
     pub(super) fn may_filter(&self) -> bool {
         self.may_filter
@@ -129,14 +152,36 @@ impl Shadows {
     }
 
     pub(super) fn set(&mut self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
+        let text = shadow.map(|shadow| shadow.bytes.to_vec());
+        let ids = shadow.map(|shadow| shadow.ids.clone()).unwrap_or_default();
+        self.keep(path, text, ids)
+    }
+
+    fn keep(
+        &mut self,
+        path: &RepoPath,
+        text: Option<Vec<u8>>,
+        ids: Vec<UnitId>,
+    ) -> Result<(), Failure> {
         self.clean.remove(path);
         let kept = Kept {
             path: path.as_str().to_owned(),
-            text: shadow.map(|shadow| Text(shadow.bytes.to_vec())),
-            ids: shadow.map(|shadow| shadow.ids.clone()).unwrap_or_default(),
+            text: text.map(Text),
+            ids,
         };
         write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
             .map_err(|error| storage(&error))
+    }
+
+    /// Puts back a shadow that was kept, or that was not.
+    pub(super) fn restore(&mut self, path: &RepoPath, kept: Option<Kept>) -> Result<(), Failure> {
+        match kept {
+            Some(kept) => self.keep(path, kept.text.map(|text| text.0), kept.ids),
+            None => {
+                self.forget(path);
+                Ok(())
+            }
+        }
     }
 
     /// Takes HEAD as the shadow again.
@@ -156,14 +201,7 @@ impl Shadows {
 
     /// Takes these bytes as what the team knows.
     pub(super) fn adopt(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
-        self.clean.remove(path);
-        let kept = Kept {
-            path: path.as_str().to_owned(),
-            text: Some(Text(bytes.to_vec())),
-            ids: Vec::new(),
-        };
-        write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
-            .map_err(|error| storage(&error))
+        self.keep(path, Some(bytes.to_vec()), Vec::new())
     }
 
     /// Where edits are kept that met an incoming change.
@@ -173,7 +211,7 @@ impl Shadows {
         dir
     }
 
-    fn kept(&self, path: &RepoPath) -> Option<Kept> {
+    pub(super) fn kept(&self, path: &RepoPath) -> Option<Kept> {
         let bytes = fs::read(self.file(path)).ok()?;
         let kept: Kept = codec::decode(&bytes).ok()?;
         (kept.path == path.as_str()).then_some(kept)

@@ -19,7 +19,7 @@ use aura_semantic::{
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, Mode, publish::Proposal};
+use super::{Desk, Mode, batch, publish::Proposal};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,6 +265,12 @@ impl Desk {
     /// Replaces the file; nothing is written on any refusal.
     fn write(&mut self, path: &RepoPath, patch: &FilePatch, written: &Written) -> Taken {
         let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
+        let row = self.batch.is_some().then(|| batch::Row {
+            path: path.clone(),
+            before: self.copy.root().read_file(path).ok().map(|file| file.bytes),
+            after: bytes.map(<[u8]>::to_vec),
+            shadow: self.shadows.kept(path),
+        });
         let replaced = self
             .copy
             .replace(self.clock.mono_ms(), path, written.expect, bytes)
@@ -276,6 +282,9 @@ impl Desk {
         });
         if let Err(why) = kept {
             return Taken::Waiting(why);
+        }
+        if let (Some(batch), Some(row)) = (&mut self.batch, row) {
+            batch.note(row);
         }
         let symbol = patch.touched.first().map(|row| row.name.clone());
         self.notice("applied", symbol.clone(), symbol.unwrap_or_default());
@@ -481,7 +490,7 @@ fn refusal_id(refusal: &Refusal) -> &'static str {
     }
 }
 
-fn explain_write(refusal: &WriteRefusal) -> String {
+pub(super) fn explain_write(refusal: &WriteRefusal) -> String {
     let id = match refusal {
         WriteRefusal::Moved => "MOVED",
         WriteRefusal::NoSpace => "NO_SPACE",

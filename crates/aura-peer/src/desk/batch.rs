@@ -1,0 +1,118 @@
+//! A pull as one thing that can be taken back.
+//!
+//! Invariants:
+//! - a pull is taken back whole or not at all: a file that was edited since stands in the way;
+//! - what was taken back waits again.
+//!
+//! Pulls are remembered while the daemon runs, the newest [`PULLS_MAX`] of them.
+
+use std::collections::BTreeMap;
+
+use aura_api::{Exit, Failure};
+use aura_proto::RepoPath;
+use aura_tree::Expect;
+use aura_trust::KeyRing;
+
+use super::{
+    Desk,
+    shadow::Kept,
+    take::{Taken, Wanted, explain_write},
+};
+
+/// Pulls that can be taken back.
+pub(super) const PULLS_MAX: usize = 16;
+
+/// What a pull wrote, in order.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    id: String,
+    rows: Vec<Row>,
+    patches: Vec<usize>,
+}
+
+/// One file before and after.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) path: RepoPath,
+    pub(super) before: Option<Vec<u8>>,
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) shadow: Option<Kept>,
+}
+
+impl Batch {
+    pub(super) fn note(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+}
+
+impl Desk {
+    /// Takes waiting patches as one pull; answers what became of each, and the pull's name if it wrote anything.
+    pub(crate) fn pull(
+        &mut self,
+        wanted: &Wanted,
+        ring: &KeyRing,
+    ) -> (BTreeMap<usize, Taken>, Option<String>) {
+        self.batch = Some(Batch::default());
+        let taken = self.take_waiting(wanted, ring);
+        let Some(mut batch) = self.batch.take().filter(|batch| !batch.rows.is_empty()) else {
+            return (taken, None);
+        };
+        let applied = taken.iter().filter(|(_, taken)| **taken == Taken::Applied);
+        batch.patches = applied.map(|(index, _)| *index).collect();
+        self.pull_last += 1;
+        batch.id = format!("p-{}", self.pull_last);
+        let id = batch.id.clone();
+        self.pulls.push_back(batch);
+        if PULLS_MAX < self.pulls.len() {
+            self.pulls.pop_front();
+        }
+        (taken, Some(id))
+    }
+
+    /// Gives the files of a pull back as they were; answers which.
+    pub(crate) fn undo_pull(&mut self, id: &str) -> Result<Vec<String>, Failure> {
+        let Some(at) = self.pulls.iter().position(|batch| batch.id == id) else {
+            return Err(
+                Failure::new("AE-NO-OP", Exit::USAGE, format!("there is no pull {id}"))
+                    .next("aura log", "operations that can be taken back"),
+            );
+        };
+        let mut last: BTreeMap<&RepoPath, &Option<Vec<u8>>> = BTreeMap::new();
+        for row in &self.pulls[at].rows {
+            last.insert(&row.path, &row.after);
+        }
+        for (path, after) in last {
+            let now = self.copy.root().read_file(path).ok();
+            if now.map(|file| file.bytes) != *after {
+                let message = format!("{} has changed since the pull", path.as_str());
+                return Err(Failure::new("AE-MOVED", Exit::STALE, message)
+                    .next("aura diff", "see what is different"));
+            }
+        }
+        let Some(batch) = self.pulls.remove(at) else {
+            return Ok(Vec::new());
+        };
+        let mut files = Vec::new();
+        for row in batch.rows.into_iter().rev() {
+            let expect = row
+                .after
+                .as_ref()
+                .map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
+            self.copy
+                .replace(
+                    self.clock.mono_ms(),
+                    &row.path,
+                    expect,
+                    row.before.as_deref(),
+                )
+                .map_err(|refusal| {
+                    Failure::new("AE-MOVED", Exit::STALE, explain_write(&refusal))
+                })?;
+            self.shadows.restore(&row.path, row.shadow)?;
+            files.push(row.path.as_str().to_owned());
+        }
+        self.waiting.extend(batch.patches);
+        files.dedup();
+        Ok(files)
+    }
+}
