@@ -4,70 +4,81 @@
 //! - a cap is checked before what it bounds is allocated;
 //! - `proto-spec/limits.md` names the same numbers (compared by a test).
 
-/// Longest frame payload in bytes; one fragment of a message.
-pub const FRAME_BYTES_MAX: usize = 1 << 20;
-/// Longest message after reassembly and after decompression, in bytes.
-pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// Fragment that a sender cuts messages into: 16 KiB is one TLS record, so a heartbeat waits for one.
-pub const FRAGMENT_BYTES: usize = 16 << 10;
-/// Concurrent streams that one side may have open.
-pub const STREAMS_MAX: usize = 64;
-/// Flow-control window of one stream in bytes.
-pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// Flow-control window of the whole connection in bytes.
-pub const LINK_WINDOW_BYTES: u32 = 1 << 20;
-/// Bytes accepted before AUTH is done.
-pub const PRE_AUTH_BYTES_MAX: usize = 16 << 10;
-/// Stream resets tolerated in ten seconds.
-pub const RESETS_PER_10S_MAX: u32 = 100;
-/// Frames without payload tolerated in one second.
-pub const EMPTY_FRAMES_PER_S_MAX: u32 = 100;
-/// Bytes queued towards one slow reader before it is fed from the log instead.
-pub const SEND_QUEUE_BYTES_MAX: usize = 256 << 10;
-/// No write progress for this long cuts a link, in milliseconds.
-pub const STALLED_MS_MAX: u64 = 60_000;
-/// Deadline of the TLS handshake in milliseconds, in total and not per byte.
-pub const TLS_MS_MAX: u64 = 5_000;
-/// Deadline of HELLO and AUTH together in milliseconds.
-pub const AUTH_MS_MAX: u64 = 10_000;
-/// A frame that has begun must be complete within this many milliseconds.
-pub const FRAME_MS_MAX: u64 = 30_000;
-/// Sockets that have not authenticated, overall.
-pub const PRE_AUTH_SOCKETS_MAX: usize = 512;
-/// Sockets that have not authenticated, from one IPv4 address or IPv6 /64.
-pub const PRE_AUTH_SOCKETS_PER_ADDRESS_MAX: usize = 64;
-/// Heartbeat period of the control link in milliseconds.
-pub const HEARTBEAT_MS: u64 = 30_000;
-/// Missed heartbeats that mean offline.
-pub const HEARTBEATS_MISSED_MAX: u32 = 3;
-/// The body of one entry in bytes.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Address hints that one peer may announce.
-pub const HINTS_MAX: usize = 8;
-/// Display names in bytes.
-pub const NAME_BYTES_MAX: usize = 128;
-/// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.
-pub const PATH_BYTES_MAX: usize = 2_048;
-/// Components of a path: four times the depth of the deepest Java tree we met.
-pub const PATH_COMPONENTS_MAX: usize = 100;
-/// Bytes of one component: the limit of every common file system.
-pub const COMPONENT_BYTES_MAX: usize = 255;
-/// Entries in one push or one page.
-pub const ENTRIES_PER_BATCH_MAX: usize = 250;
-/// Logs that one link may subscribe to.
-pub const LOGS_PER_LINK_MAX: usize = 32;
-/// Longest life of a join token in seconds: 7 days.
-pub const TOKEN_TTL_S_MAX: u64 = 7 * 24 * 3_600;
-/// Clock leeway for tokens in seconds.
-pub const TOKEN_LEEWAY_S: u64 = 5;
-/// Life of a leaf certificate in seconds: 7 days.
-pub const LEAF_TTL_S: u64 = 7 * 24 * 3_600;
-/// Renewal with the same key is possible this long after expiry, in seconds: 30 days.
-pub const RENEWAL_GRACE_S: u64 = 30 * 24 * 3_600;
-/// Leaf certificates are dated back by this many seconds against clock differences.
-pub const LEAF_BACKDATE_S: u64 = 300;
-/// How far behind its own high-water time a Mothership's clock may stand, in milliseconds.
-pub const CLOCK_BEHIND_MS_MAX: u64 = 600_000;
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
+        $($(#[$doc])* pub const $name: $type = $value;)*
+
+        /// Every limit with its value, in this order.
+        pub const ALL: &[(&str, u64)] = &[$((stringify!($name), $name as u64)),*];
+    };
+}
+
+limits! {
+    /// Longest frame payload in bytes; one fragment of a message.
+    FRAME_BYTES_MAX: usize = 1 << 20;
+    /// Longest message after reassembly and after decompression, in bytes.
+    MESSAGE_BYTES_MAX: usize = 8 << 20;
+    /// Fragment that a sender cuts messages into: 16 KiB is one TLS record, so a heartbeat waits for one.
+    FRAGMENT_BYTES: usize = 16 << 10;
+    /// Concurrent streams that one side may have open.
+    STREAMS_MAX: usize = 64;
+    /// Flow-control window of one stream in bytes.
+    STREAM_WINDOW_BYTES: u32 = 256 << 10;
+    /// Flow-control window of the whole connection in bytes.
+    LINK_WINDOW_BYTES: u32 = 1 << 20;
+    /// Bytes accepted before AUTH is done.
+    PRE_AUTH_BYTES_MAX: usize = 16 << 10;
+    /// Stream resets tolerated in ten seconds.
+    RESETS_PER_10S_MAX: u32 = 100;
+    /// Frames without payload tolerated in one second.
+    EMPTY_FRAMES_PER_S_MAX: u32 = 100;
+    /// Bytes queued towards one slow reader before it is fed from the log instead.
+    SEND_QUEUE_BYTES_MAX: usize = 256 << 10;
+    /// No write progress for this long cuts a link, in milliseconds.
+    STALLED_MS_MAX: u64 = 60_000;
+    /// Deadline of the TLS handshake in milliseconds, in total and not per byte.
+    TLS_MS_MAX: u64 = 5_000;
+    /// Deadline of HELLO and AUTH together in milliseconds.
+    AUTH_MS_MAX: u64 = 10_000;
+    /// A frame that has begun must be complete within this many milliseconds.
+    FRAME_MS_MAX: u64 = 30_000;
+    /// Sockets that have not authenticated, overall.
+    PRE_AUTH_SOCKETS_MAX: usize = 512;
+    /// Sockets that have not authenticated, from one IPv4 address or IPv6 /64.
+    PRE_AUTH_SOCKETS_PER_ADDRESS_MAX: usize = 64;
+    /// Heartbeat period of the control link in milliseconds.
+    HEARTBEAT_MS: u64 = 30_000;
+    /// Missed heartbeats that mean offline.
+    HEARTBEATS_MISSED_MAX: u32 = 3;
+    /// The body of one entry in bytes.
+    BODY_BYTES_MAX: usize = 1 << 20;
+    /// Address hints that one peer may announce.
+    HINTS_MAX: usize = 8;
+    /// Display names in bytes.
+    NAME_BYTES_MAX: usize = 128;
+    /// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.
+    PATH_BYTES_MAX: usize = 2_048;
+    /// Components of a path: four times the depth of the deepest Java tree we met.
+    PATH_COMPONENTS_MAX: usize = 100;
+    /// Bytes of one component: the limit of every common file system.
+    COMPONENT_BYTES_MAX: usize = 255;
+    /// Entries in one push or one page.
+    ENTRIES_PER_BATCH_MAX: usize = 250;
+    /// Logs that one link may subscribe to.
+    LOGS_PER_LINK_MAX: usize = 32;
+    /// Longest life of a join token in seconds: 7 days.
+    TOKEN_TTL_S_MAX: u64 = 7 * 24 * 3_600;
+    /// Clock leeway for tokens in seconds.
+    TOKEN_LEEWAY_S: u64 = 5;
+    /// Life of a leaf certificate in seconds: 7 days.
+    LEAF_TTL_S: u64 = 7 * 24 * 3_600;
+    /// Renewal with the same key is possible this long after expiry, in seconds: 30 days.
+    RENEWAL_GRACE_S: u64 = 30 * 24 * 3_600;
+    /// Leaf certificates are dated back by this many seconds against clock differences.
+    LEAF_BACKDATE_S: u64 = 300;
+    /// How far behind its own high-water time a Mothership's clock may stand, in milliseconds.
+    CLOCK_BEHIND_MS_MAX: u64 = 600_000;
+}
 
 const _: () = assert!(FRAGMENT_BYTES <= FRAME_BYTES_MAX && FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES <= LINK_WINDOW_BYTES);
