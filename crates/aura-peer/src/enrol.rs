@@ -123,6 +123,7 @@ async fn ask(dialed: Dialed, request: Message, clock: Clock) -> Result<Message, 
 }
 
 /// Checks that the grant is for this device and of the pinned CA.
+// spec: identity/3.5
 fn accept(identity: &Identity, token: &Token, grant: JoinGrant) -> Result<Enrolment, Failure> {
     let enrolment = Enrolment {
         team: grant.team,

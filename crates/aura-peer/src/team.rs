@@ -233,6 +233,7 @@ impl Team {
             let message = "this device does not hold the team key itself";
             return Err(Failure::new("AE-NO-KEY", Exit::REFUSED, message));
         }
+        // spec: session/4.1
         if verify_receive_key(card.peer, &card.receive_key, &card.receive_key_signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
             return Err(Failure::new("BAD_SIGNATURE", Exit::INTEGRITY, message));

@@ -36,6 +36,7 @@ pub enum DecodeError {
     },
 }
 
+// spec: framing/3.7
 fn bounded() -> impl Config {
     config::standard().with_limit::<{ MESSAGE_BYTES_MAX }>()
 }
@@ -49,6 +50,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Decodes a whole value and nothing but the value.
+// spec: framing/2.11, framing/3.1
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let Some((&format, rest)) = bytes.split_first() else {
         return Err(DecodeError::UnknownFormat { format: 0 });

@@ -5,7 +5,7 @@
 //! - the signature covers every byte of the header, the header covers the body by hash and length;
 //! - an entry of an unknown kind decodes, verifies and is forwarded byte for byte.
 //!
-//! Layout, in bytes (spec: 01-entry): version 1 · level 1 · kind 2 · flags 2 · team 16 · log 16 · author 32 ·
+//! Layout, in bytes (spec: entry/1.1): version 1 · level 1 · kind 2 · flags 2 · team 16 · log 16 · author 32 ·
 //! incarnation 8 · author_seq 8 · prev 32 · lamport 8 · time_ms 8 · fence 8 · key_epoch 4 · body_len 4 ·
 //! body_hash 32 · signature 64 · body.
 

@@ -184,6 +184,7 @@ impl TryFrom<String> for RepoPath {
 ///
 /// The whole path is checked for one kind of fault before the next, so that `a:/.git/x` is
 /// refused as an attack and not as an unportable name.
+// spec: patch/2.7
 fn check(text: &str) -> Result<(), PathError> {
     check_shape(text).map_err(PathError::Path)?;
     let mut reserved = false;

@@ -24,6 +24,7 @@ pub(crate) struct Checked {
 }
 
 /// Renders a draft of `current` and checks it. `known` is a parsed file the result may be equal to.
+// spec: patch/3.7
 pub(crate) fn finish(
     current: &Indexed,
     draft: &Draft<'_>,

@@ -169,6 +169,7 @@ impl Log {
         })
     }
 
+    // spec: log/1.4
     fn boot(&mut self) -> Result<(), OpenError> {
         self.epoch = self.epoch.saturating_add(1);
         let dir = self.dir.clone();
@@ -339,6 +340,7 @@ impl Log {
         }
     }
 
+    // spec: log/1.1
     fn poison(&mut self, error: io::Error) -> FlushError {
         self.is_poisoned = true;
         FlushError::Io(error)

@@ -146,6 +146,7 @@ fn header_crc(salt: u64, covered: &[u8]) -> u32 {
 
 /// Decodes the header at the start of `bytes`; `None` unless checksum and every field are right
 /// and the whole record fits into `bytes` (R1).
+// spec: log/1.9
 pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<Header> {
     let header = decode_header(bytes, salt)?;
     (header.stored_bytes() <= bytes.len()).then_some(header)

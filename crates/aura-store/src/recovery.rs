@@ -185,6 +185,7 @@ impl Place<'_> {
             if !is_bad {
                 break;
             }
+            // spec: log/1.3
             let rest = Rest::behind(&scan.image, end, salt, scan.cursor.lsn);
             if next.is_none() && !rest.proves {
                 scan.torn_at = Some(narrow(end));
@@ -238,6 +239,7 @@ impl Place<'_> {
     }
 
     /// Compares the seal with the records; returns whether there is one.
+    // spec: log/1.8
     fn check_seal(
         &self,
         scan: &mut Scan,

@@ -380,6 +380,7 @@ fn identity_uri(team: TeamId, role: Role, peer: PeerId) -> String {
 }
 
 /// The key of a request that is signed by that key.
+// spec: identity/2.9
 fn requested_key(csr: &[u8]) -> Option<rcgen::SubjectPublicKeyInfo> {
     if DER_BYTES_MAX < csr.len() {
         return None;
@@ -521,6 +522,7 @@ impl CertIdentity {
     }
 }
 
+// spec: identity/2.6
 fn tls_usage(certificate: &X509Certificate<'_>) -> Result<(bool, bool), CertError> {
     let key_usage = certificate.key_usage().map_err(|_| CertError::Malformed)?;
     if key_usage.is_none_or(|usage| usage.value.flags != 1) {
@@ -543,6 +545,7 @@ fn tls_usage(certificate: &X509Certificate<'_>) -> Result<(bool, bool), CertErro
     Ok((usage.client_auth, usage.server_auth))
 }
 
+// spec: identity/2.2
 fn sole_identity(certificate: &X509Certificate<'_>) -> Result<(TeamId, Role, PeerId), CertError> {
     let names = certificate
         .subject_alternative_name()

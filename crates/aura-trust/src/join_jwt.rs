@@ -43,7 +43,7 @@ const CLAIMS: [&str; 13] = [
 pub struct JoinClaims {
     /// `aud`: the checkpoint key of the one Mothership that may take it.
     pub audience: PeerId,
-    /// `sub`: the name that the newcomer must take, or anyone.
+    /// `sub`: the name that the newcomer gets if it asks for none, or anyone.
     pub subject: Option<String>,
     /// `jti`: 128 random bits.
     pub jti: [u8; 16],
@@ -109,6 +109,7 @@ pub fn make_join_jwt(issuer: &IdentityKey, claims: &JoinClaims) -> String {
 }
 
 /// Checks an invitation; the code of a refusal says which check failed first.
+// spec: identity/3.2
 pub fn check_join_jwt(jwt: &str, policy: &JoinPolicy<'_>) -> Result<AcceptedJoin, Code> {
     let parts = Parts::split(jwt).ok_or(Code::TOKEN_INVALID)?;
     if parts.header.get("alg").and_then(Value::as_str) != Some(ALGORITHM)

@@ -140,6 +140,7 @@ pub fn verify(
 }
 
 /// Checks a signature over bytes that already say what they are for.
+// spec: identity/1.3
 pub(crate) fn verify_bytes(
     peer: PeerId,
     bytes: &[u8],

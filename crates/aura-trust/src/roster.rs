@@ -145,6 +145,7 @@ impl Roster {
         if header.kind != Kind::MEMBERSHIP && header.kind != Kind::KEY {
             return Ok(Change::None);
         }
+        // spec: identity/6.1
         if header.team != self.team || header.log != LogId::TEAM || header.key_epoch != 0 {
             return Err(Refusal::Place);
         }
@@ -341,6 +342,7 @@ impl Roster {
         }
     }
 
+    // spec: identity/6.3
     fn require_other_admin(&self, peer: PeerId) -> Result<(), Refusal> {
         let is_last = self.is_admin(peer) && self.admins().count() == 1;
         if is_last {

@@ -142,6 +142,7 @@ impl Token {
             .decode(body.as_bytes())
             .map_err(|_| TokenShapeError::Checksum)?;
         let body = Zeroizing::new(body);
+        // spec: identity/3.10
         if !checksum(&body).eq_ignore_ascii_case(check) {
             return Err(TokenShapeError::Checksum);
         }

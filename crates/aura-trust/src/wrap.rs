@@ -74,6 +74,7 @@ pub fn wrap_key(
 }
 
 /// Unwraps the key of `epoch` and checks it against the epoch's commitment.
+// spec: identity/5.3
 pub fn unwrap_key(
     receive: &ReceiveKey,
     team: TeamId,

@@ -181,6 +181,7 @@ impl Hub {
             exporter: &exporter,
         };
         let (seed, identity) = (&request.seed_proof, &request.identity_proof);
+        // spec: identity/3.3
         verify_join(claims.seed_key, &transcript, seed, identity)
             .map_err(|code| (code, "the proof of possession failed".to_owned()))?;
         let jti = text_of(&claims);
@@ -212,6 +213,7 @@ impl Hub {
     }
 
     /// The name that the newcomer gets: the one it wants, unless somebody has it.
+    // spec: identity/3.6
     fn name_for(
         &self,
         claims: &JoinClaims,

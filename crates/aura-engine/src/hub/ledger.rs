@@ -164,7 +164,7 @@ impl Ledger {
     /// Decides where `entry` goes, without storing it.
     ///
     /// Errors: EQUIVOCATION, AUTHOR_GAP, ORDER, LEVEL, BUSY for one log too many.
-    // spec: sync/4.1
+    // spec: sync/4.1, entry/1.8, entry/1.11
     pub fn place(&self, staged: &Staged, entry: &Entry) -> Result<Placement, Code> {
         let header = entry.header();
         let durable = self.logs.get(&header.log);

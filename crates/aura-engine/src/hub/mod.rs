@@ -849,6 +849,7 @@ impl Hub {
     }
 
     /// The one place where durable records change state.
+    // spec: log/3.3
     fn apply(&mut self, lsn: u64, record: &Record) -> Result<(), Code> {
         match record {
             Record::Entry {
@@ -1101,6 +1102,7 @@ impl Hub {
         now.wall_ms.max(self.time_high_ms)
     }
 
+    // spec: identity/4.2
     fn is_clock_behind(&self, now: Now) -> bool {
         now.wall_ms + CLOCK_BEHIND_MS_MAX < self.time_high_ms
     }

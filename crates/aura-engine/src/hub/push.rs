@@ -188,6 +188,7 @@ impl Hub {
     }
 
     /// Sends the answers of a batch; what turned out not to be durable is refused.
+    // spec: sync/4.3
     pub(super) fn acknowledge(&mut self, acks: Vec<Acknowledgement>) {
         for Acknowledgement {
             link,

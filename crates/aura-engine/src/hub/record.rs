@@ -1,6 +1,6 @@
 //! What the Mothership's log records say.
 //!
-//! Layout (spec: log/3): tag 1, then for an entry `seq 8 · time_ms 8 · entry`, for a fact its encoding.
+//! Layout (spec: log/3.1): tag 1, then for an entry `seq 8 · time_ms 8 · entry`, for a fact its encoding.
 //!
 //! Invariants:
 //! - facts only grow at their end; an unknown tag stops the replay instead of being skipped.

@@ -213,7 +213,7 @@ impl Control {
         }
     }
 
-    // spec: session/2.1
+    // spec: session/2.1, session/2.5
     fn received(&mut self, now: Now, message: Message) {
         match (self.state, message) {
             (_, Message::Error(refusal)) => {

@@ -582,6 +582,7 @@ impl Replica {
             return self.fault(Code::FORK, "the mothership shows another history");
         }
         let held = head.vector.get(&self.writer());
+        // spec: sync/2.4, entry/1.10
         if self.own_tip().author_seq < held {
             self.reincarnate();
         }
@@ -691,6 +692,7 @@ impl Replica {
         }
     }
 
+    // spec: sync/5.3
     fn stage_checkpoint(&mut self, checkpoint: Checkpoint) {
         if verify_checkpoint(&checkpoint, self.checkpoint_key).is_err() {
             return self.fault(
@@ -774,6 +776,7 @@ impl Replica {
         });
     }
 
+    // spec: log/3.4
     fn stored(&mut self, batch: u64, first_lsn: u64, count: usize) {
         let Some((_, mut records)) = self.flight.take_if(|(flying, _)| *flying == batch) else {
             return;

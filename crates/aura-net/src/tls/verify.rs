@@ -105,6 +105,7 @@ impl fmt::Debug for ServerVerifier {
 }
 
 impl ServerCertVerifier for ServerVerifier {
+    // spec: identity/2.3
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -180,6 +181,7 @@ impl ClientCertVerifier for MemberVerifier {
         &[]
     }
 
+    // spec: identity/2.4
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,

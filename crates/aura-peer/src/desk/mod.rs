@@ -361,6 +361,7 @@ impl Desk {
             return;
         }
         let Some(body) = open_body(&entry, ring) else {
+            // spec: patch/1.4
             self.sealed.push((lsn, entry, seq));
             return;
         };

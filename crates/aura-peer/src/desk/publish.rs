@@ -227,6 +227,7 @@ impl Desk {
             author_seq,
             kind: Kind::PATCH,
         };
+        // spec: patch/1.3
         let sealed = seal(key, &context, crate::clock::random(), &plain);
         let time_ms = self.clock.wall_ms();
         let before = self.book.replica.queued();

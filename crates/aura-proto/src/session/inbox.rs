@@ -338,6 +338,7 @@ impl Session {
     }
 
     /// Finds the stream or opens it; a stream that this side refused stays absent without a fault.
+    // spec: framing/2.5
     fn open_by_remote(&mut self, id: u32, class: Class) -> Result<(), Fault> {
         if self.streams.contains_key(&id) || self.refused.contains(&id) {
             return Ok(());

@@ -234,6 +234,7 @@ impl Session {
     }
 
     /// What keeps a stream from sending; a long message that must wait gets the first place in line.
+    // spec: framing/2.13
     fn blocked(&mut self, id: u32) -> Option<Blocked> {
         let Some(stream) = self
             .streams

@@ -416,6 +416,7 @@ impl Units {
     }
 
     /// Joins that this peer owes because its version was placed second.
+    // spec: patch/3.5
     pub fn due_merges(&self, bodies: Bodies<'_>) -> Vec<DueMerge> {
         let due = |fork: Fork<'_>| {
             let placed = |side: &Side| self.recorded.get(side.recorded)?.origin.seq;
