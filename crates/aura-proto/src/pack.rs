@@ -3,7 +3,7 @@
 //! Invariants:
 //! - the first byte names the format: [`codec::FORMAT_BINCODE`] as it is, [`FORMAT_ZSTD`] a zstd frame of such bytes;
 //! - output is read in steps and refused at the cap, whatever a frame claims or however well it packs.
-// spec: patch/3.2
+// spec: patch/1.5
 
 use std::io::Read;
 

@@ -92,7 +92,7 @@ pub enum BodyError {
 
 impl PatchBody {
     /// Whether an honest daemon could have made it.
-    // spec: patch/2.3
+    // spec: patch/2.8
     pub fn check(&self) -> Result<(), BodyError> {
         RepoPath::try_from(self.patch.path.as_str()).map_err(BodyError::Path)?;
         self.patch.check().map_err(BodyError::Patch)
