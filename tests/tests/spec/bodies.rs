@@ -1,0 +1,358 @@
+//! Bodies of entries and facts of the Mothership, with their parts and bytes.
+
+use aura_engine::{
+    hub::record::{Admitted, Fact},
+    peer::body::{Cause, PatchBody, VersionId},
+};
+use aura_proto::{Digest, Incarnation, codec, message::Role};
+use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, UnitKind};
+use aura_trust::{KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    golden::{bytes, golden, hex, vectors},
+    messages::{LOG, peer},
+    second,
+    trace::{Node, trace},
+};
+
+/// A body with what it must read back to.
+struct Sample {
+    name: String,
+    node: Node,
+    bytes: Vec<u8>,
+}
+
+fn sample<T>(name: impl Into<String>, value: &T) -> Sample
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = codec::encode(value);
+    assert_eq!(&codec::decode::<T>(&bytes).unwrap(), value);
+    Sample {
+        name: name.into(),
+        node: trace(value),
+        bytes,
+    }
+}
+
+/// Every body and fact.
+pub(crate) fn nodes() -> Vec<Node> {
+    samples().into_iter().map(|sample| sample.node).collect()
+}
+
+fn samples() -> Vec<Sample> {
+    let mut samples = team();
+    samples.extend(patches().iter().map(|(name, patch)| sample(*name, patch)));
+    samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
+    samples
+}
+
+fn card(n: u8, role: Role) -> MemberCard {
+    MemberCard {
+        peer: peer(n),
+        name: format!("peer-{n}"),
+        role,
+        receive_key: [n + 100; 32],
+        receive_key_signature: vec![n; 64],
+    }
+}
+
+fn team() -> Vec<Sample> {
+    let last = LastAccepted {
+        log: LOG,
+        incarnation: Incarnation(7),
+        author_seq: 300,
+    };
+    let genesis = MembershipBody::Genesis {
+        team_name: "acme".to_owned(),
+        founder: card(1, Role::Admin),
+    };
+    let remove = MembershipBody::Remove {
+        peer: peer(2),
+        reason: "laptop sold".to_owned(),
+        last_accepted: vec![last],
+    };
+    let set_role = MembershipBody::SetRole {
+        peer: peer(2),
+        role: Role::Observer,
+    };
+    let set_key = MembershipBody::SetReceiveKey {
+        receive_key: [9; 32],
+        receive_key_signature: vec![8; 64],
+    };
+    let wrap = |n| KeyWrap {
+        peer: peer(n),
+        wrapped: vec![n; 80],
+    };
+    let key = KeyBody {
+        epoch: 2,
+        parent: Digest([3; 32]),
+        commitment: Digest([4; 32]),
+        wraps: vec![wrap(1), wrap(2)],
+    };
+    vec![
+        sample("genesis", &genesis),
+        sample("add", &MembershipBody::Add(card(2, Role::Member))),
+        sample("remove", &remove),
+        sample("set role", &set_role),
+        sample("set receive key", &set_key),
+        sample("key", &key),
+    ]
+}
+
+fn unit(n: u8) -> UnitId {
+    UnitId([n; 16])
+}
+
+fn content(n: u8) -> ContentHash {
+    ContentHash([n; 32])
+}
+
+/// One patch of each operation, kind of unit and cause.
+pub(crate) fn patches() -> Vec<(&'static str, PatchBody)> {
+    let patch = |cause, ops: Vec<Op>, touched: Vec<Touched>| PatchBody {
+        channel: "refs/heads/main".to_owned(),
+        commit: "4b825dc642cb6eb9a060e54bf8d69288fbee4904".to_owned(),
+        cause,
+        why: None,
+        parents: vec![vec![VersionId([1; 16]), VersionId([2; 16])]; touched.len()],
+        patch: FilePatch {
+            path: "src/risk.rs".to_owned(),
+            base: Some(content(1)),
+            result: Some(content(2)),
+            ops,
+            touched,
+        },
+    };
+    let touched = |before: Option<u8>, after: Option<u8>| Touched {
+        unit: unit(3),
+        name: "Risk::score".to_owned(),
+        before: before.map(content),
+        after: after.map(content),
+    };
+    let leaf = |text: &str| OwnText::leaf(text.as_bytes());
+    let container = |foot: &str| OwnText {
+        head: "impl Risk {\r\n".into(),
+        foot: Some(foot.into()),
+    };
+    let replace = Op::Replace {
+        unit: unit(3),
+        name: "score".to_owned(),
+        base: content(4),
+        base_text: leaf("fn score() {}\n"),
+        text: leaf("fn score() { 1 }\n"),
+    };
+    let rename = Op::Rename {
+        unit: unit(3),
+        from: "Risk".to_owned(),
+        to: "Chance".to_owned(),
+        base: content(4),
+        base_text: container("}"),
+        text: container("}\n"),
+    };
+    let delete = Op::Delete {
+        unit: unit(3),
+        name: "score".to_owned(),
+        base: content(4),
+        base_text: Text(b"fn score() {}\xff".to_vec()),
+    };
+    let relocate = Op::Move {
+        unit: unit(3),
+        name: "score".to_owned(),
+        parent: Some(unit(4)),
+        after: Some(unit(5)),
+        before: Some(unit(6)),
+        gap: "\n\n".into(),
+    };
+    let gap = Op::Gap {
+        parent: Some(unit(4)),
+        next: Some(unit(5)),
+        base_text: "\n".into(),
+        text: "\n// two\n".into(),
+    };
+    let file = |base: Option<&str>, text: Option<&str>| Op::File {
+        base: base.map(|base| ContentHash::of(base.as_bytes())),
+        base_text: base.map(Into::into),
+        text: text.map(Into::into),
+    };
+    let why = PatchBody {
+        why: Some("a higher cap".to_owned()),
+        ..patch(
+            Cause::Edit,
+            vec![replace.clone()],
+            vec![touched(Some(4), Some(5))],
+        )
+    };
+    vec![
+        ("replace", why),
+        (
+            "rename",
+            patch(Cause::Undo, vec![rename], vec![touched(Some(4), Some(5))]),
+        ),
+        (
+            "delete",
+            patch(Cause::Resolve, vec![delete], vec![touched(Some(4), None)]),
+        ),
+        (
+            "move and gap",
+            patch(
+                Cause::Merge,
+                vec![relocate, gap],
+                vec![touched(Some(4), Some(4))],
+            ),
+        ),
+        (
+            "insert",
+            patch(Cause::Edit, inserts(), vec![touched(None, Some(5))]),
+        ),
+        (
+            "files",
+            patch(
+                Cause::Edit,
+                vec![
+                    file(None, Some("a")),
+                    file(Some("a"), Some("b")),
+                    file(Some("b"), None),
+                ],
+                Vec::new(),
+            ),
+        ),
+    ]
+}
+
+/// An insertion of every kind of unit.
+fn inserts() -> Vec<Op> {
+    let kinds = [
+        UnitKind::Class,
+        UnitKind::Constant,
+        UnitKind::Declaration,
+        UnitKind::File,
+        UnitKind::Function,
+        UnitKind::Impl,
+        UnitKind::Import,
+        UnitKind::Macro,
+        UnitKind::Method,
+        UnitKind::Module,
+        UnitKind::Statement,
+        UnitKind::Type,
+    ];
+    let insert = |(n, kind): (u8, UnitKind)| Op::Insert {
+        unit: unit(n),
+        kind,
+        name: format!("unit_{n}"),
+        parent: (n % 2 == 0).then(|| unit(100)),
+        after: (n % 3 == 0).then(|| unit(101)),
+        before: (n % 5 == 0).then(|| unit(102)),
+        gap: "\n".into(),
+        text: "x".into(),
+        members: (0..n % 3).map(|member| unit(200 + member)).collect(),
+    };
+    (1..).zip(kinds).map(insert).collect()
+}
+
+/// One fact of each variant.
+pub(crate) fn facts() -> Vec<(&'static str, Fact)> {
+    let at_ms = 1_800_000_000_000;
+    let jti = || "abcdefghijklmnopqrstuvwxyz".to_owned();
+    let member = Admitted {
+        peer: peer(1),
+        name: "alice".to_owned(),
+        role: Role::Admin,
+        receive_key: [2; 32],
+        receive_key_signature: vec![3; 64],
+        certificate: vec![4; 300],
+        not_after_s: 1_800_604_800,
+        founder: true,
+    };
+    vec![
+        (
+            "founded",
+            Fact::Founded {
+                team_name: "acme".to_owned(),
+                at_ms,
+            },
+        ),
+        (
+            "joined",
+            Fact::Joined {
+                member,
+                jti: jti(),
+                uses: 1,
+                at_ms,
+            },
+        ),
+        (
+            "renewed",
+            Fact::Renewed {
+                peer: peer(1),
+                certificate: vec![5; 300],
+                not_after_s: 1_801_209_600,
+                at_ms,
+            },
+        ),
+        (
+            "revoked",
+            Fact::Revoked {
+                peer: peer(1),
+                reason: "laptop sold".to_owned(),
+                at_ms,
+            },
+        ),
+        (
+            "token made",
+            Fact::TokenMade {
+                jti: jti(),
+                name: Some("bob".to_owned()),
+                role: Role::Member,
+                uses: 10_000,
+                expires_s: 1_800_086_400,
+                at_ms,
+            },
+        ),
+        ("token revoked", Fact::TokenRevoked { jti: jti(), at_ms }),
+    ]
+}
+
+#[test]
+fn every_body_has_its_bytes_and_reads_back() {
+    let rows: Vec<_> = samples()
+        .iter()
+        .map(|sample| {
+            json!({
+                "name": sample.name,
+                "parts": sample.node.parts(),
+                "bytes": hex(&sample.bytes),
+            })
+        })
+        .collect();
+    golden("bodies.json", &rows);
+}
+
+// spec: framing/3.6
+#[test]
+fn bodies_have_the_bytes_that_the_pages_give_them() {
+    for vector in vectors("bodies.json") {
+        let parts = vector["parts"].as_array().unwrap();
+        assert_eq!(
+            second::value(parts),
+            bytes(&vector, "bytes"),
+            "{}",
+            vector["name"]
+        );
+    }
+}
+
+// spec: patch/2.5
+#[test]
+fn a_patch_needs_parents_for_each_touched_unit() {
+    for (name, body) in patches() {
+        assert_eq!(PatchBody::decode(&body.encode()).unwrap(), body, "{name}");
+        let more = PatchBody {
+            parents: [&body.parents[..], &[Vec::new()]].concat(),
+            ..body
+        };
+        assert!(PatchBody::decode(&more.encode()).is_err(), "{name}");
+    }
+}
