@@ -110,9 +110,8 @@ fn content(n: u8) -> ContentHash {
     ContentHash([n; 32])
 }
 
-/// One patch of each operation, kind of unit and cause.
-pub(crate) fn patches() -> Vec<(&'static str, PatchBody)> {
-    let patch = |cause, ops: Vec<Op>, touched: Vec<Touched>| PatchBody {
+fn patch(cause: Cause, ops: Vec<Op>, touched: Vec<Touched>) -> PatchBody {
+    PatchBody {
         channel: "refs/heads/main".to_owned(),
         commit: "4b825dc642cb6eb9a060e54bf8d69288fbee4904".to_owned(),
         cause,
@@ -125,100 +124,114 @@ pub(crate) fn patches() -> Vec<(&'static str, PatchBody)> {
             ops,
             touched,
         },
-    };
-    let touched = |before: Option<u8>, after: Option<u8>| Touched {
+    }
+}
+
+fn touched(before: Option<u8>, after: Option<u8>) -> Vec<Touched> {
+    vec![Touched {
         unit: unit(3),
         name: "Risk::score".to_owned(),
         before: before.map(content),
         after: after.map(content),
-    };
-    let leaf = |text: &str| OwnText::leaf(text.as_bytes());
+    }]
+}
+
+fn replace() -> Op {
+    Op::Replace {
+        unit: unit(3),
+        name: "score".to_owned(),
+        base: content(4),
+        base_text: OwnText::leaf(b"fn score() {}\n"),
+        text: OwnText::leaf(b"fn score() { 1 }\n"),
+    }
+}
+
+fn rename() -> Op {
     let container = |foot: &str| OwnText {
         head: "impl Risk {\r\n".into(),
         foot: Some(foot.into()),
     };
-    let replace = Op::Replace {
-        unit: unit(3),
-        name: "score".to_owned(),
-        base: content(4),
-        base_text: leaf("fn score() {}\n"),
-        text: leaf("fn score() { 1 }\n"),
-    };
-    let rename = Op::Rename {
+    Op::Rename {
         unit: unit(3),
         from: "Risk".to_owned(),
         to: "Chance".to_owned(),
         base: content(4),
         base_text: container("}"),
         text: container("}\n"),
-    };
-    let delete = Op::Delete {
+    }
+}
+
+fn delete() -> Op {
+    Op::Delete {
         unit: unit(3),
         name: "score".to_owned(),
         base: content(4),
         base_text: Text(b"fn score() {}\xff".to_vec()),
-    };
-    let relocate = Op::Move {
+    }
+}
+
+fn relocate() -> Op {
+    Op::Move {
         unit: unit(3),
         name: "score".to_owned(),
         parent: Some(unit(4)),
         after: Some(unit(5)),
         before: Some(unit(6)),
         gap: "\n\n".into(),
-    };
-    let gap = Op::Gap {
+    }
+}
+
+fn gap() -> Op {
+    Op::Gap {
         parent: Some(unit(4)),
         next: Some(unit(5)),
         base_text: "\n".into(),
         text: "\n// two\n".into(),
-    };
-    let file = |base: Option<&str>, text: Option<&str>| Op::File {
+    }
+}
+
+fn file(base: Option<&str>, text: Option<&str>) -> Op {
+    Op::File {
         base: base.map(|base| ContentHash::of(base.as_bytes())),
         base_text: base.map(Into::into),
         text: text.map(Into::into),
-    };
+    }
+}
+
+/// One patch of each operation, kind of unit and cause.
+fn patches() -> Vec<(&'static str, PatchBody)> {
     let why = PatchBody {
         why: Some("a higher cap".to_owned()),
-        ..patch(
-            Cause::Edit,
-            vec![replace.clone()],
-            vec![touched(Some(4), Some(5))],
-        )
+        ..patch(Cause::Edit, vec![replace()], touched(Some(4), Some(5)))
     };
+    let files = vec![
+        file(None, Some("a")),
+        file(Some("a"), Some("b")),
+        file(Some("b"), None),
+    ];
+    let row = |name, cause, ops, touched| (name, patch(cause, ops, touched));
     vec![
         ("replace", why),
-        (
+        row(
             "rename",
-            patch(Cause::Undo, vec![rename], vec![touched(Some(4), Some(5))]),
+            Cause::Undo,
+            vec![rename()],
+            touched(Some(4), Some(5)),
         ),
-        (
+        row(
             "delete",
-            patch(Cause::Resolve, vec![delete], vec![touched(Some(4), None)]),
+            Cause::Resolve,
+            vec![delete()],
+            touched(Some(4), None),
         ),
-        (
+        row(
             "move and gap",
-            patch(
-                Cause::Merge,
-                vec![relocate, gap],
-                vec![touched(Some(4), Some(4))],
-            ),
+            Cause::Merge,
+            vec![relocate(), gap()],
+            touched(Some(4), Some(4)),
         ),
-        (
-            "insert",
-            patch(Cause::Edit, inserts(), vec![touched(None, Some(5))]),
-        ),
-        (
-            "files",
-            patch(
-                Cause::Edit,
-                vec![
-                    file(None, Some("a")),
-                    file(Some("a"), Some("b")),
-                    file(Some("b"), None),
-                ],
-                Vec::new(),
-            ),
-        ),
+        row("insert", Cause::Edit, inserts(), touched(None, Some(5))),
+        row("files", Cause::Edit, files, Vec::new()),
     ]
 }
 
