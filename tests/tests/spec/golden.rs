@@ -41,12 +41,18 @@ pub(crate) fn hex(bytes: &[u8]) -> Value {
     HEXLOWER.encode(bytes).into()
 }
 
+/// The bytes of a hexadecimal text.
+#[track_caller]
+pub(crate) fn unhex(value: &Value) -> Vec<u8> {
+    let text = value.as_str();
+    let text = text.unwrap_or_else(|| panic!("{value} is not hexadecimal"));
+    HEXLOWER.decode(text.as_bytes()).unwrap()
+}
+
 /// The bytes of a member of a vector.
 #[track_caller]
 pub(crate) fn bytes(vector: &Value, member: &str) -> Vec<u8> {
-    let text = vector[member].as_str();
-    let text = text.unwrap_or_else(|| panic!("no {member} in {vector}"));
-    HEXLOWER.decode(text.as_bytes()).unwrap()
+    unhex(&vector[member])
 }
 
 /// The bytes of a member that has a fixed length.

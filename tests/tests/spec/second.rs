@@ -3,11 +3,11 @@
 //! It knows vectors, BLAKE3, SHA-512 and the curve, and nothing of the product: a test sees to that.
 
 use curve25519_dalek::{EdwardsPoint, Scalar};
-use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::Value;
-use sha2::{Digest as _, Sha512};
+use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::golden::{array, bytes, number, text};
+use crate::golden::{array, bytes, number, text, unhex};
 
 /// An entry in parts.
 pub(crate) struct Entry {
@@ -116,22 +116,14 @@ pub(crate) fn chain(before: &[u8; 32], seq: u64, time_ms: u64, entry: &[u8; 32])
 /// The name of a version (patch/2.3).
 pub(crate) fn version(vector: &Value) -> [u8; 16] {
     let parents = vector["parents"].as_array().unwrap();
-    let mut parents: Vec<Vec<u8>> = parents
-        .iter()
-        .map(|parent| {
-            HEXLOWER
-                .decode(parent.as_str().unwrap().as_bytes())
-                .unwrap()
-        })
-        .collect();
+    let mut parents: Vec<Vec<u8>> = parents.iter().map(unhex).collect();
     parents.sort();
     parents.dedup();
-    let content = vector["content"].as_str().unwrap_or_default();
     let hashed = [
         array::<16>(vector, "unit").to_vec(),
         big(8, parents.len() as u64),
         parents.concat(),
-        HEXLOWER.decode(content.as_bytes()).unwrap(),
+        optional(&vector["content"]),
     ];
     short(derived("aura/v1/version", &[&hashed.concat()]))
 }
@@ -187,15 +179,73 @@ pub(crate) fn births(vector: &Value) -> Vec<[u8; 16]> {
 /// What a conflict is called (patch/3.6).
 pub(crate) fn conflict(vector: &Value) -> String {
     let heads = vector["heads"].as_array().unwrap();
-    let mut heads: Vec<&str> = heads.iter().map(|head| head.as_str().unwrap()).collect();
-    heads.sort_unstable();
-    let hashed = format!("{}{}", text(vector, "unit"), heads.concat());
-    let hash = derived(
-        "aura/v1/conflict",
-        &[&HEXLOWER.decode(hashed.as_bytes()).unwrap()],
-    );
+    let mut heads: Vec<Vec<u8>> = heads.iter().map(unhex).collect();
+    heads.sort();
+    let parts = [bytes(vector, "unit"), heads.concat()];
+    let hash = derived("aura/v1/conflict", &[&parts.concat()]);
     let name = BASE32_NOPAD.encode(&hash)[..6].to_lowercase();
     format!("c-{name}")
+}
+
+/// HKDF-SHA256 of RFC 5869, up to 32 bytes.
+pub(crate) fn hkdf(secret: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
+    hmac(&hmac(salt, secret), &[info, &[1]].concat())
+}
+
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let pad = |with: u8| -> Vec<u8> {
+        let padded = key.iter().copied().chain(std::iter::repeat(0)).take(64);
+        padded.map(|byte| byte ^ with).collect()
+    };
+    let inner = Sha256::digest([&pad(0x36)[..], message].concat());
+    Sha256::digest([&pad(0x5c)[..], &inner].concat()).into()
+}
+
+/// A token's text of its parts (identity/3.10 to 3.12).
+pub(crate) fn token(vector: &Value) -> String {
+    let endpoints = vector["endpoints"].as_array().unwrap();
+    let mut body = vec![1, u8::try_from(endpoints.len()).unwrap()];
+    for endpoint in endpoints {
+        let endpoint = endpoint.as_str().unwrap();
+        body.push(u8::try_from(endpoint.len()).unwrap());
+        body.extend(endpoint.bytes());
+    }
+    body.extend(bytes(vector, "team"));
+    body.extend(bytes(vector, "ca_hash"));
+    body.extend(big(8, number(vector, "expires_s")));
+    body.extend(bytes(vector, "seed"));
+    let jwt: Vec<&str> = text(vector, "jwt").split('.').collect();
+    let part = |at: usize| BASE64URL_NOPAD.decode(jwt[at].as_bytes()).unwrap();
+    let signed = format!("{}.{}", jwt[0], jwt[1]);
+    assert_eq!(part(0), br#"{"alg":"EdDSA","typ":"join+jwt"}"#);
+    assert_eq!(
+        part(2),
+        sign(&array(vector, "issuer_seed"), signed.as_bytes())
+    );
+    body.extend(big(2, part(1).len() as u64));
+    body.extend(part(1));
+    body.extend(part(2));
+    let ring = optional(&vector["ring"]);
+    body.extend(big(2, ring.len() as u64));
+    body.extend(ring);
+    let text = BASE32_NOPAD.encode(&body).to_lowercase();
+    format!("ms1-{text}-{}", checksum(&body))
+}
+
+/// CRC-10, bit by bit, as two characters.
+fn checksum(body: &[u8]) -> String {
+    let bits = body
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |at| u16::from(byte >> at & 1)));
+    let crc = bits.fold(0x3ff, |crc: u16, bit| {
+        let carry = (crc >> 9) ^ bit;
+        ((crc << 1) & 0x3ff) ^ (0x233 * carry)
+    });
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    [crc >> 5, crc & 31]
+        .map(|at| char::from(alphabet[usize::from(at)]))
+        .iter()
+        .collect()
 }
 
 /// The digest of parts with their lengths (patch/4.1).
@@ -206,6 +256,14 @@ pub(crate) fn digest(context: &str, parts: &[&[u8]]) -> [u8; 32] {
         hashed.extend_from_slice(part);
     }
     derived(context, &[&hashed])
+}
+
+fn optional(value: &Value) -> Vec<u8> {
+    if value.is_null() {
+        Vec::new()
+    } else {
+        unhex(value)
+    }
 }
 
 /// The first half of a hash.

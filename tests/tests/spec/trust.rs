@@ -10,7 +10,7 @@ use aura_trust::{
 use serde_json::{Value, json};
 
 use crate::{
-    golden::{array, bytes, golden, hex, text, vectors},
+    golden::{array, bytes, golden, hex, text, unhex, vectors},
     messages::{LOG, TEAM},
     second,
 };
@@ -341,9 +341,9 @@ fn keys_seals_certificates_and_tokens_have_their_bytes_and_read_back() {
     golden("trust.json", &rows);
 }
 
-// spec: identity/1.2
+// spec: identity/1.2, identity/3.10, identity/3.11
 #[test]
-fn every_purpose_has_a_signature_that_the_pages_give_it() {
+fn signatures_and_tokens_are_what_the_pages_give() {
     let mut purposes = Vec::new();
     for vector in vectors("trust.json") {
         match text(&vector, "what") {
@@ -351,7 +351,7 @@ fn every_purpose_has_a_signature_that_the_pages_give_it() {
                 let purpose = text(&vector, "purpose");
                 let parts = vector["parts"].as_array().unwrap().iter();
                 let mut signed = format!("{purpose}\0").into_bytes();
-                parts.for_each(|part| signed.extend(bytes(&json!({ "part": part }), "part")));
+                parts.for_each(|part| signed.extend(unhex(part)));
                 let made = second::sign(&array(&vector, "seed"), &signed);
                 assert_eq!(made, array(&vector, "signature"), "{}", vector["name"]);
                 purposes.push(purpose.to_owned());
@@ -362,7 +362,10 @@ fn every_purpose_has_a_signature_that_the_pages_give_it() {
                     array(&vector, "peer")
                 );
             }
+            "token" => assert_eq!(second::token(&vector), text(&vector, "text")),
             "key of an invite's seed" => {
+                let made = second::hkdf(&bytes(&vector, "seed"), b"", b"aura/v1/invite-key\0");
+                assert_eq!(made, array(&vector, "key_seed"));
                 assert_eq!(
                     second::public_key(&array(&vector, "key_seed")),
                     array(&vector, "public")
