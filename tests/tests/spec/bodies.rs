@@ -361,11 +361,11 @@ fn bodies_have_the_bytes_that_the_pages_give_them() {
 #[test]
 fn a_patch_needs_parents_for_each_touched_unit() {
     for (name, body) in patches() {
-        assert_eq!(PatchBody::decode(&body.encode()).unwrap(), body, "{name}");
+        assert_eq!(PatchBody::decode(body.encode()).unwrap(), body, "{name}");
         let more = PatchBody {
             parents: [&body.parents[..], &[Vec::new()]].concat(),
             ..body
         };
-        assert!(PatchBody::decode(&more.encode()).is_err(), "{name}");
+        assert!(PatchBody::decode(more.encode()).is_err(), "{name}");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use aura_engine::{hub::record::Record as HubRecord, peer::replica::Record as PeerRecord};
+use aura_engine::{
+    hub::record::Record as HubRecord,
+    peer::replica::{Own, Record as PeerRecord},
+};
 use aura_proto::{
     Digest, Entry, Incarnation,
     event::{Checkpoint, Placed},
@@ -56,10 +59,14 @@ fn records() -> Vec<Value> {
         time_ms: 1_800_000_000_000,
         entry: entry.clone(),
     };
+    let own = Own {
+        incarnation: Incarnation(9),
+        author_seq: 1,
+    };
     let own_placed = PeerRecord::OwnPlaced {
         seq: 8,
         time_ms: 1_800_000_000_001,
-        author_seq: 1,
+        own,
     };
     let peer = [
         ("own entry", PeerRecord::Own(entry.clone())),
@@ -67,6 +74,7 @@ fn records() -> Vec<Value> {
         ("place of an own entry", own_placed),
         ("checkpoint", PeerRecord::Checkpoint(checkpoint)),
         ("incarnation", PeerRecord::Incarnation(Incarnation(9))),
+        ("retired own entry", PeerRecord::Retired(own)),
     ];
     let hub = HubRecord::Entry {
         seq: 7,

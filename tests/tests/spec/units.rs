@@ -2,7 +2,7 @@
 
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
-    units::{Origin, Units},
+    units::{Origin, Recorded, Units},
 };
 use aura_proto::{Incarnation, LogId, Writer};
 use aura_semantic::{
@@ -127,7 +127,8 @@ fn versions() -> Vec<Value> {
 fn conflict() -> Value {
     let unit = UnitId([5; 16]);
     let base = OwnText::leaf(b"one\n");
-    let mut units = Units::new(peer(1), "main".to_owned());
+    let mut units = Units::new(peer(1), "main");
+    let mut bodies = Vec::new();
     for n in 1..=2 {
         let text = OwnText::leaf(format!("two by {n}\n").as_bytes());
         let touched = Touched {
@@ -168,8 +169,13 @@ fn conflict() -> Value {
             seq: Some(u64::from(n)),
         };
         units.record(&body, origin);
+        bodies.push(body);
     }
-    let conflicts = units.conflicts();
+    let read = |recorded: &Recorded| {
+        let at = usize::try_from(recorded.origin.lsn).ok()?.checked_sub(1)?;
+        bodies.get(at).cloned()
+    };
+    let conflicts = units.conflicts(&read);
     let conflict = conflicts.first().unwrap();
     json!({
         "what": "conflict",
