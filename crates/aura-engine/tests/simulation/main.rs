@@ -14,6 +14,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod checks;
+mod nodes;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -23,24 +26,25 @@ use aura_engine::{
     Now,
     hub::{
         Config, Hub, Input as HubInput, LinkId, Output as HubOutput, check_push,
-        record::{Admitted, Fact, Record, split_entry},
+        record::split_entry,
     },
     peer::{
-        body::{Cause, PatchBody, VersionId},
+        body::{Cause, PatchBody},
         control::{self, Control},
         replica::{self, Own, Replica},
-        units::{Origin, Recorded, Units},
+        units::Units,
     },
 };
 use aura_proto::{
-    Entry, Incarnation, Kind, LogId, PeerId, TeamId, Writer,
+    Entry, Incarnation, Kind, LogId, TeamId,
     event::{EventRun, PlacedBytes},
     frame::FrameType,
-    message::{Message, Role},
+    message::Message,
 };
-use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched};
 use aura_trust::IdentityKey;
 use bytes::Bytes;
+use nodes::{HubNode, PeerNode, founding, hub_key, key, peer_id, unit};
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
@@ -101,69 +105,6 @@ enum Step {
     },
 }
 
-struct HubNode {
-    hub: Option<Hub>,
-    life: u64,
-    durable: Vec<Bytes>,
-    flying: BTreeMap<u64, Vec<Bytes>>,
-}
-
-struct PeerNode {
-    key: [u8; 32],
-    life: u64,
-    control: Control,
-    replica: Replica,
-    units: Units,
-    bodies: BTreeMap<(Writer, u64), PatchBody>,
-    durable: Vec<Bytes>,
-    flying: BTreeMap<u64, Vec<Bytes>>,
-    link: Option<u64>,
-    queued: BTreeSet<Own>,
-}
-
-impl PeerNode {
-    /// Takes a durable entry into the versions.
-    fn note(&mut self, entry: &Entry, seq: Option<u64>) {
-        let header = entry.header();
-        let body = PatchBody::decode(entry.body().to_vec()).unwrap();
-        let origin = Origin {
-            writer: header.writer,
-            author_seq: header.author_seq,
-            lsn: 0,
-            time_ms: header.time_ms,
-            seq,
-        };
-        self.units.record(&body, origin);
-        self.bodies.insert((header.writer, header.author_seq), body);
-    }
-
-    fn placed(&mut self, own: Own, seq: u64) {
-        let peer = IdentityKey::from_seed(self.key).peer();
-        let incarnation = own.incarnation;
-        let writer = Writer { peer, incarnation };
-        self.units.placed(writer, own.author_seq, seq);
-    }
-
-    fn body(&self, recorded: &Recorded) -> Option<PatchBody> {
-        let Origin {
-            writer, author_seq, ..
-        } = recorded.origin;
-        self.bodies.get(&(writer, author_seq)).cloned()
-    }
-
-    /// What this peer believes: the heads of every unit and the open conflicts.
-    fn belief(&self) -> (Vec<Vec<VersionId>>, Vec<String>) {
-        let heads = (0..UNITS).map(|n| self.units.heads(unit(n))).collect();
-        let conflicts = self.units.conflicts(&|recorded| self.body(recorded));
-        let ids = conflicts.into_iter().map(|conflict| conflict.id);
-        (heads, ids.collect())
-    }
-}
-
-fn unit(n: u64) -> UnitId {
-    UnitId([u8::try_from(n).unwrap(); 16])
-}
-
 struct World {
     random: Random,
     now_ms: u64,
@@ -178,47 +119,6 @@ struct World {
     has_faults: bool,
     acknowledged: BTreeSet<(usize, Own, u64)>,
     trace: blake3::Hasher,
-}
-
-fn key(n: usize) -> [u8; 32] {
-    [u8::try_from(n).unwrap() + 10; 32]
-}
-
-fn peer_id(n: usize) -> PeerId {
-    IdentityKey::from_seed(key(n)).peer()
-}
-
-fn hub_key() -> IdentityKey {
-    IdentityKey::from_seed([9; 32])
-}
-
-fn founding(peers: usize) -> Vec<Bytes> {
-    let mut facts = vec![Fact::Founded {
-        team_name: "sim".to_owned(),
-        at_ms: 1,
-    }];
-    for n in 0..peers {
-        let member = Admitted {
-            peer: peer_id(n),
-            name: format!("p{n}"),
-            role: if n == 0 { Role::Admin } else { Role::Member },
-            receive_key: [0; 32],
-            receive_key_signature: Vec::new(),
-            certificate: Vec::new(),
-            not_after_s: u64::MAX,
-            founder: n == 0,
-        };
-        facts.push(Fact::Joined {
-            member,
-            jti: format!("t{n}"),
-            uses: 1,
-            at_ms: 1,
-        });
-    }
-    facts
-        .into_iter()
-        .map(|fact| Record::Fact(fact).encode())
-        .collect()
 }
 
 impl World {
@@ -623,30 +523,10 @@ impl World {
                 self.tell_hub(HubInput::Drained { link: LinkId(link) });
             }
             Step::HubStored { life, batch } if self.hub.life == life && self.hub.hub.is_some() => {
-                let mut records = self.hub.flying.remove(&batch).unwrap();
-                let first_lsn = self.hub.durable.len() as u64 + 1;
-                let count = self.fitting(records.len());
-                records.truncate(count);
-                self.hub.durable.extend(records);
-                self.tell_hub(HubInput::Stored {
-                    batch,
-                    first_lsn,
-                    count,
-                });
+                self.hub_stored(batch);
             }
             Step::PeerStored { peer, life, batch } if self.peers[peer].life == life => {
-                let mut records = self.peers[peer].flying.remove(&batch).unwrap();
-                let count = self.fitting(records.len());
-                records.truncate(count);
-                let node = &mut self.peers[peer];
-                let first_lsn = node.durable.len() as u64 + 1;
-                node.durable.extend(records);
-                node.replica.handle(replica::Input::Stored {
-                    batch,
-                    first_lsn,
-                    count,
-                });
-                self.pump_peer(peer);
+                self.peer_stored(peer, batch);
             }
             Step::StartHub if self.hub.hub.is_none() => self.start_hub(),
             Step::Tick => {
@@ -691,6 +571,34 @@ impl World {
             | Step::ToHub { .. }
             | Step::ToPeer { .. } => {}
         }
+    }
+
+    fn hub_stored(&mut self, batch: u64) {
+        let mut records = self.hub.flying.remove(&batch).unwrap();
+        let first_lsn = self.hub.durable.len() as u64 + 1;
+        let count = self.fitting(records.len());
+        records.truncate(count);
+        self.hub.durable.extend(records);
+        self.tell_hub(HubInput::Stored {
+            batch,
+            first_lsn,
+            count,
+        });
+    }
+
+    fn peer_stored(&mut self, peer: usize, batch: u64) {
+        let mut records = self.peers[peer].flying.remove(&batch).unwrap();
+        let count = self.fitting(records.len());
+        records.truncate(count);
+        let node = &mut self.peers[peer];
+        let first_lsn = node.durable.len() as u64 + 1;
+        node.durable.extend(records);
+        node.replica.handle(replica::Input::Stored {
+            batch,
+            first_lsn,
+            count,
+        });
+        self.pump_peer(peer);
     }
 
     /// How many records of a batch the disk takes.
@@ -846,86 +754,6 @@ impl World {
             if !self.has_faults && self.is_settled() {
                 return;
             }
-        }
-    }
-
-    /// I3: what a peer has verified, the Mothership has.
-    fn check_prefix(&self) {
-        let Some(hub) = &self.hub.hub else { return };
-        for (n, peer) in self.peers.iter().enumerate() {
-            let (seq, hash) = peer.replica.cursor();
-            let ours = match hub.ledger().log(LOG) {
-                Some(log) => log.hash_at(seq),
-                None => (seq == 0).then_some(aura_proto::Digest::ZERO),
-            };
-            assert_eq!(ours, Some(hash), "peer {n} at {seq} holds another history");
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        let Some(log) = self.hub.hub.as_ref().and_then(|hub| hub.ledger().log(LOG)) else {
-            return false;
-        };
-        self.peers.iter().all(|peer| {
-            peer.replica.cursor().0 == log.seq()
-                && peer.replica.queued() == 0
-                && peer.control.is_up()
-        })
-    }
-
-    /// I1, I2 and I10, when everything has come to rest.
-    fn check_end(&self) {
-        let stands: Vec<_> = self
-            .peers
-            .iter()
-            .map(|peer| {
-                let waits: Vec<Own> = peer.replica.outbox().map(Own::of).collect();
-                (
-                    peer.control.is_up(),
-                    peer.replica.cursor().0,
-                    waits,
-                    peer.replica.writer().incarnation,
-                )
-            })
-            .collect();
-        let seq = self
-            .hub
-            .hub
-            .as_ref()
-            .and_then(|hub| Some(hub.ledger().log(LOG)?.seq()));
-        assert!(
-            self.is_settled(),
-            "no convergence within {CALM_MS} ms: the log has {seq:?}, peers stand at {stands:?}"
-        );
-        let mut found: BTreeMap<Writer, Vec<u64>> = BTreeMap::new();
-        let mut places = BTreeMap::new();
-        for record in &self.hub.durable {
-            if let Record::Entry { seq, entry, .. } = Record::decode(record).unwrap() {
-                let header = entry.header();
-                found
-                    .entry(header.writer)
-                    .or_default()
-                    .push(header.author_seq);
-                places.insert((header.writer.peer, Own::of(&entry)), seq);
-            }
-        }
-        for (writer, numbers) in found {
-            let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
-            assert_eq!(
-                numbers, expected,
-                "{writer:?}: a number is missing or doubled"
-            );
-        }
-        for (n, peer) in self.peers.iter().enumerate() {
-            for own in &peer.queued {
-                let is_there = places.contains_key(&(peer_id(n), *own));
-                assert!(is_there, "queued entry {own:?} of {n} is lost");
-            }
-            assert_eq!(peer.belief(), self.peers[0].belief(), "peer {n} and peer 0");
-        }
-        for (n, own, seq) in &self.acknowledged {
-            let place = places.get(&(peer_id(*n), *own));
-            assert_eq!(place, Some(seq), "acknowledged entry {own:?} of {n}");
         }
     }
 }

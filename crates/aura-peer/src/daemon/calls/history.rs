@@ -1,0 +1,235 @@
+//! What was published and received: list it, take it, settle it, take it back.
+//!
+//! Invariant: a file is written only through the desk.
+
+use std::sync::Arc;
+
+use aura_api::{Choice, Next, docs};
+use aura_engine::peer::units::Recorded;
+use serde_json::Value;
+
+use super::{Answer, Listed, document, no_conflict};
+use crate::daemon::Daemon;
+use crate::desk::take::{Taken, Wanted, names};
+use crate::docs as shape;
+
+impl Daemon {
+    pub(in crate::daemon) fn log(&self, repo: Option<&str>, wanted: &Listed) -> Answer {
+        let path = self.repo_of(repo)?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let actor = match &wanted.actor {
+            Some(name) => Some(self.peer_named(name)?),
+            None => None,
+        };
+        let oldest_ms = self.clock.wall_ms().saturating_sub(wanted.since_ms);
+        let is_wanted = |recorded: &&Recorded| {
+            let (author, time_ms) = (recorded.origin.writer.peer, recorded.origin.time_ms);
+            actor.is_none_or(|actor| actor == author) && oldest_ms <= time_ms
+        };
+        let named = |(path, op): &(Arc<str>, docs::OpDoc)| {
+            let name = op
+                .symbol
+                .strip_prefix(&format!("{path}::"))
+                .unwrap_or(&op.symbol);
+            wanted
+                .symbol
+                .as_ref()
+                .is_none_or(|symbol| names(path, name, symbol))
+        };
+        let recorded = desk.units.recorded().iter().rev().filter(is_wanted);
+        let ops = recorded
+            .flat_map(|recorded| {
+                let ops = shape::ops(recorded, &self.peers).into_iter();
+                ops.map(|op| (Arc::clone(&recorded.path), op))
+            })
+            .filter(named)
+            .map(|(_, op)| op)
+            .take(wanted.limit)
+            .collect();
+        document(&docs::Log {
+            schema: docs::Log::SCHEMA.to_owned(),
+            ops,
+        })
+    }
+
+    pub(in crate::daemon) fn conflicts(&self, repo: Option<&str>, id: Option<&str>) -> Answer {
+        let path = self.repo_of(repo)?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let conflicts: Vec<docs::ConflictDoc> = desk
+            .conflicts(&self.identity.ring)
+            .iter()
+            .filter(|conflict| id.is_none_or(|id| conflict.id.starts_with(id)))
+            .map(|conflict| shape::conflict(desk, conflict, &self.peers, true))
+            .collect();
+        if let (Some(id), []) = (id, &conflicts[..]) {
+            return Err(no_conflict(id));
+        }
+        document(&docs::Conflicts {
+            schema: docs::Conflicts::SCHEMA.to_owned(),
+            conflicts,
+        })
+    }
+
+    pub(in crate::daemon) fn resolve(
+        &mut self,
+        repo: Option<&str>,
+        ids: &[String],
+        choice: &Choice,
+    ) -> Answer {
+        let path = self.repo_of(repo)?;
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
+        let resolved = self.with_desk(&path, |desk, ring| {
+            let mut count = 0;
+            for id in ids {
+                let found = desk
+                    .conflicts(ring)
+                    .into_iter()
+                    .find(|c| c.id.starts_with(id.as_str()));
+                let conflict = found.ok_or_else(|| no_conflict(id))?;
+                desk.resolve(&conflict, choice, ring)?;
+                count += 1;
+            }
+            Ok(count)
+        })?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let new = &desk.units.recorded()[first..];
+        let ops: Vec<docs::OpDoc> = new
+            .iter()
+            .flat_map(|recorded| shape::ops(recorded, &self.peers))
+            .collect();
+        let next = ops
+            .last()
+            .map(|op| Next {
+                cmd: format!("aura undo {}", op.op),
+                why: "takes it back".to_owned(),
+            })
+            .into_iter()
+            .collect();
+        document(&docs::Resolved {
+            schema: docs::Resolved::SCHEMA.to_owned(),
+            ops,
+            resolved,
+            next,
+        })
+    }
+
+    pub(in crate::daemon) fn undo(&mut self, repo: Option<&str>, op: Option<&str>) -> Answer {
+        let path = self.repo_of(repo)?;
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
+        let (op, symbols) = self.with_desk(&path, |desk, ring| match op {
+            Some(pull) if pull.starts_with("p-") => Ok((pull.to_owned(), desk.undo_pull(pull)?)),
+            op => desk.undo(op, ring),
+        })?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let new = &desk.units.recorded()[first..];
+        let ops = new
+            .iter()
+            .flat_map(|recorded| shape::ops(recorded, &self.peers))
+            .collect();
+        document(&docs::Undone {
+            schema: docs::Undone::SCHEMA.to_owned(),
+            op,
+            symbols,
+            ops,
+        })
+    }
+
+    pub(in crate::daemon) fn diff(&mut self, repo: Option<&str>, symbols: &[String]) -> Answer {
+        let path = self.repo_of(repo)?;
+        let wanted = Wanted {
+            symbols: symbols.to_vec(),
+            is_dry_run: true,
+            ..Wanted::default()
+        };
+        let taken = self.with_desk(&path, |desk, ring| Ok(desk.take_waiting(&wanted, ring)))?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let mut units = Vec::new();
+        for index in taken.keys() {
+            let recorded = &desk.units.recorded()[*index];
+            for (_, name, ..) in &recorded.touched {
+                units.push(docs::DiffDoc {
+                    symbol: format!("{}::{name}", recorded.path),
+                    path: recorded.path.to_string(),
+                    state: "incoming".to_owned(),
+                    mine: None,
+                    team: None,
+                });
+            }
+        }
+        document(&docs::Diff {
+            schema: docs::Diff::SCHEMA.to_owned(),
+            units,
+        })
+    }
+
+    pub(in crate::daemon) fn pull(
+        &mut self,
+        repo: Option<&str>,
+        symbols: Vec<String>,
+        from: Option<String>,
+        is_dry_run: bool,
+    ) -> Answer {
+        let path = self.repo_of(repo)?;
+        let from = match from {
+            None => None,
+            Some(name) => Some(self.peer_named(&name)?),
+        };
+        let wanted = Wanted {
+            symbols,
+            from,
+            is_dry_run,
+        };
+        let (taken, op) = self.with_desk(&path, |desk, ring| Ok(desk.pull(&wanted, ring)))?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
+        };
+        let mut units = Vec::new();
+        for (index, taken) in &taken {
+            let recorded = &desk.units.recorded()[*index];
+            let (outcome, why) = match taken {
+                Taken::Applied => ("applied", None),
+                Taken::Known => ("known", None),
+                Taken::WouldApply => ("would_apply", None),
+                Taken::Waiting(why) if why.starts_with("CONFLICT") => {
+                    ("conflict", Some(why.clone()))
+                }
+                Taken::Waiting(why) => ("waiting", Some(why.clone())),
+            };
+            for (_, name, ..) in &recorded.touched {
+                units.push(docs::PulledDoc {
+                    symbol: format!("{}::{name}", recorded.path),
+                    path: recorded.path.to_string(),
+                    from: shape::name_of(&self.peers, recorded.origin.writer.peer),
+                    outcome: outcome.to_owned(),
+                    why: why.clone(),
+                });
+            }
+        }
+        let applied = units
+            .iter()
+            .filter(|unit| unit.outcome == "applied")
+            .count() as u64;
+        document(&docs::Pulled {
+            schema: docs::Pulled::SCHEMA.to_owned(),
+            units,
+            applied,
+            op,
+        })
+    }
+}

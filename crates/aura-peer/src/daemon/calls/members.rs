@@ -1,0 +1,173 @@
+//! Who belongs, who waits, who is there.
+//!
+//! Invariant: a device reads only after a member has handed it the key.
+
+use aura_api::{Exit, Failure, docs};
+use aura_proto::limits::TOKEN_TTL_S_MAX;
+use aura_proto::message::{PeerCard, Role};
+use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
+
+use super::{Answer, document, no_peer};
+use crate::clock::{random, rfc3339};
+use crate::daemon::Daemon;
+use crate::docs as shape;
+
+impl Daemon {
+    pub(in crate::daemon) fn reads(&self, card: &PeerCard) -> bool {
+        if card.peer == self.identity.key.peer() {
+            return !self.identity.ring.is_empty();
+        }
+        self.team
+            .as_ref()
+            .is_some_and(|team| team.roster.is_active(card.peer))
+    }
+
+    /// Devices that the Mothership admitted and no member has approved yet.
+    pub(in crate::daemon) fn waiting_for_approval(&self) -> Vec<PeerCard> {
+        let Some(team) = &self.team else {
+            return Vec::new();
+        };
+        let waits =
+            |card: &&PeerCard| card.role != Role::Relay && !team.roster.is_active(card.peer);
+        self.peers.values().filter(waits).cloned().collect()
+    }
+
+    pub(in crate::daemon) fn approve(&mut self, names: &[String]) -> Result<Vec<String>, Failure> {
+        let mut approved = Vec::new();
+        for name in names {
+            let card = self
+                .peers
+                .values()
+                .find(|card| card.name == *name)
+                .cloned()
+                .ok_or_else(|| no_peer(name))?;
+            if let Some(team) = &mut self.team {
+                team.approve(&card, &mut self.identity)?;
+                approved.push(card.name);
+            }
+        }
+        self.flush();
+        Ok(approved)
+    }
+
+    pub(in crate::daemon) fn approve_call(&mut self, names: Vec<String>, all: bool) -> Answer {
+        let names = if all {
+            self.waiting_for_approval()
+                .into_iter()
+                .map(|card| card.name)
+                .collect()
+        } else {
+            names
+        };
+        let approved = self.approve(&names)?;
+        self.members(approved)
+    }
+
+    pub(in crate::daemon) fn members(&self, approved: Vec<String>) -> Answer {
+        let row = |card: &PeerCard| docs::MemberDoc {
+            name: card.name.clone(),
+            peer: card.peer.to_string(),
+            role: card.role.as_str().to_owned(),
+            state: if self.reads(card) || approved.contains(&card.name) {
+                "reads"
+            } else {
+                "waiting"
+            }
+            .to_owned(),
+            device_words: words(&card.peer.0, 6),
+        };
+        let mut members: Vec<docs::MemberDoc> = self.peers.values().map(row).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        document(&docs::Members {
+            schema: docs::Members::SCHEMA.to_owned(),
+            members,
+            approved,
+        })
+    }
+
+    pub(in crate::daemon) fn invite(
+        &self,
+        name: Option<String>,
+        role: &str,
+        uses: u32,
+        ttl_s: u64,
+    ) -> Answer {
+        let usage = |why: &str| Failure::new("AE-USAGE", Exit::USAGE, why.to_owned());
+        let Some(enrolment) = &self.identity.enrolment else {
+            return Err(Failure::new(
+                "AE-NOT-JOINED",
+                Exit::NOT_SET_UP,
+                "this device is on no team",
+            ));
+        };
+        if enrolment.role != Role::Admin {
+            let message = "only admins invite from their own device";
+            return Err(Failure::new("FORBIDDEN", Exit::REFUSED, message).next(
+                "mothership invite",
+                "on the box; a member approves the newcomer",
+            ));
+        }
+        let role = match Role::from_word(role) {
+            Some(Role::Mothership) | None => return Err(usage("there is no such role")),
+            Some(role) => role,
+        };
+        if ttl_s == 0 || TOKEN_TTL_S_MAX < ttl_s || uses == 0 || aura_trust::USES_MAX < uses {
+            return Err(usage(
+                "an invite lives one second to seven days and is used at least once",
+            ));
+        }
+        let seed = InviteSeed::new(random());
+        let now_s = self.clock.wall_ms() / 1_000;
+        let claims = JoinClaims {
+            audience: enrolment.checkpoint_key,
+            subject: name.clone(),
+            jti: random(),
+            issued_at_s: now_s,
+            not_before_s: now_s.saturating_sub(5),
+            expires_s: now_s + ttl_s,
+            role,
+            team: enrolment.team,
+            ca_hash: enrolment.ca_hash,
+            uses,
+            seed_key: seed.key().peer(),
+        };
+        let has_key = !self.identity.ring.is_empty() && role != Role::Relay;
+        let token = Token {
+            endpoints: enrolment.endpoints.clone(),
+            team: enrolment.team,
+            ca_hash: enrolment.ca_hash,
+            expires_s: claims.expires_s,
+            jwt: make_join_jwt(&self.identity.key, &claims).into(),
+            sealed_ring: has_key.then(|| seal_ring_for_invite(&self.identity.ring, &seed)),
+            seed,
+        };
+        let text = token.to_text().map_err(|error| usage(&error.to_string()))?;
+        document(&docs::Invite {
+            schema: docs::Invite::SCHEMA.to_owned(),
+            token: text.to_string(),
+            expires: rfc3339(claims.expires_s * 1_000),
+            role: role.as_str().to_owned(),
+            uses,
+            name,
+            needs_approval: !has_key,
+        })
+    }
+
+    pub(in crate::daemon) fn peer_list(&self) -> Answer {
+        document(&docs::Peers {
+            schema: docs::Peers::SCHEMA.to_owned(),
+            peers: self.peer_rows(),
+        })
+    }
+
+    pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
+        let me = self.identity.key.peer();
+        let mut rows: Vec<docs::PeerDoc> = self
+            .peers
+            .values()
+            .map(|card| shape::peer(card, me, self.reads(card)))
+            .collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+}

@@ -1,0 +1,405 @@
+//! What faces ask, answered.
+//!
+//! Invariant: a call that changes something is answered when the change is durable, here or there as it says.
+
+mod history;
+mod join;
+mod members;
+mod status;
+
+use std::{path::PathBuf, sync::mpsc};
+
+use aura_api::{Call, Exit, Failure, Reply, Request, docs};
+use aura_engine::peer::control::Control;
+use aura_proto::{Code, PeerId};
+use aura_trust::{CertIdentity, words};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Daemon, Until, Waiting};
+use crate::{
+    clock::rfc3339,
+    desk::{Mode, publish::Intent},
+    docs as shape, enrol,
+};
+
+type Answer = Result<Value, Failure>;
+
+/// Operations that `log` shows unless told otherwise.
+const LOG_OPS_MAX: usize = 1_000;
+
+/// Which operations `log` shows.
+pub(in crate::daemon) struct Listed {
+    symbol: Option<String>,
+    actor: Option<String>,
+    since_ms: u64,
+    limit: usize,
+}
+
+impl Daemon {
+    pub(super) fn call(&mut self, request: Request, reply: &mpsc::Sender<Reply>) {
+        let repo = request.repo.as_deref();
+        // Some answers come later, when what was asked for has happened.
+        let answer = match request.call {
+            Call::Join {
+                token,
+                name,
+                mode,
+                dry_run,
+            } => self
+                .join(repo, token, name, mode, dry_run, reply)
+                .transpose(),
+            Call::Publish {
+                why,
+                symbols,
+                no_wait,
+            } => self
+                .publish(repo, &Intent { why, symbols }, no_wait, reply)
+                .transpose(),
+            Call::Wait { wanted, timeout_ms } => {
+                let waits = self.wait(repo, &wanted, timeout_ms, reply);
+                waits.err().map(Err)
+            }
+            Call::Watch { since } => return self.subscribe(since, reply),
+            call => Some(self.answer(repo, call)),
+        };
+        if let Some(answer) = answer {
+            // A face that hung up needs no answer.
+            reply.send(reply_of(answer)).ok();
+        }
+    }
+
+    /// Calls that are answered at once.
+    fn answer(&mut self, repo: Option<&str>, call: Call) -> Answer {
+        match call {
+            Call::Approve { names, all } => self.approve_call(names, all),
+            Call::ConfigGet { key } => self.config(key.as_deref()),
+            Call::ConfigSet { key, value } => self.config_set(&key, value),
+            Call::Conflicts { id } => self.conflicts(repo, id.as_deref()),
+            Call::Diff { symbols } => self.diff(repo, &symbols),
+            Call::Down => {
+                self.is_stopping = true;
+                document(&docs::Down {
+                    schema: docs::Down::SCHEMA.to_owned(),
+                    was_running: true,
+                })
+            }
+            Call::Hello => self.hello(),
+            Call::Invite {
+                name,
+                role,
+                uses,
+                ttl_s,
+            } => self.invite(name, &role, uses, ttl_s),
+            Call::Log {
+                symbol,
+                actor,
+                since_ms,
+                limit,
+            } => {
+                let listed = Listed {
+                    symbol,
+                    actor,
+                    since_ms: since_ms.unwrap_or(u64::MAX),
+                    limit: limit.unwrap_or(LOG_OPS_MAX),
+                };
+                self.log(repo, &listed)
+            }
+            Call::Members => self.members(Vec::new()),
+            Call::Mode { set } => self.mode(repo, set.as_deref()),
+            Call::Peers => self.peer_list(),
+            Call::Pull {
+                symbols,
+                from,
+                dry_run,
+            } => self.pull(repo, symbols, from, dry_run),
+            Call::Resolve { ids, choice } => self.resolve(repo, &ids, &choice),
+            Call::Status => self.status(repo),
+            Call::Undo { op } => self.undo(repo, op.as_deref()),
+            Call::Whoami => self.whoami(),
+            Call::Join { .. } | Call::Publish { .. } | Call::Wait { .. } | Call::Watch { .. } => {
+                Err(Failure::new("AE-INTERNAL", Exit::BUG, "not answered here"))
+            }
+        }
+    }
+
+    fn unreachable(&self) -> Failure {
+        let (code, detail) = self
+            .down_why
+            .clone()
+            .unwrap_or((None, "no answer yet".to_owned()));
+        match code {
+            Some(code @ (Code::REVOKED | Code::UNKNOWN_PEER)) => enrol::refused(code, &detail),
+            _ => {
+                let message = format!("cannot reach the mothership: {detail}");
+                Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
+                    .next("aura status", "see which address was tried")
+                    .retryable()
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        repo: Option<&str>,
+        intent: &Intent,
+        no_wait: bool,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<Option<Value>, Failure> {
+        let path = self.repo_of(repo)?;
+        let first = self
+            .desks
+            .get(&path)
+            .map_or(0, |desk| desk.units.recorded().len());
+        let count = self.with_desk(&path, |desk, ring| {
+            let changed = desk.changed_files()?;
+            desk.publish(&changed, intent, ring)
+        })?;
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_idle = self
+            .desks
+            .get(&path)
+            .is_none_or(|desk| desk.book.replica.queued() == 0);
+        if no_wait || !is_up || (count == 0 && is_idle) {
+            return self.published(&path, first, count).map(Some);
+        }
+        let now = self.clock.mono_ms();
+        let for_answer = path.clone();
+        self.waiting.push(Waiting {
+            until: Until::Acknowledged,
+            repo: Some(path),
+            deadline_ms: now + 30_000,
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, _| {
+                reply_of(daemon.published(&for_answer, first, count))
+            }),
+        });
+        Ok(None)
+    }
+
+    fn published(&self, path: &PathBuf, first: usize, count: usize) -> Answer {
+        let Some(desk) = self.desks.get(path) else {
+            return Ok(Value::Null);
+        };
+        let me = self.identity.key.peer();
+        let mine: Vec<_> = desk.units.recorded()[first..]
+            .iter()
+            .filter(|recorded| recorded.origin.writer.peer == me)
+            .collect();
+        let seq = mine.last().and_then(|recorded| recorded.origin.seq);
+        let state = match (count, desk.book.replica.queued()) {
+            (0, 0) => "nothing",
+            (_, 0) => "published",
+            _ => "queued",
+        };
+        document(&docs::Published {
+            schema: docs::Published::SCHEMA.to_owned(),
+            ops: mine
+                .iter()
+                .flat_map(|recorded| shape::ops(recorded, &self.peers))
+                .collect(),
+            seq,
+            state: state.to_owned(),
+            held_back: held_back(desk),
+        })
+    }
+
+    fn wait(
+        &mut self,
+        repo: Option<&str>,
+        wanted: &str,
+        timeout_ms: u64,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<(), Failure> {
+        let until = match wanted {
+            "up" => Until::Up,
+            "synced" | "quiet" => Until::Synced,
+            other => match other.strip_prefix("peer:") {
+                Some(name) => Until::Peer(name.to_owned()),
+                None => {
+                    let message = format!("cannot wait for {other}");
+                    return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                        .next("aura wait --for synced", "up, synced, quiet or peer:NAME"));
+                }
+            },
+        };
+        let repo = self.repo_of(repo).ok();
+        let now = self.clock.mono_ms();
+        let wanted = wanted.to_owned();
+        self.waiting.push(Waiting {
+            until,
+            repo,
+            deadline_ms: now + timeout_ms,
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, holds| {
+                if !holds {
+                    let message = format!("{wanted} did not come in time");
+                    let failure = Failure::new("AE-TIMEOUT", Exit::TIMEOUT, message);
+                    return Reply::Failed(
+                        failure
+                            .next("aura status", "see what is missing")
+                            .retryable(),
+                    );
+                }
+                reply_of(document(&docs::Waited {
+                    schema: docs::Waited::SCHEMA.to_owned(),
+                    wanted,
+                    waited_ms: daemon.clock.mono_ms() - now,
+                }))
+            }),
+        });
+        Ok(())
+    }
+
+    fn peer_named(&self, name: &str) -> Result<PeerId, Failure> {
+        let mut cards = self.peers.values();
+        let found = cards.find(|card| card.name == name);
+        found.map(|card| card.peer).ok_or_else(|| no_peer(name))
+    }
+
+    fn mode(&mut self, repo: Option<&str>, set: Option<&str>) -> Answer {
+        let path = self.repo_of(repo)?;
+        if let Some(word) = set {
+            let mode = Mode::from_word(word).ok_or_else(|| {
+                Failure::new("AE-USAGE", Exit::USAGE, format!("there is no mode {word}"))
+                    .next("aura mode live", "observe, ask or live")
+            })?;
+            self.set_mode(&path, mode)?;
+        }
+        let mode = self
+            .desks
+            .get(&path)
+            .map_or(Mode::Observe, |desk| desk.mode);
+        document(&docs::Mode {
+            schema: docs::Mode::SCHEMA.to_owned(),
+            mode: mode.as_str().to_owned(),
+            means: mode.means().to_owned(),
+        })
+    }
+
+    fn hello(&self) -> Answer {
+        document(&docs::Hello {
+            schema: docs::Hello::SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.home.display().to_string(),
+            repos: self
+                .desks
+                .keys()
+                .map(|path| path.display().to_string())
+                .collect(),
+        })
+    }
+
+    fn whoami(&self) -> Answer {
+        let enrolment = self.identity.enrolment.as_ref();
+        let me = self.identity.key.peer();
+        let certificate = enrolment.and_then(|e| CertIdentity::from_der(&e.certificate).ok());
+        document(&docs::Whoami {
+            schema: docs::Whoami::SCHEMA.to_owned(),
+            name: enrolment.map(|e| e.name.clone()),
+            peer: Some(me.to_string()),
+            device_words: Some(words(&me.0, 6)),
+            team: enrolment.map(|e| e.team_name.clone()),
+            team_id: enrolment.map(|e| e.team.to_string()),
+            role: enrolment.map(|e| e.role.as_str().to_owned()),
+            ca_words: enrolment.map(|e| words(&e.ca_hash, 4)),
+            certificate_until: certificate.map(|c| rfc3339(c.not_after_s * 1_000)),
+            reads: !self.identity.ring.is_empty(),
+        })
+    }
+
+    fn config(&self, key: Option<&str>) -> Answer {
+        let known = [("publish", "save"), ("members.approve", "ask")];
+        let rows = known
+            .iter()
+            .filter(|(name, _)| key.is_none_or(|key| key == *name))
+            .map(|(name, default)| match self.settings.get(*name) {
+                Some(value) => (name, value.clone(), "user"),
+                None => (name, (*default).to_owned(), "default"),
+            })
+            .map(|(name, value, origin)| docs::SettingDoc {
+                key: (*name).to_owned(),
+                value,
+                origin: origin.to_owned(),
+            })
+            .collect();
+        document(&docs::Config {
+            schema: docs::Config::SCHEMA.to_owned(),
+            settings: rows,
+        })
+    }
+
+    fn config_set(&mut self, key: &str, value: String) -> Answer {
+        let allowed: &[&str] = match key {
+            "publish" => &["save", "intent", "commit"],
+            "members.approve" => &["ask", "auto"],
+            _ => {
+                let message = format!("there is no setting {key}");
+                return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                    .next("aura config list", "the settings and their values"));
+            }
+        };
+        if !allowed.contains(&value.as_str()) {
+            let message = format!("{key} is one of {}", allowed.join(", "));
+            return Err(Failure::new("AE-USAGE", Exit::USAGE, message));
+        }
+        self.settings.insert(key.to_owned(), value);
+        let path = self.home.join("settings.json");
+        let bytes = serde_json::to_vec(&self.settings).unwrap_or_default();
+        aura_store::write_atomic(&path, &bytes, 0o600)
+            .map_err(|error| crate::identity::failure(&error, &path))?;
+        let publishing = self.publishing();
+        for desk in self.desks.values_mut() {
+            desk.publishing = publishing;
+        }
+        if key == "members.approve" && self.settings[key] == "auto" {
+            let waiting: Vec<String> = self
+                .waiting_for_approval()
+                .into_iter()
+                .map(|card| card.name)
+                .collect();
+            if !self.identity.ring.is_empty() {
+                self.approve(&waiting)?;
+            }
+        }
+        self.config(Some(key))
+    }
+}
+
+fn held_back(desk: &crate::desk::Desk) -> Vec<String> {
+    desk.held_back
+        .iter()
+        .map(|(path, why)| format!("{}: {why}", path.as_str()))
+        .collect()
+}
+
+fn no_peer(name: &str) -> Failure {
+    Failure::new(
+        "AE-NO-PEER",
+        Exit::USAGE,
+        format!("nobody is called {name}"),
+    )
+    .next("aura peers", "who there is")
+}
+
+fn no_conflict(id: &str) -> Failure {
+    Failure::new(
+        "AE-NO-CONFLICT",
+        Exit::USAGE,
+        format!("there is no open conflict {id}"),
+    )
+    .next("aura conflicts", "the open ones")
+}
+
+fn document<T: Serialize>(value: &T) -> Answer {
+    serde_json::to_value(value)
+        .map_err(|error| Failure::new("AE-INTERNAL", Exit::BUG, error.to_string()))
+}
+
+fn reply_of(answer: Answer) -> Reply {
+    match answer {
+        Ok(document) => Reply::Done(document),
+        Err(failure) => Reply::Failed(failure),
+    }
+}
