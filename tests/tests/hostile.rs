@@ -4,10 +4,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::{
+        ffi::OsStrExt,
         fs::{PermissionsExt, chown, symlink},
+        net::UnixListener,
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -681,4 +684,103 @@ fn case_083_a_directory_swapped_for_a_link_while_patches_land_leads_nowhere() {
     for (path, _) in &files {
         assert_eq!(alice.read(path), new);
     }
+}
+
+#[test]
+fn s08_a_working_tree_full_of_traps_is_served_within_bounds() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    let outside = team.dir.path().join("outside");
+    put(&outside.join("secret.rs"), b"fn secret() {}\n");
+    let functions = amount(20_000, 100_000);
+    let many: String = (0..functions)
+        .map(|n| format!("fn f{n}() -> u32 {{\n    {n}\n}}\n"))
+        .collect();
+    alice.save("many.rs", &many);
+    alice.save("line.rs", "x".repeat(100 << 20));
+    alice.save("nested.rs", "(".repeat(1_000_000) + &")".repeat(1_000_000));
+    alice.save("unclosed.ts", "[{".repeat(500_000));
+    alice.save("latin.rs", b"fn l() {\n    \"caf\xe9\xff\";\n}\n");
+    let name = |bytes: &[u8]| alice.repo.join(OsStr::from_bytes(bytes));
+    let names: [&[u8]; 12] = [
+        b"two\nlines.rs",
+        b"esc\x1b[2J.rs",
+        "bidi\u{202e}sr.rs".as_bytes(),
+        b"latin\xe9.rs",
+        b".GIT/config",
+        b".git./config",
+        b"git~1/config",
+        ".g\u{200c}it/config".as_bytes(),
+        b"sub/.Git/hooks/post-checkout",
+        b".aura/config",
+        b"COM1.rs",
+        b"back\\slash.rs",
+    ];
+    for bytes in names {
+        put(&name(bytes), b"fn trap() {}\n");
+    }
+    symlink(&outside, name(b"out")).unwrap();
+    symlink(outside.join("secret.rs"), name(b"secret.rs")).unwrap();
+    symlink("loop", name(b"loop")).unwrap();
+    symlink("/dev/zero", name(b"zero.rs")).unwrap();
+    for device in [["pipe.rs", "p"].as_slice(), &["zeroes.rs", "c", "1", "5"]] {
+        let mut command = Command::new("mknod");
+        let made = command.args(device).current_dir(&alice.repo).status();
+        assert!(made.unwrap().success(), "only root can make {device:?}");
+    }
+    UnixListener::bind(name(b"socket.rs")).unwrap();
+    let traps = [
+        ("many.rs", 0, "\"problems\":[]"),
+        ("line.rs", 0, "too_large"),
+        ("nested.rs", 0, "too_deep"),
+        ("unclosed.ts", 0, "too_deep"),
+        ("latin.rs", 0, "\"l\""),
+        ("two\nlines.rs", 0, "trap"),
+        ("bidi\u{202e}sr.rs", 0, "trap"),
+        ("zeroes.rs", 2, "larger than"),
+        ("socket.rs", 2, "cannot read"),
+        ("out", 2, "cannot read"),
+        ("loop", 2, "cannot read"),
+    ];
+    for (file, exit, answer) in traps {
+        let outlined = alice.aura(&["outline", file]);
+        assert_eq!(outlined.exit, exit, "{file:?}");
+        assert!(outlined.stdout.contains(answer), "{file:?}");
+    }
+
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    assert!(
+        alice.cpu_ms() < amount(5_000, 25_000),
+        "{} ms",
+        alice.cpu_ms()
+    );
+    alice
+        .aura(&["config", "set", "members.approve", "auto"])
+        .ok();
+    let bob = team.member(&alice, "bob", "live");
+    let outside_before = tree(&outside);
+    let cpu = alice.cpu_ms();
+    alice.save("many.rs", many.replacen("    500\n", "    501\n", 1));
+    alice.save("nested.rs", "(".repeat(1_000_001));
+    for bytes in names {
+        put(&name(bytes), b"fn trap() { 1 }\n");
+    }
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish"]).ok();
+    bob.applied("score");
+    let cpu = alice.cpu_ms() - cpu;
+    assert!(cpu < amount(5_000, 25_000), "{cpu} ms");
+    let peak = alice.peak_kib();
+    assert!(peak < amount(160, 512) << 10, "{peak} KiB");
+    // One unit of a large file travels by itself, and nothing of a trap travels at all.
+    let mut symbols: Vec<String> = alice
+        .log(&[])
+        .iter()
+        .map(|op| op["symbol"].as_str().unwrap().to_owned())
+        .collect();
+    symbols.sort();
+    assert_eq!(symbols, ["many.rs::f500", "src/risk.rs::score"]);
+    assert_eq!(bob.files().into_keys().collect::<Vec<_>>(), ["src/risk.rs"]);
+    assert_eq!(tree(&outside), outside_before);
 }
