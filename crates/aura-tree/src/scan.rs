@@ -299,7 +299,12 @@ fn probe(parent: BorrowedFd<'_>, name: &str) -> Result<Option<SkipKind>, ReadErr
     file.take(PROBE_BYTES.into())
         .read_to_end(&mut start)
         .map_err(ReadError::Io)?;
-    Ok(start.contains(&0).then_some(SkipKind::Binary))
+    Ok(is_binary(&start).then_some(SkipKind::Binary))
+}
+
+/// Whether content is no text: it holds a NUL within the first [`PROBE_BYTES`].
+pub fn is_binary(bytes: &[u8]) -> bool {
+    bytes.iter().take(PROBE_BYTES.into()).any(|byte| *byte == 0)
 }
 
 /// A character as it may be shown in a terminal.

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - what is published is what the file held when it was read, and becomes the shadow in the same step;
-//! - a file that no longer parses is held back, said so, and published when it parses again.
+//! - a file that no longer parses is held back, said so, and published when it parses again;
+//! - what is no text is not shared, as the scan has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,6 +160,13 @@ impl Desk {
         };
         if is_same {
             self.held_back.remove(path);
+            return Ok(false);
+        }
+        if disk.as_ref().is_some_and(|file| aura_tree::is_binary(&file.bytes)) {
+            self.hold_back(
+                path.as_str(),
+                "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text",
+            );
             return Ok(false);
         }
         let before = self.shadow(path);
