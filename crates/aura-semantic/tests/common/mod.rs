@@ -21,10 +21,17 @@ pub(crate) const FIXTURES: &[&str] = &[
     "shapes.ts",
 ];
 
-/// The bytes of a fixture.
+/// The bytes of a fixture; other crates' tests find them from where they stand.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    std::fs::read(folder.join(name)).expect("the fixture is part of the crate")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = here
+        .ancestors()
+        .map(|above| above.join("crates/aura-semantic/fixtures"))
+        .find(|folder| folder.is_dir());
+    let file = folder
+        .expect("the fixtures are in the workspace")
+        .join(name);
+    std::fs::read(file).expect("the fixture is part of the crate")
 }
 
 /// Indexes bytes without a past.
