@@ -6,7 +6,10 @@
 #[path = "../../crates/aura-semantic/tests/common/mod.rs"]
 mod plausible;
 
-use mothership_tests::{Laptop, Mothership, Team};
+use aura_net::Clock;
+use mothership_tests::{Laptop, Mothership, Team, copy::put, token};
+use serde_json::Value;
+
 use plausible::{FIXTURES, bodies, disguises, edit_body, fixture, fresh, next};
 
 /// Alice and Bob, both with files that follow the team's.
@@ -70,4 +73,102 @@ fn case_064_a_file_with_a_nul_is_not_shared_and_said_so() {
     alice.aura(&["publish"]).ok();
     alice.synced();
     assert_eq!(alice.log(&[]).len(), 2);
+}
+
+#[test]
+fn h01_joining_with_two_thousand_functions_takes_less_than_five_seconds() {
+    let function = |n: usize| {
+        format!(
+            "/// Rule {n}.\npub fn rule_{n}(a: u32) -> u32 {{\n    let b = a + {n};\n    b * 2\n}}\n\n"
+        )
+    };
+    let files: Vec<(String, String)> = (0..125)
+        .map(|file| {
+            let functions = (0..16).map(|n| function(file * 16 + n));
+            (format!("src/rules_{file}.rs"), functions.collect())
+        })
+        .collect();
+    let team = Team::with(&files);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    let bob = team.laptop("bob");
+    let clock = Clock::start();
+    let join = |laptop: &Laptop, token: &str, name: &str| {
+        let begun = clock.mono_ms();
+        let joined = laptop.join(token, name, "observe").ok();
+        assert!(2_000 <= joined["units"].as_u64().unwrap());
+        assert_eq!(laptop.aura(&["status"]).ok()["link"]["state"], "online");
+        clock.mono_ms() - begun
+    };
+    // The quicker of two, for a machine that has other things to do as well.
+    let took = [
+        join(&alice, &token(&box_.ready), "alice"),
+        join(&bob, &team.invite(), "bob"),
+    ];
+    eprintln!("{took:?}");
+    assert!(took.iter().any(|ms| *ms < 5_000), "{took:?} ms");
+}
+
+#[test]
+fn h04_each_of_four_settlements_is_told_to_the_other_side_and_taken_back() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    bob.publishes_on_demand();
+    let own = team.dir.path().join("own.rs");
+    put(
+        &own,
+        b"/// Scores.\npub fn score(a: u32) -> u32 {\n    a.min(500)\n}",
+    );
+    let own = own.to_str().unwrap();
+    let mut base = "let cap = 100;".to_owned();
+    let ways = [
+        &["--mine"][..],
+        &["--theirs"],
+        &["--both"],
+        &["--with", own],
+    ];
+    for (round, way) in (1..).zip(ways) {
+        let (his, hers) = (format!("let cap = {round};"), "let cap = 250;");
+        // Both change one line: Bob saves before he hears of Alice's change, and publishes afterwards.
+        bob.edit("src/risk.rs", &base, &his);
+        alice.edit("src/risk.rs", &base, hers);
+        alice.aura(&["publish"]).ok();
+        bob.events("received", round);
+        bob.aura(&["publish"]).ok();
+        for laptop in [&alice, &bob] {
+            laptop.events("conflict", round);
+        }
+        let (here, there) = (&bob.conflicts()[0], &alice.conflicts()[0]);
+        let authors = |conflict: &Value| {
+            [&conflict["mine"], &conflict["theirs"]].map(|side| side["author"].clone())
+        };
+        assert_eq!(authors(here), ["bob", "alice"]);
+        assert_eq!(authors(there), ["alice", "bob"]);
+        assert_eq!(here["mine"]["at"], there["theirs"]["at"]);
+        assert_eq!(here["theirs"]["at"], there["mine"]["at"]);
+        assert!(here["base"]["text"].as_str().unwrap().contains(&base));
+        assert_eq!(bob.aura(&["status", "--exit-code"]).exit, 7);
+        let before = bob.read("src/risk.rs");
+        let both = format!("{his}\n    {hers}");
+        let expected = match way[0] {
+            "--mine" => before.clone(),
+            "--theirs" => before.replace(&his, hers),
+            "--both" => before.replace(&his, &both),
+            _ => before.replace(&format!("{his}\n    cmp::min(a, cap)"), "a.min(500)"),
+        };
+        let id = here["id"].as_str().unwrap();
+        let resolved = bob.aura(&[&["resolve", id], way].concat()).ok();
+        assert_eq!(resolved["resolved"], 1);
+        assert_eq!(bob.read("src/risk.rs"), expected, "{way:?}");
+        alice.events("resolved", round);
+        assert_eq!(alice.read("src/risk.rs"), expected, "{way:?}");
+        assert!(alice.conflicts().is_empty() && bob.conflicts().is_empty());
+        let undo = resolved["next"][0]["cmd"].as_str().unwrap();
+        let undo: Vec<&str> = undo.split(' ').skip(1).collect();
+        bob.aura(&undo).ok();
+        assert_eq!(bob.read("src/risk.rs"), before, "{way:?}");
+        alice.events("received", 3 * round);
+        assert_eq!(alice.read("src/risk.rs"), before, "{way:?}");
+        base = his;
+    }
 }
