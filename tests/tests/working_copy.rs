@@ -7,7 +7,7 @@
 mod plausible;
 
 use aura_net::Clock;
-use mothership_tests::{Laptop, Mothership, Team, copy::put, token};
+use mothership_tests::{Laptop, Mothership, RISK, Team, copy::put, token};
 use serde_json::Value;
 
 use plausible::{FIXTURES, bodies, disguises, edit_body, fixture, fresh, next};
@@ -171,4 +171,59 @@ fn h04_each_of_four_settlements_is_told_to_the_other_side_and_taken_back() {
         assert_eq!(alice.read("src/risk.rs"), before, "{way:?}");
         base = his;
     }
+}
+
+#[test]
+fn case_065_an_edit_in_the_same_function_is_a_conflict_and_the_file_is_left_alone() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    bob.publishes_on_demand();
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 777");
+    let before = bob.bytes("src/risk.rs");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish"]).ok();
+    bob.events("received", 1);
+    let (exit, rows) = bob.pull();
+    assert_eq!(exit, 7, "{rows:?}");
+    assert_eq!(rows[0].0, "conflict");
+    assert_eq!(bob.bytes("src/risk.rs"), before);
+    let incoming = &bob.aura(&["status"]).ok()["incoming"];
+    assert_eq!(incoming["touching_my_edits"], 1);
+    // Once it is published, both versions stand side by side on both laptops.
+    bob.aura(&["publish"]).ok();
+    let conflict = &bob.conflicts()[0];
+    assert!(
+        conflict["theirs"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("cap = 250")
+    );
+    alice.events("conflict", 1);
+    assert_eq!(alice.conflicts()[0]["id"], conflict["id"]);
+    assert_eq!(bob.bytes("src/risk.rs"), before);
+}
+
+#[test]
+fn case_072_deep_files_of_the_repository_are_served_or_named() {
+    let modules = "mod a {".repeat(3_400) + &"}".repeat(3_400);
+    let braces = "(".repeat(100_000) + "1" + &")".repeat(100_000);
+    let deeper = format!("fn a() {{ {braces} }}\n");
+    let team = Team::with(&[("deep.rs", &modules), ("deeper.rs", &deeper)]);
+    let (_box, alice, bob) = pair(&team);
+    let outline = |file: &str| alice.aura(&["outline", file]).ok();
+    assert_eq!(outline("deep.rs")["units"].as_array().unwrap().len(), 3_400);
+    let unsupported = outline("deeper.rs");
+    assert_eq!(unsupported["problems"][0], "too_deep");
+    assert_eq!(unsupported["units"].as_array().unwrap().len(), 0);
+    let pids = [alice.pid(), bob.pid()];
+    // The innermost module of the one travels as a unit, the other as a file.
+    alice.save("deep.rs", modules.replace("a {}", "b {}"));
+    alice.save("deeper.rs", deeper.replace('1', "2"));
+    alice.aura(&["publish"]).ok();
+    bob.events("applied", 2);
+    let log = alice.log(&[]);
+    let kinds: Vec<&Value> = log.iter().map(|op| &op["kind"]).collect();
+    assert_eq!(kinds, ["file", "rename"]);
+    assert_eq!(bob.files(), alice.files());
+    assert_eq!([alice.pid(), bob.pid()], pids);
 }
