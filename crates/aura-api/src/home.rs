@@ -6,7 +6,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, Metadata, Permissions},
+    fs::{self, DirBuilder, File, Metadata, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -102,8 +102,7 @@ pub fn user_state_dir(name: &str, variable: &str) -> Result<PathBuf, Failure> {
 /// One that others can read is closed to them; one that others could write to, or that belongs
 /// to somebody else, is refused, because what lies in it may not be ours.
 pub fn ensure_own_dir(path: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| storage(path, &error))?;
+    make_dir(path).map_err(|error| storage(path, &error))?;
     let meta = fs::symlink_metadata(path).map_err(|error| storage(path, &error))?;
     check_own_dir(path, &meta)?;
     if meta.mode() & 0o077 != 0 {
@@ -111,6 +110,21 @@ pub fn ensure_own_dir(path: &Path) -> Result<(), Failure> {
         closed.map_err(|error| storage(path, &error))?;
     }
     Ok(())
+}
+
+/// Makes a directory and what is missing above it; its name survives a power cut.
+fn make_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => File::open(parent)?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn check_own_dir(path: &Path, meta: &Metadata) -> Result<(), Failure> {
