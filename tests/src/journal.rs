@@ -14,7 +14,7 @@ use aura_proto::{
     event::{Checkpoint, Placed, chain},
     message::{Outcome, feature},
 };
-use aura_trust::{verify_checkpoint, verify_entry};
+use aura_trust::{Token, verify_checkpoint, verify_entry};
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 
 use crate::wire::{Device, Failure, Wire};
@@ -143,14 +143,17 @@ pub struct Authors {
 }
 
 impl Authors {
-    /// Lets `count` devices join with an invite for so many.
-    pub fn join(token: &str, count: usize) -> Self {
+    /// Lets `count` devices join at an address, with an invite for so many.
+    pub fn join(invite: &str, listen: &str, count: usize) -> Self {
         let runtime = Runtime::new().unwrap();
+        let mut token = Token::parse(invite).unwrap();
+        token.endpoints = vec![listen.to_owned()];
+        let token = token.to_text().unwrap();
         let join = async {
             let mut authors = Vec::new();
             for number in 0..count {
                 let name = format!("author-{number}");
-                authors.push(Author::join(token, &name).await.unwrap());
+                authors.push(Author::join(&token, &name).await.unwrap());
             }
             authors
         };

@@ -8,8 +8,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod copy;
+pub mod disk;
 pub mod forger;
 pub mod journal;
+pub mod mount;
+pub mod proxy;
 pub mod strace;
 pub mod wire;
 

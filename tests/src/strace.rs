@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Calls that put something on a disk or change what a directory says.
-const WRITES: [&str; 8] = [
+pub const WRITES: &[&str] = &[
     "pwrite64",
     "write",
     "fdatasync",
@@ -21,35 +21,51 @@ const WRITES: [&str; 8] = [
     "mkdir",
 ];
 
-/// Arguments that kill at the n-th call of this name on a thread, before it does anything.
-pub fn kill_at(call: &str, n: usize) -> Vec<String> {
-    inject(call, &format!("signal=KILL:when={n}"))
+/// Something that goes wrong with one kind of call.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub call: &'static str,
+    /// What strace does to the call.
+    pub tampering: String,
 }
 
-/// Arguments that tamper with a call.
-pub fn inject(call: &str, how: &str) -> Vec<String> {
-    [
-        "-o",
-        "/dev/null",
-        "-e",
-        &format!("trace={call}"),
-        "-e",
-        &format!("inject={call}:{how}"),
-    ]
-    .map(str::to_owned)
-    .to_vec()
+impl Fault {
+    /// The process is killed at the n-th such call of a thread.
+    pub fn kill(call: &'static str, n: usize) -> Self {
+        let tampering = format!("signal=KILL:when={n}");
+        Self { call, tampering }
+    }
+
+    /// The n-th such call of a thread fails.
+    pub fn error(call: &'static str, error: &str, n: usize) -> Self {
+        let tampering = format!("error={error}:when={n}");
+        Self { call, tampering }
+    }
+
+    /// The fault as arguments of strace, which writes nothing down.
+    pub fn args(&self) -> Vec<String> {
+        let (call, tampering) = (self.call, &self.tampering);
+        let trace = format!("trace={call}");
+        let inject = format!("inject={call}:{tampering}");
+        ["-o", "/dev/null", "-e", &trace, "-e", &inject]
+            .map(str::to_owned)
+            .to_vec()
+    }
 }
 
-/// Runs rounds that are to be killed at the n-th call of a kind, for n = 1, 1 + step, … until one gets to its end
-/// before, and so for each kind of call that matters; answers how many were killed.
-pub fn sweep(step: usize, mut is_killed_by: impl FnMut(&[String]) -> bool) -> usize {
-    let rounds = |call| {
-        (1..)
-            .step_by(step)
-            .take_while(|n| is_killed_by(&kill_at(call, *n)))
-            .count()
+/// Runs rounds with a fault at the n-th call of a kind, for n = 1, 1 + step, … until one is over before its fault
+/// came, and so for each kind; answers how many faults there were.
+pub fn sweep(
+    calls: &[&'static str],
+    step: usize,
+    fault: impl Fn(&'static str, usize) -> Fault,
+    mut is_hit_by: impl FnMut(&Fault) -> bool,
+) -> usize {
+    let rounds = |call: &&'static str| {
+        let faults = (1..).step_by(step).map(|n| fault(call, n));
+        faults.take_while(|fault| is_hit_by(fault)).count()
     };
-    WRITES.into_iter().map(rounds).sum()
+    calls.iter().map(rounds).sum()
 }
 
 /// The same command below strace with these arguments.
@@ -163,5 +179,59 @@ impl Call {
     pub fn file(&self) -> &str {
         let (_, rest) = self.args.split_once('<').unwrap_or_default();
         rest.split_once('>').unwrap_or_default().0
+    }
+}
+
+impl Call {
+    /// The strings among the arguments, as bytes.
+    pub fn strings(&self) -> Vec<Vec<u8>> {
+        let mut strings = Vec::new();
+        let mut rest = self.args.as_bytes();
+        while let Some(start) = rest.iter().position(|byte| *byte == b'"') {
+            let (string, behind) = unescape(&rest[start + 1..]);
+            strings.push(string);
+            rest = behind;
+        }
+        strings
+    }
+}
+
+/// Undoes the escapes of a string up to its closing quote; answers what is behind it, too.
+fn unescape(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
+    let mut bytes = Vec::new();
+    loop {
+        let [first, behind @ ..] = rest else {
+            return (bytes, rest);
+        };
+        rest = behind;
+        if *first == b'"' {
+            return (bytes, rest);
+        }
+        if *first != b'\\' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = rest
+            .iter()
+            .take(3)
+            .take_while(|byte| (b'0'..b'8').contains(byte))
+            .count();
+        if 0 < digits {
+            let octal = rest[..digits]
+                .iter()
+                .fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+            bytes.push(u8::try_from(octal).unwrap());
+            rest = &rest[digits..];
+            continue;
+        }
+        bytes.push(match rest[0] {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'v' => 11,
+            b'f' => 12,
+            other => other,
+        });
+        rest = &rest[1..];
     }
 }

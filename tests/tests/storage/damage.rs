@@ -9,7 +9,7 @@ use aura_proto::{
 use mothership_tests::{
     amount,
     journal::{LOG, Reading},
-    strace::{Strace, kill_at},
+    strace::{Fault, Strace},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ fn killed_before_its_sync(count: usize, body_bytes: usize) -> Site {
     let mut site = Site::new(1);
     site.write(3);
     site.authors.fill(body_bytes);
-    let _strace = Strace::attach(site.box_().pid(), &kill_at("fdatasync", 1));
+    let _strace = Strace::attach(site.box_().pid(), &Fault::kill("fdatasync", 1).args());
     let author = &mut site.authors.authors[0];
     site.authors.runtime.block_on(async {
         let mut wire = author.connect().await.unwrap();

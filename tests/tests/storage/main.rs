@@ -6,8 +6,12 @@
 
 mod damage;
 mod kill;
+mod link;
+mod outbox;
+mod power;
 mod segment;
 mod space;
+mod start;
 mod sync;
 
 use std::{
@@ -38,7 +42,7 @@ impl Site {
         let box_ = team.serve("127.0.0.1:0");
         let uses = authors.to_string();
         let invite = token(&team.mothership(&["invite", "--uses", &uses]).ok());
-        let authors = Authors::join(&invite, authors);
+        let authors = Authors::join(&invite, &box_.listen, authors);
         Self {
             team,
             box_: Some(box_),
@@ -141,11 +145,20 @@ impl Site {
     }
 }
 
-/// Replaces a directory by a copy of another.
+/// Makes the content of a directory that of another.
 fn copy(from: &Path, to: &Path) {
-    if to.exists() {
-        fs::remove_dir_all(to).unwrap();
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(to).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
     }
-    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    let copied = Command::new("cp")
+        .args(["-a", "-T"])
+        .args([from, to])
+        .status();
     assert!(copied.unwrap().success());
 }

@@ -2,7 +2,7 @@
 
 use mothership_tests::{
     amount,
-    strace::{Strace, inject},
+    strace::{Fault, Strace},
 };
 
 use crate::Site;
@@ -19,8 +19,8 @@ fn case_052_a_write_that_finds_no_space_is_refused_and_leaves_nothing_behind() {
     let errors = amount(&["ENOSPC"][..], &["ENOSPC", "EDQUOT", "EFBIG"]);
     for error in errors {
         for n in amount(vec![1, 4], (1..=30).collect()) {
-            let failing = inject("pwrite64", &format!("error={error}:when={n}"));
-            let strace = Strace::attach(site.box_().pid(), &failing);
+            let full = Fault::error("pwrite64", error, n).args();
+            let strace = Strace::attach(site.box_().pid(), &full);
             assert_no_space(site.write_by(0, n));
             site.check();
             let verified = site.team.mothership(&["wal", "verify"]).ok();
@@ -42,9 +42,13 @@ fn case_052_without_room_for_a_segment_members_are_removed_and_nothing_is_restar
         site.authors.authors[author].body_bytes = bytes;
     }
     let spare = site.wal().join("spare.tmp");
-    let mut failing = inject("openat", "error=ENOSPC");
-    failing.extend(["-P", spare.to_str().unwrap()].map(str::to_owned));
-    let strace = Strace::attach(site.box_().pid(), &failing);
+    let full = Fault {
+        call: "openat",
+        tampering: "error=ENOSPC".to_owned(),
+    };
+    let mut args = full.args();
+    args.extend(["-P", spare.to_str().unwrap()].map(str::to_owned));
+    let strace = Strace::attach(site.box_().pid(), &args);
     fill_and_recover(&mut site, || drop(strace));
 }
 

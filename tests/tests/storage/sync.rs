@@ -3,7 +3,7 @@
 use aura_net::Clock;
 use mothership_tests::{
     Mothership, Team, amount,
-    strace::{self, Call, Strace, inject, traced},
+    strace::{self, Call, Fault, Strace, sweep, traced},
 };
 
 use crate::{
@@ -58,6 +58,10 @@ fn case_048_every_acknowledgement_is_sent_after_a_sync_that_covers_its_entry() {
     assert_eq!(acknowledged, 1_000);
 }
 
+fn broken(call: &'static str, n: usize) -> Fault {
+    Fault::error(call, "EIO", n)
+}
+
 #[test]
 fn case_051_after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends() {
     let mut site = Site::new(1);
@@ -66,8 +70,7 @@ fn case_051_after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends() {
     for n in amount(vec![1, 2, 3, 10, 40], (1..=200).collect()) {
         site.restore(&mark);
         site.start();
-        let failing = inject("fdatasync", &format!("error=EIO:when={n}"));
-        let _strace = Strace::attach(site.box_().pid(), &failing);
+        let _strace = Strace::attach(site.box_().pid(), &broken("fdatasync", n).args());
         let mut failed = Clock::start();
         let before = u32::try_from(n).unwrap() - 1;
         let ended = site
@@ -88,40 +91,33 @@ fn case_051_after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends() {
 
 #[test]
 fn case_051_a_sync_that_fails_while_the_log_goes_on_in_its_next_segment() {
-    let (mut site, mark) = near_a_full_segment();
-    let mut fails = 0;
-    for call in ["fdatasync", "fsync"] {
-        for n in (1..).step_by(amount(9, 1)) {
-            site.restore(&mark);
-            let failing = inject(call, &format!("error=EIO:when={n}"));
-            match roll_under(&mut site, &failing, 2) {
-                Some(14) => fails += 1,
-                Some(0) => break,
-                exit => panic!("{call} {n}: ended with {exit:?}"),
-            }
+    let (mut site, mark) = near_a_full_segment(12_000);
+    let fails = sweep(&["fdatasync", "fsync"], amount(9, 1), broken, |fault| {
+        site.restore(&mark);
+        match roll_under(&mut site, fault, 2) {
+            Some(14) => true,
+            Some(0) => false,
+            exit => panic!("{fault:?}: ended with {exit:?}"),
         }
-    }
+    });
     assert!(amount(5, 40) <= fails, "only {fails} syncs failed");
 }
 
 #[test]
 fn case_051_a_first_start_on_a_failing_disk_ends_and_the_next_one_is_good() {
-    let mut fails = 0;
-    for call in ["fdatasync", "fsync"] {
-        for n in (1..).step_by(amount(5, 1)) {
-            let team = Team::new();
-            let command = team.serve_command(&team.state(), "127.0.0.1:0");
-            let failing = inject(call, &format!("error=EIO:when={n}"));
-            match Mothership::start(traced(&command, &failing)) {
-                Ok(box_) => {
-                    assert_eq!(box_.stop("-TERM"), Some(0));
-                    break;
-                }
-                Err(exit) => assert_eq!(exit, Some(14), "{call} {n}"),
-            }
-            fails += 1;
-            assert!(Mothership::start(command).is_ok(), "{call} {n}");
-        }
-    }
+    let fails = sweep(&["fdatasync", "fsync"], amount(5, 1), broken, |fault| {
+        let team = Team::new();
+        let command = team.serve_command(&team.state(), "127.0.0.1:0");
+        let exit = match Mothership::start(traced(&command, &fault.args())) {
+            Ok(box_) => box_.stop("-TERM"),
+            Err(exit) => exit,
+        };
+        assert!(Mothership::start(command).is_ok(), "{fault:?}");
+        assert!(
+            matches!(exit, Some(0 | 14)),
+            "{fault:?}: ended with {exit:?}"
+        );
+        exit == Some(14)
+    });
     assert!(amount(5, 25) <= fails, "only {fails} syncs failed");
 }

@@ -1,0 +1,233 @@
+//! A laptop's outbox: what was reported as queued is a promise, whatever becomes of daemon and disk.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+};
+
+use mothership_tests::{
+    Laptop, Mothership, Team, amount,
+    proxy::Proxy,
+    strace::{Fault, Strace, WRITES, sweep, traced},
+    token,
+};
+
+/// A laptop whose daemon does not run, and the link that it would use.
+struct Away {
+    team: Team,
+    alice: Laptop,
+    proxy: Proxy,
+    /// Changes of `score` so far, and those that were reported as queued.
+    edits: usize,
+    queued: BTreeSet<String>,
+    _box: Mothership,
+}
+
+impl Away {
+    fn new() -> Self {
+        let team = Team::new();
+        let proxy = Proxy::to("127.0.0.1:1");
+        let flags = ["--advertise", &proxy.listen];
+        let box_ = team.serve_with(&team.state(), "127.0.0.1:0", &flags);
+        proxy.lead_to(&box_.listen);
+        let alice = team.founder(&box_, "live");
+        alice.aura(&["config", "set", "publish", "intent"]).ok();
+        alice.synced();
+        alice.aura(&["down"]).ok();
+        Self {
+            team,
+            alice,
+            proxy,
+            edits: 0,
+            queued: BTreeSet::new(),
+            _box: box_,
+        }
+    }
+
+    /// Runs a daemon with a fault and publishes into its outbox while the Mothership is out of reach; answers how
+    /// the daemon ended, 0 when it outlived all of it.
+    fn publish_under(&mut self, fault: &Fault) -> Option<i32> {
+        self.proxy.close();
+        let daemon = Foreground::start(&self.alice, fault);
+        if daemon.is_ready {
+            for _ in 0..3 {
+                if !self.publish() {
+                    break;
+                }
+            }
+        }
+        daemon.end(&self.alice)
+    }
+
+    /// Changes `score` and publishes; whether it was reported as queued.
+    fn publish(&mut self) -> bool {
+        let (from, to) = (100 + self.edits, 101 + self.edits);
+        self.edits += 1;
+        self.alice.edit(
+            "src/risk.rs",
+            &format!("let cap = {from}"),
+            &format!("let cap = {to}"),
+        );
+        let why = format!("cap {to}");
+        let mut publish = self.alice.command();
+        publish
+            .args(["publish", "-m", &why])
+            .env("AURA_NO_AUTOSTART", "1");
+        let outcome = mothership_tests::Outcome::of(publish.output().unwrap());
+        let is_queued = outcome.json["state"] == "queued";
+        if is_queued {
+            self.queued.insert(why);
+        }
+        is_queued
+    }
+
+    /// Starts the daemon as it is and lets it reach the Mothership: every promise was kept, once.
+    #[track_caller]
+    fn check(&mut self) {
+        self.proxy.open();
+        self.alice.aura(&["up"]).ok();
+        self.alice.aura(&["publish"]);
+        self.alice.synced();
+        let log = self.alice.aura(&["log", "score", "-n", "100000"]).ok();
+        let ops = log["ops"].as_array().unwrap();
+        let whys: Vec<String> = ops
+            .iter()
+            .filter_map(|op| op["why"].as_str())
+            .map(str::to_owned)
+            .collect();
+        let known: BTreeSet<String> = whys.iter().cloned().collect();
+        assert_eq!(known.len(), whys.len(), "twice: {log}");
+        let lost: Vec<_> = self.queued.difference(&known).collect();
+        assert!(lost.is_empty(), "{lost:?} was queued and is lost");
+        assert!(
+            ops.iter().all(|op| op["seq"].is_u64()),
+            "not delivered: {log}"
+        );
+        assert!(ops.len() <= self.edits, "more than was ever saved: {log}");
+        let entries = self.team.mothership(&["wal", "verify"]).ok()["entries"].clone();
+        // Beside the changes, the team's log holds its founding and its first key.
+        assert_eq!(entries, ops.len() + 2);
+        self.alice.aura(&["down"]).ok();
+    }
+}
+
+/// A daemon in the foreground, below strace.
+struct Foreground {
+    child: Child,
+    is_ready: bool,
+}
+
+impl Foreground {
+    /// Starts it and waits until it listens to faces, or has ended.
+    fn start(laptop: &Laptop, fault: &Fault) -> Self {
+        let mut command = laptop.command();
+        command.args(["daemon", "run"]);
+        let (call, tampering) = (fault.call, &fault.tampering);
+        let trace = format!("trace=listen,{call}");
+        let inject = format!("inject={call}:{tampering}");
+        let mut child = traced(&command, &["-e", &trace, "-e", &inject])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let is_ready = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains("listen("));
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, is_ready }
+    }
+
+    /// Asks it to stop, unless the fault was faster; answers its exit code.
+    fn end(mut self, laptop: &Laptop) -> Option<i32> {
+        laptop.aura(&["down"]);
+        self.child.wait().unwrap().code()
+    }
+}
+
+#[test]
+fn c05_a_daemon_killed_at_any_write_keeps_what_it_queued() {
+    let mut away = Away::new();
+    // Its git helpers write as well; what it does with a plain write is always followed by a sync.
+    let calls = ["pwrite64", "fdatasync", "fsync", "rename", "unlink"];
+    let kills = sweep(&calls[..amount(3, 5)], amount(6, 1), Fault::kill, |fault| {
+        let exit = away.publish_under(fault);
+        assert!(matches!(exit, None | Some(0)), "{fault:?}: {exit:?}");
+        away.check();
+        exit.is_none()
+    });
+    println!("{kills} kills");
+}
+
+#[test]
+fn case_051_a_daemon_whose_sync_failed_promises_nothing_and_ends() {
+    let mut away = Away::new();
+    let broken = |call, n| Fault::error(call, "EIO", n);
+    let fails = sweep(&["fdatasync"], amount(4, 1), broken, |fault| {
+        let exit = away.publish_under(fault);
+        assert!(matches!(exit, Some(0 | 14)), "{fault:?}: {exit:?}");
+        away.check();
+        exit == Some(14)
+    });
+    assert!(amount(1, 4) <= fails, "only {fails} syncs failed");
+}
+
+#[test]
+fn case_052_a_laptop_without_space_says_so_and_goes_on_when_it_has_some() {
+    let mut away = Away::new();
+    away.proxy.close();
+    let pid = away.alice.aura(&["up"]).ok()["pid"].as_u64().unwrap();
+    for n in amount(vec![1, 2], (1..=10).collect()) {
+        let full = Fault::error("pwrite64", "ENOSPC", n).args();
+        let strace = Strace::attach(u32::try_from(pid).unwrap(), &full);
+        for _ in 1..n {
+            assert!(away.publish());
+        }
+        assert!(!away.publish(), "queued on a full disk");
+        let refused = away.alice.aura(&["publish"]);
+        println!("{refused:?}");
+        drop(strace);
+    }
+    assert_eq!(
+        away.alice.aura(&["up"]).ok()["pid"],
+        pid,
+        "it was restarted"
+    );
+    away.check();
+}
+
+#[test]
+fn c05_a_join_killed_at_any_write_is_finished_by_the_same_command() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut members = 1;
+    let calls = &WRITES[..];
+    let kills = sweep(calls, amount(9, 1), Fault::kill, |fault| {
+        members += 1;
+        let name = format!("laptop-{members}");
+        let laptop = team.laptop(&name);
+        let invite = token(&alice.aura(&["invite"]).ok());
+        let mut join = laptop.command();
+        join.args(["join", &invite, "--name", &name, "--no-service"]);
+        // Strace stands beside, because the daemon outlives the command.
+        let mut args = fault.args();
+        args.push("-D".to_owned());
+        let mut join = traced(&join, &args);
+        let exit = join
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .code();
+        laptop.join(&invite, &name, "live").ok();
+        assert_eq!(laptop.aura(&["status"]).ok()["link"]["state"], "online");
+        let peers = team.mothership(&["peer", "list"]).ok();
+        assert_eq!(peers["peers"].as_array().unwrap().len(), members);
+        println!("{fault:?} {exit:?}");
+        exit != Some(0)
+    });
+    println!("{kills} kills");
+}
