@@ -336,8 +336,9 @@ impl Desk {
             return;
         }
         match open_body(entry, ring) {
+            // A full disk is tried again, and this with it.
             Some(body) => {
-                self.queue_for(&body, Some(own), ring);
+                self.queue_for(&body, Some(own), ring).ok();
             }
             None => self.feed(replica::Input::Retire(own), ring),
         }

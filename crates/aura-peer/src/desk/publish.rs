@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aura_api::Failure;
+use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
     replica,
@@ -193,7 +193,7 @@ impl Desk {
             .units
             .body(patch, commit, Cause::Edit, intent.why.clone());
         if let Some(body) = body
-            && !self.queue(&body, ring)
+            && !self.queue(&body, ring)?
         {
             return Ok(false);
         }
@@ -201,8 +201,8 @@ impl Desk {
         Ok(true)
     }
 
-    /// Seals a body and puts it into the outbox; `false` when it cannot be sent.
-    fn queue(&mut self, body: &PatchBody, ring: &KeyRing) -> bool {
+    /// Seals a body and puts it into the outbox; `false` when it is held back, a failure when the disk is full.
+    fn queue(&mut self, body: &PatchBody, ring: &KeyRing) -> Result<bool, Failure> {
         self.queue_for(body, None, ring)
     }
 
@@ -212,20 +212,20 @@ impl Desk {
         body: &PatchBody,
         replaces: Option<replica::Own>,
         ring: &KeyRing,
-    ) -> bool {
+    ) -> Result<bool, Failure> {
         let path = &body.patch.path;
         let Some(key) = ring.current() else {
             self.hold_back(path, "this device does not have the team key yet");
-            return false;
+            return Ok(false);
         };
         let plain = body.encode();
         if BODY_BYTES_MAX < plain.len() + SEAL_OVERHEAD_BYTES {
             self.hold_back(path, "the change is too large for one entry");
-            return false;
+            return Ok(false);
         }
         if !self.book.replica.has_room(plain.len()) {
             self.hold_back(path, "the queue is full until the mothership is back");
-            return false;
+            return Ok(false);
         }
         let author_seq = self.book.replica.next_number();
         let context = SealContext {
@@ -251,18 +251,25 @@ impl Desk {
         self.feed(input, ring);
         let queued =
             before < self.book.replica.queued() || self.book.replica.next_number() != author_seq;
-        if queued && body.cause == Cause::Edit {
+        if !queued {
+            return Err(no_space());
+        }
+        if body.cause == Cause::Edit {
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
             let text = symbol.clone().unwrap_or_else(|| path.clone());
             self.notice("published", symbol, text);
         }
-        queued
+        Ok(true)
     }
 
     /// Publishes a version that follows from several others: a join, a settlement, an undo.
-    pub(super) fn propose(&mut self, proposal: Proposal<'_>, ring: &KeyRing) -> bool {
+    pub(super) fn propose(
+        &mut self,
+        proposal: Proposal<'_>,
+        ring: &KeyRing,
+    ) -> Result<bool, Failure> {
         if RepoPath::try_from(proposal.path).is_err() {
-            return false;
+            return Ok(false);
         }
         let unit = proposal.unit;
         let name = proposal.name.to_owned();
@@ -287,7 +294,7 @@ impl Desk {
                 base: hash(base),
                 base_text: base.head.clone(),
             },
-            (None, _) => return false,
+            (None, _) => return Ok(false),
         };
         let (before, after) = (proposal.base.map(hash), proposal.text.map(hash));
         let patch = FilePatch {
@@ -355,4 +362,11 @@ impl Desk {
             }
         }
     }
+}
+
+fn no_space() -> Failure {
+    let message = "the disk is full; what is saved stays in its file and was not queued";
+    Failure::new("NO_SPACE", Exit::BUSY, message)
+        .next("aura publish", "again, when there is space")
+        .retryable()
 }

@@ -71,7 +71,7 @@ impl Desk {
                 parents: due.heads.clone(),
                 cause: Cause::Merge,
             };
-            if self.propose(proposal, ring) {
+            if self.propose(proposal, ring).unwrap_or(false) {
                 self.notice(
                     "merged",
                     Some(due.name.clone()),
@@ -359,7 +359,7 @@ impl Desk {
             parents: conflict.heads.clone(),
             cause: Cause::Resolve,
         };
-        if !self.propose(proposal, ring) {
+        if !self.propose(proposal, ring)? {
             return Err(Failure::new(
                 "AE-NOT-QUEUED",
                 Exit::BUSY,
@@ -423,7 +423,7 @@ impl Desk {
                 parents: vec![version],
                 cause: Cause::Undo,
             };
-            if self.propose(proposal, ring) {
+            if self.propose(proposal, ring)? {
                 names.push(row.name.clone());
             }
         }
