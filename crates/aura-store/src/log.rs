@@ -378,8 +378,11 @@ impl Log {
         if let Some(spare) = self.spare.take() {
             return Ok(spare);
         }
-        let coming = self.coming.take().and_then(|coming| coming.recv().ok());
-        coming.unwrap_or_else(|| self.order().run())
+        match self.coming.take().and_then(|coming| coming.recv().ok()) {
+            // There may be room by now.
+            None | Some(Err(SpareError::NoSpace)) => self.order().run(),
+            Some(made) => made,
+        }
     }
 
     /// Goes on in a new segment; everything buffered becomes durable in the old one first.
