@@ -200,8 +200,8 @@ impl Luck {
             0 => false,
             1 => true,
             _ => {
-                Digest::of(&[self.seed.to_le_bytes(), self.drawn.to_le_bytes()].concat()).0[0] % 2
-                    == 0
+                let draw = [self.seed.to_le_bytes(), self.drawn.to_le_bytes()].concat();
+                Digest::of(&draw).0[0] < 128
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::{BufRead, BufReader},
     process::{Child, Stdio},
 };
 
 use mothership_tests::{
-    Laptop, Mothership, Outcome, Team, amount,
+    Laptop, Mothership, Outcome, RISK, Team, amount,
     proxy::Proxy,
     strace::{Fault, Strace, WRITES, sweep, traced},
     token,
@@ -150,8 +151,9 @@ impl Foreground {
 fn c05_a_daemon_killed_at_any_write_keeps_what_it_queued() {
     let mut away = Away::new();
     // Its git helpers write as well; what it does with a plain write is always followed by a sync.
-    let calls = ["pwrite64", "fdatasync", "fsync", "rename", "unlink"];
-    let kills = sweep(&calls[..amount(3, 5)], amount(6, 1), Fault::kill, |fault| {
+    let all = ["pwrite64", "fdatasync", "fsync", "rename", "unlink"];
+    let calls = &all[..amount(3, 5)];
+    let kills = sweep(calls, amount(6, 1), Fault::kill, |fault| {
         let exit = away.publish_under(fault);
         assert!(matches!(exit, None | Some(0)), "{fault:?}: {exit:?}");
         away.check();
@@ -200,8 +202,8 @@ fn c05_a_join_killed_at_any_write_is_finished_by_the_same_command() {
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
     let mut members = 1;
-    let calls = &WRITES[..];
-    let kills = sweep(calls, amount(9, 1), Fault::kill, |fault| {
+    let calls = amount(&["pwrite64", "fsync"][..], WRITES);
+    let kills = sweep(calls, amount(7, 1), Fault::kill, |fault| {
         members += 1;
         let name = format!("laptop-{members}");
         let laptop = team.laptop(&name);
@@ -225,4 +227,75 @@ fn c05_a_join_killed_at_any_write_is_finished_by_the_same_command() {
         exit != Some(0)
     });
     println!("{kills} kills");
+}
+
+#[test]
+fn case_052_what_a_full_laptop_could_not_take_arrives_when_there_is_space() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    let pid = bob.aura(&["up"]).ok()["pid"].as_u64().unwrap();
+    let full = Fault {
+        call: "pwrite64",
+        tampering: "error=ENOSPC".to_owned(),
+    };
+    let strace = Strace::attach(u32::try_from(pid).unwrap(), &full.args());
+    for cap in 101..104 {
+        alice.edit(
+            "src/risk.rs",
+            &format!("let cap = {}", cap - 1),
+            &format!("let cap = {cap}"),
+        );
+        alice.aura(&["publish"]).ok();
+    }
+    bob.event(|event| event["kind"] == "no_space");
+    assert_eq!(bob.read("src/risk.rs"), RISK);
+    drop(strace);
+    bob.event(|event| event["kind"] == "applied" && bob.read("src/risk.rs").contains("cap = 103"));
+    let log = bob.aura(&["log", "score"]).ok();
+    assert_eq!(log["ops"].as_array().unwrap().len(), 3, "{log}");
+    assert_eq!(
+        bob.aura(&["up"]).ok()["pid"].as_u64(),
+        Some(pid),
+        "it was restarted"
+    );
+}
+
+#[test]
+fn case_056_a_laptop_needs_nothing_but_keys_and_logs_to_know_what_it_has() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish"]).ok();
+    let before = alice.aura(&["log"]).ok()["ops"].clone();
+    let repos = alice.home.join("repos");
+    let repo = fs::read_dir(&repos)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let kept = || {
+        fs::read_dir(repo.join("shadow"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+    };
+    assert!(kept().next().is_some());
+    for is_damaged in [true, false] {
+        alice.aura(&["down"]).ok();
+        for file in kept() {
+            if is_damaged {
+                fs::write(file, b"not a shadow").unwrap();
+            } else {
+                fs::remove_file(file).unwrap();
+            }
+        }
+        alice.aura(&["up"]).ok();
+        alice.synced();
+        assert_eq!(alice.aura(&["publish"]).ok()["state"], "nothing");
+        assert_eq!(alice.aura(&["log"]).ok()["ops"], before);
+        assert!(alice.read("src/risk.rs").contains("cap = 250"));
+    }
 }

@@ -84,7 +84,7 @@ fn case_050_whenever_the_power_fails_what_was_acknowledged_is_there() {
         .take(batches)
         .collect();
     assert_eq!(told.len(), batches);
-    recorded.cut_power(amount(13, 1), |last| {
+    recorded.cut_power(amount(17, 1), |last| {
         site.authors.rewind(&mark);
         let acknowledged = told.iter().filter(|at| **at <= last.ended).count() * batch;
         author_0(&mut site).entries.clone_from(&attempted);
@@ -137,7 +137,6 @@ fn case_050_whenever_the_power_fails_in_a_first_start_the_next_one_is_good() {
 #[test]
 fn case_050_the_image_of_a_real_file_system_holds_what_was_acknowledged() {
     if !Mount::is_possible() {
-        println!("this machine lets nobody mount; the computed power cuts stand for it");
         return;
     }
     let (mut site, mark) = near_a_full_segment(8_000);

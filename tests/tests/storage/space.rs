@@ -2,6 +2,7 @@
 
 use mothership_tests::{
     amount,
+    mount::Mount,
     strace::{Fault, Strace},
 };
 
@@ -37,10 +38,7 @@ fn case_052_a_write_that_finds_no_space_is_refused_and_leaves_nothing_behind() {
 
 #[test]
 fn case_052_without_room_for_a_segment_members_are_removed_and_nothing_is_restarted() {
-    let mut site = Site::new(4);
-    for (author, bytes) in [(0, 1_000_000), (1, 10_000), (2, 0)] {
-        site.authors.authors[author].body_bytes = bytes;
-    }
+    let mut site = site_of_several_sizes();
     let spare = site.wal().join("spare.tmp");
     let full = Fault {
         call: "openat",
@@ -75,4 +73,29 @@ fn fill_and_recover(site: &mut Site, make_space: impl FnOnce()) {
     site.check();
     let refused = site.write_by(3, 1).expect_err("it was removed").to_string();
     assert!(refused.contains("REVOKED"), "{refused}");
+}
+
+#[test]
+fn case_052_a_small_disk_fills_up_and_grows() {
+    if !Mount::is_possible() {
+        return;
+    }
+    let mut site = site_of_several_sizes();
+    site.stop("-TERM");
+    let mark = site.keep();
+    let mount = Mount::tmpfs(&site.team.state(), 24 << 20);
+    site.restore(&mark);
+    site.start();
+    fill_and_recover(&mut site, || mount.resize(64 << 20));
+    // The disk lives as long as its last user.
+    drop(site);
+}
+
+/// Authors whose entries are large, small and smallest, and one to be removed.
+fn site_of_several_sizes() -> Site {
+    let mut site = Site::new(4);
+    for (author, bytes) in [(0, 1_000_000), (1, 10_000), (2, 0)] {
+        site.authors.authors[author].body_bytes = bytes;
+    }
+    site
 }

@@ -103,7 +103,6 @@ fn case_063_what_cannot_be_written_ends_the_start_before_anything_is_bound() {
 #[test]
 fn case_063_on_a_read_only_mount_only_reading_works() {
     if !Mount::is_possible() {
-        println!("this machine lets nobody mount; injected faults stand for it");
         return;
     }
     let mut site = Site::new(1);
