@@ -91,11 +91,8 @@ impl Client {
     fn take(&mut self, message: Message) -> Result<(), Failure> {
         match message {
             Message::Hello(_) => {
-                let signature = auth_proof(
-                    &self.device.key,
-                    &self.exporter,
-                    aura_trust::Side::Dialler,
-                );
+                let signature =
+                    auth_proof(&self.device.key, &self.exporter, aura_trust::Side::Dialler);
                 let auth = Auth {
                     peer: self.device.key.peer(),
                     signature: signature.to_vec(),
@@ -173,7 +170,9 @@ impl Speech for Client {
                     payload,
                     ..
                 } => self.count(&payload)?,
-                Event::Message { kind, payload, .. } => self.take(Message::decode(kind, payload)?)?,
+                Event::Message { kind, payload, .. } => {
+                    self.take(Message::decode(kind, payload)?)?
+                }
                 Event::Closed { code, detail, .. } => {
                     return Err(format!("closed: {code} {detail}").into());
                 }

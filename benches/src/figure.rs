@@ -114,11 +114,9 @@ pub(crate) fn table(rounds: &[Vec<Figure>]) -> String {
 
 fn row(first: &Figure, same: &[&Figure]) -> [String; 8] {
     let ours: Vec<f64> = same.iter().map(|figure| figure.ours).collect();
-    let (min, max) = ours
-        .iter()
-        .fold((f64::MAX, f64::MIN), |(min, max), value| {
-            (min.min(*value), max.max(*value))
-        });
+    let (min, max) = ours.iter().fold((f64::MAX, f64::MIN), |(min, max), value| {
+        (min.min(*value), max.max(*value))
+    });
     let of = |value: fn(&Figure) -> Option<f64>| {
         median(same.iter().filter_map(|figure| value(figure)).collect())
     };

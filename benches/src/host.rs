@@ -29,7 +29,9 @@ pub(crate) fn now() -> Instant {
 /// machine waits for the next tick.
 pub(crate) fn hurry() -> Result<(), Failure> {
     let pid = std::process::id().to_string();
-    let chrt = Command::new("chrt").args(["-r", "-p", "1", &pid]).output()?;
+    let chrt = Command::new("chrt")
+        .args(["-r", "-p", "1", &pid])
+        .output()?;
     if chrt.status.success() {
         Ok(())
     } else {

@@ -67,7 +67,11 @@ impl Nats {
         let dir = tempfile::tempdir_in(scratch)?;
         let at = dir.path().display();
         pki.write(dir.path())?;
-        let interval = if syncs == Syncs::Always { "always" } else { "2m" };
+        let interval = if syncs == Syncs::Always {
+            "always"
+        } else {
+            "2m"
+        };
         let config = dir.path().join("nats.conf");
         let text = format!(
             "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{at}\"\n\

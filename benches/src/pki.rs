@@ -26,7 +26,8 @@ impl Pki {
         let ca_pem = params.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(params, ca_key);
         let key = KeyPair::generate()?;
-        let leaf = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &issuer)?;
+        let leaf =
+            CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &issuer)?;
         Ok(Self {
             ca_pem,
             leaf_pem: leaf.pem(),

@@ -100,7 +100,10 @@ pub fn binary(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     // Tests lie below the binaries, benches beside them.
     let dir = exe.parent().unwrap();
-    let dir = dir.parent().filter(|_| dir.ends_with("deps")).unwrap_or(dir);
+    let dir = dir
+        .parent()
+        .filter(|_| dir.ends_with("deps"))
+        .unwrap_or(dir);
     BUILD.call_once(|| {
         // Whoever runs the tests alone gets the binaries of these very sources.
         let mut build = Command::new(env!("CARGO"));

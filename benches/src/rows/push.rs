@@ -46,12 +46,18 @@ pub(crate) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         let rate = Figure::new(format!("{name}: entries/s"), ours.per_second)
             .limit(group as f64 * 1e3 / sync_ms)
             .peer(peer.as_ref().map(|peer| peer.per_second));
-        let p50 = Figure::new(format!("{name}: ack p50 ms"), percentile(&mut ours.acks, 50))
-            .limit(sync_ms)
-            .peer(peer_ms(50, &mut peer));
-        let p99 = Figure::new(format!("{name}: ack p99 ms"), percentile(&mut ours.acks, 99))
-            .limit(percentile(&mut syncs, 99))
-            .peer(peer_ms(99, &mut peer));
+        let p50 = Figure::new(
+            format!("{name}: ack p50 ms"),
+            percentile(&mut ours.acks, 50),
+        )
+        .limit(sync_ms)
+        .peer(peer_ms(50, &mut peer));
+        let p99 = Figure::new(
+            format!("{name}: ack p99 ms"),
+            percentile(&mut ours.acks, 99),
+        )
+        .limit(percentile(&mut syncs, 99))
+        .peer(peer_ms(99, &mut peer));
         if group == 1 {
             figures.extend([
                 rate,

@@ -162,7 +162,10 @@ impl Desk {
             self.held_back.remove(path);
             return Ok(false);
         }
-        if disk.as_ref().is_some_and(|file| aura_tree::is_binary(&file.bytes)) {
+        if disk
+            .as_ref()
+            .is_some_and(|file| aura_tree::is_binary(&file.bytes))
+        {
             self.hold_back(
                 path.as_str(),
                 "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text",
