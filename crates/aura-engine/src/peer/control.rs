@@ -3,7 +3,7 @@
 //! Invariants:
 //! - AUTH is sent only after the server's HELLO, everything else only after WELCOME;
 //! - attempts are spaced 1, 2, 4, 8, 16, 30, 30 … seconds with jitter of a fifth, from the seed;
-//! - three missed heartbeats end the link;
+//! - silence for three heartbeats ends the link;
 //! - a certificate is renewed from half its life on, a tenth of it sooner or later, so that a team does not come at once.
 
 use std::collections::VecDeque;
@@ -102,7 +102,7 @@ enum State {
     Proving,
     Ready {
         beat_at_ms: u64,
-        missed: u32,
+        heard_ms: u64,
         sent_at_ms: u64,
     },
     /// The identity is refused for good; only a person can change that.
@@ -198,7 +198,11 @@ impl Control {
     pub fn deadline(&self) -> Option<u64> {
         match self.state {
             State::Waiting { until_ms } => Some(until_ms),
-            State::Ready { beat_at_ms, .. } => Some(beat_at_ms),
+            State::Ready {
+                beat_at_ms,
+                heard_ms,
+                ..
+            } => Some(beat_at_ms.min(self.silent_at_ms(heard_ms))),
             State::Barred | State::Dialing | State::Greeting | State::Proving => None,
         }
     }
@@ -213,8 +217,16 @@ impl Control {
         }
     }
 
+    /// When silence since `heard_ms` has lasted too long.
+    fn silent_at_ms(&self, heard_ms: u64) -> u64 {
+        heard_ms + u64::from(HEARTBEATS_MISSED_MAX) * self.heartbeat_ms
+    }
+
     // spec: session/2.1, session/2.5
     fn received(&mut self, now: Now, message: Message) {
+        if let State::Ready { heard_ms, .. } = &mut self.state {
+            *heard_ms = now.mono_ms;
+        }
         match (self.state, message) {
             (_, Message::Error(refusal)) => {
                 self.outputs
@@ -236,23 +248,11 @@ impl Control {
             (State::Proving, Message::Welcome(welcome)) => {
                 self.attempts = 0;
                 self.heartbeat_ms = welcome.heartbeat_ms.max(100);
-                let beat_at_ms = now.mono_ms + self.heartbeat_ms;
-                self.state = State::Ready {
-                    beat_at_ms,
-                    missed: 0,
-                    sent_at_ms: 0,
-                };
                 self.outputs.push_back(Output::Up(welcome));
-                self.beat(now);
+                self.beat(now, now.mono_ms);
                 self.renew(now);
             }
             (State::Ready { sent_at_ms, .. }, Message::HeartbeatAck(ack)) => {
-                let beat_at_ms = now.mono_ms + self.heartbeat_ms;
-                self.state = State::Ready {
-                    beat_at_ms,
-                    missed: 0,
-                    sent_at_ms,
-                };
                 if ack.nonce == self.nonce {
                     self.outputs
                         .push_back(Output::Rtt(now.mono_ms.saturating_sub(sent_at_ms)));
@@ -344,15 +344,18 @@ impl Control {
                 self.state = State::Dialing;
                 self.outputs.push_back(Output::Dial);
             }
+            State::Ready { heard_ms, .. } if self.silent_at_ms(heard_ms) <= now.mono_ms => {
+                // The shell reports the end of the link; until then nothing is expected of it.
+                self.state = State::Dialing;
+                self.outputs.push_back(Output::Close(Code::TIMEOUT));
+            }
             State::Ready {
-                beat_at_ms, missed, ..
+                beat_at_ms,
+                heard_ms,
+                ..
             } if beat_at_ms <= now.mono_ms => {
-                if HEARTBEATS_MISSED_MAX <= missed {
-                    self.outputs.push_back(Output::Close(Code::TIMEOUT));
-                } else {
-                    self.beat(now);
-                    self.renew(now);
-                }
+                self.beat(now, heard_ms);
+                self.renew(now);
             }
             State::Barred
             | State::Dialing
@@ -363,10 +366,7 @@ impl Control {
         }
     }
 
-    fn beat(&mut self, now: Now) {
-        let State::Ready { missed, .. } = self.state else {
-            return;
-        };
+    fn beat(&mut self, now: Now, heard_ms: u64) {
         self.nonce += 1;
         let beat = Heartbeat {
             nonce: self.nonce,
@@ -374,7 +374,7 @@ impl Control {
         };
         self.state = State::Ready {
             beat_at_ms: now.mono_ms + self.heartbeat_ms,
-            missed: missed + 1,
+            heard_ms,
             sent_at_ms: now.mono_ms,
         };
         self.outputs
