@@ -2,173 +2,166 @@
 //!
 //! Invariant: nothing here changes anything.
 
+use std::collections::BTreeMap;
+
 use aura_api::{Next, docs};
-use aura_engine::peer::control::Control;
+use aura_engine::peer::{control::Control, units::Conflict};
+use aura_proto::message::PeerCard;
+use serde_json::Value;
 
 use super::{Answer, document, held_back};
-use crate::clock::rfc3339;
-use crate::daemon::Daemon;
-use crate::desk::take::Taken;
-use crate::docs as shape;
+use crate::{
+    clock::rfc3339,
+    daemon::Daemon,
+    desk::{Desk, take::Taken},
+    docs as shape,
+};
 
 impl Daemon {
     pub(in crate::daemon) fn status(&mut self, repo: Option<&str>) -> Answer {
-        let found = self.repo_of(repo);
-        let path = match (found, &self.identity.enrolment) {
-            (Ok(path), _) => Some(path),
-            (Err(failure), _) if failure.id != "AE-NOT-JOINED" => return Err(failure),
-            (Err(failure), None) => return Err(failure),
-            (Err(failure), Some(_)) => return Err(failure),
+        let path = self.repo_of(repo)?;
+        let taken = self.with_desk(&path, |desk, ring| Ok(desk.incoming(ring)))?;
+        let Some(desk) = self.desks.get(&path) else {
+            return Ok(Value::Null);
         };
-        let incoming = match &path {
-            Some(path) => self.with_desk(path, |desk, ring| Ok(desk.incoming(ring)))?,
-            None => Default::default(),
-        };
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
-        let desk = path.as_ref().and_then(|path| self.desks.get(path));
-        let me = self.identity.key.peer();
-        let mut needs_you = Vec::new();
-        let mut from = Vec::new();
-        let (mut patches, mut touching) = (0, 0);
-        if let Some(desk) = desk {
-            for conflict in desk.conflicts(&self.identity.ring) {
-                let row = shape::conflict(desk, &conflict, &self.peers, false);
-                let text = format!(
-                    "{} and {} both changed it",
-                    row.mine.author, row.theirs.author
-                );
-                needs_you.push(docs::NeedDoc {
-                    kind: "conflict".to_owned(),
-                    id: row.id,
-                    symbol: Some(row.symbol),
-                    with: vec![row.theirs.author],
-                    since: Some(row.since),
-                    text,
-                });
-            }
-            for (index, taken) in &incoming {
-                patches += 1;
-                if matches!(taken, Taken::Waiting(_)) {
-                    touching += 1;
-                }
-                let name = shape::name_of(
-                    &self.peers,
-                    desk.units.recorded()[*index].origin.writer.peer,
-                );
-                if !from.contains(&name) {
-                    from.push(name);
-                }
-            }
-        }
-        for card in self
-            .waiting_for_approval()
-            .iter()
-            .filter(|card| card.peer != me)
-        {
-            needs_you.push(docs::NeedDoc {
-                kind: "approval".to_owned(),
-                id: card.name.clone(),
-                symbol: None,
-                with: vec![card.name.clone()],
-                since: None,
-                text: format!("{} waits for the team key", card.name),
-            });
-        }
-        let next = match (needs_you.first(), patches) {
-            (Some(need), _) if need.kind == "conflict" => {
-                Some((format!("aura conflicts show {}", need.id), "open conflict"))
-            }
-            (Some(need), _) => Some((
-                format!("aura members approve {}", need.id),
-                "compare the device words first",
-            )),
-            (None, 1..) => Some(("aura pull".to_owned(), "take what waits")),
-            (None, 0) => None,
-        };
-        let queued = desk.map_or(0, |desk| desk.book.replica.queued());
-        let is_synced = desk.is_none_or(|desk| desk.book.replica.is_synced());
-        let word = match (
-            is_up,
-            desk.is_some_and(|desk| desk.fault.is_some()),
-            is_synced,
-        ) {
-            (_, true, _) => "error",
-            (false, ..) => "offline",
-            (true, false, false) => "syncing",
-            (true, false, true) => "synced",
-        };
-        let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
-        let link = docs::LinkDoc {
-            state: if is_barred {
-                "revoked"
-            } else if is_up {
-                "online"
-            } else {
-                "offline"
-            }
-            .to_owned(),
-            endpoint: self
-                .identity
-                .enrolment
-                .as_ref()
-                .and_then(|e| e.endpoints.first().cloned())
-                .unwrap_or_default(),
-            rtt_ms: self.rtt_ms.filter(|_| is_up).map(|ms| ms as f64),
-            offline_for_s: if is_up {
-                0
-            } else {
-                (self.clock.mono_ms() - self.offline_since_ms) / 1_000
-            },
-            queued,
-            why: self.down_why.as_ref().map(|(_, detail)| detail.clone()),
-        };
-        let repo = desk.map(|desk| docs::RepoDoc {
-            root_commit: desk.repo.root_commit().as_str().to_owned(),
-            branch: desk.units.channel().to_owned(),
-            head: desk.commit().to_owned(),
-            path: desk.path.display().to_string(),
-            files: desk.files.len() as u64,
-            units: desk.unit_count(),
-        });
+        let needs_you = self.needs(desk);
+        let incoming = self.incoming(desk, &taken);
+        let enrolment = self.identity.enrolment.as_ref();
         document(&docs::Status {
             schema: docs::Status::SCHEMA.to_owned(),
             at: rfc3339(self.clock.wall_ms()),
             seq: self.event_last(),
-            word: word.to_owned(),
-            team: self
-                .identity
-                .enrolment
-                .as_ref()
-                .map(|e| e.team_name.clone()),
-            name: self.identity.enrolment.as_ref().map(|e| e.name.clone()),
-            repo,
-            mode: desk.map(|desk| desk.mode.as_str().to_owned()),
-            link,
+            word: self.word(desk).to_owned(),
+            team: enrolment.map(|enrolment| enrolment.team_name.clone()),
+            name: enrolment.map(|enrolment| enrolment.name.clone()),
+            repo: Some(docs::RepoDoc {
+                root_commit: desk.repo.root_commit().as_str().to_owned(),
+                branch: desk.units.channel().to_owned(),
+                head: desk.commit().to_owned(),
+                path: desk.path.display().to_string(),
+                files: desk.files.len() as u64,
+                units: desk.unit_count(),
+            }),
+            mode: Some(desk.mode.as_str().to_owned()),
+            link: self.link_doc(desk),
+            next: next_step(&needs_you, incoming.patches),
             needs_you,
             peers: self.peer_rows(),
-            incoming: docs::IncomingDoc {
-                patches,
-                touching_my_edits: touching,
-                from,
-            },
-            mine: docs::MineDoc {
-                unpublished: desk.map_or(0, |desk| desk.held_back.len() as u64),
-                published: desk.map_or(0, |desk| {
-                    desk.units
-                        .recorded()
-                        .iter()
-                        .filter(|r| r.origin.writer.peer == me)
-                        .count() as u64
-                }),
-                held_back: desk.map(held_back).unwrap_or_default(),
-            },
-            next: next
-                .map(|(cmd, why)| Next {
-                    cmd,
-                    why: why.to_owned(),
-                })
-                .into_iter()
-                .collect(),
+            incoming,
+            mine: self.mine(desk),
         })
     }
+
+    /// What only a person can decide: open conflicts, then devices that wait for the team key.
+    fn needs(&self, desk: &Desk) -> Vec<docs::NeedDoc> {
+        let conflicts = desk.conflicts(&self.identity.ring);
+        let conflict = |conflict: &Conflict| {
+            let row = shape::conflict(desk, conflict, &self.peers, false);
+            docs::NeedDoc {
+                kind: "conflict".to_owned(),
+                id: row.id,
+                symbol: Some(row.symbol),
+                text: format!(
+                    "{} and {} both changed it",
+                    row.mine.author, row.theirs.author
+                ),
+                with: vec![row.theirs.author],
+                since: Some(row.since),
+            }
+        };
+        let me = self.identity.key.peer();
+        let waiting = self.waiting_for_approval();
+        let approval = |card: &PeerCard| docs::NeedDoc {
+            kind: "approval".to_owned(),
+            id: card.name.clone(),
+            symbol: None,
+            with: vec![card.name.clone()],
+            since: None,
+            text: format!("{} waits for the team key", card.name),
+        };
+        let others = waiting.iter().filter(|card| card.peer != me);
+        let needs = conflicts.iter().map(conflict);
+        needs.chain(others.map(approval)).collect()
+    }
+
+    fn incoming(&self, desk: &Desk, taken: &BTreeMap<usize, Taken>) -> docs::IncomingDoc {
+        let mut from = Vec::new();
+        for index in taken.keys() {
+            let author = desk.units.recorded()[*index].origin.writer.peer;
+            let name = shape::name_of(&self.peers, author);
+            if !from.contains(&name) {
+                from.push(name);
+            }
+        }
+        let touching = taken
+            .values()
+            .filter(|taken| matches!(taken, Taken::Waiting(_)));
+        docs::IncomingDoc {
+            patches: taken.len() as u64,
+            touching_my_edits: touching.count() as u64,
+            from,
+        }
+    }
+
+    fn mine(&self, desk: &Desk) -> docs::MineDoc {
+        let me = self.identity.key.peer();
+        let recorded = desk.units.recorded().iter();
+        let own = recorded.filter(|recorded| recorded.origin.writer.peer == me);
+        docs::MineDoc {
+            unpublished: desk.held_back.len() as u64,
+            published: own.count() as u64,
+            held_back: held_back(desk),
+        }
+    }
+
+    /// The state in one word.
+    fn word(&self, desk: &Desk) -> &'static str {
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        match (desk.fault.is_some(), is_up, desk.book.replica.is_synced()) {
+            (true, ..) => "error",
+            (false, false, _) => "offline",
+            (false, true, false) => "syncing",
+            (false, true, true) => "synced",
+        }
+    }
+
+    fn link_doc(&self, desk: &Desk) -> docs::LinkDoc {
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
+        let state = match (is_barred, is_up) {
+            (true, _) => "revoked",
+            (false, true) => "online",
+            (false, false) => "offline",
+        };
+        let enrolment = self.identity.enrolment.as_ref();
+        let endpoint = enrolment.and_then(|enrolment| enrolment.endpoints.first().cloned());
+        let offline_ms = self.clock.mono_ms() - self.offline_since_ms;
+        docs::LinkDoc {
+            state: state.to_owned(),
+            endpoint: endpoint.unwrap_or_default(),
+            rtt_ms: self.rtt_ms.filter(|_| is_up).map(|ms| ms as f64),
+            offline_for_s: if is_up { 0 } else { offline_ms / 1_000 },
+            queued: desk.book.replica.queued(),
+            why: self.down_why.as_ref().map(|(_, detail)| detail.clone()),
+        }
+    }
+}
+
+fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
+    let next = match (needs.first(), patches) {
+        (Some(need), _) if need.kind == "conflict" => {
+            Some((format!("aura conflicts show {}", need.id), "open conflict"))
+        }
+        (Some(need), _) => Some((
+            format!("aura members approve {}", need.id),
+            "compare the device words first",
+        )),
+        (None, 1..) => Some(("aura pull".to_owned(), "take what waits")),
+        (None, 0) => None,
+    };
+    let step = |(cmd, why): (String, &str)| Next {
+        cmd,
+        why: why.to_owned(),
+    };
+    next.map(step).into_iter().collect()
 }
