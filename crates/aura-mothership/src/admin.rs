@@ -157,6 +157,15 @@ pub(crate) fn answer(server: &mut Server, request: u64, result: Result<(), Code>
         Err(Code::NO_SPACE) => {
             Err(Failure::new("NO_SPACE", Exit::BUSY, "the disk is full").retryable())
         }
+        Err(code @ (Code::BEHIND_PEERS | Code::FORK)) => {
+            let message = "peers have verified more than this mothership holds; it stores nothing";
+            Err(
+                Failure::new(&code.to_string(), Exit::INTEGRITY, message).next(
+                    "mothership wal verify",
+                    "see what is here, and restore the newest copy",
+                ),
+            )
+        }
         Err(code) => Err(Failure::new(
             &code.to_string(),
             Exit::FAILED,

@@ -104,6 +104,8 @@ fn case_053_when_an_acknowledged_record_is_cut_whoever_saw_it_stops_the_appends(
         let outcomes = wire.acked().await.unwrap().outcomes;
         assert_eq!(outcomes, [(4, Outcome::Refused(Code::BEHIND_PEERS))]);
     });
+    let invite = site.team.mothership(&["invite"]);
+    invite.fails(15, "BEHIND_PEERS");
     let verified = site.team.mothership(&["wal", "verify"]).ok();
     assert_eq!(verified["entries"], 5, "something was appended: {verified}");
 }

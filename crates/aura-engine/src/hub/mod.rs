@@ -14,6 +14,8 @@
 //! - every refusal names its code; no input from outside panics.
 
 mod admission;
+mod batch;
+mod io;
 mod ledger;
 mod links;
 mod push;
@@ -23,26 +25,27 @@ mod roll;
 use std::collections::{BTreeMap, VecDeque};
 
 use aura_proto::{
-    Code, Digest, LogId, PeerId, TeamId,
+    Code, Digest, LogId, PeerId,
     event::Checkpoint,
     limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, NAME_BYTES_MAX},
     message::{
-        Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Role, Subscribe,
+        Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Subscribe,
         VERSION_MAX, VERSION_MIN, Welcome, feature,
     },
 };
-use aura_trust::{IdentityKey, proof::Side, verify_auth, verify_checkpoint};
+use aura_trust::{proof::Side, verify_auth, verify_checkpoint};
 use bytes::Bytes;
 
 pub use admission::{IssueSubject, Issued};
+pub use io::{Command, Config, Input, Output};
 pub use ledger::{LOGS_MAX, Ledger, Log};
 pub use links::LinkId;
 pub use push::{PushedEntry, check_push};
 pub use roll::{MadeToken, Member, Roll};
 
 use crate::Now;
+use batch::{Flight, Pending, Staged, Then};
 use links::{Link, Stage, Subscription};
-use push::PendingPush;
 use record::{Fact, Record, RecordError};
 
 /// Entries fed to one subscriber in one step.
@@ -53,248 +56,6 @@ pub const BATCH_ENTRIES_MAX: usize = 1_024;
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Requests that may wait for the disk before newcomers are told to come back.
 pub const QUEUE_MAX: usize = 65_536;
-
-/// What the Mothership is made of when it starts.
-pub struct Config {
-    /// The team.
-    pub team: TeamId,
-    /// Display name, written down at the very first start.
-    pub team_name: String,
-    /// Key that signs checkpoints and box-made invites; its verifying half is the Mothership's id.
-    pub key: IdentityKey,
-    /// CA certificate, DER, handed to newcomers.
-    pub ca: Vec<u8>,
-    /// Epoch of the record log since this start.
-    pub epoch: u64,
-    /// Heartbeat period in milliseconds.
-    pub heartbeat_ms: u64,
-    /// How long a silent peer counts as away before it counts as offline, in milliseconds.
-    pub offline_after_ms: u64,
-    /// Life of the certificates that are issued, in seconds.
-    pub leaf_ttl_s: u64,
-}
-
-/// A request of whoever runs the box.
-#[derive(Debug, Clone)]
-pub enum Command {
-    /// Writes down an invite that the Mothership signs.
-    MakeToken {
-        /// Token id, random.
-        jti: String,
-        /// For whom.
-        name: Option<String>,
-        /// Role of the newcomer.
-        role: Role,
-        /// How often it can be used.
-        uses: u32,
-        /// Seconds since 1970 when it ends.
-        expires_s: u64,
-    },
-    /// Removes a peer.
-    Revoke {
-        /// Who.
-        peer: PeerId,
-        /// Why.
-        reason: String,
-    },
-    /// Ends a token.
-    RevokeToken {
-        /// Token id.
-        jti: String,
-    },
-}
-
-/// What happens to the Mothership.
-#[derive(Debug)]
-pub enum Input {
-    /// An operator asks; answered with [`Output::Answer`] of the same number.
-    Command {
-        /// Chosen by the caller.
-        request: u64,
-        /// What.
-        command: Command,
-    },
-    /// A peer with a good certificate connected.
-    Connected {
-        /// Number of the link.
-        link: LinkId,
-        /// Identity in the certificate.
-        peer: PeerId,
-        /// TLS exporter value.
-        exporter: [u8; 32],
-        /// Address.
-        remote: String,
-    },
-    /// A link is gone.
-    Disconnected {
-        /// Which.
-        link: LinkId,
-    },
-    /// The queue of a link has drained.
-    Drained {
-        /// Which.
-        link: LinkId,
-    },
-    /// Somebody without a certificate connected.
-    Enrolling {
-        /// Number of the link.
-        link: LinkId,
-        /// TLS exporter value.
-        exporter: [u8; 32],
-        /// Address.
-        remote: String,
-    },
-    /// The shell handed over what [`Output::Feed`] asked for, up to here.
-    Fed {
-        /// Which link.
-        link: LinkId,
-        /// Which log.
-        log: LogId,
-        /// Last position handed over.
-        up_to: u64,
-        /// Whether the queue takes more.
-        has_room: bool,
-    },
-    /// The certificate asked for by [`Output::Issue`].
-    Issued {
-        /// Which request.
-        ticket: u64,
-        /// The certificate, or nothing when the request was unusable.
-        issued: Option<Issued>,
-    },
-    /// The first records of a batch are durable, usually all; there was no space for the others.
-    Stored {
-        /// Which.
-        batch: u64,
-        /// Record number of its first record; the others follow.
-        first_lsn: u64,
-        /// How many are durable.
-        count: usize,
-    },
-    /// Entries were pushed; checked by [`check_push`].
-    Pushed {
-        /// By which link.
-        link: LinkId,
-        /// On which stream.
-        stream: u32,
-        /// To which log.
-        log: LogId,
-        /// Each with its own verdict so far.
-        entries: Vec<PushedEntry>,
-    },
-    /// A message other than a push arrived.
-    Received {
-        /// On which link.
-        link: LinkId,
-        /// On which stream.
-        stream: u32,
-        /// What.
-        message: Message,
-    },
-    /// A deadline passed.
-    Tick,
-}
-
-/// What the Mothership wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// The answer to a command.
-    Answer {
-        /// Which.
-        request: u64,
-        /// Done, or why not.
-        result: Result<(), Code>,
-    },
-    /// Store these records in order and sync them; answer with [`Input::Stored`].
-    Append {
-        /// Number of the batch.
-        batch: u64,
-        /// The records in order.
-        records: Vec<Bytes>,
-        /// Whether the reserve may be used.
-        is_urgent: bool,
-    },
-    /// Close a link, telling why.
-    Close {
-        /// Which.
-        link: LinkId,
-        /// Why.
-        code: Code,
-        /// For people.
-        detail: String,
-    },
-    /// Hand entries to a subscriber from the log and answer with [`Input::Fed`].
-    Feed {
-        /// Which link.
-        link: LinkId,
-        /// On which stream.
-        stream: u32,
-        /// Which log.
-        log: LogId,
-        /// First position.
-        from: u64,
-        /// Last position; with it goes the checkpoint if it is the head.
-        to: u64,
-    },
-    /// Issue a certificate and answer with [`Input::Issued`].
-    Issue {
-        /// Number of the request.
-        ticket: u64,
-        /// PKCS#10, DER.
-        csr: Vec<u8>,
-        /// What the certificate says.
-        subject: IssueSubject,
-    },
-    /// Something that an operator may want to see.
-    Notice {
-        /// `joined`, `refused`, `online`, `away`, `revoked` …
-        kind: &'static str,
-        /// Who.
-        who: String,
-        /// One line.
-        text: String,
-    },
-    /// Send a message.
-    Send {
-        /// To which link.
-        link: LinkId,
-        /// On which stream.
-        stream: u32,
-        /// What.
-        message: Message,
-    },
-}
-
-/// A request that needs the disk.
-#[derive(Debug)]
-enum Pending {
-    Fact { fact: Fact, then: Then },
-    Push(PendingPush),
-}
-
-/// Whom to tell when a fact is durable.
-#[derive(Debug, Clone, Copy)]
-enum Then {
-    Answer(u64),
-    GrantJoin(LinkId),
-    GrantRenewal(LinkId),
-    Nothing,
-}
-
-/// One record of the batch in flight and what follows from it.
-#[derive(Debug)]
-struct Staged {
-    record: Record,
-    then: Then,
-}
-
-#[derive(Debug)]
-struct Flight {
-    batch: u64,
-    is_urgent: bool,
-    staged: Vec<Staged>,
-    acks: Vec<push::Acknowledgement>,
-}
 
 /// The Mothership's engine.
 pub struct Hub {
@@ -733,118 +494,6 @@ impl Hub {
                 from,
                 to,
             });
-        }
-    }
-
-    fn next_batch(&mut self, now: Now) {
-        if self.flight.is_some() || self.queue.is_empty() {
-            return;
-        }
-        let mut staged = ledger::Staged::default();
-        let mut flight = Flight {
-            batch: self.batch_last + 1,
-            is_urgent: false,
-            staged: Vec::new(),
-            acks: Vec::new(),
-        };
-        let mut bytes = 0;
-        while let Some(pending) = self.queue.pop_front() {
-            match pending {
-                Pending::Fact { fact, then } => {
-                    flight.is_urgent =
-                        flight.staged.is_empty() && matches!(fact, Fact::Revoked { .. });
-                    flight.staged.push(Staged {
-                        record: Record::Fact(fact),
-                        then,
-                    });
-                }
-                Pending::Push(push) => {
-                    bytes += self.stage_push(now, &mut staged, &mut flight, push)
-                }
-            }
-            let is_full = BATCH_ENTRIES_MAX <= flight.staged.len() || BATCH_BYTES_MAX <= bytes;
-            if is_full || flight.is_urgent {
-                break;
-            }
-        }
-        if flight.staged.is_empty() {
-            self.acknowledge(flight.acks);
-            return self.next_batch(now);
-        }
-        self.batch_last = flight.batch;
-        let records = flight
-            .staged
-            .iter()
-            .map(|staged| staged.record.encode())
-            .collect();
-        let (batch, is_urgent) = (flight.batch, flight.is_urgent);
-        self.outputs.push_back(Output::Append {
-            batch,
-            records,
-            is_urgent,
-        });
-        self.flight = Some(flight);
-    }
-
-    fn stored(&mut self, now: Now, batch: u64, first_lsn: u64, count: usize) {
-        let Some(mut flight) = self.flight.take_if(|flight| flight.batch == batch) else {
-            return;
-        };
-        let lost = flight.staged.split_off(count.min(flight.staged.len()));
-        let mut touched = Vec::new();
-        for (lsn, staged) in (first_lsn..).zip(flight.staged) {
-            self.apply(lsn, &staged.record)
-                .expect("the batch was checked against the same state when it was staged");
-            match staged.record {
-                Record::Entry { entry, .. } if !touched.contains(&entry.header().log) => {
-                    touched.push(entry.header().log);
-                }
-                Record::Entry { .. } => {}
-                Record::Fact(fact) => self.established(now, fact, staged.then),
-            }
-        }
-        self.no_space_for(lost);
-        self.acknowledge(flight.acks);
-        for log in &touched {
-            self.sign_checkpoint(now, *log);
-        }
-        if !touched.is_empty() {
-            let links: Vec<LinkId> = self.links.keys().copied().collect();
-            links.into_iter().for_each(|link| self.feed_link(link));
-        }
-    }
-
-    /// Tells whoever waits for these records. A revocation that shared its batch with others is tried again
-    /// alone, because it may use the reserve.
-    fn no_space_for(&mut self, lost: Vec<Staged>) {
-        let is_alone = lost.len() == 1;
-        for staged in lost {
-            match staged.record {
-                Record::Fact(fact @ Fact::Revoked { .. }) if !is_alone => {
-                    self.queue.push_front(Pending::Fact {
-                        fact,
-                        then: staged.then,
-                    });
-                }
-                Record::Fact(fact) => self.not_stored(&fact, staged.then),
-                Record::Entry { .. } => {}
-            }
-        }
-    }
-
-    fn not_stored(&mut self, fact: &Fact, then: Then) {
-        self.admissions.release(fact);
-        match then {
-            Then::Answer(request) => {
-                self.outputs.push_back(Output::Answer {
-                    request,
-                    result: Err(Code::NO_SPACE),
-                });
-            }
-            Then::GrantJoin(link) | Then::GrantRenewal(link) => {
-                self.close(link, Code::NO_SPACE, "the mothership's disk is full");
-            }
-            Then::Nothing => {}
         }
     }
 

@@ -88,6 +88,11 @@ impl Hub {
             .or((QUEUE_MAX <= self.queue.len()).then_some(Code::BUSY))
     }
 
+    /// Refuses a push that had already been queued.
+    pub(super) fn refuse_pending(&mut self, push: PendingPush, code: Code) {
+        self.refuse_push(push.link, push.stream, push.log, &push.entries, code);
+    }
+
     fn refuse_push(
         &mut self,
         link: LinkId,

@@ -23,7 +23,7 @@ fn arguments_become_the_calls_of_the_contract() {
         let call = value(&request.call);
         done(json!({"schema": "x/1", "call": call, "settings": [1], "conflicts": [{"id": "c-1"}]}))
     });
-    let table: [(&[&str], Value); 12] = [
+    let table: [(&[&str], Value); 13] = [
         (
             &["publish", "-m", "why", "a", "b", "--no-wait"],
             json!({"call": "publish", "args": {"why": "why", "symbols": ["a", "b"], "no_wait": true}}),
@@ -34,7 +34,11 @@ fn arguments_become_the_calls_of_the_contract() {
         ),
         (
             &["log", "a", "-n", "3"],
-            json!({"call": "log", "args": {"symbol": "a", "limit": 3}}),
+            json!({"call": "log", "args": {"symbol": "a", "actor": null, "since_ms": null, "limit": 3}}),
+        ),
+        (
+            &["log", "--actor", "bob", "--since", "2h", "-n", "3"],
+            json!({"call": "log", "args": {"symbol": null, "actor": "bob", "since_ms": 7_200_000, "limit": 3}}),
         ),
         (
             &["conflicts", "show", "c-1"],
