@@ -82,19 +82,25 @@ impl Disk {
         self.inodes.len() - 1
     }
 
-    /// Takes a call that succeeded into account; call it in the order in which calls ended.
+    /// Whether a call succeeded and did something to this tree.
+    pub fn is_changed_by(&self, call: &Call) -> bool {
+        let changes = match &call.name[..] {
+            "openat" => call.args.contains("O_CREAT"),
+            "fdatasync" | "fsync" | "linkat" | "mkdir" | "pwrite64" | "rename" | "unlink"
+            | "write" => true,
+            _ => false,
+        };
+        changes && 0 <= call.answer && call.args.contains(self.root.to_str().unwrap())
+    }
+
+    /// Takes a call that changed the tree into account, in the order in which calls ended.
     pub fn apply(&mut self, call: &Call) {
-        if call.answer < 0 {
-            return;
-        }
         let paths: Vec<PathBuf> = call.strings().into_iter().map(to_path).collect();
         let is_ours = |path: &&PathBuf| path.starts_with(&self.root);
         let named = paths.iter().find(is_ours).cloned();
         match (&call.name[..], named) {
             ("mkdir", Some(path)) => drop(self.make(path, true)),
-            ("openat", Some(path))
-                if call.args.contains("O_CREAT") && !self.names.contains_key(&path) =>
-            {
+            ("openat", Some(path)) if !self.names.contains_key(&path) => {
                 self.make(path, false);
             }
             ("unlink", Some(path)) => drop(self.names.remove(&path)),

@@ -220,6 +220,8 @@ fn c05_a_join_killed_at_any_write_is_finished_by_the_same_command() {
             .status()
             .unwrap()
             .code();
+        // Where only the command was killed, its daemon still has the fault before it.
+        laptop.aura(&["down"]);
         laptop.join(&invite, &name, "live").ok();
         assert_eq!(laptop.aura(&["status"]).ok()["link"]["state"], "online");
         let peers = team.mothership(&["peer", "list"]).ok();
