@@ -17,16 +17,10 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that were longer when the rule came; a number may only go down, and a file that fits leaves the list.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("crates/aura-api/src/docs.rs", 850),
-    ("crates/aura-engine/src/hub/mod.rs", 1117),
-    ("crates/aura-peer/src/daemon/calls.rs", 1046),
-];
+const LONG_FILES: &[(&str, usize)] = &[("crates/aura-api/src/docs.rs", 850)];
 /// The same for functions.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    ("crates/aura-engine/tests/simulation.rs", "act", 93),
-    ("crates/aura-peer/src/daemon/calls.rs", "status", 159),
-    ("crates/aura-peer/src/desk/mod.rs", "open", 72),
+    ("crates/aura-engine/tests/simulation/main.rs", "act", 80),
     ("crates/aura-semantic/src/apply.rs", "carry_out", 83),
     ("crates/aura-semantic/tests/common/mod.rs", "edit", 77),
 ];
