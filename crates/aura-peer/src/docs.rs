@@ -53,7 +53,7 @@ pub(crate) fn conflict(
             author: name_of(names, recorded.origin.writer.peer),
             at: Some(rfc3339(recorded.origin.time_ms)),
             text: side.text.as_ref().filter(|_| with_text).map(text),
-            deleted: side.text.is_none(),
+            deleted: side.content.is_none(),
         }
     };
     let base = conflict.base.as_ref().map(|base| docs::SideDoc {

@@ -425,24 +425,18 @@ impl<'a> Edit<'a> {
         base: &Text,
         text: &Text,
     ) -> Result<(), Refusal> {
-        let lookup = |id: Option<UnitId>| id.map(|id| self.draft.by_id.get(&id).copied());
-        let (container, follower) = (lookup(parent), lookup(next));
         let blank = is_blank(base.bytes()) && is_blank(text.bytes());
-        let missing = Refusal::BaseMismatch {
-            unit: parent.unwrap_or(self.draft.nodes[ROOT].id),
-            name: self.draft.nodes[ROOT].name.to_string(),
-        };
-        let (Some(container), Some(follower)) = (
-            container.unwrap_or(Some(ROOT)),
-            follower.map_or(Some(None), |found| found.map(Some)),
-        ) else {
+        let Some((container, follower)) = self.draft.find_gap(parent, next) else {
             // White space around a unit that is gone is nobody's loss.
-            return if blank { Ok(()) } else { Err(missing) };
+            return if blank {
+                Ok(())
+            } else {
+                Err(Refusal::BaseMismatch {
+                    unit: parent.unwrap_or(self.draft.nodes[ROOT].id),
+                    name: self.draft.nodes[ROOT].name.to_string(),
+                })
+            };
         };
-        let astray = follower.is_some_and(|node| self.draft.nodes[node].parent != container);
-        if astray || self.draft.nodes[container].foot.is_none() {
-            return if blank { Ok(()) } else { Err(missing) };
-        }
         let here = self.draft.gap_mut(container, follower);
         let merged = match merge_lines(base.bytes(), here, text.bytes()) {
             LineMerge::Clean(merged) => merged,

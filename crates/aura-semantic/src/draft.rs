@@ -222,6 +222,29 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The container of a gap and the child behind it, if they are here and belong together.
+    pub(crate) fn find_gap(
+        &self,
+        parent: Option<UnitId>,
+        next: Option<UnitId>,
+    ) -> Option<(usize, Option<usize>)> {
+        let node = |id: UnitId| self.by_id.get(&id).copied();
+        let container = parent.map_or(Some(ROOT), node)?;
+        let follower = match next {
+            None => None,
+            Some(next) => Some(node(next)?),
+        };
+        let astray = follower.is_some_and(|node| self.nodes[node].parent != container);
+        (!astray && self.nodes[container].foot.is_some()).then_some((container, follower))
+    }
+
+    pub(crate) fn gap(&self, parent: usize, next: Option<usize>) -> &[u8] {
+        match next {
+            Some(next) => &self.nodes[next].lead,
+            None => &self.nodes[parent].tail,
+        }
+    }
+
     pub(crate) fn gap_mut(&mut self, parent: usize, next: Option<usize>) -> &mut Cow<'a, [u8]> {
         match next {
             Some(next) => &mut self.nodes[next].lead,

@@ -6,9 +6,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use aura_semantic::{
     Change, Clash, ContentHash, FilePatch, Indexed, Op, OwnText, Refusal, Text, UnitId, UnitKind,
-    apply, diff_files, extract, language_of, outline, splice,
+    apply, bring, diff_files, extract, language_of, onto, outline, splice,
 };
 use common::{fixture, fresh, next};
 
@@ -370,6 +372,62 @@ fn splicing_back_an_old_version_restores_it_even_under_its_old_name() {
     let restored = splice(&after, before.ids[1], &old).unwrap();
     assert_eq!(restored.bytes(), Some(TWO.as_bytes()));
     assert_eq!(restored.after.unwrap().ids, before.ids);
+}
+
+/// A file brought to have, or lose, a unit of another version of it.
+fn brought(path: &str, here: &str, other: &str, name: &str, text: Option<&OwnText>) -> String {
+    let other = fresh(path, other.as_bytes());
+    let here = next(&other, here.as_bytes());
+    let op = bring(&here, id(&other, name), name, text).unwrap();
+    let patch = FilePatch {
+        path: path.to_owned(),
+        base: None,
+        result: None,
+        ops: vec![op],
+        touched: Vec::new(),
+    };
+    let applied = apply(Some(&here), &patch).unwrap();
+    String::from_utf8(applied.bytes().unwrap().to_vec()).unwrap()
+}
+
+#[test]
+fn a_unit_is_brought_to_a_text_whatever_version_of_it_is_here() {
+    let text = |text: &str| OwnText::leaf(text.as_bytes());
+    let zwei = text("fn zwei() {\n    2\n}");
+    let renamed = TWO.replace("two", "zwei");
+    for here in [
+        TWO.to_owned(),
+        TWO.replace("    2", "    3 + 3"),
+        renamed.clone(),
+    ] {
+        assert_eq!(brought("a.rs", &here, TWO, "two", Some(&zwei)), renamed);
+    }
+    let without = "fn one() {\n    1\n}\n";
+    assert_eq!(brought("a.rs", &renamed, TWO, "two", None), without);
+    let back = brought("a.rs", without, TWO, "two", Some(&zwei));
+    assert_eq!(back, renamed);
+    let class = "class A:\n    def a(self):\n        pass\n\n    def b(self):\n        pass\n";
+    let short = "class A:\n    def a(self):\n        pass\n";
+    let method = text("def b(self):\n        pass");
+    assert_eq!(brought("a.py", short, class, "A::b", Some(&method)), class);
+}
+
+#[test]
+fn comments_that_exclude_each_other_both_stay_in_an_order_of_their_own() {
+    let with = |comment: &str| format!("{TWO}\n// {comment}\n");
+    let land = |mine: &str, theirs: &str| {
+        let (before, patch) = patch("a.rs", TWO, &with(theirs));
+        let here = next(&before, with(mine).as_bytes());
+        assert!(matches!(
+            apply(Some(&here), &patch),
+            Err(Refusal::Conflict(_))
+        ));
+        let applied = apply(Some(&here), &onto(&here, &patch, &BTreeSet::new())).unwrap();
+        String::from_utf8(applied.bytes().unwrap().to_vec()).unwrap()
+    };
+    let both = with("hers") + "\n// his\n";
+    assert_eq!(land("hers", "his"), both);
+    assert_eq!(land("his", "hers"), both);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
 mod batch;
+mod decide;
 mod motion;
 pub(crate) mod publish;
 mod shadow;

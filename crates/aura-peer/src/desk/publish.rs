@@ -9,26 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::{
-    body::{Cause, PatchBody, VersionId},
+    body::{Cause, PatchBody},
     replica,
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
-use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
+use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
 use aura_tree::AtHead;
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 use super::{Desk, FileRow, Publishing, take::names};
-
-/// A new version of one unit that no edit of a file stands behind.
-pub(super) struct Proposal<'a> {
-    pub(super) unit: UnitId,
-    pub(super) name: &'a str,
-    pub(super) path: &'a str,
-    pub(super) base: Option<&'a OwnText>,
-    pub(super) text: Option<&'a OwnText>,
-    pub(super) parents: Vec<VersionId>,
-    pub(super) cause: Cause,
-}
 
 /// What a publication is about.
 #[derive(Debug, Clone, Default)]
@@ -205,7 +194,7 @@ impl Desk {
     }
 
     /// Seals a body and puts it into the outbox; `false` when it is held back, a failure when the disk is full.
-    fn queue(&mut self, body: &PatchBody, ring: &KeyRing) -> Result<bool, Failure> {
+    pub(super) fn queue(&mut self, body: &PatchBody, ring: &KeyRing) -> Result<bool, Failure> {
         self.queue_for(body, None, ring)
     }
 
@@ -263,64 +252,6 @@ impl Desk {
             self.notice("published", symbol, text);
         }
         Ok(true)
-    }
-
-    /// Publishes a version that follows from several others: a join, a settlement, an undo.
-    pub(super) fn propose(
-        &mut self,
-        proposal: Proposal<'_>,
-        ring: &KeyRing,
-    ) -> Result<bool, Failure> {
-        if RepoPath::try_from(proposal.path).is_err() {
-            return Ok(false);
-        }
-        let unit = proposal.unit;
-        let name = proposal.name.to_owned();
-        let is_file = unit == UnitId::file(proposal.path);
-        let hash = |text: &OwnText| text.hash();
-        let op = match (proposal.base, proposal.text) {
-            (base, text) if is_file => Op::File {
-                base: base.map(|text| ContentHash::of(text.head.bytes())),
-                base_text: base.map(|text| text.head.clone()),
-                text: text.map(|text| text.head.clone()),
-            },
-            (Some(base), Some(text)) => Op::Replace {
-                unit,
-                name: name.clone(),
-                base: hash(base),
-                base_text: base.clone(),
-                text: text.clone(),
-            },
-            (Some(base), None) => Op::Delete {
-                unit,
-                name: name.clone(),
-                base: hash(base),
-                base_text: base.head.clone(),
-            },
-            (None, _) => return Ok(false),
-        };
-        let (before, after) = (proposal.base.map(hash), proposal.text.map(hash));
-        let patch = FilePatch {
-            path: proposal.path.to_owned(),
-            base: None,
-            result: None,
-            ops: vec![op],
-            touched: vec![Touched {
-                unit,
-                name,
-                before,
-                after,
-            }],
-        };
-        let body = PatchBody {
-            channel: self.units.channel().to_owned(),
-            commit: self.commit.clone(),
-            cause: proposal.cause,
-            why: None,
-            patch,
-            parents: vec![proposal.parents],
-        };
-        self.queue(&body, ring)
     }
 
     /// The shadow of a file with the ids that the log uses.

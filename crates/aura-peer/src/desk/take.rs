@@ -1,4 +1,4 @@
-//! From the team's versions to the working copy: take, join, settle, undo.
+//! From the team's versions to the working copy.
 //!
 //! Invariants:
 //! - a unit with edits that the team does not know is never written by anybody but its user;
@@ -7,19 +7,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aura_api::{Choice, Exit, Failure};
-use aura_engine::peer::{
-    body::{Cause, VersionId},
-    units::{Conflict, Relation},
-};
+use aura_engine::peer::{body::VersionId, units::Relation};
 use aura_proto::{PeerId, RepoPath};
-use aura_semantic::{
-    Chunk, ContentHash, FilePatch, Indexed, LineMerge, OwnText, Refusal, Text, UnitId, merge_lines,
-};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Refusal, UnitId};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, Mode, batch, publish::Proposal};
+use super::{Desk, batch};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +33,8 @@ pub(crate) enum Taken {
 pub(super) struct Standing {
     shadow: Option<ContentHash>,
     disk: Result<Option<ContentHash>, String>,
-    /// For each touched unit how the patch stands to the version here, and whether the text of that is known.
-    units: Vec<(Relation, bool)>,
+    /// For each touched unit how the patch stands to the version here.
+    units: Vec<Relation>,
 }
 
 /// A patch carried out in memory.
@@ -59,32 +53,6 @@ pub(crate) struct Wanted {
 }
 
 impl Desk {
-    /// What follows from new versions: joins that this peer owes, and files in live mode.
-    pub(crate) fn settle(&mut self, ring: &KeyRing) {
-        for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
-            let proposal = Proposal {
-                unit: due.unit,
-                name: &due.name,
-                path: &due.path,
-                base: Some(&due.mine),
-                text: Some(&due.merged),
-                parents: due.heads.clone(),
-                cause: Cause::Merge,
-            };
-            if self.propose(proposal, ring).unwrap_or(false) {
-                self.notice(
-                    "merged",
-                    Some(due.name.clone()),
-                    format!("joined {}", due.name),
-                );
-            }
-        }
-        if self.mode == Mode::Live && !self.motion.is_moving() {
-            self.take_waiting(&Wanted::default(), ring);
-        }
-        self.compare_conflicts(ring);
-    }
-
     /// Takes waiting patches in order, again and again until nothing moves.
     pub(crate) fn take_waiting(
         &mut self,
@@ -167,11 +135,8 @@ impl Desk {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
         let contents = Self::contents(shadow.as_ref());
-        let plan = self
-            .units
-            .plan(&body, &|unit| contents.get(&unit).copied(), &|recorded| {
-                self.body(recorded, ring)
-            });
+        let content = |unit: UnitId| contents.get(&unit).copied();
+        let plan = self.units.plan(&body, &content, shadow.as_ref());
         let patch = match plan {
             Ok(None) => return Taken::Known,
             Ok(Some(patch)) => patch,
@@ -209,9 +174,8 @@ impl Desk {
     ) -> Standing {
         let contents = Self::contents(shadow);
         let unit = |(unit, _, version, _): &(UnitId, Arc<str>, VersionId, usize)| {
-            let content = contents.get(unit).copied();
-            let has_text = content.is_some_and(|content| self.units.carries(content));
-            (self.units.relation(*unit, content, *version), has_text)
+            self.units
+                .relation(*unit, contents.get(unit).copied(), *version)
         };
         Standing {
             shadow: shadow.map(Indexed::hash),
@@ -292,7 +256,7 @@ impl Desk {
     }
 
     /// Refuses to touch units that the user has edited since the shadow was taken.
-    fn refuse_dirty(
+    pub(super) fn refuse_dirty(
         &self,
         patch: &FilePatch,
         shadow: Option<&Indexed>,
@@ -312,134 +276,6 @@ impl Desk {
         }
         Ok(())
     }
-
-    /// Settles a conflict; answers the text that was chosen.
-    pub(crate) fn resolve(
-        &mut self,
-        conflict: &Conflict,
-        choice: &Choice,
-        ring: &KeyRing,
-    ) -> Result<(), Failure> {
-        let mine = conflict.mine.text.as_ref();
-        let theirs = conflict.theirs.text.as_ref();
-        let text: Option<OwnText> = match choice {
-            Choice::Mine => mine.cloned(),
-            Choice::Theirs => theirs.cloned(),
-            Choice::Both => match (mine, theirs) {
-                (Some(mine), Some(theirs)) => Some(both(conflict.base.as_ref(), mine, theirs)),
-                (one, other) => one.or(other).cloned(),
-            },
-            Choice::With { bytes } => {
-                let foot = mine.or(theirs).and_then(|text| text.foot.clone());
-                Some(OwnText {
-                    head: Text(bytes.clone()),
-                    foot,
-                })
-            }
-        };
-        let path = RepoPath::try_from(conflict.path.as_str())
-            .map_err(|error| Failure::new("PATH", Exit::USAGE, error.to_string()))?;
-        let base = mine.or(theirs).cloned();
-        if let (Some(text), Some(shadow)) = (&text, self.shadow(&path))
-            && shadow.position(conflict.unit).is_some()
-        {
-            aura_semantic::splice(&shadow, conflict.unit, text).map_err(|refusal| {
-                Failure::new("NOT_ONE_FUNCTION", Exit::USAGE, refusal.to_string()).next(
-                    format!("aura resolve {} --edit", conflict.id),
-                    "give another text",
-                )
-            })?;
-        }
-        let proposal = Proposal {
-            unit: conflict.unit,
-            name: &conflict.name,
-            path: &conflict.path,
-            base: base.as_ref(),
-            text: text.as_ref(),
-            parents: conflict.heads.clone(),
-            cause: Cause::Resolve,
-        };
-        if !self.propose(proposal, ring)? {
-            return Err(Failure::new(
-                "AE-NOT-QUEUED",
-                Exit::BUSY,
-                "the settlement was not queued",
-            ));
-        }
-        self.take_own(ring);
-        Ok(())
-    }
-
-    /// Takes back the newest, or the named, operation of this device.
-    pub(crate) fn undo(
-        &mut self,
-        op: Option<&str>,
-        ring: &KeyRing,
-    ) -> Result<(String, Vec<String>), Failure> {
-        let me = self.key_peer;
-        let found = self.units.recorded().iter().rposition(|recorded| {
-            recorded.origin.writer.peer == me
-                && match op {
-                    Some(op) => recorded.op() == op,
-                    None => recorded.cause != Cause::Undo,
-                }
-        });
-        let Some(index) = found else {
-            return Err(Failure::new(
-                "AE-NO-OP",
-                Exit::USAGE,
-                "there is no such operation of yours",
-            )
-            .next("aura log", "lists operations with their names"));
-        };
-        let recorded = self.units.recorded()[index].clone();
-        let Some(body) = self.body_of(index, ring) else {
-            return Err(Failure::new(
-                "AE-NO-BODY",
-                Exit::REFUSED,
-                "its body cannot be read",
-            ));
-        };
-        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            if self.units.heads(unit) != [version] {
-                let message = format!("{} has changed since", row.name);
-                return Err(Failure::new("AE-MOVED", Exit::STALE, message)
-                    .next(format!("aura log {}", row.name), "see what came after"));
-            }
-        }
-        let mut names = Vec::new();
-        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            let text = |content: Option<ContentHash>| {
-                self.units
-                    .text(content?, &|recorded| self.body(recorded, ring))
-            };
-            let (now, then) = (text(row.after), text(row.before));
-            let proposal = Proposal {
-                unit,
-                name: &row.name,
-                path: &body.patch.path,
-                base: now.as_ref(),
-                text: then.as_ref(),
-                parents: vec![version],
-                cause: Cause::Undo,
-            };
-            if self.propose(proposal, ring)? {
-                names.push(row.name.clone());
-            }
-        }
-        self.take_own(ring);
-        Ok((recorded.op(), names))
-    }
-
-    /// Writes what this device decided itself, in whatever mode.
-    fn take_own(&mut self, ring: &KeyRing) {
-        let wanted = Wanted {
-            from: Some(self.key_peer),
-            ..Wanted::default()
-        };
-        self.take_waiting(&wanted, ring);
-        self.compare_conflicts(ring);
-    }
 }
 
 /// Whether `symbol`, as typed, means the unit `name` of `path`.
@@ -450,25 +286,6 @@ pub(crate) fn names(path: &str, name: &str, symbol: &str) -> bool {
         || name.ends_with(&format!("::{symbol}"))
         || full.ends_with(&format!("/{symbol}"))
         || symbol == path
-}
-
-/// Both texts where they differ, mine first.
-fn both(base: Option<&OwnText>, mine: &OwnText, theirs: &OwnText) -> OwnText {
-    let base = base.map_or(&[][..], |base| base.head.bytes());
-    let head = match merge_lines(base, mine.head.bytes(), theirs.head.bytes()) {
-        LineMerge::Clean(bytes) => bytes,
-        LineMerge::Conflict(chunks) => chunks
-            .into_iter()
-            .flat_map(|chunk| match chunk {
-                Chunk::Clean(bytes) => bytes,
-                Chunk::Conflict { ours, theirs, .. } => [ours, theirs].concat(),
-            })
-            .collect(),
-    };
-    OwnText {
-        head: Text(head),
-        foot: mine.foot.clone(),
-    }
 }
 
 fn explain(refusal: &Refusal) -> String {

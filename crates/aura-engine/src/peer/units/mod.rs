@@ -17,7 +17,10 @@ use std::{
 };
 
 use aura_proto::{PeerId, Writer, ids::base32};
-use aura_semantic::{ContentHash, FilePatch, LineMerge, Op, OwnText, Text, UnitId, merge_lines};
+use aura_semantic::{
+    Budget, ContentHash, FilePatch, Indexed, LineMerge, Op, OwnText, Text, UnitId, merge_lines,
+    onto, outline,
+};
 
 use super::body::{Cause, PatchBody, VersionId};
 use graph::{Graph, Recordable};
@@ -62,11 +65,13 @@ pub struct Recorded {
 impl Recorded {
     /// The short name of the operation: `o-` and six characters.
     pub fn op(&self) -> String {
-        let name = self
-            .touched
-            .first()
-            .map_or_else(String::new, |(.., version, _)| version.short());
-        format!("o-{name}")
+        self.ops().next().unwrap_or_else(|| "o-".to_owned())
+    }
+
+    /// The short names of each unit's part in it, the operation's own first.
+    pub fn ops(&self) -> impl Iterator<Item = String> {
+        let versions = self.touched.iter().map(|(.., version, _)| version);
+        versions.map(|version| format!("o-{}", version.short()))
     }
 }
 
@@ -99,7 +104,9 @@ pub struct Side {
     pub version: VersionId,
     /// The patch that made it.
     pub recorded: usize,
-    /// Its text; `None` when the unit is deleted on this side.
+    /// Its content; `None` when the unit is deleted on this side.
+    pub content: Option<ContentHash>,
+    /// Its text, as far as a patch carried it.
     pub text: Option<OwnText>,
 }
 
@@ -211,20 +218,19 @@ impl Units {
             .is_some_and(|version| version.recorded.is_some())
     }
 
-    /// Whether some patch carried the text of this content.
-    pub fn carries(&self, content: ContentHash) -> bool {
-        self.texts.contains_key(&content)
-    }
-
     /// The text of a version that a patch carried.
     pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
         let carrier = self.recorded.get(*self.texts.get(&content)?)?;
-        let body = bodies(carrier)?;
-        body.patch
-            .ops
-            .iter()
-            .flat_map(texts_of)
-            .find(|text| text.hash() == content)
+        let patch = bodies(carrier)?.patch;
+        let is_wanted = |text: &OwnText| text.hash() == content;
+        let plain = patch.ops.iter().flat_map(texts_of).find(is_wanted);
+        let inner = || {
+            patch
+                .ops
+                .iter()
+                .flat_map(|op| inner_texts_of(&patch.path, op))
+        };
+        plain.or_else(|| inner().find(is_wanted))
     }
 
     /// Records one patch; the second time nothing happens but that its position may become known.
@@ -242,9 +248,11 @@ impl Units {
             return (index, false);
         }
         let index = self.recorded.len();
-        for text in body.patch.ops.iter().flat_map(texts_of) {
-            self.texts.entry(text.hash()).or_insert(index);
+        for content in contents_of(&body.patch) {
+            self.texts.entry(content).or_insert(index);
         }
+        let file = UnitId::file(&body.patch.path);
+        let is_whole = is_whole(&body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
         let mut touched = Vec::with_capacity(body.patch.touched.len());
         for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
@@ -259,7 +267,10 @@ impl Units {
                 content: row.after,
                 recorded: index,
             };
-            self.insert(unit, version, told, &channel);
+            self.insert(unit, version, told);
+            if unit != file || is_whole {
+                self.follow(unit, version, &channel);
+            }
             let number = self.graph.get(version).map_or(0, |version| version.number);
             touched.push((unit, name, version, number));
         }
@@ -340,6 +351,12 @@ impl Units {
         is_news.then_some(body)
     }
 
+    /// The units of a file that the log speaks of, by name.
+    pub fn units_of(&self, path: &str) -> impl Iterator<Item = (&str, UnitId)> {
+        let names = self.names.get(path).into_iter().flatten();
+        names.map(|(name, unit)| (&**name, *unit))
+    }
+
     /// The heads of a unit on this channel.
     pub fn heads(&self, unit: UnitId) -> Vec<VersionId> {
         let history = self.units.get(&unit);
@@ -350,22 +367,27 @@ impl Units {
     }
 
     /// Prepares a patch for a working copy whose units have `contents`: operations that follow from an older
-    /// ancestor are rebased onto what is there. `Err` names the first unit that stands in the way.
+    /// ancestor start from what `here` has instead. `Err` names the first unit that stands in the way.
     pub fn plan(
         &self,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        bodies: Bodies<'_>,
+        here: Option<&Indexed>,
     ) -> Result<Option<FilePatch>, Obstacle> {
-        let mut known = BTreeSet::new();
+        let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
+        let is_whole = is_whole(&body.patch);
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
             let is_file = unit == UnitId::file(&body.patch.path);
             match self.relation(unit, contents(unit), version) {
                 Relation::Known => {
                     known.insert(unit);
                 }
-                Relation::Forward => {}
-                // A whole file without versions of its own here is merged by lines, or refused there.
+                Relation::Forward => {
+                    older.insert(unit);
+                }
+                // What stands between units, and a whole file without versions of its own here, is merged by
+                // lines, or refused there.
+                Relation::Concurrent if is_file && !is_whole => {}
                 Relation::Concurrent if is_file && !self.has_history(unit, contents(unit)) => {}
                 Relation::Concurrent => {
                     return Err(Obstacle {
@@ -381,11 +403,11 @@ impl Units {
         let mut patch = body.patch.clone();
         patch
             .ops
-            .retain(|op| op_unit(op).is_none_or(|unit| !known.contains(&unit)));
-        for op in &mut patch.ops {
-            self.rebase(op, contents, bodies);
-        }
-        Ok(Some(patch))
+            .retain(|op| op.unit().is_none_or(|unit| !known.contains(&unit)));
+        Ok(Some(match here {
+            Some(here) => onto(here, &patch, &older),
+            None => patch,
+        }))
     }
 
     /// Units of this channel in which concurrent versions exclude each other.
@@ -442,9 +464,14 @@ impl Units {
     /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
     /// placed them; one without a place comes last.
     fn forks<'a>(&'a self, bodies: Bodies<'a>) -> impl Iterator<Item = Fork<'a>> {
-        let forked = self.forked.get(&self.channel).into_iter().flatten();
-        forked.filter_map(move |unit| {
+        let forked = self.forked.get(&self.channel);
+        forked.into_iter().flatten().filter_map(move |unit| {
             let history = self.units.get(unit)?;
+            let file = UnitId::file(&history.path);
+            if *unit != file && forked.is_some_and(|forked| forked.contains(&file)) {
+                // Whoever settles the file settles its units.
+                return None;
+            }
             let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
             let mut sides: Vec<(usize, VersionId)> = heads
                 .iter()
@@ -457,6 +484,7 @@ impl Units {
             let mut sides = sides.into_iter().map(|(recorded, version)| Side {
                 version,
                 recorded,
+                content: self.graph.get(version).and_then(|version| version.content),
                 text: self.text_of(version, bodies),
             });
             Some(Fork {
@@ -507,13 +535,18 @@ impl Units {
         names.insert(Arc::clone(name), unit);
     }
 
-    fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable, channel: &Arc<str>) {
+    fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable) {
         let history = self.units.entry(unit).or_default();
         let content = told.content;
         if self.graph.record(version, told, &history.versions) {
             history.versions.push(version);
             history.by_content.insert(content, version);
         }
+    }
+
+    /// Makes a version a head, and what it follows none any more.
+    fn follow(&mut self, unit: UnitId, version: VersionId, channel: &Arc<str>) {
+        let history = self.units.entry(unit).or_default();
         let heads = history.heads.entry(Arc::clone(channel)).or_default();
         heads.insert(version);
         if 1 < heads.len() {
@@ -530,34 +563,6 @@ impl Units {
             forked.remove(&unit);
         }
     }
-
-    /// Makes an operation start from what the working copy has, where that is an ancestor of its result.
-    fn rebase(
-        &self,
-        op: &mut Op,
-        contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        bodies: Bodies<'_>,
-    ) {
-        if let Op::Replace {
-            unit,
-            base,
-            base_text,
-            ..
-        }
-        | Op::Rename {
-            unit,
-            base,
-            base_text,
-            ..
-        } = op
-            && let Some(current) = contents(*unit)
-            && current != *base
-            && let Some(text) = self.text(current, bodies)
-        {
-            *base = current;
-            *base_text = text;
-        }
-    }
 }
 
 /// A unit with more than one head.
@@ -572,8 +577,52 @@ struct Fork<'a> {
 impl Fork<'_> {
     /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
     fn merged(&self, base: Option<&OwnText>) -> Option<Option<OwnText>> {
-        merge(base, self.first.text.as_ref(), self.second.text.as_ref())
+        if self.first.content == self.second.content {
+            return Some(self.first.text.clone());
+        }
+        match (&self.first.text, &self.second.text) {
+            (Some(first), Some(second)) => merge(base?, first, second).map(Some),
+            _ => None,
+        }
     }
+}
+
+/// Whether a patch replaces a file as one piece.
+fn is_whole(patch: &FilePatch) -> bool {
+    matches!(patch.ops[..], [Op::File { .. }])
+}
+
+/// The contents whose texts a patch carries.
+fn contents_of(patch: &FilePatch) -> BTreeSet<ContentHash> {
+    let file = UnitId::file(&patch.path);
+    let plain = patch.ops.iter().flat_map(texts_of).map(|text| text.hash());
+    let carries_units =
+        |op: &Op| matches!(op, Op::Delete { .. } | Op::File { .. } | Op::Insert { .. });
+    let has_units = patch.ops.iter().any(carries_units);
+    let rows = patch
+        .touched
+        .iter()
+        .filter(|row| has_units && row.unit != file);
+    let inner = rows.flat_map(|row| [row.before, row.after]).flatten();
+    plain.chain(inner).collect()
+}
+
+/// The own texts of the units within a text that an operation carries.
+fn inner_texts_of(path: &str, op: &Op) -> Vec<OwnText> {
+    let texts = match op {
+        Op::Delete { base_text, .. } => vec![base_text],
+        Op::File {
+            base_text, text, ..
+        } => base_text.iter().chain(text).collect(),
+        Op::Insert { text, .. } => vec![text],
+        Op::Gap { .. } | Op::Move { .. } | Op::Rename { .. } | Op::Replace { .. } => Vec::new(),
+    };
+    let within = |text: &Text| {
+        let units = outline(path, text.bytes(), &Budget::default()).units;
+        let own = units.iter().map(|unit| unit.own_text(text.bytes()));
+        own.collect::<Vec<_>>()
+    };
+    texts.into_iter().flat_map(within).collect()
 }
 
 /// The texts that an operation carries.
@@ -604,42 +653,21 @@ pub struct Obstacle {
     pub name: String,
 }
 
-/// Joins two texts: `None` when they exclude each other, `Some(None)` when both deleted the unit.
-fn merge(
-    base: Option<&OwnText>,
-    a: Option<&OwnText>,
-    b: Option<&OwnText>,
-) -> Option<Option<OwnText>> {
-    match (base, a, b) {
-        (_, a, b) if a == b => Some(a.cloned()),
-        (Some(base), Some(a), Some(b)) if base.foot.is_some() == a.foot.is_some() => {
-            let head = clean(&base.head, &a.head, &b.head)?;
-            let foot = match (&base.foot, &a.foot, &b.foot) {
-                (Some(base), Some(a), Some(b)) => Some(clean(base, a, b)?),
-                (None, None, None) => None,
-                _ => return None,
-            };
-            Some(Some(OwnText { head, foot }))
-        }
-        _ => None,
-    }
+/// Joins two texts; `None` when they exclude each other.
+fn merge(base: &OwnText, a: &OwnText, b: &OwnText) -> Option<OwnText> {
+    let head = clean(&base.head, &a.head, &b.head)?;
+    let foot = match (&base.foot, &a.foot, &b.foot) {
+        (Some(base), Some(a), Some(b)) => Some(clean(base, a, b)?),
+        (None, None, None) => None,
+        _ => return None,
+    };
+    Some(OwnText { head, foot })
 }
 
 fn clean(base: &Text, a: &Text, b: &Text) -> Option<Text> {
     match merge_lines(base.bytes(), a.bytes(), b.bytes()) {
         LineMerge::Clean(bytes) => Some(Text(bytes)),
         LineMerge::Conflict(_) => None,
-    }
-}
-
-fn op_unit(op: &Op) -> Option<UnitId> {
-    match op {
-        Op::Delete { unit, .. }
-        | Op::Insert { unit, .. }
-        | Op::Move { unit, .. }
-        | Op::Rename { unit, .. }
-        | Op::Replace { unit, .. } => Some(*unit),
-        Op::File { .. } | Op::Gap { .. } => None,
     }
 }
 

@@ -1,0 +1,409 @@
+//! What this device decides for the team: joins that it owes, settlements, and taking back.
+//!
+//! Invariants:
+//! - a decision follows from every head of each unit that it touches, so that afterwards there is one;
+//! - a decision changes the files of this device first, so it is refused where they have edits of the user;
+//! - a text that is not known is never taken for a deletion.
+
+use std::collections::BTreeSet;
+
+use aura_api::{Choice, Exit, Failure};
+use aura_engine::peer::{
+    body::{Cause, PatchBody},
+    units::{Conflict, Side},
+};
+use aura_proto::RepoPath;
+use aura_semantic::{
+    Chunk, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched, UnitId, bring, merge_lines,
+};
+use aura_trust::KeyRing;
+
+use super::{Desk, Mode, take::Wanted};
+
+impl Desk {
+    /// What follows from new versions: joins that this peer owes, and files in live mode.
+    pub(crate) fn settle(&mut self, ring: &KeyRing) {
+        for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
+            let change = self.change(&due.path, due.unit, &due.name, Some(&due.merged));
+            let queued = change.map(|patch| self.decide(patch, Cause::Merge, ring));
+            if matches!(queued, Some(Ok(true))) {
+                let text = format!("joined {}", due.name);
+                self.notice("merged", Some(due.name), text);
+            }
+        }
+        if self.mode == Mode::Live && !self.motion.is_moving() {
+            self.take_waiting(&Wanted::default(), ring);
+        }
+        self.compare_conflicts(ring);
+    }
+
+    /// Settles a conflict.
+    pub(crate) fn resolve(
+        &mut self,
+        conflict: &Conflict,
+        choice: &Choice,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let text = self.chosen(conflict, choice)?;
+        let path = checked(&conflict.path)?;
+        if let (Some(text), Some(shadow)) = (&text, self.shadow(&path))
+            && shadow.position(conflict.unit).is_some()
+        {
+            aura_semantic::splice(&shadow, conflict.unit, text).map_err(|refusal| {
+                Failure::new("NOT_ONE_FUNCTION", Exit::USAGE, refusal.to_string()).next(
+                    format!("aura resolve {} --edit", conflict.id),
+                    "give another text",
+                )
+            })?;
+        }
+        let patch = self
+            .change(&conflict.path, conflict.unit, &conflict.name, text.as_ref())
+            .ok_or_else(|| no_place(&conflict.name))?;
+        self.carry_through(&path, patch, Cause::Resolve, ring)
+    }
+
+    /// The text that a choice means; `None` for a deletion.
+    fn chosen(&mut self, conflict: &Conflict, choice: &Choice) -> Result<Option<OwnText>, Failure> {
+        let is_file = conflict.unit == UnitId::file(&conflict.path);
+        let mine = || text_of(&conflict.mine, &conflict.name);
+        let theirs = || text_of(&conflict.theirs, &conflict.name);
+        Ok(match choice {
+            // What this device has done to the file since is in the file.
+            Choice::Mine if is_file => match self.shadow(&checked(&conflict.path)?) {
+                Some(shadow) => Some(OwnText::leaf(&shadow.bytes)),
+                None => mine()?,
+            },
+            Choice::Mine => mine()?,
+            Choice::Theirs => theirs()?,
+            Choice::Both => match (mine()?, theirs()?) {
+                (Some(mine), Some(theirs)) => Some(both(conflict.base.as_ref(), &mine, &theirs)),
+                (one, other) => one.or(other),
+            },
+            Choice::With { bytes } => {
+                let side = mine()?.or(theirs()?);
+                Some(OwnText {
+                    head: Text(bytes.clone()),
+                    foot: side.and_then(|text| text.foot),
+                })
+            }
+        })
+    }
+
+    /// Takes back the newest, or the named, operation of this device.
+    pub(crate) fn undo(
+        &mut self,
+        op: Option<&str>,
+        ring: &KeyRing,
+    ) -> Result<(String, Vec<String>), Failure> {
+        let me = self.key_peer;
+        let found = self.units.recorded().iter().rposition(|recorded| {
+            recorded.origin.writer.peer == me
+                && match op {
+                    Some(op) => recorded.ops().any(|known| known == op),
+                    None => recorded.cause != Cause::Undo,
+                }
+        });
+        let Some(index) = found else {
+            let message = "there is no such operation of yours";
+            return Err(Failure::new("AE-NO-OP", Exit::USAGE, message)
+                .next("aura log", "lists operations with their names"));
+        };
+        let name = self.units.recorded()[index].op();
+        let Some(body) = self.body_of(index, ring) else {
+            return Err(no_text(&name));
+        };
+        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
+            if self.follows_heads(&body.patch, unit) && self.units.heads(unit) != [version] {
+                let message = format!("{} has changed since", row.name);
+                return Err(Failure::new("AE-MOVED", Exit::STALE, message)
+                    .next(format!("aura log {}", row.name), "see what came after"));
+            }
+        }
+        let path = checked(&body.patch.path)?;
+        let patch = self.reverse(&path, &body.patch)?;
+        let symbols = body.patch.touched.iter().map(|row| row.name.clone());
+        let symbols = symbols.collect();
+        self.carry_through(&path, patch, Cause::Undo, ring)?;
+        Ok((name, symbols))
+    }
+
+    /// The patch that undoes a patch where it was made.
+    fn reverse(&mut self, path: &RepoPath, patch: &FilePatch) -> Result<FilePatch, Failure> {
+        if let [Op::File { base_text, .. }] = &patch.ops[..] {
+            return Ok(self.file_change(path, base_text.as_ref()));
+        }
+        let shadow = self.shadow(path).ok_or_else(|| no_place(path.as_str()))?;
+        let row = |unit: UnitId| patch.touched.iter().find(|row| row.unit == unit);
+        let mut ops = Vec::new();
+        for op in patch.ops.iter().rev() {
+            let then = match op {
+                Op::Replace { base_text, .. } | Op::Rename { base_text, .. } => {
+                    Some(base_text.clone())
+                }
+                Op::Delete { base_text, .. } => Some(OwnText::leaf(base_text.bytes())),
+                Op::Insert { .. } => None,
+                Op::Gap {
+                    parent,
+                    next,
+                    base_text,
+                    text,
+                } => {
+                    ops.push(Op::Gap {
+                        parent: *parent,
+                        next: *next,
+                        base_text: text.clone(),
+                        text: base_text.clone(),
+                    });
+                    continue;
+                }
+                Op::Move { name, .. } => return Err(no_place(name)),
+                Op::File { .. } => continue,
+            };
+            let unit = op.unit().unwrap_or(UnitId::file(path.as_str()));
+            let row = row(unit).ok_or_else(|| no_place(path.as_str()))?;
+            let is_whole = then.as_ref().map(OwnText::hash) == row.before;
+            let op = bring(&shadow, unit, &row.name, then.as_ref()).filter(|_| is_whole);
+            ops.push(op.ok_or_else(|| no_place(&row.name))?);
+        }
+        Ok(self.told(path, &shadow, ops, patch))
+    }
+
+    /// Makes a decision known to the team and carries it out here, in whatever mode.
+    fn carry_through(
+        &mut self,
+        path: &RepoPath,
+        patch: FilePatch,
+        cause: Cause,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let shadow = self.shadow(path);
+        let disk = self.copy.root().read_file(path).ok();
+        let current = disk.map(|file| {
+            aura_semantic::index(path.as_str(), file.bytes, shadow.as_ref(), &self.budget)
+        });
+        self.refuse_dirty(&patch, shadow.as_ref(), current.as_ref())
+            .map_err(|why| {
+                Failure::new("CONFLICT", Exit::CONFLICT, why)
+                    .next("aura publish", "makes your edits known first")
+            })?;
+        if !self.decide(patch, cause, ring)? {
+            let message = "it was not queued";
+            return Err(Failure::new("AE-NOT-QUEUED", Exit::BUSY, message)
+                .next("aura status", "see what is held back"));
+        }
+        let own = Wanted {
+            from: Some(self.key_peer),
+            ..Wanted::default()
+        };
+        self.take_waiting(&own, ring);
+        self.compare_conflicts(ring);
+        Ok(())
+    }
+
+    /// Publishes a patch that follows from every head of what it touches.
+    fn decide(&mut self, patch: FilePatch, cause: Cause, ring: &KeyRing) -> Result<bool, Failure> {
+        let parents = patch.touched.iter().map(|row| {
+            let heads = self.units.heads(row.unit);
+            if heads.is_empty() || !self.follows_heads(&patch, row.unit) {
+                let working = self.units.working(row.unit, row.before);
+                return working.into_iter().collect();
+            }
+            heads
+        });
+        let body = PatchBody {
+            channel: self.units.channel().to_owned(),
+            commit: self.commit.clone(),
+            cause,
+            why: None,
+            parents: parents.collect(),
+            patch,
+        };
+        self.queue(&body, ring)
+    }
+
+    /// Whether a patch makes heads of a unit: what stands between units has none.
+    fn follows_heads(&self, patch: &FilePatch, unit: UnitId) -> bool {
+        unit != UnitId::file(&patch.path) || matches!(patch.ops[..], [Op::File { .. }])
+    }
+
+    /// The change that brings a unit, or a whole file, to a text; `None` when there is no place for it here.
+    fn change(
+        &mut self,
+        path: &str,
+        unit: UnitId,
+        name: &str,
+        text: Option<&OwnText>,
+    ) -> Option<FilePatch> {
+        let checked = RepoPath::try_from(path).ok()?;
+        if unit == UnitId::file(path) {
+            return Some(self.file_change(&checked, text.map(|text| &text.head)));
+        }
+        let shadow = self.shadow(&checked)?;
+        let op = bring(&shadow, unit, name, text)?;
+        let row = Touched {
+            unit,
+            name: name.to_owned(),
+            before: None,
+            after: text.map(OwnText::hash),
+        };
+        let like = FilePatch {
+            path: path.to_owned(),
+            base: None,
+            result: None,
+            ops: Vec::new(),
+            touched: vec![row],
+        };
+        Some(self.told(&checked, &shadow, vec![op], &like))
+    }
+
+    /// A patch of these operations; names come from the rows of `like`.
+    fn told(&self, path: &RepoPath, shadow: &Indexed, ops: Vec<Op>, like: &FilePatch) -> FilePatch {
+        let before = Self::contents(Some(shadow));
+        let mut touched = Vec::new();
+        for op in &ops {
+            let unit = op.unit().unwrap_or(UnitId::file(path.as_str()));
+            let name = like.touched.iter().find(|row| row.unit == unit);
+            touched.push(Touched {
+                unit,
+                name: name.map_or_else(|| path.to_string(), |row| row.name.clone()),
+                before: before.get(&unit).copied(),
+                after: match op {
+                    Op::Replace { text, .. } | Op::Rename { text, .. } => Some(text.hash()),
+                    Op::Insert { text, .. } => Some(OwnText::leaf(text.bytes()).hash()),
+                    Op::Delete { .. } | Op::File { .. } | Op::Gap { .. } | Op::Move { .. } => None,
+                },
+            });
+            if let (Op::Delete { .. }, Some(at)) = (op, shadow.position(unit)) {
+                let inside = at + 1..shadow.outline.units[at].end;
+                touched.extend(inside.map(|at| Touched {
+                    unit: shadow.ids[at],
+                    name: shadow.outline.units[at].qualified.clone(),
+                    before: Some(shadow.outline.units[at].own_hash),
+                    after: None,
+                }));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        touched.retain(|row| seen.insert(row.unit));
+        let mut patch = FilePatch {
+            path: path.to_string(),
+            base: Some(shadow.hash()),
+            result: None,
+            ops,
+            touched,
+        };
+        let after = aura_semantic::apply(Some(shadow), &patch).ok();
+        patch.result = after
+            .and_then(|applied| applied.after)
+            .map(|file| file.hash());
+        let file = UnitId::file(path.as_str());
+        if let Some(row) = patch.touched.iter_mut().find(|row| row.unit == file) {
+            row.after = patch.result.or(row.before);
+        }
+        patch
+    }
+
+    /// The change that brings a whole file to a text, and settles every unit that the team knows of it.
+    fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> FilePatch {
+        let before = self.shadow(path);
+        let after = text.map(|text| {
+            let bytes = text.bytes();
+            let mut after =
+                aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget);
+            if before.is_none() {
+                self.identify(&mut after, None);
+            }
+            after
+        });
+        let file = UnitId::file(path.as_str());
+        let (was, is) = (
+            Self::contents(before.as_ref()),
+            Self::contents(after.as_ref()),
+        );
+        let mut touched = vec![Touched {
+            unit: file,
+            name: path.to_string(),
+            before: was.get(&file).copied(),
+            after: is.get(&file).copied(),
+        }];
+        let named = [&before, &after].into_iter().flatten().flat_map(|file| {
+            let names = file.outline.units.iter().map(|unit| &*unit.qualified);
+            names.zip(file.ids.iter().copied())
+        });
+        let mut seen = BTreeSet::from([file]);
+        for (name, unit) in named.chain(self.units.units_of(path.as_str())) {
+            let (was, is) = (was.get(&unit).copied(), is.get(&unit).copied());
+            let heads = self.units.heads(unit);
+            let is_settled = match heads[..] {
+                [] => was == is,
+                [head] => self.units.working(unit, is) == Some(head),
+                _ => false,
+            };
+            if seen.insert(unit) && !is_settled {
+                touched.push(Touched {
+                    unit,
+                    name: name.to_owned(),
+                    before: was,
+                    after: is,
+                });
+            }
+        }
+        let base = touched[0].before;
+        FilePatch {
+            path: path.to_string(),
+            base,
+            result: touched[0].after,
+            ops: vec![Op::File {
+                base,
+                base_text: before.map(|before| Text(before.bytes.to_vec())),
+                text: text.cloned(),
+            }],
+            touched,
+        }
+    }
+}
+
+fn checked(path: &str) -> Result<RepoPath, Failure> {
+    RepoPath::try_from(path)
+        .map_err(|error| Failure::new(error.id(), Exit::USAGE, error.to_string()))
+}
+
+/// The text of a side; `None` when it deleted the unit.
+fn text_of(side: &Side, name: &str) -> Result<Option<OwnText>, Failure> {
+    match (&side.text, side.content) {
+        (Some(text), _) => Ok(Some(text.clone())),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(no_text(name)),
+    }
+}
+
+fn no_text(name: &str) -> Failure {
+    let message = format!("the text of {name} cannot be read");
+    Failure::new("AE-NO-BODY", Exit::REFUSED, message)
+        .next("aura members", "see whether this device reads")
+}
+
+fn no_place(name: &str) -> Failure {
+    let message = format!("{name} has no place in the file here");
+    Failure::new("AE-NO-PLACE", Exit::STALE, message)
+        .next("aura pull", "take what waits, or edit the file and save it")
+}
+
+/// Both texts where they differ, mine first.
+fn both(base: Option<&OwnText>, mine: &OwnText, theirs: &OwnText) -> OwnText {
+    let base = base.map_or(&[][..], |base| base.head.bytes());
+    let head = match merge_lines(base, mine.head.bytes(), theirs.head.bytes()) {
+        LineMerge::Clean(bytes) => bytes,
+        LineMerge::Conflict(chunks) => chunks
+            .into_iter()
+            .flat_map(|chunk| match chunk {
+                Chunk::Clean(bytes) => bytes,
+                Chunk::Conflict { ours, theirs, .. } => [ours, theirs].concat(),
+            })
+            .collect(),
+    };
+    OwnText {
+        head: Text(head),
+        foot: mine.foot.clone(),
+    }
+}

@@ -1,0 +1,207 @@
+//! Operations made to start from what a file holds, where the caller knows that they may.
+//!
+//! Invariants:
+//! - only operations on units that the caller names are rewritten, and the text that they lead to stays the same;
+//! - between units nothing is lost: where two comments exclude each other both stay, in an order that depends on
+//!   their texts alone, so that it is the same everywhere.
+
+use std::collections::BTreeSet;
+
+use crate::draft::{Draft, ROOT};
+use crate::indexed::Indexed;
+use crate::language::UnitKind;
+use crate::lines::{Chunk, LineMerge, merge_lines};
+use crate::outline::outline;
+use crate::patch::{FilePatch, Op};
+use crate::value::{ContentHash, OwnText, Text, UnitId};
+use crate::walk::is_blank;
+
+/// The same change for a file that has older versions of the units in `older`, and its own text between units.
+pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> FilePatch {
+    let draft = Draft::new(current);
+    let name = |unit: UnitId| {
+        let row = patch.touched.iter().find(|row| row.unit == unit);
+        row.map_or("", |row| &row.name)
+    };
+    let file = UnitId::file(&patch.path);
+    let rewrite = |op: &Op| match op {
+        Op::Gap {
+            parent,
+            next,
+            base_text,
+            text,
+        } => Some(gap_onto(&draft, *parent, *next, base_text, text).unwrap_or_else(|| op.clone())),
+        Op::File { text, .. } if older.contains(&file) => Some(Op::File {
+            base: Some(current.hash()),
+            base_text: Some(Text(current.bytes.to_vec())),
+            text: text.clone(),
+        }),
+        Op::Delete { unit, name, .. } if older.contains(unit) => bring(current, *unit, name, None),
+        Op::Rename { unit, text, .. } | Op::Replace { unit, text, .. } if older.contains(unit) => {
+            Some(bring(current, *unit, name(*unit), Some(text)).unwrap_or_else(|| op.clone()))
+        }
+        Op::Insert {
+            unit,
+            text,
+            members,
+            ..
+        } if older.contains(unit) && members.is_empty() && draft.by_id.contains_key(unit) => {
+            let text = OwnText::leaf(text.bytes());
+            Some(bring(current, *unit, name(*unit), Some(&text)).unwrap_or_else(|| op.clone()))
+        }
+        Op::Delete { .. }
+        | Op::File { .. }
+        | Op::Insert { .. }
+        | Op::Move { .. }
+        | Op::Rename { .. }
+        | Op::Replace { .. } => Some(op.clone()),
+    };
+    FilePatch {
+        ops: patch.ops.iter().filter_map(rewrite).collect(),
+        ..patch.clone()
+    }
+}
+
+/// The operation that brings one unit of a file to a text, or removes it, whatever version of it is there.
+///
+/// A unit that is not there comes at the end of the container that its qualified `name` tells. `None` when there is
+/// nothing to remove, or no place.
+pub fn bring(current: &Indexed, unit: UnitId, name: &str, text: Option<&OwnText>) -> Option<Op> {
+    let draft = Draft::new(current);
+    let Some(node) = draft.by_id.get(&unit).copied() else {
+        return text.and_then(|text| insertion(current, &draft, unit, name, text));
+    };
+    let simple = draft.nodes[node].name.to_string();
+    let Some(text) = text.cloned() else {
+        let base_text = draft.text_of(node);
+        return Some(Op::Delete {
+            unit,
+            name: simple,
+            base: ContentHash::of(&base_text),
+            base_text: Text(base_text),
+        });
+    };
+    let base_text = draft.nodes[node].own_text();
+    let base = base_text.hash();
+    let to = first_unit(current, &text).map_or_else(|| simple.clone(), |(_, name)| name);
+    Some(if to == simple {
+        Op::Replace {
+            unit,
+            name: simple,
+            base,
+            base_text,
+            text,
+        }
+    } else {
+        Op::Rename {
+            unit,
+            from: simple,
+            to,
+            base,
+            base_text,
+            text,
+        }
+    })
+}
+
+fn insertion(
+    current: &Indexed,
+    draft: &Draft<'_>,
+    unit: UnitId,
+    name: &str,
+    text: &OwnText,
+) -> Option<Op> {
+    if text.foot.is_some() {
+        // What a container held is not told by its own text.
+        return None;
+    }
+    let (kind, simple) = first_unit(current, text)?;
+    let container = match name.rsplit_once("::") {
+        None => ROOT,
+        Some((above, _)) => {
+            let holds =
+                |found: &&crate::outline::Unit| found.qualified == above && found.inner.is_some();
+            let units = &current.outline.units;
+            let found = units.iter().rposition(|unit| holds(&unit))?;
+            found + 1
+        }
+    };
+    let children = &draft.nodes[container].children;
+    let last = children.last().map(|node| &draft.nodes[*node]);
+    let gap = match last {
+        Some(last) if 1 < children.len() && is_blank(&last.lead) => last.lead.to_vec(),
+        _ => [
+            b"\n\n".to_vec(),
+            indent_of(current, last.and_then(|last| last.unit)),
+        ]
+        .concat(),
+    };
+    Some(Op::Insert {
+        unit,
+        kind,
+        name: simple,
+        parent: (container != ROOT).then(|| draft.nodes[container].id),
+        after: last.map(|last| last.id),
+        before: None,
+        gap: Text(gap),
+        text: text.head.clone(),
+        members: Vec::new(),
+    })
+}
+
+/// The white space in front of a unit on its line.
+fn indent_of(current: &Indexed, unit: Option<usize>) -> Vec<u8> {
+    let start = unit.map_or(0, |unit| current.outline.units[unit].span.start);
+    let line = current.bytes[..start].rsplit(|byte| *byte == b'\n').next();
+    line.filter(|line| is_blank(line))
+        .unwrap_or_default()
+        .to_vec()
+}
+
+/// The kind and name of the unit that a text is, as far as it can be read by itself.
+fn first_unit(current: &Indexed, text: &OwnText) -> Option<(UnitKind, String)> {
+    let foot = text.foot.as_ref().map_or(&[][..], Text::bytes);
+    let whole = [text.head.bytes(), foot].concat();
+    let found = outline(&current.path, &whole, &current.budget);
+    let first = found.units.into_iter().next()?;
+    (!first.name.is_empty()).then_some((first.kind, first.name))
+}
+
+/// A change of a gap that does not exclude what the gap holds; `None` when it does not anyway.
+fn gap_onto(
+    draft: &Draft<'_>,
+    parent: Option<UnitId>,
+    next: Option<UnitId>,
+    base: &Text,
+    text: &Text,
+) -> Option<Op> {
+    let (container, follower) = draft.find_gap(parent, next)?;
+    let here = draft.gap(container, follower);
+    if [base.bytes(), here, text.bytes()].into_iter().all(is_blank) {
+        return None;
+    }
+    let LineMerge::Conflict(chunks) = merge_lines(base.bytes(), here, text.bytes()) else {
+        return None;
+    };
+    let mut both = Vec::new();
+    for chunk in chunks {
+        match chunk {
+            Chunk::Clean(bytes) => both.extend(bytes),
+            Chunk::Conflict { ours, theirs, .. } => {
+                let first = (&ours).min(&theirs);
+                let second = (&ours).max(&theirs);
+                both.extend_from_slice(first);
+                if !first.is_empty() && !first.ends_with(b"\n") && !second.is_empty() {
+                    both.push(b'\n');
+                }
+                both.extend_from_slice(second);
+            }
+        }
+    }
+    Some(Op::Gap {
+        parent,
+        next,
+        base_text: Text(here.to_vec()),
+        text: Text(both),
+    })
+}
