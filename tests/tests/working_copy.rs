@@ -227,3 +227,109 @@ fn case_072_deep_files_of_the_repository_are_served_or_named() {
     assert_eq!(bob.files(), alice.files());
     assert_eq!([alice.pid(), bob.pid()], pids);
 }
+/// Both save while the Mothership is away, so that neither has heard of the other; then it is back.
+fn apart(team: &Team, path: &str, hers: &str, his: &str) -> (Mothership, Laptop, Laptop) {
+    let (box_, alice, bob) = pair(team);
+    let listen = box_.listen.clone();
+    box_.stop("-TERM");
+    for (laptop, text) in [(&alice, hers), (&bob, his)] {
+        laptop.save(path, text);
+        assert_eq!(laptop.aura(&["publish"]).exit, 11);
+    }
+    let box_ = team.serve(&listen);
+    alice.events("received", 1);
+    bob.events("received", 1);
+    (box_, alice, bob)
+}
+
+#[test]
+fn h04_what_both_made_new_and_what_one_deleted_is_settled_like_any_other_conflict() {
+    let class = |body: &str| {
+        let method = format!("    fn cap(&self) -> u32 {{\n        {body}\n    }}\n");
+        format!("{RISK}\nimpl Cap {{\n{method}}}\n")
+    };
+    let file = |body: &str| format!("fn fresh() -> u32 {{\n    {body}\n}}\n");
+    let load = "\npub fn load(name: &str) -> String {\n    name.to_owned()\n}\n";
+    let without = RISK.replace(load, "");
+    let edited = RISK.replace("name.to_owned()", "name.to_uppercase()");
+    let kinds = [
+        ("class", "Cap::cap", class("1"), class("2")),
+        ("file", "", file("1"), file("2")),
+        ("deleted", "load", without, edited),
+    ];
+    let names = kinds.each_ref().map(|(name, ..)| name);
+    let ways = ["--mine", "--theirs"];
+    let path = |kind: &str, way: &str| format!("src/{kind}{way}.rs");
+    let old = names.iter().filter(|name| **name != &"file");
+    let files: Vec<(String, &str)> = old
+        .flat_map(|name| ways.map(|way| (path(name, way), RISK)))
+        .collect();
+    let team = Team::with(&files);
+    let (_box, alice, bob) = pair(&team);
+    bob.publishes_on_demand();
+    for (kind, _, hers, his) in &kinds {
+        for way in ways {
+            bob.save(&path(kind, way), his);
+            alice.save(&path(kind, way), hers);
+        }
+    }
+    alice.aura(&["publish"]).ok();
+    bob.events("received", 6);
+    bob.aura(&["publish"]).ok();
+    alice.events("received", 6);
+    for laptop in [&alice, &bob] {
+        assert_eq!(laptop.conflicts().len(), 6, "{:#?}", laptop.conflicts());
+    }
+    for (round, (kind, symbol, hers, his)) in (0..).step_by(2).zip(&kinds) {
+        for (turn, way) in (1..).zip(ways) {
+            let path = path(kind, way);
+            let symbol = if symbol.is_empty() { &path } else { *symbol };
+            let symbol = format!("{path}::{symbol}");
+            let open = bob.conflicts();
+            let conflict = open
+                .iter()
+                .find(|row| row["symbol"] == symbol.as_str())
+                .unwrap();
+            let id = conflict["id"].as_str().unwrap();
+            let resolved = bob.aura(&["resolve", id, way]).ok();
+            alice.events("resolved", round + turn);
+            let kept = if way == "--mine" { his } else { hers };
+            for laptop in [&alice, &bob] {
+                assert_eq!(laptop.read(&path), *kept, "{symbol} {way}");
+            }
+            let undo = resolved["next"][0]["cmd"].as_str().unwrap();
+            let undo: Vec<&str> = undo.split(' ').skip(1).collect();
+            bob.aura(&undo).ok();
+            assert_eq!(bob.read(&path), *his, "{symbol} {way}");
+        }
+    }
+    bob.synced();
+    for laptop in [&alice, &bob] {
+        assert!(laptop.conflicts().is_empty());
+        assert_eq!(laptop.pull(), (0, Vec::new()));
+    }
+}
+
+#[test]
+fn comments_that_two_people_write_between_functions_both_stay_in_one_order_everywhere() {
+    for (hers, his, both) in [
+        (
+            RISK.replace("/// Scores", "// Scores.\n\n/// Scores"),
+            RISK.replace("pub fn load", "// Loads.\n\npub fn load"),
+            RISK.replace("/// Scores", "// Scores.\n\n/// Scores")
+                .replace("pub fn load", "// Loads.\n\npub fn load"),
+        ),
+        (
+            format!("{RISK}\n// Hers.\n"),
+            format!("{RISK}\n// His.\n"),
+            format!("{RISK}\n// Hers.\n\n// His.\n"),
+        ),
+    ] {
+        let team = Team::new();
+        let (_box, alice, bob) = apart(&team, "src/risk.rs", &hers, &his);
+        for laptop in [&alice, &bob] {
+            assert_eq!(laptop.pull(), (0, Vec::new()));
+            assert_eq!(laptop.read("src/risk.rs"), both);
+        }
+    }
+}
