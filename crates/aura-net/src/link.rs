@@ -4,7 +4,7 @@
 //! - reading and writing never wait for each other, so two links that send at once both get on;
 //! - what waits for the owner is bounded: while its inbox is full no credit is given, and reading stops once
 //!   stream 0, which has no window, is behind; until then grants for this side still get through;
-//! - a connection that takes nothing for [`STALLED_MS_MAX`] ends the link;
+//! - a connection that takes nothing for [`STALLED_MS_MAX`], and a reader that grants nothing, end the link;
 //! - the last event is always [`LinkEvent::Closed`], and there is exactly one.
 
 mod outgoing;
@@ -193,7 +193,7 @@ where
 pub struct LinkConfig {
     /// The clock of the session and of the deadlines.
     pub clock: Clock,
-    /// How long the connection may take nothing before it is cut, in milliseconds.
+    /// How long the connection may take nothing, or its reader grant nothing, before it is cut, in milliseconds.
     pub stalled_ms: u64,
 }
 
@@ -237,6 +237,7 @@ where
         has_drained: false,
         is_closed: false,
         written_ms: config.clock.mono_ms(),
+        starved: None,
         linger_until_ms: None,
     };
     tokio::spawn(driver.run(read, write));
@@ -289,6 +290,8 @@ struct Driver {
     is_closed: bool,
     /// When the connection last took something.
     written_ms: u64,
+    /// Since when nothing that needs a grant has left although something waits, and what had left by then.
+    starved: Option<(u64, u64)>,
     /// When to stop being polite.
     linger_until_ms: Option<u64>,
 }
@@ -347,6 +350,15 @@ impl Driver {
             state.was_over = false;
             self.has_drained = true;
         }
+        let (left, waits) = (
+            state.session.granted_bytes_sent(),
+            state.session.queued_total() != 0,
+        );
+        self.starved = match self.starved.filter(|(_, before)| waits && *before == left) {
+            None if waits => Some((self.clock.mono_ms(), left)),
+            starved => starved,
+        };
+        let starved_ms = self.starved.map(|(since, _)| since + self.stalled_ms);
         let is_over = state.session.is_closed();
         if is_over {
             let until = self.clock.mono_ms() + LINGER_MS;
@@ -362,7 +374,7 @@ impl Driver {
             has_stopped,
             has_news: is_blocked || self.has_drained,
             wants_input: state.session.wants_input() && !has_stopped,
-            wake_ms: [stalled_ms, deadline_ms, self.linger_until_ms]
+            wake_ms: [stalled_ms, starved_ms, deadline_ms, self.linger_until_ms]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -443,6 +455,13 @@ impl Driver {
             state
                 .session
                 .transport_ended(Code::BYE, "the connection broke");
+        } else if self
+            .starved
+            .is_some_and(|(since, _)| since + self.stalled_ms <= now)
+        {
+            state
+                .session
+                .close(Code::TIMEOUT, "nothing was granted for too long");
         } else if !has_stopped {
             state.session.tick(now);
         }

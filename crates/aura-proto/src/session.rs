@@ -298,6 +298,7 @@ pub struct Session {
     /// Bytes of long messages begun and not finished, by lane.
     reserved: [usize; 4],
     link_credit: u32,
+    granted_sent: u64,
     queued: usize,
     farewell: Option<Frame>,
 }
@@ -355,6 +356,7 @@ impl Session {
             first_in_line: [None; 4],
             reserved: [0; 4],
             link_credit: LINK_WINDOW_BYTES,
+            granted_sent: 0,
             queued: 0,
             farewell: None,
         }

@@ -273,6 +273,64 @@ async fn a_connection_that_takes_nothing_is_cut() {
 }
 
 #[tokio::test]
+async fn a_reader_that_lives_and_grants_nothing_is_cut_and_told_why() {
+    let (pipe, other) = tokio::io::duplex(2 << 20);
+    let (sender, mut events) = mpsc::channel(64);
+    let clock = Clock::start();
+    let config = LinkConfig {
+        clock,
+        stalled_ms: 200,
+    };
+    let mut session = Session::new(Side::Client, clock.mono_ms());
+    session.authenticated();
+    let patch = session.open_stream(Class::Patch).unwrap();
+    let writes = link::drive(pipe, session, config, sender);
+    // The other end reads everything, takes none of it, and is heard of all the time.
+    let (sender, mut untaken) = mpsc::channel(1);
+    let mut session = Session::new(Side::Server, clock.mono_ms());
+    session.authenticated();
+    let reads = link::drive(other, session, LinkConfig::new(clock), sender);
+    let body = Bytes::from(vec![7; 64 << 10]);
+    for _ in 0..64 {
+        writes.send(patch, FrameType::WAL_EVENT, body.clone());
+    }
+    let mut beat = tokio::time::interval(Duration::from_millis(20));
+    let event = loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(LinkEvent::Drained) => {}
+                event => break event,
+            },
+            _ = beat.tick() => {
+                let ack = Bytes::from_static(b"ack");
+                writes.send(CONTROL_STREAM, FrameType::HEARTBEAT_ACK, ack);
+            }
+        }
+    };
+    assert!(
+        matches!(
+            event,
+            Some(LinkEvent::Closed {
+                code: Code::TIMEOUT,
+                ..
+            })
+        ),
+        "{event:?}"
+    );
+    let mut taken = 0;
+    let ended = loop {
+        match untaken.recv().await.unwrap() {
+            LinkEvent::Message { stream, .. } => taken += usize::from(stream == patch),
+            LinkEvent::Closed { code, by_peer, .. } => break (code, by_peer),
+            LinkEvent::Drained => {}
+        }
+    };
+    assert_eq!(ended, (Code::TIMEOUT, true));
+    assert!((1..64).contains(&taken), "{taken} arrived");
+    drop(reads);
+}
+
+#[tokio::test]
 async fn a_fault_of_the_other_side_is_answered_with_its_code_before_the_end() {
     let (pipe, mut other) = tokio::io::duplex(1 << 10);
     let (_handle, _, mut events) = link::spawn(pipe, Side::Server, false, &[], Clock::start());

@@ -181,6 +181,11 @@ impl Session {
         self.queued
     }
 
+    /// Payload bytes of streams that have left: what the other side's grants have made possible.
+    pub fn granted_bytes_sent(&self) -> u64 {
+        self.granted_sent
+    }
+
     /// Takes the next frame to write, by priority and within the windows.
     pub fn poll_transmit(&mut self) -> Option<Frame> {
         let is_open = self.gate == Gate::Open;
@@ -276,6 +281,7 @@ impl Session {
             self.rings[class as usize].push_back(id);
         }
         self.link_credit -= len;
+        self.granted_sent += u64::from(len);
         self.queued -= len as usize;
         self.remove_if_done(id);
         Some(frame)
