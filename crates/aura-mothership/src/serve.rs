@@ -19,8 +19,11 @@ use aura_engine::{
 };
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
-    Code, PeerId, event::RunError, frame::FrameType, limits::SEND_QUEUE_BYTES_MAX,
-    message::Message, session::Side,
+    Code, LogId, PeerId,
+    frame::FrameType,
+    limits::{FRAGMENT_BYTES, SEND_QUEUE_BYTES_MAX},
+    message::Message,
+    session::Side,
 };
 use aura_store::{Log, OpenError, Options, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
@@ -483,7 +486,9 @@ impl Server {
                     return;
                 };
                 let queued = handle.send(stream, FrameType::WAL_EVENT, bytes);
-                let has_room = queued <= SEND_QUEUE_BYTES_MAX;
+                // A stream that is all but empty does not wait for what others have queued.
+                let has_room =
+                    queued <= SEND_QUEUE_BYTES_MAX || handle.queued_on(stream) <= FRAGMENT_BYTES;
                 let now = self.now();
                 self.hub.handle(
                     now,

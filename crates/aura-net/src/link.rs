@@ -143,6 +143,11 @@ impl LinkHandle {
         self.owner.shared.lock().session.queued_total()
     }
 
+    /// Bytes queued on one stream and not yet handed to the connection.
+    pub fn queued_on(&self, stream: u32) -> usize {
+        self.owner.shared.lock().session.queued_bytes(stream)
+    }
+
     /// Lifts the caps that hold before authentication.
     pub fn authenticated(&self) {
         self.order(Session::authenticated);

@@ -109,7 +109,7 @@ pub enum Input {
         log: LogId,
         /// Last position handed over.
         up_to: u64,
-        /// Whether the queue takes more.
+        /// Whether the queue takes more of this log.
         has_room: bool,
     },
     /// The certificate asked for by [`Output::Issue`].

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - nothing is fed to a link that has not authenticated;
-//! - a cursor only moves forward and never past what is durable.
+//! - a cursor only moves forward and never past what is durable;
+//! - a log whose stream is full keeps no other log of its link waiting.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub(super) struct Subscription {
     pub stream: u32,
     /// Last position fed.
     pub fed: u64,
+    /// Whether its stream is full; it is fed again when the shell says that the queue has drained.
+    pub is_full: bool,
 }
 
 /// How far a link has come.
@@ -61,8 +64,8 @@ pub(super) struct Link {
     pub features: u64,
     /// Subscriptions by log.
     pub subscriptions: BTreeMap<LogId, Subscription>,
-    /// Whether its queue is full; it is fed again when the shell says that the queue has drained.
-    pub is_full: bool,
+    /// Whether it was closed and only its end is awaited.
+    pub is_closing: bool,
 }
 
 impl Link {
@@ -75,7 +78,7 @@ impl Link {
             deadline_ms,
             features: 0,
             subscriptions: BTreeMap::new(),
-            is_full: false,
+            is_closing: false,
         }
     }
 

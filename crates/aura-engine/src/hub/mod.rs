@@ -176,7 +176,9 @@ impl Hub {
             Input::Disconnected { link } => self.disconnected(now, link),
             Input::Drained { link } => {
                 if let Some(state) = self.links.get_mut(&link) {
-                    state.is_full = false;
+                    for subscription in state.subscriptions.values_mut() {
+                        subscription.is_full = false;
+                    }
                     self.feed_link(link);
                 }
             }
@@ -426,9 +428,15 @@ impl Hub {
         if !state.has_room(subscribe.log) {
             return self.refuse(link, stream, Code::BUSY, "too many logs on one link");
         }
-        state
-            .subscriptions
-            .insert(subscribe.log, Subscription { stream, fed });
+        // Asking again does not make room.
+        let before = state.subscriptions.get(&subscribe.log);
+        let is_full = before.is_some_and(|before| before.is_full);
+        let subscription = Subscription {
+            stream,
+            fed,
+            is_full,
+        };
+        state.subscriptions.insert(subscribe.log, subscription);
         self.send(link, stream, Message::Head(head));
         self.feed_link(link);
     }
@@ -465,24 +473,23 @@ impl Hub {
         };
         if let Some(subscription) = state.subscriptions.get_mut(&log) {
             subscription.fed = subscription.fed.max(up_to);
+            subscription.is_full = !has_room;
         }
-        state.is_full |= !has_room;
-        if has_room {
-            self.feed_link(link);
-        }
+        self.feed_link(link);
     }
 
-    /// Feeds the first log of the link that has more; the shell answers and the next step follows.
+    /// Feeds the first log of the link that has more, and room for it; the shell answers and the next step follows.
     fn feed_link(&mut self, link: LinkId) {
         let Some(state) = self.links.get(&link) else {
             return;
         };
-        if state.is_full || state.ready().is_none() {
+        if state.is_closing || state.ready().is_none() {
             return;
         }
         let behind = state.subscriptions.iter().find_map(|(log, subscription)| {
             let durable = self.ledger.log(*log).map_or(0, Log::seq);
-            (subscription.fed < durable).then_some((*log, *subscription, durable))
+            let has_more = subscription.fed < durable && !subscription.is_full;
+            has_more.then_some((*log, *subscription, durable))
         });
         if let Some((log, subscription, durable)) = behind {
             let from = subscription.fed + 1;
@@ -729,7 +736,7 @@ impl Hub {
         if let Some(state) = self.links.get_mut(&link) {
             // The shell reports the end of the link; until then nothing more is expected of it.
             state.deadline_ms = u64::MAX;
-            state.is_full = true;
+            state.is_closing = true;
             self.outputs.push_back(Output::Close {
                 link,
                 code,
