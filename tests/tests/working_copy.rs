@@ -7,7 +7,7 @@
 mod plausible;
 
 use aura_net::Clock;
-use mothership_tests::{Laptop, Mothership, Team, copy::put, token};
+use mothership_tests::{Laptop, Mothership, RISK, Team, copy::put, token};
 use serde_json::Value;
 
 use plausible::{FIXTURES, bodies, disguises, edit_body, fixture, fresh, next};

@@ -25,6 +25,7 @@ struct Key {
     from: u64,
     to: u64,
     head: u64,
+    with_checkpoint: bool,
 }
 
 struct Run {
@@ -52,8 +53,8 @@ impl Feed {
         &mut self,
         hub: &Hub,
         log: LogId,
-        from: u64,
-        to: u64,
+        (from, to): (u64, u64),
+        with_checkpoint: bool,
     ) -> Result<Option<(Bytes, u64)>, ReadError> {
         let head = hub.ledger().log(log).map_or(0, |log| log.seq());
         let key = Key {
@@ -61,6 +62,7 @@ impl Feed {
             from,
             to,
             head,
+            with_checkpoint,
         };
         if let Some(run) = self.runs.iter().find(|run| run.key == key) {
             return Ok(Some((run.bytes.clone(), run.up_to)));
@@ -80,7 +82,7 @@ impl Feed {
         };
         let checkpoint = hub
             .checkpoint(log)
-            .filter(|checkpoint| checkpoint.seq == up_to);
+            .filter(|checkpoint| with_checkpoint && checkpoint.seq == up_to);
         let bytes = EventRun::encode(log, rows.into_iter(), checkpoint);
         self.runs.push_back(Run {
             key,

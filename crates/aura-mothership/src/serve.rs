@@ -20,12 +20,13 @@ use aura_engine::{
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
     Code, LogId, PeerId,
+    event::RunError,
     frame::FrameType,
     limits::{FRAGMENT_BYTES, SEND_QUEUE_BYTES_MAX},
     message::Message,
     session::Side,
 };
-use aura_store::{Log, OpenError, Options, RealDisk};
+use aura_store::{Log, OpenError, Options, ReadError, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -449,8 +450,10 @@ impl Server {
                     log,
                     from,
                     to,
+                    with_checkpoint,
                 } => {
-                    self.feed(link, stream, log, from, to);
+                    let run = self.feed.run(&self.hub, log, (from, to), with_checkpoint);
+                    self.feed(link, stream, log, run);
                 }
                 Output::Issue {
                     ticket,
@@ -479,8 +482,14 @@ impl Server {
         handle.send(stream, kind, payload);
     }
 
-    fn feed(&mut self, link: LinkId, stream: u32, log: aura_proto::LogId, from: u64, to: u64) {
-        match self.feed.run(&self.hub, log, from, to) {
+    fn feed(
+        &mut self,
+        link: LinkId,
+        stream: u32,
+        log: LogId,
+        run: Result<Option<(Bytes, u64)>, ReadError>,
+    ) {
+        match run {
             Ok(Some((bytes, up_to))) => {
                 let Some(handle) = self.links.get(&link) else {
                     return;

@@ -20,13 +20,13 @@ pub const VERSION_MIN: u16 = 1;
 /// Highest protocol version that this build talks.
 pub const VERSION_MAX: u16 = 1;
 
-/// Feature bits offered in HELLO.
+/// Feature bits offered in HELLO; what the other side does not offer is not sent to it.
 pub mod feature {
-    /// Checkpoints travel with fan-out runs.
+    /// Checkpoints travel with runs and subscriptions.
     pub const CHECKPOINTS: u64 = 1 << 0;
     /// Peer events are sent.
     pub const PEER_EVENTS: u64 = 1 << 1;
-    /// Version vectors in WAL_SUBSCRIBE are answered with exact ranges.
+    /// WAL_SUBSCRIBE and WAL_HEAD say what is held of each writer.
     pub const VECTORS: u64 = 1 << 2;
     /// Everything that this build offers.
     pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS;

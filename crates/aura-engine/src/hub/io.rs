@@ -190,8 +190,10 @@ pub enum Output {
         log: LogId,
         /// First position.
         from: u64,
-        /// Last position; with it goes the checkpoint if it is the head.
+        /// Last position.
         to: u64,
+        /// Whether the checkpoint goes with it, if the last position is the head.
+        with_checkpoint: bool,
     },
     /// Issue a certificate and answer with [`Input::Issued`].
     Issue {

@@ -90,6 +90,11 @@ impl Link {
         }
     }
 
+    /// Whether the other side understands a feature.
+    pub(super) fn has(&self, feature: u64) -> bool {
+        self.features & feature != 0
+    }
+
     /// Whether another log may be subscribed.
     pub(super) fn has_room(&self, log: LogId) -> bool {
         self.subscriptions.contains_key(&log) || self.subscriptions.len() < LOGS_PER_LINK_MAX

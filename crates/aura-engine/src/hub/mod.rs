@@ -25,7 +25,7 @@ mod roll;
 use std::collections::{BTreeMap, VecDeque};
 
 use aura_proto::{
-    Code, Digest, LogId, PeerId,
+    Code, Digest, LogId, PeerId, VersionVector,
     event::Checkpoint,
     limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, NAME_BYTES_MAX},
     message::{
@@ -404,7 +404,7 @@ impl Hub {
 
     // spec: sync/2.1
     fn subscribe(&mut self, link: LinkId, stream: u32, subscribe: &Subscribe) {
-        let head = self.head(subscribe.log);
+        let mut head = self.head(subscribe.log);
         if let Some(fault) = self.history_fault(subscribe, &head) {
             self.fault.get_or_insert(fault);
             self.notice("fault", subscribe.log.short(), &fault.to_string());
@@ -437,6 +437,9 @@ impl Hub {
             is_full,
         };
         state.subscriptions.insert(subscribe.log, subscription);
+        if !state.has(feature::VECTORS) {
+            head.vector = VersionVector::default();
+        }
         self.send(link, stream, Message::Head(head));
         self.feed_link(link);
     }
@@ -494,12 +497,14 @@ impl Hub {
         if let Some((log, subscription, durable)) = behind {
             let from = subscription.fed + 1;
             let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
+            let with_checkpoint = state.has(feature::CHECKPOINTS);
             self.outputs.push_back(Output::Feed {
                 link,
                 stream: subscription.stream,
                 log,
                 from,
                 to,
+                with_checkpoint,
             });
         }
     }
@@ -709,8 +714,7 @@ impl Hub {
     }
 
     fn send_peer_event(&mut self, link: LinkId, event: PeerEvent) {
-        let wants =
-            |link: &Link| link.ready().is_some() && link.features & feature::PEER_EVENTS != 0;
+        let wants = |link: &Link| link.ready().is_some() && link.has(feature::PEER_EVENTS);
         if self.links.get(&link).is_some_and(wants) {
             self.send(link, 0, Message::Peer(event));
         }

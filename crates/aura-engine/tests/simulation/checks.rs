@@ -3,11 +3,41 @@
 use std::collections::BTreeMap;
 
 use aura_engine::{hub::record::Record, peer::replica::Own};
-use aura_proto::Writer;
+use aura_proto::{
+    Writer,
+    event::EventRun,
+    message::{Hello, Message, feature},
+};
 
 use crate::{CALM_MS, LOG, World, nodes::peer_id};
 
 impl World {
+    /// Lets a greeting offer only what is there, and asserts that nothing else uses more.
+    pub(crate) fn by_features(&self, message: &Message) -> Message {
+        let has = |feature| self.features & feature != 0;
+        match message {
+            Message::Hello(hello) => {
+                let features = hello.features & self.features;
+                return Message::Hello(Hello {
+                    features,
+                    ..hello.clone()
+                });
+            }
+            Message::Event(run) => {
+                let run = EventRun::decode(run).unwrap();
+                assert!(run.checkpoint.is_none() || has(feature::CHECKPOINTS));
+            }
+            Message::Head(head) => assert!(head.vector.is_empty() || has(feature::VECTORS)),
+            Message::Peer(_) => assert!(has(feature::PEER_EVENTS)),
+            Message::Subscribe(subscribe) => {
+                assert!(subscribe.vector.is_empty() || has(feature::VECTORS));
+                assert!(subscribe.checkpoint.is_empty() || has(feature::CHECKPOINTS));
+            }
+            _ => {}
+        }
+        message.clone()
+    }
+
     /// I3: what a peer has verified, the Mothership has.
     pub(crate) fn check_prefix(&self) {
         let Some(hub) = &self.hub.hub else { return };
@@ -58,6 +88,7 @@ impl World {
         );
         let mut found: BTreeMap<Writer, Vec<u64>> = BTreeMap::new();
         let mut places = BTreeMap::new();
+        let mut at_seq = BTreeMap::new();
         for record in &self.hub.durable {
             if let Record::Entry { seq, entry, .. } = Record::decode(record).unwrap() {
                 let header = entry.header();
@@ -66,6 +97,7 @@ impl World {
                     .or_default()
                     .push(header.author_seq);
                 places.insert((header.writer.peer, Own::of(&entry)), seq);
+                at_seq.insert(seq, (header.writer.peer, header.author_seq));
             }
         }
         for (writer, numbers) in found {
@@ -82,9 +114,9 @@ impl World {
             }
             assert_eq!(peer.belief(), self.peers[0].belief(), "peer {n} and peer 0");
         }
-        for (n, own, seq) in &self.acknowledged {
-            let place = places.get(&(peer_id(*n), *own));
-            assert_eq!(place, Some(seq), "acknowledged entry {own:?} of {n}");
+        for (n, author_seq, seq) in &self.acknowledged {
+            let entry = (peer_id(*n), *author_seq);
+            assert_eq!(at_seq.get(seq), Some(&entry), "acknowledged at {seq}");
         }
     }
 }

@@ -10,12 +10,14 @@
 //! - I1: what was queued at its author or acknowledged is in the log in the end;
 //! - I2: each (writer, number) stands in the log once, without gaps;
 //! - I10: after the faults everybody has the same log, the same heads and the same conflicts, and nothing waits;
+//! - C12: a side that lacks a feature is sent nothing of it, and converges all the same;
 //! - the same seed gives the same trace.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod checks;
 mod nodes;
+mod work;
 
 use std::{
     cmp::Reverse,
@@ -29,22 +31,20 @@ use aura_engine::{
         record::split_entry,
     },
     peer::{
-        body::{Cause, PatchBody},
         control::{self, Control},
         replica::{self, Own, Replica},
         units::Units,
     },
 };
 use aura_proto::{
-    Entry, Incarnation, Kind, LogId, TeamId,
+    Entry, Incarnation, LogId, TeamId,
     event::{EventRun, PlacedBytes},
     frame::FrameType,
-    message::Message,
+    message::{Message, feature},
 };
-use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched};
 use aura_trust::IdentityKey;
 use bytes::Bytes;
-use nodes::{HubNode, PeerNode, founding, hub_key, key, peer_id, unit};
+use nodes::{HubNode, PeerNode, founding, hub_key, key, peer_id};
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
@@ -117,12 +117,15 @@ struct World {
     /// When the newest message of a link and direction arrives: links keep their order.
     arrivals: BTreeMap<(u64, bool), u64>,
     has_faults: bool,
-    acknowledged: BTreeSet<(usize, Own, u64)>,
+    /// What both sides of every link have.
+    features: u64,
+    /// Peer, its number, position.
+    acknowledged: BTreeSet<(usize, u64, u64)>,
     trace: blake3::Hasher,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, features: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.below(2);
         let peers = 2 + usize::try_from(random.below(4)).unwrap();
@@ -143,6 +146,7 @@ impl World {
             link_last: 0,
             arrivals: BTreeMap::new(),
             has_faults: true,
+            features,
             acknowledged: BTreeSet::new(),
             trace: blake3::Hasher::new(),
         };
@@ -289,8 +293,9 @@ impl World {
                     log,
                     from,
                     to,
+                    with_checkpoint,
                 } => {
-                    self.feed(link, stream, log, from, to);
+                    self.feed(link, stream, log, (from, to), with_checkpoint);
                 }
                 HubOutput::Send {
                     link,
@@ -309,20 +314,21 @@ impl World {
         let (Message::PushAck(ack), Some(peer)) = (message, self.links.get(&link)) else {
             return;
         };
-        let incarnation = self.peers[*peer].replica.writer().incarnation;
         for (author_seq, outcome) in &ack.outcomes {
             if let aura_proto::message::Outcome::Stored { seq, .. } = outcome {
-                let author_seq = *author_seq;
-                let own = Own {
-                    incarnation,
-                    author_seq,
-                };
-                self.acknowledged.insert((*peer, own, *seq));
+                self.acknowledged.insert((*peer, *author_seq, *seq));
             }
         }
     }
 
-    fn feed(&mut self, link: LinkId, stream: u32, log: LogId, from: u64, to: u64) {
+    fn feed(
+        &mut self,
+        link: LinkId,
+        stream: u32,
+        log: LogId,
+        (from, to): (u64, u64),
+        with_checkpoint: bool,
+    ) {
         let hub = self.hub.hub.as_ref().unwrap();
         let state = hub.ledger().log(log).unwrap();
         let record = |seq| &self.hub.durable[usize::try_from(state.lsn(seq).unwrap() - 1).unwrap()];
@@ -331,7 +337,7 @@ impl World {
             .collect();
         let checkpoint = hub
             .checkpoint(log)
-            .filter(|checkpoint| checkpoint.seq == to);
+            .filter(|checkpoint| with_checkpoint && checkpoint.seq == to);
         let rows = rows.into_iter().map(|(seq, time_ms, bytes)| PlacedBytes {
             seq,
             time_ms,
@@ -357,6 +363,7 @@ impl World {
         let Some(peer) = self.links.get(&link).copied() else {
             return;
         };
+        let message = &self.by_features(message);
         let (kind, payload) = message.encode();
         let (kind, payload) = (kind.0, payload.to_vec());
         self.carry(
@@ -376,6 +383,7 @@ impl World {
         let Some(link) = self.peers[peer].link else {
             return;
         };
+        let message = &self.by_features(message);
         let (kind, payload) = message.encode();
         let (kind, payload) = (kind.0, payload.to_vec());
         self.carry(
@@ -415,7 +423,10 @@ impl World {
                 }
             }
             control::Output::Send(message) => self.send_to_hub(n, 0, &message),
-            control::Output::Up(_) => self.peers[n].replica.handle(replica::Input::LinkUp),
+            control::Output::Up(welcome) => {
+                self.peers[n].replica.set_features(welcome.features);
+                self.peers[n].replica.handle(replica::Input::LinkUp);
+            }
             control::Output::Down { .. } => self.peers[n].replica.handle(replica::Input::LinkDown),
             control::Output::Deliver(_)
             | control::Output::Heads(_)
@@ -627,61 +638,6 @@ impl World {
         self.peers[n].queued = queued;
     }
 
-    /// A new version of some unit: it follows one head, or settles all of them.
-    fn author(&mut self, n: usize) {
-        let unit = unit(self.random.below(UNITS));
-        let mut heads = self.peers[n].units.heads(unit);
-        if self.random.chance(50) {
-            heads.truncate(1);
-        }
-        let name = format!("{n}/{}", self.random.below(1_000));
-        let text = OwnText::leaf(name.as_bytes());
-        let base_text = OwnText::leaf(b"base");
-        let before = Some(base_text.hash()).filter(|_| !heads.is_empty());
-        let (base, after): (ContentHash, _) = (base_text.hash(), Some(text.hash()));
-        let body = PatchBody {
-            channel: CHANNEL.to_owned(),
-            commit: String::new(),
-            cause: Cause::Edit,
-            why: None,
-            patch: FilePatch {
-                path: "a.rs".to_owned(),
-                base: None,
-                result: None,
-                ops: vec![Op::Replace {
-                    unit,
-                    name: name.clone(),
-                    base,
-                    base_text,
-                    text,
-                }],
-                touched: vec![Touched {
-                    unit,
-                    name,
-                    before,
-                    after,
-                }],
-            },
-            parents: vec![heads],
-        };
-        self.write(n, body.encode(), None);
-    }
-
-    fn write(&mut self, n: usize, body: Vec<u8>, replaces: Option<Own>) {
-        let author_seq = self.peers[n].replica.next_number();
-        let time_ms = self.now().wall_ms;
-        let input = replica::Input::Author {
-            kind: Kind::PATCH,
-            key_epoch: 1,
-            body,
-            time_ms,
-            author_seq,
-            replaces,
-        };
-        self.peers[n].replica.handle(input);
-        self.pump_peer(n);
-    }
-
     fn dial(&mut self, n: usize) {
         let now = self.now();
         if self.hub.hub.is_none() || (self.has_faults && self.random.chance(20)) {
@@ -760,7 +716,12 @@ impl World {
 
 /// Plays one seed and answers the hash of its trace.
 fn run(seed: u64) -> blake3::Hash {
-    let mut world = World::new(seed);
+    run_with(seed, feature::ALL)
+}
+
+/// Plays one seed in a world where some side of every link lacks features.
+fn run_with(seed: u64, features: u64) -> blake3::Hash {
+    let mut world = World::new(seed, features);
     world.run_until(FAULTY_MS);
     world.has_faults = false;
     if world.hub.hub.is_none() {
@@ -784,6 +745,17 @@ fn every_seed_keeps_the_invariants_and_converges() {
     for seed in 0..number("AURA_SIM_SEEDS").unwrap_or(200) {
         if std::panic::catch_unwind(|| run(seed)).is_err() {
             panic!("seed {seed}: play it again with AURA_SIM_SEED={seed}");
+        }
+    }
+}
+
+#[test]
+fn c12_whatever_either_side_lacks_everybody_converges() {
+    for features in 0..=feature::ALL {
+        for seed in 0..10 {
+            if std::panic::catch_unwind(|| run_with(seed, features)).is_err() {
+                panic!("features {features:#b}, seed {seed}");
+            }
         }
     }
 }

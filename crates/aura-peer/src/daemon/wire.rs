@@ -32,7 +32,7 @@ impl Daemon {
                         link.authenticated();
                     }
                     self.down_why = None;
-                    self.link_up();
+                    self.link_up(welcome.features);
                     let text = format!("connected to {}", welcome.team_name);
                     self.emit("link", None, None, None, text);
                 }
@@ -260,11 +260,13 @@ impl Daemon {
         }
     }
 
-    fn link_up(&mut self) {
+    fn link_up(&mut self, features: u64) {
         if let Some(team) = &mut self.team {
+            team.book.replica.set_features(features);
             team.feed(replica::Input::LinkUp, &mut self.identity);
         }
         for desk in self.desks.values_mut() {
+            desk.book.replica.set_features(features);
             desk.feed(replica::Input::LinkUp, &self.identity.ring);
         }
         self.flush();

@@ -23,7 +23,7 @@ use aura_proto::{
     entry::PROTOCOL_LEVEL,
     event::{Checkpoint, EventRun, Placed, PlacedBytes, RunError, chain, encode_push},
     limits::ENTRIES_PER_BATCH_MAX,
-    message::{Head, Message, Outcome, PushAck, Subscribe},
+    message::{Head, Message, Outcome, PushAck, Subscribe, feature},
 };
 use aura_trust::{IdentityKey, VerifiedEntry, sign_entry, verify_checkpoint, verify_entry};
 use bytes::Bytes;
@@ -169,6 +169,7 @@ pub struct Replica {
     staged: (u64, Digest),
     staged_tips: BTreeMap<Writer, Tip>,
     // Link.
+    features: u64,
     is_linked: bool,
     /// Whether received entries were lost to a full disk, so that the link's feed has a hole for us.
     is_starved: bool,
@@ -216,6 +217,7 @@ impl Replica {
             staged_own: NO_TIP,
             staged: (0, Digest::ZERO),
             staged_tips: BTreeMap::new(),
+            features: feature::ALL,
             is_linked: false,
             is_starved: false,
             awaits_incarnation: false,
@@ -281,6 +283,11 @@ impl Replica {
             .as_ref()
             .is_some_and(|head| head.seq <= self.seq);
         self.is_linked && caught_up && self.queued() == 0
+    }
+
+    /// Tells what the other side of the next link understands; everything, until told.
+    pub fn set_features(&mut self, features: u64) {
+        self.features = features;
     }
 
     /// The newest verified checkpoint.
@@ -358,9 +365,15 @@ impl Replica {
 
     fn subscribe(&self) -> Subscribe {
         let mut vector = VersionVector::default();
-        for (writer, tip) in &self.tips {
-            vector.observe(*writer, tip.author_seq);
+        if self.features & feature::VECTORS != 0 {
+            for (writer, tip) in &self.tips {
+                vector.observe(*writer, tip.author_seq);
+            }
         }
+        let checkpoint = self
+            .checkpoint
+            .as_ref()
+            .filter(|_| self.features & feature::CHECKPOINTS != 0);
         Subscribe {
             log: self.log,
             epoch: self
@@ -370,11 +383,7 @@ impl Replica {
             seq: self.seq,
             hash: self.hash,
             vector,
-            checkpoint: self
-                .checkpoint
-                .as_ref()
-                .map(Checkpoint::encode)
-                .unwrap_or_default(),
+            checkpoint: checkpoint.map(Checkpoint::encode).unwrap_or_default(),
         }
     }
 
