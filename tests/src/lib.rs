@@ -9,10 +9,15 @@
 
 pub mod copy;
 pub mod disk;
+pub mod follower;
 pub mod forger;
 pub mod journal;
 pub mod mount;
+pub mod papers;
+pub mod process;
 pub mod proxy;
+pub mod raw;
+pub mod scene;
 pub mod strace;
 pub mod wire;
 
@@ -21,7 +26,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::Once,
+    sync::{Mutex, Once, mpsc},
 };
 
 use serde_json::Value;
@@ -137,6 +142,7 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
 /// A running Mothership.
 pub struct Mothership {
     child: Child,
+    lines: Mutex<mpsc::Receiver<Value>>,
     pub ready: Value,
     pub listen: String,
 }
@@ -153,9 +159,16 @@ impl Mothership {
         let Some(listen) = ready["listen"][0].as_str().map(str::to_owned) else {
             return Err(child.wait().unwrap().code());
         };
-        std::thread::spawn(move || lines.for_each(drop));
+        let (sender, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            let events = lines.map_while(Result::ok);
+            let events = events.filter_map(|line| serde_json::from_str(&line).ok());
+            // Read to the end although nobody may ask, so that the Mothership never waits for us.
+            events.for_each(|event: Value| drop(sender.send(event)));
+        });
         Ok(Self {
             child,
+            lines: Mutex::new(events),
             ready,
             listen,
         })
@@ -166,10 +179,32 @@ impl Mothership {
         u32::try_from(self.ready["pid"].as_u64().unwrap()).unwrap()
     }
 
+    /// Waits for the next event on its standard output that `wanted` accepts.
+    pub fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().find(wanted).expect("the mothership has ended")
+    }
+
+    /// The exit code, if it has ended; -1 for a signal.
+    pub fn exit(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().unwrap()?;
+        Some(status.code().unwrap_or(-1))
+    }
+
     /// Sends a signal and waits for the end; answers the exit code.
-    pub fn stop(self, signal: &str) -> Option<i32> {
+    pub fn stop(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal)
+    }
+
+    /// As [`Mothership::stop`], for whoever needs the rest of it.
+    pub fn signal(&mut self, signal: &str) -> Option<i32> {
         send_signal(self.pid(), signal);
-        self.ended()
+        self.wait()
+    }
+
+    /// Waits for the end; answers the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// Waits until it ends by itself; answers the exit code.

@@ -13,19 +13,49 @@ use aura_proto::{
     entry::PROTOCOL_LEVEL,
     event::{EventRun, encode_push},
     message::{
-        Auth, Head, Hello, JoinGrant, JoinRequest, Message, PushAck, Role, Subscribe, VERSION_MAX,
-        VERSION_MIN, Welcome, feature,
+        Auth, Head, Heartbeat, Hello, JoinGrant, JoinRequest, Message, Outcome, PushAck,
+        RenewGrant, RenewRequest, Role, Subscribe, VERSION_MAX, VERSION_MIN, Welcome, feature,
     },
     session::{Class, Side},
 };
 use aura_trust::{
-    IdentityKey, JoinTranscript, ReceiveKey, TlsKey, Token, auth_proof, identity_proof,
-    inspect_join_jwt, seed_proof, sign_entry, sign_receive_key,
+    IdentityKey, JoinTranscript, ReceiveKey, RenewTranscript, TlsKey, Token, auth_proof,
+    identity_proof, inspect_join_jwt, public_key_hash, renew_proof, seed_proof, sign_entry,
+    sign_receive_key,
 };
 use tokio::sync::mpsc;
 
 /// Why something could not be done.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The other side refused, or ended the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub code: Code,
+    /// For people.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "refused: {} {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The code of a refusal; a panic when it succeeded, or failed in another way.
+#[track_caller]
+pub fn refused<T>(result: Result<T, Failure>) -> Code {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(failure) => match failure.downcast_ref::<Refused>() {
+            Some(refused) => refused.code,
+            None => panic!("no refusal: {failure}"),
+        },
+    }
+}
 
 /// Keys and certificate of one device, made from its name.
 pub struct Device {
@@ -62,11 +92,21 @@ impl Device {
         alter: impl FnOnce(&mut JoinRequest),
     ) -> Result<Self, Failure> {
         let token = Token::parse(token)?;
+        let dialed = dial_join(&token.endpoints, token.ca_hash).await?;
+        Self::join_over(dialed, &token, name, alter).await
+    }
+
+    /// Joins over a session that stands already.
+    pub async fn join_over(
+        dialed: Dialed,
+        token: &Token,
+        name: &str,
+        alter: impl FnOnce(&mut JoinRequest),
+    ) -> Result<Self, Failure> {
         let claims = inspect_join_jwt(&token.jwt).ok_or("the token has no claims")?;
         let key = IdentityKey::from_seed(seed(name, "identity"));
         let tls = TlsKey::from_seed(seed(name, "tls"));
         let receive_key = ReceiveKey::from_seed(seed(name, "receive")).public();
-        let dialed = dial_join(&token.endpoints, token.ca_hash).await?;
         let csr = tls.csr();
         let transcript = JoinTranscript {
             jti: &claims.jti,
@@ -104,9 +144,33 @@ impl Device {
             tls,
             credentials,
             grant,
-            endpoints: token.endpoints,
+            endpoints: token.endpoints.clone(),
             tip: (0, Digest::ZERO),
         })
+    }
+
+    /// Asks for a fresh certificate for a TLS key, as a device does whose old one has ended.
+    pub async fn renew(&self, tls: &TlsKey) -> Result<RenewGrant, Failure> {
+        let (ca_hash, _) = public_key_hash(&self.credentials.ca)?;
+        let dialed = dial_join(&self.endpoints, ca_hash).await?;
+        let csr = tls.csr();
+        let transcript = RenewTranscript {
+            peer: self.key.peer(),
+            csr: &csr,
+            exporter: &dialed.exporter,
+        };
+        let request = RenewRequest {
+            peer: self.key.peer(),
+            identity_proof: renew_proof(&self.key, &transcript).to_vec(),
+            csr,
+        };
+        let (link, _, mut events) =
+            link::spawn(dialed.stream, Side::Client, true, &[], Clock::start());
+        send(&link, 0, &Message::RenewRequest(request));
+        match next(&mut events).await? {
+            (_, Message::RenewGrant(grant)) => Ok(grant),
+            (_, other) => Err(refusal(&other)),
+        }
     }
 
     /// The team.
@@ -149,12 +213,7 @@ impl Device {
             (_, Message::Hello(_)) => {}
             (_, other) => return Err(refusal(&other)),
         }
-        let auth = Auth {
-            peer: self.key.peer(),
-            signature: auth_proof(&self.key, &exporter, aura_trust::Side::Dialler).to_vec(),
-            hints: Vec::new(),
-        };
-        send(&link, 0, &Message::Auth(auth));
+        send(&link, 0, &Message::Auth(self.auth(&exporter)));
         let welcome = match next(&mut events).await? {
             (_, Message::Welcome(welcome)) => welcome,
             (_, other) => return Err(refusal(&other)),
@@ -166,6 +225,15 @@ impl Device {
             events,
             welcome,
         })
+    }
+
+    /// The proof of the identity key for one session.
+    pub fn auth(&self, exporter: &[u8; 32]) -> Auth {
+        Auth {
+            peer: self.key.peer(),
+            signature: auth_proof(&self.key, exporter, aura_trust::Side::Dialler).to_vec(),
+            hints: Vec::new(),
+        }
     }
 
     /// The next own entry of `log`, chained and signed; the body is sent as it is, unsealed.
@@ -252,9 +320,41 @@ impl Wire {
         }
     }
 
+    /// Pushes entries and answers what became of each.
+    pub async fn store(&mut self, log: LogId, entries: &[Entry]) -> Result<Vec<Outcome>, Failure> {
+        self.push(log, entries);
+        let outcomes = self.acked().await?.outcomes.into_iter();
+        Ok(outcomes.map(|(_, outcome)| outcome).collect())
+    }
+
+    /// Asks whether the other side is there and where `logs` stand.
+    pub async fn heartbeat(&mut self, nonce: u64, logs: &[LogId]) -> Result<Heartbeat, Failure> {
+        let heads = logs.iter().map(|log| (*log, 0, 0, Digest::ZERO)).collect();
+        self.send(0, &Message::Heartbeat(Heartbeat { nonce, heads }));
+        loop {
+            match self.next().await? {
+                (_, Message::HeartbeatAck(ack)) if ack.nonce == nonce => return Ok(ack),
+                (_, Message::Error(error)) => return Err(refusal(&Message::Error(error))),
+                _ => {}
+            }
+        }
+    }
+
     /// Subscribes from a cursor and answers where the log stands.
     pub async fn subscribe(
         &mut self,
+        log: LogId,
+        cursor: (u64, Digest),
+        vector: VersionVector,
+    ) -> Result<Head, Failure> {
+        self.subscribe_on(self.streams[0], log, cursor, vector)
+            .await
+    }
+
+    /// Subscribes on one of the streams; entries come on the stream on which they were asked for.
+    pub async fn subscribe_on(
+        &mut self,
+        stream: u32,
         log: LogId,
         (seq, hash): (u64, Digest),
         vector: VersionVector,
@@ -267,7 +367,7 @@ impl Wire {
             vector,
             checkpoint: Vec::new(),
         };
-        self.send(self.streams[0], &Message::Subscribe(subscribe));
+        self.send(stream, &Message::Subscribe(subscribe));
         loop {
             match self.next().await? {
                 (_, Message::Head(head)) if head.log == log => return Ok(head),
@@ -317,7 +417,7 @@ pub async fn next(events: &mut mpsc::Receiver<LinkEvent>) -> Result<(u32, Messag
             }) => return Ok((stream, Message::decode(kind, payload)?)),
             Some(LinkEvent::Drained) => {}
             Some(LinkEvent::Closed { code, detail, .. }) => {
-                return Err(format!("closed: {code} {detail}").into());
+                return Err(Refused { code, detail }.into());
             }
             None => return Err("the link is gone".into()),
         }
@@ -326,7 +426,11 @@ pub async fn next(events: &mut mpsc::Receiver<LinkEvent>) -> Result<(u32, Messag
 
 fn refusal(message: &Message) -> Failure {
     match message {
-        Message::Error(refusal) => format!("refused: {} {}", refusal.code, refusal.detail).into(),
+        Message::Error(refusal) => Refused {
+            code: refusal.code,
+            detail: refusal.detail.clone(),
+        }
+        .into(),
         other => format!("not expected: {other:?}").into(),
     }
 }
