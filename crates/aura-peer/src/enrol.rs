@@ -178,6 +178,13 @@ fn dial_failure(error: &DialError) -> Failure {
             "compare the fingerprint words with your admin",
         );
     }
+    if error.has("CERTIFICATE_NOT_YET_VALID") || error.has("CERTIFICATE_EXPIRED") {
+        let message = "your clock and the mothership's are too far apart; nothing was sent";
+        return Failure::new("AE-CLOCK", Exit::REFUSED, message).next(
+            "timedatectl",
+            "compare the clocks of both machines, then join again",
+        );
+    }
     Failure::new(
         "AE-UNREACHABLE",
         Exit::UNREACHABLE,
