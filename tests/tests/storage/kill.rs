@@ -1,6 +1,6 @@
 //! Processes that are killed: at random moments, and at every system call that touches a disk.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 
 use aura_net::Clock;
 use mothership_tests::{
@@ -57,10 +57,9 @@ fn c05_a_first_start_killed_at_any_write_is_finished_by_the_next() {
         let mut authors = Authors::join(&token(&box_.ready), &box_.listen, 1);
         authors.write(1, 1).pop().unwrap().unwrap();
         assert_eq!(authors.check(), 1);
-        let left = fs::read_dir(team.state()).unwrap();
-        let is_temporary = |name: &str| name.ends_with("-tmp");
-        let left = left.map(|file| file.unwrap().file_name().into_string().unwrap());
-        assert_eq!(left.filter(|name| is_temporary(name)).count(), 0);
+        let mut left = fs::read_dir(team.state()).unwrap().map(Result::unwrap);
+        let is_temporary = |file: DirEntry| file.path().extension() == Some("aura-tmp".as_ref());
+        assert!(!left.any(is_temporary), "{kill:?} left something behind");
         is_killed
     });
     assert!(amount(8, 60) <= kills, "only {kills} kills");

@@ -15,7 +15,7 @@ use mothership_tests::{
 
 use crate::{Site, kill::near_a_full_segment};
 
-/// Every write-down that strace makes of a run, and where in it something was told to somebody.
+/// What a run did to a disk, call by call.
 struct Recorded {
     before: Disk,
     calls: Vec<Call>,
@@ -28,8 +28,8 @@ impl Recorded {
         Self { before, calls }
     }
 
-    /// Cuts the power before every call that changes the disk, or before some of them; what is left is looked at
-    /// with the place in the trace where it happened.
+    /// Cuts the power before every call that changes the disk, or before some of them, and at the end; what is left
+    /// is looked at with the place in the trace where it happened.
     fn cut_power(&self, step: usize, mut what_is_left: impl FnMut(usize)) {
         let mut disk = self.before.clone();
         let (mut changes, mut cuts) = (0, 0);
@@ -45,7 +45,9 @@ impl Recorded {
             changes += 1;
             disk.apply(call);
         }
-        println!("{cuts} power cuts");
+        disk.cut_power(0);
+        what_is_left(usize::MAX);
+        println!("{} power cuts", cuts + 1);
     }
 }
 
@@ -74,10 +76,8 @@ fn case_050_whenever_the_power_fails_what_was_acknowledged_is_there() {
         }
     });
     site.stop("-KILL");
-    let (attempted, places) = (
-        author_0(&mut site).entries.clone(),
-        author_0(&mut site).places.clone(),
-    );
+    let attempted = author_0(&mut site).entries.clone();
+    let places = author_0(&mut site).places.clone();
     let recorded = Recorded::of(before, &trace);
     let holds_first =
         |call: &&Call| call.name == "pwrite64" && call.args.contains(&format!("author-0 {first}"));
