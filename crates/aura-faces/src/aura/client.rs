@@ -28,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(10);
 /// Longest pause between two looks at a starting daemon.
 const LOOK: Duration = Duration::from_millis(50);
+/// When a daemon that found the lock taken is started once more.
+const AGAIN: Duration = Duration::from_millis(500);
 /// A log longer than this is set aside before the next start: 8 MiB.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 /// How much of a log's end is read.
@@ -98,6 +100,7 @@ impl Client {
             .map_err(|error| self.log_failure(&error))?;
         let mut child = Some(self.spawn(&log)?);
         let begun = now();
+        let mut refused = begun;
         let mut pause = Duration::from_millis(1);
         while begun.elapsed() < START {
             if let Some(stream) = self.running()? {
@@ -111,8 +114,14 @@ impl Client {
                 .flatten()
                 .flatten();
             match ended {
-                // Another one was faster and has the lock; its socket comes.
-                Some(status) if is_locked(status) => child = None,
+                // Another one was faster and has the lock: its socket comes, or it ends and the lock is free.
+                Some(status) if is_locked(status) => {
+                    child = None;
+                    refused = now();
+                }
+                None if child.is_none() && AGAIN <= refused.elapsed() => {
+                    child = Some(self.spawn(&log)?);
+                }
                 Some(status) => return Err(self.start_failure(status, log_start)),
                 None => {}
             }

@@ -64,6 +64,16 @@ fn what_a_daemon_says_when_it_cannot_start_is_passed_on() {
 }
 
 #[test]
+fn a_daemon_that_took_the_lock_and_died_is_not_waited_for() {
+    let mut laptop = Laptop::new();
+    laptop.script(
+        "[ -e $AURA_HOME/locked ] && { echo 'error: the lock was free' >&2; exit 14; }; : > $AURA_HOME/locked; exit 12",
+    );
+    let run = laptop.run(&["up", "--json"]);
+    assert_eq!(run.exit(), 14, "{}", run.out);
+}
+
+#[test]
 fn a_started_daemon_does_not_get_the_token_nor_the_callers_git_directory() {
     let mut laptop = Laptop::new();
     laptop
