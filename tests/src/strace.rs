@@ -110,8 +110,10 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        // On an interrupt strace detaches and lets the process go on.
-        crate::send_signal(self.child.id(), "-INT");
+        if let Ok(None) = self.child.try_wait() {
+            // On an interrupt strace detaches and lets the process go on.
+            crate::send_signal(self.child.id(), "-INT");
+        }
         self.child.wait().ok();
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn roll_under(site: &mut Site, fault: &Fault, window: usize) -> Optio
 #[test]
 fn c05_killed_at_any_write_it_keeps_what_it_acknowledged() {
     let (mut site, mark) = near_a_full_segment(12_000);
-    let windows = amount(&[2][..], &[1, 2, 3, 4, 8]);
+    let windows = amount(&[2][..], &[1, 2, 3, 4, 6, 8]);
     let sweep = |window: &usize| {
         sweep(WRITES, amount(11, 1), Fault::kill, |kill| {
             site.restore(&mark);

@@ -222,13 +222,12 @@ fn c05_a_join_killed_at_any_write_is_finished_by_the_same_command() {
             .code();
         // Where only the command was killed, its daemon still has the fault before it.
         laptop.aura(&["down"]);
-        let joined = laptop.join(&invite, &name, "live");
+        let mut joined = laptop.join(&invite, &name, "live");
         if joined.exit == 5 {
             // That daemon came up only now, and the fault ended it before it answered.
-            laptop.join(&invite, &name, "live").ok();
-        } else {
-            joined.ok();
+            joined = laptop.join(&invite, &name, "live");
         }
+        assert_eq!(joined.exit, 0, "{fault:?}: {joined:?}");
         assert_eq!(laptop.aura(&["status"]).ok()["link"]["state"], "online");
         let peers = team.mothership(&["peer", "list"]).ok();
         assert_eq!(peers["peers"].as_array().unwrap().len(), members);
