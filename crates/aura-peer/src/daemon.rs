@@ -28,6 +28,7 @@ use aura_store::{FileLock, ensure_private_dir, lock_exclusive, sweep_temporaries
 use aura_tree::{Repo, WatchEvent, Watcher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     clock::{Clock, random, rfc3339},
@@ -44,7 +45,8 @@ pub(crate) enum Event {
     Call(Request, mpsc::Sender<Reply>),
     Dialed(u64, Result<Box<Dialed>, String>),
     Renewed(u64, Result<RenewGrant, (Option<Code>, String)>),
-    Link(u64, LinkEvent),
+    /// What a link says, and the share of the backlog that it takes up until it is handled.
+    Link(u64, LinkEvent, OwnedSemaphorePermit),
     Watch(PathBuf, WatchEvent),
 }
 
@@ -387,7 +389,7 @@ impl Daemon {
             Event::Call(request, reply) => self.call(request, &reply),
             Event::Dialed(number, result) => self.dialed(number, result),
             Event::Renewed(number, result) => self.renewed_at_the_door(number, result),
-            Event::Link(number, event) => self.on_link(number, event),
+            Event::Link(number, event, _share) => self.on_link(number, event),
             Event::Watch(path, event) => {
                 let seen = self.with_desk(&path, |desk, ring| desk.watched(event, ring));
                 if let Err(failure) = seen {

@@ -1,6 +1,8 @@
 //! The daemon's end of the control link.
 //!
-//! Invariant: streams belong to one link; with the link they are gone, and the replicas are told.
+//! Invariants:
+//! - streams belong to one link; with the link they are gone, and the replicas are told;
+//! - what a link says waits on the link, not in memory, while there is too much to be handled.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,9 +13,23 @@ use aura_proto::{
     message::{Message, PeerEvent, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
+use tokio::sync::Semaphore;
 
 use super::{Daemon, Event};
 use crate::{enrol, identity::Enrolment};
+
+/// What a link may have said and nobody has handled yet, in KiB; then it is not read on: some windows' worth.
+const BACKLOG_KIB: usize = 4 << 10;
+
+/// The share of the backlog that an event takes up.
+fn shares_of(event: &LinkEvent) -> u32 {
+    let bytes = match event {
+        LinkEvent::Message { payload, .. } => payload.len(),
+        LinkEvent::Drained | LinkEvent::Closed { .. } => 0,
+    };
+    let shares = (1 + bytes / 1024).min(BACKLOG_KIB);
+    u32::try_from(shares).unwrap_or(u32::MAX)
+}
 
 impl Daemon {
     /// Carries out what the control machine orders.
@@ -162,8 +178,14 @@ impl Daemon {
                 }
                 let events = self.sender.clone();
                 self.runtime.spawn(async move {
+                    let backlog = Arc::new(Semaphore::new(BACKLOG_KIB));
                     while let Some(event) = received.recv().await {
-                        if events.send(Event::Link(number, event)).is_err() {
+                        let shares = shares_of(&event);
+                        let backlog = Arc::clone(&backlog);
+                        let Ok(share) = backlog.acquire_many_owned(shares).await else {
+                            return;
+                        };
+                        if events.send(Event::Link(number, event, share)).is_err() {
                             return;
                         }
                     }

@@ -139,8 +139,8 @@ pub(crate) struct Desk {
     waiting: BTreeSet<usize>,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
-    /// Entries whose body could not be opened yet.
-    sealed: Vec<(u64, Entry, Option<u64>)>,
+    /// Entries under a key that this device does not have yet: record, and place if it has one.
+    sealed: Vec<(u64, Option<u64>)>,
     conflicts_seen: BTreeSet<String>,
     /// The pull that is being carried out.
     batch: Option<batch::Batch>,
@@ -362,23 +362,29 @@ impl Desk {
         if entry.header().kind != Kind::PATCH {
             return;
         }
-        let Some(body) = open_body(&entry, ring) else {
-            // spec: patch/1.4
-            self.sealed.push((lsn, entry, seq));
-            return;
-        };
         let header = entry.header();
-        let is_own = header.writer.peer == self.key_peer;
-        let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
-        if let Err(why) = body.check() {
-            self.notices.push(Notice {
-                kind: "refused",
-                symbol: None,
-                peer: Some(writer.peer),
-                text: why.to_string(),
-            });
+        if ring.get(header.key_epoch).is_none() {
+            // spec: patch/1.4
+            self.sealed.push((lsn, seq));
             return;
         }
+        let is_own = header.writer.peer == self.key_peer;
+        let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
+        let opened = open_body(&entry, ring)
+            .ok_or_else(|| "DECODE: its body does not open".to_owned())
+            .and_then(|body| body.check().map(|()| body).map_err(|why| why.to_string()));
+        let body = match opened {
+            Ok(body) => body,
+            Err(why) => {
+                self.notices.push(Notice {
+                    kind: "refused",
+                    symbol: None,
+                    peer: Some(writer.peer),
+                    text: why,
+                });
+                return;
+            }
+        };
         let origin = Origin {
             writer,
             author_seq,
@@ -406,8 +412,10 @@ impl Desk {
 
     /// Opens what could not be opened before, after the team key arrived.
     pub(crate) fn unseal(&mut self, ring: &KeyRing) {
-        for (lsn, entry, seq) in std::mem::take(&mut self.sealed) {
-            self.note(lsn, entry, seq, ring);
+        for (lsn, seq) in std::mem::take(&mut self.sealed) {
+            if let Some(entry) = self.entry(lsn) {
+                self.note(lsn, entry, seq, ring);
+            }
         }
     }
 
@@ -417,15 +425,18 @@ impl Desk {
     }
 
     fn body(&self, recorded: &Recorded, ring: &KeyRing) -> Option<PatchBody> {
-        let entry = match self.book.read(recorded.origin.lsn)? {
-            Record::Own(entry) => entry,
-            Record::Placed(placed) => placed.entry,
+        open_body(&self.entry(recorded.origin.lsn)?, ring)
+    }
+
+    fn entry(&self, lsn: u64) -> Option<Entry> {
+        match self.book.read(lsn)? {
+            Record::Own(entry) => Some(entry),
+            Record::Placed(placed) => Some(placed.entry),
             Record::Checkpoint(_)
             | Record::Incarnation(_)
             | Record::OwnPlaced { .. }
-            | Record::Retired(_) => return None,
-        };
-        open_body(&entry, ring)
+            | Record::Retired(_) => None,
+        }
     }
 
     /// Open conflicts.

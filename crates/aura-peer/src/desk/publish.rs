@@ -176,9 +176,8 @@ impl Desk {
             return Ok(false);
         };
         self.count_units(path, after.as_ref());
-        let (patch, after) = match intent.narrow(before.as_ref(), patch, after) {
-            Some(narrowed) => narrowed,
-            None => return Ok(false),
+        let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
+            return Ok(false);
         };
         let commit = self.commit.clone();
         let body = self
