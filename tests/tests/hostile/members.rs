@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read,
     os::unix::fs::symlink,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use aura_engine::peer::body::PatchBody;
+use aura_proto::pack::FORMAT_ZSTD;
 use aura_semantic::{Op, UnitId};
 use mothership_tests::{
     RISK, Team, amount,
@@ -330,4 +332,33 @@ fn case_083_a_directory_swapped_for_a_link_while_patches_land_leads_nowhere() {
     for (path, _) in &files {
         assert_eq!(alice.read(path), new);
     }
+}
+
+#[test]
+fn case_039_bodies_that_unpack_to_a_gigabyte_or_to_nothing_cost_no_memory_and_are_refused() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "mallory");
+    let zeros = std::io::repeat(0).take(1 << 30);
+    let mut bomb = vec![FORMAT_ZSTD];
+    zstd::stream::copy_encode(zeros, &mut bomb, 19).unwrap();
+    let before = alice.peak_kib();
+    let noise: Vec<u8> = (0..900_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761) as u8)
+        .collect();
+    let rounds = amount(24, 240);
+    for _ in 0..rounds {
+        for body in [&bomb[..], &noise, b""] {
+            let entry = mallory.entry(body);
+            mallory.push(&entry);
+        }
+    }
+    mallory.reaches(&alice);
+    for said in alice.events("refused", 3 * rounds) {
+        assert_eq!(said["text"], "DECODE: its body does not open");
+    }
+    // Some pages of 8 MiB on their way through link, log and decoder, however much was sent.
+    let grown = alice.peak_kib() - before;
+    assert!(grown < amount(64, 128) << 10, "{grown} KiB");
 }
