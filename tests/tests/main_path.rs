@@ -675,3 +675,22 @@ fn a_pull_whose_check_fails_leaves_every_file_as_it_was() {
     bob.aura(&["undo", op]).ok();
     assert_eq!(bob.read("src/risk.rs"), RISK);
 }
+
+#[test]
+fn two_clones_on_one_laptop_both_follow_the_team_and_each_other() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    let second = Laptop {
+        home: alice.home.clone(),
+        repo: team.laptop("alice2").repo.clone(),
+    };
+    second.aura(&["join", "--mode", "live"]).ok();
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.aura(&["publish"]).ok();
+    for clone in [&alice, &second] {
+        clone.synced();
+        assert_eq!(clone.read("src/risk.rs"), bob.read("src/risk.rs"));
+    }
+}

@@ -39,6 +39,9 @@ pub(crate) struct Pending {
     reply: oneshot::Sender<Result<Value, Failure>>,
 }
 
+/// How long accepting pauses after it failed.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Listens on the operator's socket.
 pub(crate) fn listen(state_dir: &Path, events: mpsc::Sender<Event>) -> Result<(), Failure> {
     let bound = socket::bind(state_dir, SOCKET).and_then(|listener| {
@@ -53,11 +56,18 @@ pub(crate) fn listen(state_dir: &Path, events: mpsc::Sender<Event>) -> Result<()
         )
     })?;
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if !socket::is_own(&stream) {
-                continue;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) if socket::is_own(&stream) => {
+                    tokio::spawn(converse(stream, events.clone()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // Out of descriptors, most likely: they come back, and removing a peer must then be possible.
+                    tracing::warn!(%error, "the operator's socket");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-            tokio::spawn(converse(stream, events.clone()));
         }
     });
     Ok(())

@@ -19,10 +19,10 @@ use aura_engine::{
 };
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
-    Code, LogId, PeerId,
+    Code, PeerId,
     event::RunError,
     frame::FrameType,
-    limits::{FRAGMENT_BYTES, SEND_QUEUE_BYTES_MAX},
+    limits::{FRAGMENT_BYTES, MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX},
     message::Message,
     session::Side,
 };
@@ -61,6 +61,9 @@ pub struct ServeConfig {
     pub leaf_ttl_s: u64,
 }
 
+/// Bytes queued towards one link at which it is cut: four of the longest messages.
+const ANSWER_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
 /// What the loop hears.
 pub(crate) enum Event {
     Admin(AdminCall, oneshot::Sender<Result<Value, Failure>>),
@@ -92,6 +95,8 @@ pub(crate) struct Server {
     pub(crate) endpoints: Vec<String>,
     pub(crate) listen: Vec<String>,
     pub(crate) wal_stat: (u64, u64),
+    /// Epoch of the log since this start.
+    epoch: u64,
     clock: Clock,
     feed: Feed,
     wal: blocking::Sender<wal::Batch>,
@@ -117,9 +122,12 @@ impl Server {
         let mut listener = server.listen(&config).await?;
         admin::listen(&config.state_dir, sender.clone())?;
         stop_on_signal(sender.clone());
-        server.hub.start(server.now());
+        server.hub.start(server.now(), server.epoch);
         server.carry_out();
-        server.ready(&config, on_line, &mut events).await?;
+        if !server.ready(&config, on_line, &mut events).await? {
+            server.drain();
+            return Ok(());
+        }
         let mut renewal = tokio::time::interval(Duration::from_secs(SERVER_TTL_S / 2));
         renewal.tick().await;
         loop {
@@ -157,32 +165,30 @@ impl Server {
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Failure> {
         let dir = config.state_dir.join("wal");
-        let mut records = Vec::new();
-        let (log, recovery) =
-            Log::open_with(Arc::new(RealDisk), &dir, Options::server(), |record| {
-                if !record.payload.is_empty() {
-                    records.push((record.lsn, Bytes::copy_from_slice(record.payload)));
-                }
-            })
-            .map_err(|error| open_failure(&error))?;
-        if let Some(torn) = &recovery.torn {
-            tracing::warn!(segment = %torn.segment.display(), "TAIL_TRUNCATED");
-        }
         let mut hub = Hub::new(Config {
             team: custody.team,
             team_name: custody.team_name.clone(),
             key: aura_trust::IdentityKey::from_seed(*custody.key.to_bytes()),
             ca: custody.ca.certificate().to_vec(),
-            epoch: log.epoch(),
             heartbeat_ms: config.heartbeat_ms,
             offline_after_ms: config.offline_after_ms,
             leaf_ttl_s: config.leaf_ttl_s,
         });
-        for (lsn, payload) in records {
-            hub.replay(lsn, &payload).map_err(|error| {
-                Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, error.to_string())
-                    .next("mothership wal verify", "see what is wrong")
-            })?;
+        let mut replayed = Ok(());
+        let (log, recovery) =
+            Log::open_with(Arc::new(RealDisk), &dir, Options::server(), |record| {
+                if !record.payload.is_empty() && replayed.is_ok() {
+                    let payload = Bytes::copy_from_slice(record.payload);
+                    replayed = hub.replay(record.lsn, &payload);
+                }
+            })
+            .map_err(|error| open_failure(&error))?;
+        replayed.map_err(|error| {
+            Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, error.to_string())
+                .next("mothership wal verify", "see what is wrong")
+        })?;
+        if let Some(torn) = &recovery.torn {
+            tracing::warn!(segment = %torn.segment.display(), "TAIL_TRUNCATED");
         }
         let revoked: BTreeSet<PeerId> = hub
             .roll()
@@ -204,6 +210,7 @@ impl Server {
             endpoints: Vec::new(),
             listen: Vec::new(),
             wal_stat: (stat.segments as u64, stat.bytes),
+            epoch: stat.epoch,
             clock: Clock::start(),
             feed,
             wal,
@@ -248,13 +255,13 @@ impl Server {
         Ok(listener)
     }
 
-    /// Prints the ready document, with a first invite unless told otherwise.
+    /// Prints the ready document, with a first invite unless told otherwise; `false` when it is time to stop.
     async fn ready(
         &mut self,
         config: &ServeConfig,
         on_line: &mut dyn FnMut(Value),
         events: &mut mpsc::Receiver<Event>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut token = None;
         if config.invite {
             let (reply, mut answer) = oneshot::channel();
@@ -278,11 +285,18 @@ impl Server {
                 let Some(event) = events.recv().await else {
                     break Ok(Value::Null);
                 };
-                self.on_event(event);
+                if self.on_event(event) {
+                    return Ok(false);
+                }
                 if let Some(failure) = self.failed.take() {
                     return Err(failure);
                 }
-            }?;
+            };
+            // On a full disk there is no invite; reading and removing go on.
+            let answer = match answer {
+                Err(failure) if failure.id != "NO_SPACE" => return Err(failure),
+                answer => answer.unwrap_or(Value::Null),
+            };
             token = answer["token"].as_str().map(str::to_owned);
         }
         let hash = self.custody.ca.public_key_hash();
@@ -298,7 +312,7 @@ impl Server {
             pid: std::process::id(),
         };
         on_line(serde_json::to_value(ready).unwrap_or(Value::Null));
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -453,7 +467,7 @@ impl Server {
                     with_checkpoint,
                 } => {
                     let run = self.feed.run(&self.hub, log, (from, to), with_checkpoint);
-                    self.feed(link, stream, log, run);
+                    self.feed(link, stream, run);
                 }
                 Output::Issue {
                     ticket,
@@ -479,35 +493,35 @@ impl Server {
             handle.authenticated();
             self.remotes.remove(&link);
         }
-        handle.send(stream, kind, payload);
+        // Answers that nobody takes are a way to fill our memory.
+        if handle
+            .send(stream, kind, payload)
+            .is_some_and(|queued| ANSWER_BYTES_MAX < queued)
+        {
+            handle.close(Code::RATE, "answers are not taken");
+        }
     }
 
-    fn feed(
-        &mut self,
-        link: LinkId,
-        stream: u32,
-        log: LogId,
-        run: Result<Option<(Bytes, u64)>, ReadError>,
-    ) {
+    fn feed(&mut self, link: LinkId, stream: u32, run: Result<Option<(Bytes, u64)>, ReadError>) {
         match run {
             Ok(Some((bytes, up_to))) => {
                 let Some(handle) = self.links.get(&link) else {
                     return;
                 };
+                // A stream that is all but empty does not wait for what others have queued; one that has ended
+                // takes nothing any more.
                 let queued = handle.send(stream, FrameType::WAL_EVENT, bytes);
-                // A stream that is all but empty does not wait for what others have queued.
-                let has_room =
-                    queued <= SEND_QUEUE_BYTES_MAX || handle.queued_on(stream) <= FRAGMENT_BYTES;
+                let has_room = queued.is_some_and(|queued| {
+                    queued <= SEND_QUEUE_BYTES_MAX || handle.queued_on(stream) <= FRAGMENT_BYTES
+                });
                 let now = self.now();
-                self.hub.handle(
-                    now,
-                    Input::Fed {
-                        link,
-                        log,
-                        up_to,
-                        has_room,
-                    },
-                );
+                let fed = Input::Fed {
+                    link,
+                    stream,
+                    up_to,
+                    has_room,
+                };
+                self.hub.handle(now, fed);
             }
             Ok(None) => {}
             Err(error) => {

@@ -107,20 +107,20 @@ pub struct LinkHandle {
 impl LinkHandle {
     /// Queues a message; answers how many bytes are queued now. Never blocks: the caller minds the limit.
     ///
-    /// What cannot be sent any more, because link or stream have ended, is dropped.
-    pub fn send(&self, stream: u32, kind: FrameType, payload: Bytes) -> usize {
+    /// What cannot be sent any more, because link or stream have ended, is dropped, and the answer is none.
+    pub fn send(&self, stream: u32, kind: FrameType, payload: Bytes) -> Option<usize> {
         let mut state = self.owner.shared.lock();
         let queued = match state.session.send(stream, kind, payload) {
             Ok(queued) => queued,
             Err(error) => {
                 tracing::debug!(%error, stream, "not sent");
-                return state.session.queued_total();
+                return None;
             }
         };
         state.was_over |= SEND_QUEUE_BYTES_MAX < queued;
         drop(state);
         self.owner.shared.wake.notify_one();
-        queued
+        Some(queued)
     }
 
     /// Opens a stream; see [`Session::open_stream`].
@@ -544,8 +544,9 @@ fn refusal_of(error: &io::Error) -> Option<Code> {
     };
     match alert {
         AlertDescription::CertificateRevoked => Some(Code::REVOKED),
-        AlertDescription::CertificateExpired
-        | AlertDescription::CertificateRequired
+        // Not final: a clock may be wrong for a while on either side, and an ended certificate can be renewed.
+        AlertDescription::CertificateExpired => None,
+        AlertDescription::CertificateRequired
         | AlertDescription::DecryptError
         | AlertDescription::CertificateUnknown
         | AlertDescription::BadCertificate

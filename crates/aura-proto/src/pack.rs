@@ -22,9 +22,9 @@ const LEVEL: i32 = 1;
 /// Largest window that a frame may ask for, as a power of two: the message cap.
 const WINDOW_LOG_MAX: u32 = MESSAGE_BYTES_MAX.ilog2();
 
-/// Packs encoded bytes when that makes them smaller.
+/// Packs encoded bytes when that makes them smaller; what nobody would unpack stays as it is.
 pub fn pack(plain: Vec<u8>) -> Vec<u8> {
-    if plain.len() < WORTH_BYTES {
+    if plain.len() < WORTH_BYTES || MESSAGE_BYTES_MAX < plain.len() {
         return plain;
     }
     let Ok(frame) = zstd::encode_all(&plain[..], LEVEL) else {

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::Now;
 
+/// A certificate younger than this part of its life is handed out again instead of a new one.
+const FRESH_PART: u64 = 20;
+
 /// What a certificate is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueSubject {
@@ -261,6 +264,7 @@ impl Hub {
             // Whoever is a member stays connected: the certificate in use may still be good for days.
             Err((code, detail)) if self.is_ready(link) => self.refuse(link, 0, code, detail),
             Err((code, detail)) => self.close(link, code, detail),
+            Ok(_) if self.is_fresh(now, request.peer) => self.grant_current(link, request.peer),
             Ok(subject) => {
                 let ticket = self.admissions.ticket(Request::Renew {
                     link,
@@ -275,6 +279,29 @@ impl Hub {
         }
     }
 
+    /// Whether a certificate was issued so short a time ago that nobody needs another.
+    fn is_fresh(&self, now: Now, peer: PeerId) -> bool {
+        let ttl_s = self.config.leaf_ttl_s;
+        self.roll.member(peer).is_some_and(|member| {
+            let left_s = member
+                .admitted
+                .not_after_s
+                .saturating_sub(now.wall_ms / 1_000);
+            ttl_s - ttl_s / FRESH_PART < left_s && left_s <= ttl_s
+        })
+    }
+
+    fn grant_current(&mut self, link: LinkId, peer: PeerId) {
+        let Some(member) = self.roll.member(peer) else {
+            return;
+        };
+        let grant = RenewGrant {
+            certificate: member.admitted.certificate.clone(),
+            ca: self.config.ca.clone(),
+        };
+        self.send(link, 0, Message::RenewGrant(grant));
+    }
+
     fn may_renew(
         &self,
         now: Now,
@@ -286,6 +313,9 @@ impl Hub {
                 Code::CLOCK_BEHIND,
                 "the mothership's clock is behind its log",
             ));
+        }
+        if self.is_overloaded() {
+            return Err((Code::BUSY, "too much waits for the mothership's disk"));
         }
         let state = self.links.get(&link);
         let exporter = state.map(|state| state.exporter).unwrap_or_default();

@@ -58,6 +58,9 @@ impl Hub {
         };
         let mut bytes = 0;
         while let Some(pending) = self.queue.pop_front() {
+            if let Pending::Push(push) = &pending {
+                self.queued_bytes -= push.bytes();
+            }
             match (pending, self.fault) {
                 (Pending::Fact { fact, then }, Some(fault)) => {
                     self.not_stored(&fact, then, fault, "the mothership lost history");
@@ -116,7 +119,7 @@ impl Hub {
                 Record::Fact(fact) => self.established(now, fact, staged.then),
             }
         }
-        self.no_space_for(lost);
+        self.no_space_for(lost, flight.is_urgent);
         self.acknowledge(flight.acks);
         for log in &touched {
             self.sign_checkpoint(now, *log);
@@ -129,11 +132,10 @@ impl Hub {
 
     /// Tells whoever waits for these records. A revocation that shared its batch with others is tried again
     /// alone, because it may use the reserve.
-    fn no_space_for(&mut self, lost: Vec<Staged>) {
-        let is_alone = lost.len() == 1;
+    fn no_space_for(&mut self, lost: Vec<Staged>, was_urgent: bool) {
         for staged in lost {
             match staged.record {
-                Record::Fact(fact @ Fact::Revoked { .. }) if !is_alone => {
+                Record::Fact(fact @ Fact::Revoked { .. }) if !was_urgent => {
                     self.queue.push_front(Pending::Fact {
                         fact,
                         then: staged.then,

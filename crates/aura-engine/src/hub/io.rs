@@ -21,8 +21,6 @@ pub struct Config {
     pub key: IdentityKey,
     /// CA certificate, DER, handed to newcomers.
     pub ca: Vec<u8>,
-    /// Epoch of the record log since this start.
-    pub epoch: u64,
     /// Heartbeat period in milliseconds.
     pub heartbeat_ms: u64,
     /// How long a silent peer counts as away before it counts as offline, in milliseconds.
@@ -105,8 +103,8 @@ pub enum Input {
     Fed {
         /// Which link.
         link: LinkId,
-        /// Which log.
-        log: LogId,
+        /// On which stream.
+        stream: u32,
         /// Last position handed over.
         up_to: u64,
         /// Whether the queue takes more of this log.

@@ -163,7 +163,7 @@ impl Ledger {
 
     /// Decides where `entry` goes, without storing it.
     ///
-    /// Errors: EQUIVOCATION, AUTHOR_GAP, ORDER, LEVEL, BUSY for one log too many.
+    /// Errors: EQUIVOCATION, AUTHOR_GAP, ORDER, LEVEL.
     // spec: sync/4.1, entry/1.8, entry/1.11
     pub fn place(&self, staged: &Staged, entry: &Entry) -> Result<Placement, Code> {
         let header = entry.header();
@@ -183,14 +183,21 @@ impl Ledger {
                 Err(Code::EQUIVOCATION)
             };
         }
-        if durable.is_none()
-            && !staged.seqs.contains_key(&header.log)
-            && LOGS_MAX <= self.logs.len()
-        {
-            return Err(Code::BUSY);
-        }
+        self.follows(staged, entry)?;
+        let seq = staged
+            .seqs
+            .get(&header.log)
+            .copied()
+            .unwrap_or_else(|| durable.map_or(0, Log::seq))
+            + 1;
+        Ok(Placement::New { seq })
+    }
+
+    /// Whether an entry is the next one of its writer.
+    fn follows(&self, staged: &Staged, entry: &Entry) -> Result<(), Code> {
+        let header = entry.header();
         let (count, last, level) = self.writer_state(staged, header.log, header.writer);
-        if header.author_seq != count + 1 {
+        if count.checked_add(1) != Some(header.author_seq) {
             return Err(Code::AUTHOR_GAP);
         }
         if header.prev != last {
@@ -199,13 +206,14 @@ impl Ledger {
         if header.level < level {
             return Err(Code::LEVEL);
         }
-        let seq = staged
-            .seqs
-            .get(&header.log)
-            .copied()
-            .unwrap_or_else(|| durable.map_or(0, Log::seq))
-            + 1;
-        Ok(Placement::New { seq })
+        Ok(())
+    }
+
+    /// Whether a log may get its first entry; asked before it is stored, never at replay.
+    pub fn admits(&self, staged: &Staged, log: LogId) -> bool {
+        let is_known = |log: &LogId| self.logs.contains_key(log) || *log == LogId::TEAM;
+        let new = staged.seqs.keys().filter(|log| !is_known(log)).count();
+        is_known(&log) || staged.seqs.contains_key(&log) || self.logs.len() + new < LOGS_MAX
     }
 
     /// Remembers a placement for the rest of the batch.
@@ -248,5 +256,30 @@ impl Ledger {
                         (chain.seqs.len() as u64, chain.last, chain.level)
                     })
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(n: usize) -> LogId {
+        let mut id = [1; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        LogId(id)
+    }
+
+    #[test]
+    fn logs_that_share_a_batch_count_together_and_a_log_that_is_there_always_has_room() {
+        let mut ledger = Ledger::default();
+        for n in 1..LOGS_MAX {
+            ledger.logs.insert(log(n), Log::default());
+        }
+        let mut staged = Staged::default();
+        assert!(ledger.admits(&staged, log(LOGS_MAX)));
+        staged.seqs.insert(log(LOGS_MAX), 1);
+        assert!(ledger.admits(&staged, log(LOGS_MAX)));
+        assert!(!ledger.admits(&staged, log(LOGS_MAX + 1)));
+        assert!(ledger.admits(&staged, log(1)) && ledger.admits(&staged, LogId::TEAM));
     }
 }

@@ -16,11 +16,11 @@ use aura_proto::{LogId, PeerId, limits::LOGS_PER_LINK_MAX};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// A subscription of one link to one log.
+/// A subscription of one stream to one log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subscription {
-    /// Stream on which it was asked for and is answered.
-    pub stream: u32,
+    /// Which log.
+    pub log: LogId,
     /// Last position fed.
     pub fed: u64,
     /// Whether its stream is full; it is fed again when the shell says that the queue has drained.
@@ -62,8 +62,9 @@ pub(super) struct Link {
     pub deadline_ms: u64,
     /// Features that both sides have.
     pub features: u64,
-    /// Subscriptions by log.
-    pub subscriptions: BTreeMap<LogId, Subscription>,
+    /// Subscriptions by the stream on which they were asked for and are answered: two clones on one device each
+    /// follow the same log.
+    pub subscriptions: BTreeMap<u32, Subscription>,
     /// Whether it was closed and only its end is awaited.
     pub is_closing: bool,
 }
@@ -95,8 +96,8 @@ impl Link {
         self.features & feature != 0
     }
 
-    /// Whether another log may be subscribed.
-    pub(super) fn has_room(&self, log: LogId) -> bool {
-        self.subscriptions.contains_key(&log) || self.subscriptions.len() < LOGS_PER_LINK_MAX
+    /// Whether another stream may subscribe.
+    pub(super) fn has_room(&self, stream: u32) -> bool {
+        self.subscriptions.contains_key(&stream) || self.subscriptions.len() < LOGS_PER_LINK_MAX
     }
 }

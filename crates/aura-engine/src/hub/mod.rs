@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use aura_proto::{
     Code, Digest, LogId, PeerId, VersionVector,
     event::Checkpoint,
-    limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, NAME_BYTES_MAX},
+    limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, LOGS_PER_LINK_MAX, NAME_BYTES_MAX},
     message::{
         Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Subscribe,
         VERSION_MAX, VERSION_MIN, Welcome, feature,
@@ -56,10 +56,14 @@ pub const BATCH_ENTRIES_MAX: usize = 1_024;
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Requests that may wait for the disk before newcomers are told to come back.
 pub const QUEUE_MAX: usize = 65_536;
+/// Bytes of entries that may wait for the disk: eight full batches.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// The Mothership's engine.
 pub struct Hub {
     config: Config,
+    /// Epoch of the record log since this start.
+    epoch: u64,
     roll: Roll,
     ledger: Ledger,
     links: BTreeMap<LinkId, Link>,
@@ -69,6 +73,7 @@ pub struct Hub {
     checkpoints: BTreeMap<LogId, Checkpoint>,
     admissions: admission::Admissions,
     queue: VecDeque<Pending>,
+    queued_bytes: usize,
     flight: Option<Flight>,
     batch_last: u64,
     time_high_ms: u64,
@@ -82,6 +87,7 @@ impl Hub {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            epoch: 0,
             roll: Roll::default(),
             ledger: Ledger::default(),
             links: BTreeMap::new(),
@@ -90,6 +96,7 @@ impl Hub {
             checkpoints: BTreeMap::new(),
             admissions: admission::Admissions::default(),
             queue: VecDeque::new(),
+            queued_bytes: 0,
             flight: None,
             batch_last: 0,
             time_high_ms: 0,
@@ -105,8 +112,9 @@ impl Hub {
             .map_err(|code| ReplayError::Order { lsn, code })
     }
 
-    /// Begins service after the replay: founds the team at the very first start.
-    pub fn start(&mut self, now: Now) {
+    /// Begins service after the replay, in an epoch of its own: founds the team at the very first start.
+    pub fn start(&mut self, now: Now, epoch: u64) {
+        self.epoch = epoch;
         self.time_high_ms = self.time_high_ms.max(1);
         if self.roll.team_name().is_none() {
             let team_name = self.config.team_name.clone();
@@ -149,9 +157,9 @@ impl Hub {
     /// The address that a member is connected from, and how far it is behind in all its logs.
     pub fn presence(&self, peer: PeerId) -> Option<(&str, u64)> {
         let link = self.links.get(self.by_peer.get(&peer)?)?;
-        let lag = link.subscriptions.iter().map(|(log, subscription)| {
+        let lag = link.subscriptions.values().map(|subscription| {
             self.ledger
-                .log(*log)
+                .log(subscription.log)
                 .map_or(0, Log::seq)
                 .saturating_sub(subscription.fed)
         });
@@ -193,10 +201,10 @@ impl Hub {
             }
             Input::Fed {
                 link,
-                log,
+                stream,
                 up_to,
                 has_room,
-            } => self.fed(link, log, up_to, has_room),
+            } => self.fed(link, stream, up_to, has_room),
             Input::Issued { ticket, issued } => self.issued(now, ticket, issued),
             Input::Stored {
                 batch,
@@ -389,12 +397,12 @@ impl Hub {
     }
 
     fn heartbeat(&mut self, link: LinkId, heartbeat: &Heartbeat) {
-        let heads = self
-            .ledger
-            .iter()
-            .map(|(id, log)| (id, self.config.epoch, log.seq(), log.hash()))
-            .filter(|(id, ..)| heartbeat.heads.iter().any(|(log, ..)| log == id))
-            .collect();
+        let asked = heartbeat.heads.iter().take(LOGS_PER_LINK_MAX);
+        let head = |(id, ..): &(LogId, u64, u64, Digest)| {
+            let log = self.ledger.log(*id)?;
+            Some((*id, self.epoch, log.seq(), log.hash()))
+        };
+        let heads = asked.filter_map(head).collect();
         let ack = Heartbeat {
             nonce: heartbeat.nonce,
             heads,
@@ -425,18 +433,18 @@ impl Hub {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        if !state.has_room(subscribe.log) {
+        if !state.has_room(stream) {
             return self.refuse(link, stream, Code::BUSY, "too many logs on one link");
         }
         // Asking again does not make room.
-        let before = state.subscriptions.get(&subscribe.log);
+        let before = state.subscriptions.get(&stream);
         let is_full = before.is_some_and(|before| before.is_full);
         let subscription = Subscription {
-            stream,
+            log: subscribe.log,
             fed,
             is_full,
         };
-        state.subscriptions.insert(subscribe.log, subscription);
+        state.subscriptions.insert(stream, subscription);
         if !state.has(feature::VECTORS) {
             head.vector = VersionVector::default();
         }
@@ -463,18 +471,18 @@ impl Hub {
         let state = self.ledger.log(log);
         Head {
             log,
-            epoch: self.config.epoch,
+            epoch: self.epoch,
             seq: state.map_or(0, Log::seq),
             hash: state.map_or(Digest::ZERO, Log::hash),
             vector: state.map(Log::vector).unwrap_or_default(),
         }
     }
 
-    fn fed(&mut self, link: LinkId, log: LogId, up_to: u64, has_room: bool) {
+    fn fed(&mut self, link: LinkId, stream: u32, up_to: u64, has_room: bool) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        if let Some(subscription) = state.subscriptions.get_mut(&log) {
+        if let Some(subscription) = state.subscriptions.get_mut(&stream) {
             subscription.fed = subscription.fed.max(up_to);
             subscription.is_full = !has_room;
         }
@@ -489,19 +497,22 @@ impl Hub {
         if state.is_closing || state.ready().is_none() {
             return;
         }
-        let behind = state.subscriptions.iter().find_map(|(log, subscription)| {
-            let durable = self.ledger.log(*log).map_or(0, Log::seq);
-            let has_more = subscription.fed < durable && !subscription.is_full;
-            has_more.then_some((*log, *subscription, durable))
-        });
-        if let Some((log, subscription, durable)) = behind {
+        let behind = state
+            .subscriptions
+            .iter()
+            .find_map(|(stream, subscription)| {
+                let durable = self.ledger.log(subscription.log).map_or(0, Log::seq);
+                let has_more = subscription.fed < durable && !subscription.is_full;
+                has_more.then_some((*stream, *subscription, durable))
+            });
+        if let Some((stream, subscription, durable)) = behind {
             let from = subscription.fed + 1;
             let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
             let with_checkpoint = state.has(feature::CHECKPOINTS);
             self.outputs.push_back(Output::Feed {
                 link,
-                stream: subscription.stream,
-                log,
+                stream,
+                log: subscription.log,
                 from,
                 to,
                 with_checkpoint,
@@ -534,7 +545,7 @@ impl Hub {
             return;
         };
         let (seq, hash, time_ms) = (state.seq(), state.hash(), self.clock(now));
-        let (key, epoch) = (&self.config.key, self.config.epoch);
+        let (key, epoch) = (&self.config.key, self.epoch);
         let checkpoint = aura_trust::sign_checkpoint(key, log, epoch, seq, time_ms, hash);
         self.checkpoints.insert(log, checkpoint);
     }

@@ -14,7 +14,7 @@ use aura_trust::{VerifiedEntry, verify_entry};
 use bytes::Bytes;
 
 use super::{
-    Flight, Hub, LinkId, Output, Pending, QUEUE_MAX, Staged, Then,
+    Flight, Hub, LinkId, Output, Pending, QUEUE_BYTES_MAX, QUEUE_MAX, Staged, Then,
     ledger::{self, Placement},
     record::Record,
 };
@@ -48,6 +48,14 @@ pub(super) struct PendingPush {
     entries: Vec<PushedEntry>,
 }
 
+impl PendingPush {
+    /// Bytes of its entries.
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.entries.iter().flatten();
+        entries.map(|entry| entry.bytes().len()).sum()
+    }
+}
+
 /// The answer to a push, sent when its batch is durable.
 #[derive(Debug)]
 pub(super) struct Acknowledgement {
@@ -75,17 +83,23 @@ impl Hub {
         if let Some(code) = self.push_obstacle() {
             return self.refuse_push(link, stream, log, &entries, code);
         }
-        self.queue.push_back(Pending::Push(PendingPush {
+        let push = PendingPush {
             link,
             stream,
             log,
             entries,
-        }));
+        };
+        self.queued_bytes += push.bytes();
+        self.queue.push_back(Pending::Push(push));
+    }
+
+    /// Whether whoever comes with something to store is told to come again.
+    pub(super) fn is_overloaded(&self) -> bool {
+        QUEUE_MAX <= self.queue.len() || QUEUE_BYTES_MAX <= self.queued_bytes
     }
 
     fn push_obstacle(&self) -> Option<Code> {
-        self.fault
-            .or((QUEUE_MAX <= self.queue.len()).then_some(Code::BUSY))
+        self.fault.or(self.is_overloaded().then_some(Code::BUSY))
     }
 
     /// Refuses a push that had already been queued.
@@ -138,7 +152,11 @@ impl Hub {
             let author_seq = entry.header().author_seq;
             let placement = self
                 .allowed(push.log, &entry)
-                .and_then(|()| self.ledger.place(staged, entry.entry()));
+                .and_then(|()| self.ledger.place(staged, entry.entry()))
+                .and_then(|placement| {
+                    let fits = self.ledger.admits(staged, push.log);
+                    fits.then_some(placement).ok_or(Code::BUSY)
+                });
             let outcome = match placement {
                 Err(code) => Outcome::Refused(code),
                 Ok(Placement::Known { seq, time_ms }) => Outcome::Stored { seq, time_ms },

@@ -13,6 +13,13 @@ use aura_proto::{
 use aura_semantic::{ContentHash, FilePatch, UnitId, Untrue};
 use serde::{Deserialize, Serialize};
 
+/// Longest name of a branch, a commit or a unit, in bytes.
+pub const WORD_BYTES_MAX: usize = 4_096;
+/// Longest reason, in bytes.
+pub const WHY_BYTES_MAX: usize = 64 << 10;
+/// Versions that one version may follow: more heads than a unit is ever settled from.
+pub const PARENTS_MAX: usize = 1_024;
+
 /// Names one version of one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VersionId(pub [u8; 16]);
@@ -82,6 +89,9 @@ pub struct PatchBody {
 /// Why a body is not taken in: no honest daemon seals one like it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
+    /// A name, a reason or a list of parents is longer than anybody needs.
+    #[error("TOO_LARGE: a name, a reason or the number of parents is over its limit")]
+    Bounds,
     /// Its versions do not follow from its operations.
     #[error("PATCH: {0}")]
     Patch(Untrue),
@@ -95,6 +105,20 @@ impl PatchBody {
     // spec: patch/2.8
     pub fn check(&self) -> Result<(), BodyError> {
         RepoPath::try_from(self.patch.path.as_str()).map_err(BodyError::Path)?;
+        let words = [&self.channel, &self.commit];
+        let names = self.patch.touched.iter().map(|row| &row.name);
+        let is_bounded = words
+            .into_iter()
+            .chain(names)
+            .all(|word| word.len() <= WORD_BYTES_MAX)
+            && self
+                .why
+                .as_ref()
+                .is_none_or(|why| why.len() <= WHY_BYTES_MAX)
+            && self.parents.iter().all(|row| row.len() <= PARENTS_MAX);
+        if !is_bounded {
+            return Err(BodyError::Bounds);
+        }
         self.patch.check().map_err(BodyError::Patch)
     }
 

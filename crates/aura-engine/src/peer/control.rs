@@ -23,6 +23,8 @@ use crate::Now;
 /// Longest pause between attempts in milliseconds.
 pub const BACKOFF_MS_MAX: u64 = 30_000;
 
+/// Longest heartbeat period that a Mothership can ask for: a day.
+const HEARTBEAT_MS_MAX: u64 = 86_400_000;
 /// A renewal that was refused or not answered is asked for again after this part of the certificate's life.
 const RENEWAL_TRIES: u64 = 20;
 
@@ -247,7 +249,7 @@ impl Control {
             }
             (State::Proving, Message::Welcome(welcome)) => {
                 self.attempts = 0;
-                self.heartbeat_ms = welcome.heartbeat_ms.max(100);
+                self.heartbeat_ms = welcome.heartbeat_ms.clamp(100, HEARTBEAT_MS_MAX);
                 self.outputs.push_back(Output::Up(welcome));
                 self.beat(now, now.mono_ms);
                 self.renew(now);

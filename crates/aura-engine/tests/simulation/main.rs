@@ -250,7 +250,6 @@ impl World {
             team_name: "sim".to_owned(),
             key: hub_key(),
             ca: Vec::new(),
-            epoch: self.hub.life,
             heartbeat_ms: 1_000,
             offline_after_ms: 5_000,
             leaf_ttl_s: 3_600,
@@ -259,7 +258,7 @@ impl World {
         for (lsn, record) in (1..).zip(&self.hub.durable) {
             hub.replay(lsn, record).unwrap();
         }
-        hub.start(self.now());
+        hub.start(self.now(), self.hub.life);
         self.hub.hub = Some(hub);
         self.pump_hub();
     }
@@ -352,7 +351,7 @@ impl World {
         let now = self.now();
         let fed = HubInput::Fed {
             link,
-            log,
+            stream,
             up_to: to,
             has_room,
         };

@@ -166,7 +166,7 @@ async fn a_queue_that_passed_its_limit_tells_when_it_has_drained() {
     while client
         .handle
         .send(client.streams[0], FrameType::WAL_EVENT, patch.clone())
-        <= SEND_QUEUE_BYTES_MAX
+        .is_some_and(|queued| queued <= SEND_QUEUE_BYTES_MAX)
     {
         count += 1;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use aura_api::Failure;
 use aura_proto::RepoPath;
 use aura_tree::{
-    MotionEvent, Settled, WatchEvent,
+    MotionEvent, ObjectId, Settled, WatchEvent,
     motion::{MotionKind, Whose},
 };
 use aura_trust::KeyRing;
@@ -70,9 +70,6 @@ impl Desk {
         if settled.kind == MotionKind::Tree {
             self.adopt_head()?;
         }
-        if self.publishing == Publishing::Save {
-            self.publish(&users, &Intent::default(), ring)?;
-        }
         let head = self
             .repo
             .head()
@@ -80,24 +77,38 @@ impl Desk {
         self.commit = head.commit.to_string();
         self.units
             .set_channel(&head.branch.unwrap_or_else(|| head.commit.to_string()));
+        // Only now, so that what follows a change of branch is published on the new one.
+        if self.publishing == Publishing::Save {
+            self.publish(&users, &Intent::default(), ring)?;
+        }
         if settled.kind == MotionKind::Commit {
             // A commit writes no file: what was an edit stays one until it is published.
-            self.shadows.rebase_keeping(&self.repo)?;
+            let committed = self.shadows.rebase_keeping(&self.repo)?;
+            self.publish_commit(&committed, &head.commit, ring)?;
         } else {
             self.shadows.rebase(&self.repo)?;
-        }
-        if settled.kind == MotionKind::Commit && self.publishing == Publishing::Commit {
-            let intent = Intent {
-                why: self.repo.subject(&head.commit).ok(),
-                ..Intent::default()
-            };
-            let changed = self.changed_files()?;
-            self.publish(&changed, &intent, ring)?;
         }
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));
         }
         self.settle(ring);
+        Ok(())
+    }
+
+    /// Where commits make edits travel: what the commit changed, with its subject as the reason.
+    fn publish_commit(
+        &mut self,
+        committed: &BTreeSet<RepoPath>,
+        commit: &ObjectId,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        if self.publishing == Publishing::Commit {
+            let intent = Intent {
+                why: self.repo.subject(commit).ok(),
+                ..Intent::default()
+            };
+            self.publish(committed, &intent, ring)?;
+        }
         Ok(())
     }
 

@@ -75,26 +75,27 @@ impl Shadows {
     }
 
     /// Looks at HEAD anew after a commit; every file that the commit changed keeps the shadow that it had.
-    pub(super) fn rebase_keeping(&mut self, repo: &Repo) -> Result<(), Failure> {
+    /// Answers which these are.
+    pub(super) fn rebase_keeping(&mut self, repo: &Repo) -> Result<BTreeSet<RepoPath>, Failure> {
         let before = self.at_head.clone();
         self.rebase(repo)?;
         let paths: BTreeSet<&RepoPath> = before.keys().chain(self.at_head.keys()).collect();
-        let moved: Vec<RepoPath> = paths
+        let moved: BTreeSet<RepoPath> = paths
             .into_iter()
             .filter(|path| before.get(path) != self.at_head.get(path))
             .cloned()
             .collect();
-        for path in moved {
-            if self.kept(&path).is_some() {
+        for path in &moved {
+            if self.kept(path).is_some() {
                 continue;
             }
-            let text = match before.get(&path) {
+            let text = match before.get(path) {
                 Some(id) => self.blobs.read(id).ok().flatten(),
                 None => None,
             };
-            self.keep(&path, text, Vec::new())?;
+            self.keep(path, text, Vec::new())?;
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Whether a file that git takes as unchanged may differ from its blob.

@@ -320,7 +320,7 @@ impl Replica {
                     writer: self.writer(),
                     author_seq,
                     prev: self.staged_own.hash,
-                    lamport: self.lamport + 1,
+                    lamport: self.lamport.saturating_add(1),
                     time_ms,
                     fence: 0,
                     key_epoch,
@@ -611,7 +611,7 @@ impl Replica {
             let mut bytes = 0;
             let waiting: Vec<&Entry> = self
                 .outbox
-                .range(self.numbers(self.pushed + 1))
+                .range(self.numbers(self.pushed.saturating_add(1)))
                 .map(|(_, entry)| entry)
                 .take(ENTRIES_PER_BATCH_MAX)
                 .take_while(|entry| {

@@ -29,11 +29,13 @@ impl Daemon {
         let start = repo.unwrap_or(".");
         let repo =
             Repo::discover(std::path::Path::new(start)).map_err(|error| git_failure(&error))?;
-        let mode = match mode {
-            None => Mode::Observe,
-            Some(word) => Mode::from_word(&word)
-                .ok_or_else(|| Failure::new("AE-USAGE", Exit::USAGE, format!("no mode {word}")))?,
-        };
+        let mode =
+            match mode {
+                None => None,
+                Some(word) => Some(Mode::from_word(&word).ok_or_else(|| {
+                    Failure::new("AE-USAGE", Exit::USAGE, format!("no mode {word}"))
+                })?),
+            };
         let progress = |step: &str, done, total, text: String| {
             reply
                 .send(Reply::Progress {
@@ -54,8 +56,11 @@ impl Daemon {
         let begun = self.clock.mono_ms();
         let path = repo.work_tree().to_owned();
         if self.desks.contains_key(&path) {
-            self.set_mode(&path, mode)?;
+            if let Some(mode) = mode {
+                self.set_mode(&path, mode)?;
+            }
         } else {
+            let mode = mode.unwrap_or(Mode::Observe);
             self.open_desk(repo, mode, &mut |done, total| {
                 progress("index", done, total, format!("{done} of {total} files"));
             })?;
