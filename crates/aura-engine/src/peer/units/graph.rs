@@ -97,6 +97,33 @@ impl Graph {
         false
     }
 
+    /// Like [`Graph::is_ancestor`], for many questions about one `older`: `known` keeps what was found.
+    pub(super) fn descends(
+        &self,
+        older: VersionId,
+        newer: VersionId,
+        known: &mut BTreeMap<VersionId, bool>,
+    ) -> bool {
+        let floor = self.depth(older);
+        let mut open = vec![newer];
+        while let Some(id) = open.last().copied() {
+            let follows =
+                |parent: &&VersionId| **parent == older || known.get(parent) == Some(&true);
+            let is_found = self.parents(id).iter().any(|parent| follows(&parent));
+            let is_open =
+                |parent: &&VersionId| floor < self.depth(**parent) && !known.contains_key(*parent);
+            let further = self.parents(id).iter().filter(is_open);
+            let further: Vec<VersionId> = further.copied().collect();
+            if is_found || further.is_empty() || known.contains_key(&id) {
+                known.entry(id).or_insert(is_found);
+                open.pop();
+            } else {
+                open.extend(further);
+            }
+        }
+        known.get(&newer) == Some(&true)
+    }
+
     /// The deepest version that both follow from.
     pub(super) fn common(&self, a: VersionId, b: VersionId) -> Option<VersionId> {
         let mut open = BTreeMap::from([((self.depth(a), a), (true, false))]);
@@ -209,6 +236,14 @@ mod tests {
             assert!(graph.is_ancestor(id(3), id(5)));
             assert!(!graph.is_ancestor(id(3), id(2)));
             assert!(!graph.is_ancestor(id(5), id(1)));
+            for older in 1..=5 {
+                let mut known = BTreeMap::new();
+                for newer in [4, 5, 1, 3, 2] {
+                    let is_ancestor = graph.is_ancestor(id(older), id(newer));
+                    let descends = graph.descends(id(older), id(newer), &mut known);
+                    assert_eq!(descends, is_ancestor, "{older} {newer}");
+                }
+            }
             assert_eq!(graph.common(id(2), id(3)), Some(id(1)));
             assert_eq!(graph.get(id(5)).map(|version| version.depth), Some(3));
             assert!(graph.get(id(5)).is_some_and(|version| version.is_rooted));

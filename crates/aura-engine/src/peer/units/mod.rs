@@ -97,6 +97,14 @@ pub enum Relation {
     Concurrent,
 }
 
+/// What a working copy has of one unit, for comparing many versions with it.
+#[derive(Debug)]
+pub struct Standpoint {
+    working: Option<VersionId>,
+    /// Which versions follow from it, as far as was asked.
+    descends: BTreeMap<VersionId, bool>,
+}
+
 /// One side of a conflict.
 #[derive(Debug, Clone)]
 pub struct Side {
@@ -308,7 +316,20 @@ impl Units {
         content: Option<ContentHash>,
         version: VersionId,
     ) -> Relation {
-        let Some(working) = self.working(unit, content) else {
+        self.relation_to(&mut self.standpoint(unit, content), version)
+    }
+
+    /// A working copy with this content of a unit, to which many versions will be compared.
+    pub fn standpoint(&self, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
+        Standpoint {
+            working: self.working(unit, content),
+            descends: BTreeMap::new(),
+        }
+    }
+
+    /// How `version` stands to a working copy; what was found for other versions is not found again.
+    pub fn relation_to(&self, here: &mut Standpoint, version: VersionId) -> Relation {
+        let Some(working) = here.working else {
             let version = self.graph.get(version);
             return if version.is_some_and(|version| version.is_rooted) {
                 Relation::Forward
@@ -318,7 +339,7 @@ impl Units {
         };
         if working == version || self.graph.is_ancestor(version, working) {
             Relation::Known
-        } else if self.graph.is_ancestor(working, version) {
+        } else if self.graph.descends(working, version, &mut here.descends) {
             Relation::Forward
         } else {
             Relation::Concurrent
