@@ -261,9 +261,10 @@ impl Daemon {
             clock: self.clock,
         };
         let mut desk = Desk::open(ground, &self.identity.ring)?;
-        desk.copy
-            .clean_leftovers()
-            .map_err(|error| crate::desk::storage(&error))?;
+        let leftovers = desk.copy.clean_leftovers();
+        for rescued in leftovers.map_err(|error| crate::desk::storage(&error))? {
+            desk.rescue(rescued);
+        }
         let (changes, received) = mpsc::channel();
         let watcher =
             Watcher::start(&desk.repo, changes).map_err(|error| crate::desk::storage(&error))?;

@@ -146,7 +146,7 @@ pub(crate) struct Desk {
     batch: Option<batch::Batch>,
     pulls: VecDeque<batch::Batch>,
     pull_last: u64,
-    /// When what a full disk refused is tried again.
+    /// When what could not be done is tried again.
     retry_at_ms: Option<u64>,
     /// The shadow that was asked for last, with the ids that its units were born with.
     parsed: Option<Indexed>,
@@ -156,6 +156,9 @@ pub(crate) struct Desk {
 
 /// How long after a full disk it is tried again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
+
+/// How much of a path the name of a rescued edit tells, in bytes; a name may have 255.
+const RESCUED_NAME_BYTES: usize = 200;
 
 /// What a desk is made of.
 pub(crate) struct Ground<'a> {
@@ -316,7 +319,7 @@ impl Desk {
             }
             replica::Output::CaughtUp { .. } => {}
             replica::Output::RetryLater => {
-                self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
+                self.retry_in(RETRY_MS);
             }
             replica::Output::NotStored => {
                 self.notice(
@@ -345,16 +348,23 @@ impl Desk {
         }
     }
 
-    /// When something that a full disk refused is tried again, on the monotonic clock.
+    fn retry_in(&mut self, ms: u64) {
+        let at = self.clock.mono_ms() + ms;
+        self.retry_at_ms = Some(self.retry_at_ms.map_or(at, |before| before.min(at)));
+    }
+
+    /// When something that could not be done is tried again, on the monotonic clock.
     pub(crate) fn retry_deadline(&self) -> Option<u64> {
         self.retry_at_ms
     }
 
-    /// Tries again what a full disk refused.
+    /// Tries again what could not be done.
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         self.retry_at_ms = None;
         self.feed(replica::Input::Retry, ring);
-        self.publish_saved(ring)
+        self.publish_saved(ring)?;
+        self.settle(ring);
+        Ok(())
     }
 
     /// Takes a durable entry into the versions.
@@ -554,19 +564,23 @@ pub(crate) fn storage(error: &dyn std::error::Error) -> Failure {
 impl Desk {
     /// Content that an editor wrote into an inode that was already swapped out: it is put beside the log and said so.
     pub(crate) fn rescue(&mut self, rescued: aura_tree::Rescued) {
-        let name = rescued
-            .path
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), |p| p.as_str().replace('/', "_"));
-        let file = self
-            .shadows
-            .rescue_dir()
-            .join(format!("{}-{name}", self.clock.wall_ms()));
+        let path = rescued.path.as_ref().map_or("unknown", RepoPath::as_str);
+        let name = path.replace('/', "_");
+        // The end of a long path tells more than its start.
+        let name = &name[name.ceil_char_boundary(name.len().saturating_sub(RESCUED_NAME_BYTES))..];
+        let dir = self.shadows.rescue_dir();
+        let at = self.clock.wall_ms();
+        let name_of = |turn: u32| dir.join(format!("{at}-{turn}-{name}"));
+        // One sweep can bring several edits of one file.
+        let file = (0..)
+            .map(name_of)
+            .find(|file| !file.exists())
+            .unwrap_or_else(|| name_of(0));
         if let Err(error) = aura_store::write_atomic(&file, &rescued.bytes, 0o600) {
             tracing::error!(%error, "a rescued edit could not be kept");
         }
         let text = format!(
-            "an edit of {name} met an incoming change and is kept in {}",
+            "an edit of {path} met an incoming change and is kept in {}",
             file.display()
         );
         self.notice("rescued", None, text);

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - what is published is what the file held when it was read, and becomes the shadow in the same step;
 //! - a file that no longer parses is held back, said so, and published when it parses again;
+//! - a file that was emptied a moment ago is not saved yet;
 //! - what is no text is not shared, as the scan has it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,10 +15,13 @@ use aura_engine::peer::{
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
-use aura_tree::AtHead;
+use aura_tree::{AtHead, FileBytes};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 use super::{Desk, FileRow, Publishing, take::names};
+
+/// How long a file must have been empty to be published as empty, in milliseconds.
+const EMPTY_MS: u64 = 2_000;
 
 /// What a publication is about.
 #[derive(Debug, Clone, Default)]
@@ -149,6 +153,15 @@ impl Desk {
         };
         if is_same {
             self.held_back.remove(path);
+            return Ok(false);
+        }
+        // An editor that saves in place empties the file before it writes.
+        let is_emptied = |file: &FileBytes| {
+            let changed_ms = file.meta.mtime_ns / 1_000_000;
+            file.bytes.is_empty() && i128::from(now_ms) < changed_ms + i128::from(EMPTY_MS)
+        };
+        if disk.as_ref().is_some_and(is_emptied) {
+            self.retry_in(EMPTY_MS);
             return Ok(false);
         }
         if disk

@@ -5,15 +5,21 @@
 //! - bytes outside the units that a patch names stay as they are, in the file and in the shadow alike;
 //! - a patch that was refused is not carried out again before something that it depends on has changed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use aura_engine::peer::{body::VersionId, units::Relation};
+use aura_engine::peer::{
+    body::VersionId,
+    units::{Relation, Standpoint},
+};
 use aura_proto::{PeerId, RepoPath};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Refusal, UnitId};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, batch};
+use super::{Desk, RETRY_MS, batch};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +34,29 @@ pub(crate) enum Taken {
     Waiting(String),
 }
 
+/// The hashes of a file's shadow and of the file, as far as it can be read.
+type Hashes = (Option<ContentHash>, Result<Option<ContentHash>, String>);
+
 /// What the outcome of a waiting patch was found for; while it stays, so does the outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    shadow: Option<ContentHash>,
-    disk: Result<Option<ContentHash>, String>,
+    hashes: Hashes,
     /// For each touched unit how the patch stands to the version here.
     units: Vec<Relation>,
 }
+
+/// A file as it is while one waiting patch after the other is looked at.
+struct Here {
+    path: RepoPath,
+    shadow: Option<Indexed>,
+    disk: Result<Option<Vec<u8>>, String>,
+    contents: BTreeMap<UnitId, ContentHash>,
+    standpoints: BTreeMap<UnitId, Standpoint>,
+    hashes: Hashes,
+}
+
+/// One touched unit of a recorded patch: unit, name, version, number.
+type Row = (UnitId, Arc<str>, VersionId, usize);
 
 /// A patch carried out in memory.
 struct Written {
@@ -60,17 +81,24 @@ impl Desk {
         ring: &KeyRing,
     ) -> BTreeMap<usize, Taken> {
         let mut taken = BTreeMap::new();
+        let mut here = None;
+        // Files that their user is saving right now; the save itself brings us back.
+        let mut busy = BTreeSet::new();
         loop {
             let before = self.waiting.len();
             for index in self.waiting.clone() {
-                if !self.is_wanted(index, wanted) {
+                let path = self.units.recorded()[index].path.clone();
+                if !self.is_wanted(index, wanted) || busy.contains(&path) {
                     continue;
                 }
-                let outcome = self.take(index, wanted.is_dry_run, ring);
+                let outcome = self.take(index, wanted.is_dry_run, &mut here, ring);
                 match &outcome {
                     Taken::Applied | Taken::Known => {
                         self.waiting.remove(&index);
                         self.tried.remove(&index);
+                    }
+                    Taken::Waiting(why) if why.starts_with("MOVED") => {
+                        busy.insert(path);
                     }
                     Taken::WouldApply | Taken::Waiting(_) => {}
                 }
@@ -113,17 +141,26 @@ impl Desk {
         on_channel && from && symbol
     }
 
-    fn take(&mut self, index: usize, is_dry_run: bool, ring: &KeyRing) -> Taken {
+    fn take(
+        &mut self,
+        index: usize,
+        is_dry_run: bool,
+        here: &mut Option<Here>,
+        ring: &KeyRing,
+    ) -> Taken {
         let Ok(path) = RepoPath::try_from(&*self.units.recorded()[index].path) else {
             return Taken::Waiting("PATH: its path is not allowed here".to_owned());
         };
-        let shadow = self.shadow(&path);
-        let disk = match self.copy.root().read_file(&path) {
-            Ok(file) => Ok(Some(file.bytes)),
-            Err(aura_tree::ReadError::Missing) => Ok(None),
-            Err(error) => Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
+        if here.as_ref().is_none_or(|here| here.path != path) {
+            *here = Some(self.look_at(path));
+        }
+        let Some(found) = here else {
+            return Taken::Waiting("its file cannot be read".to_owned());
         };
-        let standing = self.standing(index, shadow.as_ref(), &disk);
+        let standing = self.standing(index, found);
+        if let Some(known) = self.blocked(index, &standing) {
+            return known;
+        }
         match self.tried.get(&index) {
             Some((before, taken @ Taken::Waiting(_))) if *before == standing => {
                 return taken.clone();
@@ -134,60 +171,93 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
-        let contents = Self::contents(shadow.as_ref());
-        let content = |unit: UnitId| contents.get(&unit).copied();
-        let plan = self.units.plan(&body, &content, shadow.as_ref());
-        let patch = match plan {
+        let content = |unit: UnitId| found.contents.get(&unit).copied();
+        let patch = match self.units.plan(&body, &content, found.shadow.as_ref()) {
             Ok(None) => return Taken::Known,
             Ok(Some(patch)) => patch,
-            Err(obstacle) => {
-                let why = if self.units.heads(obstacle.unit).len() < 2 {
-                    "BASE_MISMATCH: this working copy has another version of"
-                } else {
-                    "CONFLICT: concurrent with the version here of"
-                };
-                return Taken::Waiting(format!("{why} {}", obstacle.name));
-            }
+            Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
         };
-        let disk = match disk {
-            Ok(disk) => disk,
-            Err(why) => return Taken::Waiting(why),
+        let disk = match &found.disk {
+            Ok(disk) => disk.as_deref(),
+            Err(why) => return Taken::Waiting(why.clone()),
         };
-        let written = self.prepare(&path, shadow, disk, &patch);
+        let written = self.prepare(&found.path, found.shadow.as_ref(), disk, &patch);
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
             Err(why) => Taken::Waiting(why.clone()),
         };
         self.tried.insert(index, (standing, taken.clone()));
         match written {
-            Ok(written) if !is_dry_run => self.write(&path, &patch, &written),
+            Ok(written) if !is_dry_run => {
+                let path = found.path.clone();
+                *here = None;
+                self.write(&path, &patch, &written)
+            }
             Ok(_) | Err(_) => taken,
         }
     }
 
-    /// What the outcome of a waiting patch depends on.
-    fn standing(
-        &self,
-        index: usize,
-        shadow: Option<&Indexed>,
-        disk: &Result<Option<Vec<u8>>, String>,
-    ) -> Standing {
-        let contents = Self::contents(shadow);
-        let unit = |(unit, _, version, _): &(UnitId, Arc<str>, VersionId, usize)| {
-            self.units
-                .relation(*unit, contents.get(unit).copied(), *version)
+    fn look_at(&mut self, path: RepoPath) -> Here {
+        let shadow = self.shadow(&path);
+        let disk = match self.copy.root().read_file(&path) {
+            Ok(file) => Ok(Some(file.bytes)),
+            Err(aura_tree::ReadError::Missing) => Ok(None),
+            Err(error) => Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
         };
+        let hash = |disk: &Option<Vec<u8>>| disk.as_deref().map(ContentHash::of);
+        Here {
+            path,
+            contents: Self::contents(shadow.as_ref()),
+            standpoints: BTreeMap::new(),
+            hashes: (
+                shadow.as_ref().map(Indexed::hash),
+                disk.as_ref().map(hash).map_err(Clone::clone),
+            ),
+            shadow,
+            disk,
+        }
+    }
+
+    /// The outcome that needs no look at the body: all of it is here, or a unit stands in its way.
+    fn blocked(&self, index: usize, standing: &Standing) -> Option<Taken> {
+        let recorded = &self.units.recorded()[index];
+        let file = UnitId::file(&recorded.path);
+        let mut rows = recorded.touched.iter().zip(&standing.units);
+        if rows
+            .clone()
+            .all(|(_, relation)| *relation == Relation::Known)
+        {
+            return Some(Taken::Known);
+        }
+        let stands = |((unit, ..), relation): &(&Row, &Relation)| {
+            **relation == Relation::Concurrent && *unit != file
+        };
+        let ((unit, name, ..), _) = rows.find(stands)?;
+        Some(self.obstructed(*unit, name))
+    }
+
+    fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
+        let why = if self.units.heads(unit).len() < 2 {
+            "BASE_MISMATCH: this working copy has another version of"
+        } else {
+            "CONFLICT: concurrent with the version here of"
+        };
+        Taken::Waiting(format!("{why} {name}"))
+    }
+
+    /// What the outcome of a waiting patch depends on.
+    fn standing(&self, index: usize, here: &mut Here) -> Standing {
+        let (contents, standpoints) = (&here.contents, &mut here.standpoints);
+        let relation = |(unit, _, version, _): &Row| {
+            let standpoint = standpoints
+                .entry(*unit)
+                .or_insert_with(|| self.units.standpoint(*unit, contents.get(unit).copied()));
+            self.units.relation_to(standpoint, *version)
+        };
+        let touched = &self.units.recorded()[index].touched;
         Standing {
-            shadow: shadow.map(Indexed::hash),
-            disk: disk
-                .as_ref()
-                .map(|disk| disk.as_deref().map(ContentHash::of))
-                .map_err(Clone::clone),
-            units: self.units.recorded()[index]
-                .touched
-                .iter()
-                .map(unit)
-                .collect(),
+            hashes: here.hashes.clone(),
+            units: touched.iter().map(relation).collect(),
         }
     }
 
@@ -195,27 +265,22 @@ impl Desk {
     fn prepare(
         &self,
         path: &RepoPath,
-        shadow: Option<Indexed>,
-        disk: Option<Vec<u8>>,
+        shadow: Option<&Indexed>,
+        disk: Option<&[u8]>,
         patch: &FilePatch,
     ) -> Result<Written, String> {
-        let expect = disk
-            .as_ref()
-            .map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
-        let is_same = disk.as_deref() == shadow.as_ref().map(|shadow| &shadow.bytes[..]);
-        let current = if is_same {
-            shadow.clone()
-        } else {
-            disk.map(|bytes| {
-                aura_semantic::index(path.as_str(), bytes, shadow.as_ref(), &self.budget)
-            })
-        };
-        self.refuse_dirty(patch, shadow.as_ref(), current.as_ref())?;
-        let applied = aura_semantic::apply(current.as_ref(), patch).map_err(|r| explain(&r))?;
+        let expect = disk.map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
+        let is_same = disk == shadow.map(|shadow| &shadow.bytes[..]);
+        let edited = disk
+            .filter(|_| !is_same)
+            .map(|bytes| aura_semantic::index(path.as_str(), bytes, shadow, &self.budget));
+        let current = if is_same { shadow } else { edited.as_ref() };
+        self.refuse_dirty(patch, shadow, current)?;
+        let applied = aura_semantic::apply(current, patch).map_err(|r| explain(&r))?;
         let shadow = if is_same {
             applied.after.clone()
         } else {
-            aura_semantic::apply(shadow.as_ref(), patch)
+            aura_semantic::apply(shadow, patch)
                 .map_err(|r| explain(&r))?
                 .after
         };
@@ -237,8 +302,11 @@ impl Desk {
         });
         let replaced = self
             .copy
-            .replace(self.clock.mono_ms(), path, written.expect, bytes)
-            .map_err(|refusal| explain_write(&refusal));
+            .replace(self.clock.mono_ms(), path, written.expect, bytes);
+        if matches!(replaced, Err(WriteRefusal::NoSpace)) {
+            self.retry_in(RETRY_MS);
+        }
+        let replaced = replaced.map_err(|refusal| explain_write(&refusal));
         let kept = replaced.and_then(|_| {
             self.shadows
                 .set(path, written.shadow.as_ref())
