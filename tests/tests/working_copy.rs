@@ -6,11 +6,23 @@
 #[path = "../../crates/aura-semantic/tests/common/mod.rs"]
 mod plausible;
 
+use std::{
+    fs,
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Duration,
+};
+
 use aura_net::Clock;
-use mothership_tests::{Laptop, Mothership, RISK, Team, copy::put, token};
+use mothership_tests::{
+    Laptop, Mothership, RISK, Team, amount,
+    copy::{put, tree},
+    forger::Forger,
+    token,
+};
 use serde_json::Value;
 
-use plausible::{FIXTURES, bodies, disguises, edit_body, fixture, fresh, next};
+use plausible::{Dice, FIXTURES, bodies, disguises, edit_body, fixture, fresh, next};
 
 /// Alice and Bob, both with files that follow the team's.
 fn pair(team: &Team) -> (Mothership, Laptop, Laptop) {
@@ -332,4 +344,124 @@ fn comments_that_two_people_write_between_functions_both_stay_in_one_order_every
             assert_eq!(laptop.read("src/risk.rs"), both);
         }
     }
+}
+
+/// How an editor saves.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    Atomic,
+    InPlace,
+}
+
+/// An editor that reads the file, adds a token and saves, every 0 to 4 ms until it is told to stop; answers how
+/// many it added.
+fn types(file: &Path, style: Style, stop: &Receiver<()>) -> usize {
+    let beside = file.with_extension("tmp");
+    let mut dice = Dice::new(67);
+    for token in 0.. {
+        let text = fs::read_to_string(file).unwrap();
+        let text = text.replacen("// t", &format!("// t {token};"), 1);
+        match style {
+            Style::InPlace => fs::write(file, text).unwrap(),
+            Style::Atomic => {
+                fs::write(&beside, text).unwrap();
+                fs::rename(&beside, file).unwrap();
+            }
+        }
+        let pause = Duration::from_millis(dice.roll(5) as u64);
+        if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return token + 1;
+        }
+    }
+    unreachable!("there is always another token")
+}
+
+/// One file in which somebody types while each of its other functions is changed once by the team.
+fn no_token_is_lost(style: Style) {
+    let patches = amount(100, 5_000);
+    let function = |n: u32, number: u32| format!("fn f{n}() -> u32 {{\n    {number}\n}}\n\n");
+    let functions: String = (0..patches).map(|n| function(n, 0)).collect();
+    let desk = functions + "fn tokens() {\n    // t\n}\n";
+    let team = Team::with(&[("desk.rs", &desk)]);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "bob");
+    let file = &alice.repo.join("desk.rs");
+    let (stop, stopped) = channel();
+    let tokens = std::thread::scope(|scope| {
+        let editor = scope.spawn(move || types(file, style, &stopped));
+        for n in 0..patches {
+            let after = desk.replacen(&function(n, 0), &function(n, 1 + n), 1);
+            let change = mallory.draft("desk.rs", desk.as_bytes(), after.as_bytes());
+            mallory.publish(&change);
+        }
+        mallory.reaches(&alice);
+        stop.send(()).unwrap();
+        editor.join().unwrap()
+    });
+    let mut applied = 0;
+    alice.event(|event| {
+        applied += u32::from(event["kind"] == "applied");
+        event["kind"] == "applied" && event["text"].as_str().unwrap().contains("marker")
+    });
+    let log = alice.log(&[]);
+    assert!(
+        log.iter().all(|op| op["kind"] != "delete"),
+        "nobody deleted anything"
+    );
+    // The end of the daemon looks once more at what it swapped out.
+    alice.aura(&["down"]).ok();
+    let rescued = tree(&alice.home)
+        .into_iter()
+        .filter(|(name, _)| name.contains("/rescued/"));
+    let kept = rescued
+        .map(|(_, bytes)| bytes)
+        .chain([alice.bytes("desk.rs")]);
+    let texts: Vec<String> = kept
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .collect();
+    let has = |token: &usize| {
+        texts
+            .iter()
+            .any(|text| text.contains(&format!(" {token};")))
+    };
+    let lost: Vec<usize> = (0..tokens).filter(|token| !has(token)).collect();
+    assert!(lost.is_empty(), "{style:?}: lost {lost:?} of {tokens}");
+    assert!(
+        0 < applied && 100 < tokens,
+        "{applied} patches met {tokens} saves"
+    );
+}
+
+#[test]
+fn case_067_an_editor_that_saves_in_place_loses_no_token() {
+    no_token_is_lost(Style::InPlace);
+}
+
+#[test]
+fn case_067_an_editor_that_saves_by_renaming_loses_no_token() {
+    no_token_is_lost(Style::Atomic);
+}
+
+#[test]
+fn case_073_a_save_that_only_a_crash_left_behind_is_kept_and_named() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.aura(&["down"]).ok();
+    // A swapped-out inode whose content is neither what was taken out nor what went in.
+    let tag = "0".repeat(32);
+    let left = alice.repo.join(".git/aura/kept");
+    put(
+        &left.join(format!("x-{tag}-{tag}-1-src\\risk.rs")),
+        b"saved at the last moment\n",
+    );
+    put(&left.join("w-2"), b"half");
+    alice.aura(&["up"]).ok();
+    let said = &alice.events("rescued", 1)[0];
+    let text = said["text"].as_str().unwrap();
+    assert!(text.starts_with("an edit of src/risk.rs"), "{text}");
+    let kept = text.split(" is kept in ").last().unwrap();
+    assert_eq!(fs::read(kept).unwrap(), b"saved at the last moment\n");
+    assert_eq!(fs::read_dir(left).unwrap().count(), 0);
 }
