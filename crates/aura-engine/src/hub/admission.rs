@@ -21,7 +21,7 @@ use aura_trust::{
 use super::{
     Hub, LinkId, Member, Output, Pending, Then,
     record::{Admitted, Fact},
-    roll::Use,
+    roll::{Use, is_same_name},
 };
 use crate::Now;
 
@@ -238,8 +238,8 @@ impl Hub {
         let reserved = self
             .admissions
             .names
-            .get(wanted)
-            .is_some_and(|peer| *peer != request.peer);
+            .iter()
+            .any(|(name, peer)| is_same_name(name, wanted) && *peer != request.peer);
         if reserved || self.roll.is_name_taken(wanted, request.peer) {
             return Err((
                 Code::NAME_TAKEN,

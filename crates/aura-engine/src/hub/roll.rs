@@ -177,7 +177,7 @@ impl Roll {
     /// Whether an active member, or one being admitted, other than `peer` has the name.
     pub fn is_name_taken(&self, name: &str, peer: PeerId) -> bool {
         self.active()
-            .any(|member| member.admitted.peer != peer && member.admitted.name == name)
+            .any(|member| member.admitted.peer != peer && is_same_name(&member.admitted.name, name))
     }
 
     /// Applies a durable fact; live and at replay.
@@ -237,6 +237,11 @@ impl Roll {
             }
         }
     }
+}
+
+/// Whether people could take one name for the other, as the roster of every device sees it.
+pub(super) fn is_same_name(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
 }
 
 /// What a use of a token means.
