@@ -60,6 +60,9 @@ pub enum Call {
         names: Vec<String>,
         /// Approve everybody who waits.
         all: bool,
+        /// Identity keys of the devices whose words were shown; others are not approved. Empty if none were shown.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        peers: Vec<String>,
     },
     /// Reads a setting; answers `aura.config/1`.
     ConfigGet {

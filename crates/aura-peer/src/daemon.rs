@@ -378,7 +378,8 @@ impl Daemon {
             .filter_map(|desk| desk.copy.kept_deadline())
             .min();
         let retry = self.desks.values().filter_map(Desk::retry_deadline).min();
-        [control, waiting, motion, kept, retry]
+        let team = self.team.as_ref().and_then(Team::retry_deadline);
+        [control, waiting, motion, kept, retry, team]
             .into_iter()
             .flatten()
             .min()
@@ -420,6 +421,10 @@ impl Daemon {
             .collect();
         for path in starved {
             self.with_desk(&path, Desk::retry).ok();
+        }
+        let is_due = |team: &&mut Team| team.retry_deadline().is_some_and(|at| at <= now);
+        if let Some(team) = self.team.as_mut().filter(is_due) {
+            team.retry(&mut self.identity);
         }
         for desk in self.desks.values_mut() {
             if desk.copy.kept_deadline().is_some_and(|at| at <= now) {

@@ -2,27 +2,31 @@
 //!
 //! Invariants:
 //! - membership counts only as the roster accepts it, entry by entry in log order;
-//! - a team key is taken only from a wrap that opens and fits the epoch's commitment.
+//! - a team key is taken only from a wrap that opens and fits the epoch's commitment;
+//! - what this device writes by itself, it writes when nothing else of it is on its way: never twice.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
-    Digest, Entry, Incarnation, Kind, LogId,
-    message::{Message, PeerCard},
+    Digest, Entry, Incarnation, Kind, LogId, PeerId,
+    message::{Message, PeerCard, Role},
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
-    Change, KeyBody, KeyWrap, MemberCard, MembershipBody, Roster, TeamKey, commit,
+    Change, KeyBody, KeyWrap, MemberCard, MembershipBody, Refusal, Roster, TeamKey, commit,
     sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
 };
 
 use crate::{
     book::Book,
     clock::{Clock, random},
-    desk::storage,
-    identity::Identity,
+    desk::{RETRY_MS, storage},
+    identity::{Enrolment, Identity},
 };
 
 pub(crate) struct Team {
@@ -32,6 +36,12 @@ pub(crate) struct Team {
     pub(crate) sends: Vec<Message>,
     /// Own entries without a place yet.
     unplaced: BTreeMap<replica::Own, Entry>,
+    /// Whom the Mothership removed, and why.
+    gone: BTreeMap<PeerId, String>,
+    /// Who wrote something that opens under the team key.
+    writers: BTreeSet<PeerId>,
+    /// When what a full disk refused is tried again.
+    retry_at_ms: Option<u64>,
     clock: Clock,
 }
 
@@ -65,6 +75,9 @@ impl Team {
             stream: None,
             sends: Vec::new(),
             unplaced: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            writers: BTreeSet::new(),
+            retry_at_ms: None,
             clock,
         };
         let mut records = Vec::new();
@@ -107,6 +120,10 @@ impl Team {
                     if let Some(entry) = self.unplaced.remove(&own) {
                         self.note(entry, identity);
                     }
+                    self.found(identity);
+                }
+                replica::Output::RetryLater => {
+                    self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
                 }
                 replica::Output::CaughtUp { .. } => self.found(identity),
                 replica::Output::Fault { code, detail } => {
@@ -119,9 +136,8 @@ impl Team {
                     self.unplaced.remove(&own);
                     self.feed(replica::Input::Retire(own), identity);
                 }
-                // A decision that was not stored was reported as such; there is a next link for the rest.
+                // Whoever wrote it hears of it.
                 replica::Output::NotStored
-                | replica::Output::RetryLater
                 | replica::Output::Append { .. }
                 | replica::Output::Refused { .. }
                 | replica::Output::Reincarnate => {}
@@ -169,40 +185,72 @@ impl Team {
         }
     }
 
-    /// The first member founds the team: genesis, then the first key.
+    /// When something that a full disk refused is tried again, on the monotonic clock.
+    pub(crate) fn retry_deadline(&self) -> Option<u64> {
+        self.retry_at_ms
+    }
+
+    /// Tries again what a full disk refused.
+    pub(crate) fn retry(&mut self, identity: &mut Identity) {
+        self.retry_at_ms = None;
+        self.feed(replica::Input::Retry, identity);
+        self.found(identity);
+    }
+
+    /// The first member founds the team: genesis, then the first key. An end between them goes on from there.
     fn found(&mut self, identity: &mut Identity) {
-        let is_founder = identity
-            .enrolment
-            .as_ref()
-            .is_some_and(|enrolment| enrolment.founder);
-        if !is_founder || !self.unplaced.is_empty() || self.roster.genesis().is_some() {
+        let Some(enrolment) = identity.enrolment.clone().filter(|own| own.founder) else {
+            return;
+        };
+        if !self.book.replica.is_synced() || self.roster.epoch() != 0 {
             return;
         }
+        if let Err(failure) = self.write_founding(enrolment, identity) {
+            tracing::warn!(%failure, "the team is not founded yet");
+        }
+    }
+
+    fn write_founding(
+        &mut self,
+        enrolment: Enrolment,
+        identity: &mut Identity,
+    ) -> Result<(), Failure> {
         if identity.ring.is_empty() {
             identity.ring.insert(TeamKey::new(1, random())).ok();
-            identity.save_ring().ok();
+            identity.save_ring()?;
         }
-        let Some(enrolment) = identity.enrolment.clone() else {
-            return;
-        };
         let founder = own_card(identity, enrolment.name, enrolment.role);
-        let genesis = MembershipBody::Genesis {
-            team_name: enrolment.team_name,
-            founder,
-        };
-        self.write(Kind::MEMBERSHIP, genesis.encode(), identity);
-        let me = identity.key.peer();
-        let receive = identity.receive.public();
-        if let Some(body) = self.key_body(identity, Digest::ZERO, &[(me, receive)]) {
-            self.write(Kind::KEY, body.encode(), identity);
+        let mut readers: Vec<_> = self
+            .roster
+            .readers()
+            .map(|card| (card.peer, card.receive_key))
+            .collect();
+        if self.roster.genesis().is_none() {
+            readers.push((founder.peer, founder.receive_key));
+            let genesis = MembershipBody::Genesis {
+                team_name: enrolment.team_name,
+                founder,
+            };
+            self.write(Kind::MEMBERSHIP, genesis.encode(), identity)?;
         }
+        self.write_key(&readers, identity)
+    }
+
+    fn write_key(
+        &mut self,
+        to: &[(PeerId, [u8; 32])],
+        identity: &mut Identity,
+    ) -> Result<(), Failure> {
+        let body = self.key_body(identity, Digest::ZERO, to);
+        let body = body.ok_or_else(no_key)?;
+        self.write(Kind::KEY, body.encode(), identity)
     }
 
     fn key_body(
         &self,
         identity: &Identity,
         parent: Digest,
-        to: &[(aura_proto::PeerId, [u8; 32])],
+        to: &[(PeerId, [u8; 32])],
     ) -> Option<KeyBody> {
         let key = identity.ring.current()?;
         let team = self.roster.team();
@@ -223,45 +271,117 @@ impl Team {
         })
     }
 
-    /// Hands the team key to a device that waits for it.
+    /// The Mothership shows who belongs: members that it does not show were removed while this device was away.
+    pub(crate) fn shown(&mut self, peers: &BTreeMap<PeerId, PeerCard>) {
+        let members = self.roster.members().map(|card| card.peer);
+        let missing = members.filter(|peer| !peers.contains_key(peer));
+        let reason = || "removed on the mothership".to_owned();
+        self.gone = missing.map(|peer| (peer, reason())).collect();
+    }
+
+    /// The Mothership removed somebody.
+    pub(crate) fn removed(&mut self, peer: PeerId, reason: &str) {
+        self.gone.insert(peer, reason.to_owned());
+    }
+
+    /// Somebody wrote under the team key, so it holds the key already, by an invite that carried it.
+    pub(crate) fn wrote(&mut self, peer: PeerId) {
+        if !self.roster.reads(peer) {
+            self.writers.insert(peer);
+        }
+    }
+
+    /// What an admin's device writes by itself: who was removed, and who holds the key by an invite. A Mothership
+    /// that forgot part of the log decides nothing here, for then the log is not synced.
+    pub(crate) fn tend(&mut self, peers: &BTreeMap<PeerId, PeerCard>, identity: &mut Identity) {
+        let me = identity.key.peer();
+        if !self.book.replica.is_synced() || self.retry_at_ms.is_some() || !self.roster.is_admin(me)
+        {
+            return;
+        }
+        let gone = self.gone.clone().into_iter();
+        for (peer, reason) in gone.filter(|(peer, _)| *peer != me) {
+            if self.roster.may_remove(me, peer).is_ok() {
+                let body = MembershipBody::Remove {
+                    peer,
+                    reason,
+                    last_accepted: Vec::new(),
+                };
+                if self
+                    .write(Kind::MEMBERSHIP, body.encode(), identity)
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        }
+        // Only then are their names free.
+        if !self.book.replica.is_synced() {
+            return;
+        }
+        let writers = std::mem::take(&mut self.writers);
+        for card in writers.iter().filter_map(|writer| peers.get(writer)) {
+            if let Err(failure) = self.approve(card, unattended(card.role), identity) {
+                tracing::warn!(%failure, name = card.name, "not taken into the roster");
+            }
+        }
+    }
+
+    /// Hands the team key to a device that waits for it, and admits it as `role`.
     pub(crate) fn approve(
         &mut self,
         card: &PeerCard,
+        role: Role,
         identity: &mut Identity,
     ) -> Result<(), Failure> {
-        if identity.ring.is_empty() {
-            let message = "this device does not hold the team key itself";
-            return Err(Failure::new("AE-NO-KEY", Exit::REFUSED, message));
-        }
         // spec: session/4.1
         if verify_receive_key(card.peer, &card.receive_key, &card.receive_key_signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
             return Err(Failure::new("BAD_SIGNATURE", Exit::INTEGRITY, message));
         }
-        if !self.roster.is_active(card.peer) {
+        let me = identity.key.peer();
+        if identity.ring.is_empty() || !self.roster.reads(me) {
+            return Err(no_key());
+        }
+        let mut receive_key = card.receive_key;
+        if let Some(member) = self.roster.member(card.peer) {
+            receive_key = member.receive_key;
+            if member.role != role && role == Role::Admin {
+                let peer = card.peer;
+                let body = MembershipBody::SetRole { peer, role };
+                self.write(Kind::MEMBERSHIP, body.encode(), identity)?;
+            }
+        } else if !self.is_on_its_way(|entry| adds(entry, card.peer)) {
             let card = MemberCard {
                 peer: card.peer,
                 name: card.name.clone(),
-                role: card.role,
-                receive_key: card.receive_key,
+                role,
+                receive_key,
                 receive_key_signature: card.receive_key_signature.clone(),
             };
-            self.write(
-                Kind::MEMBERSHIP,
-                MembershipBody::Add(card).encode(),
-                identity,
-            );
+            let may = self.roster.may_add(me, &card);
+            may.map_err(|refusal| not_admitted(&card.name, refusal))?;
+            let body = MembershipBody::Add(card);
+            self.write(Kind::MEMBERSHIP, body.encode(), identity)?;
         }
-        if let Some(body) = self.key_body(identity, Digest::ZERO, &[(card.peer, card.receive_key)])
-        {
-            self.write(Kind::KEY, body.encode(), identity);
+        let has_key = role == Role::Relay
+            || self.roster.reads(card.peer)
+            || self.is_on_its_way(|entry| hands_key(entry, card.peer));
+        if has_key {
+            return Ok(());
         }
-        Ok(())
+        self.write_key(&[(card.peer, receive_key)], identity)
     }
 
-    fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) {
+    fn is_on_its_way(&self, is_meant: impl Fn(&Entry) -> bool) -> bool {
+        self.unplaced.values().any(is_meant)
+    }
+
+    /// Queues an entry; what the disk does not take was not written.
+    fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) -> Result<(), Failure> {
         let author_seq = self.book.replica.next_number();
         let time_ms = self.clock.wall_ms();
+        let before = self.book.replica.queued();
         let input = replica::Input::Author {
             kind,
             key_epoch: 0,
@@ -271,10 +391,53 @@ impl Team {
             replaces: None,
         };
         self.feed(input, identity);
+        if before < self.book.replica.queued() {
+            return Ok(());
+        }
+        let message = "the disk is full; nothing was written into the team's log";
+        Err(Failure::new("NO_SPACE", Exit::BUSY, message).retryable())
     }
 }
 
-fn own_card(identity: &Identity, name: String, role: aura_proto::message::Role) -> MemberCard {
+/// What a device becomes without a person who agreed: being an admin takes one.
+pub(crate) fn unattended(role: Role) -> Role {
+    if role == Role::Admin {
+        Role::Member
+    } else {
+        role
+    }
+}
+
+fn adds(entry: &Entry, peer: PeerId) -> bool {
+    entry.header().kind == Kind::MEMBERSHIP
+        && matches!(MembershipBody::decode(&entry.body()), Ok(MembershipBody::Add(card)) if card.peer == peer)
+}
+
+fn hands_key(entry: &Entry, peer: PeerId) -> bool {
+    entry.header().kind == Kind::KEY
+        && KeyBody::decode(&entry.body())
+            .is_ok_and(|body| body.wraps.iter().any(|wrap| wrap.peer == peer))
+}
+
+fn no_key() -> Failure {
+    let message = "this device does not hold the team key itself";
+    Failure::new("AE-NO-KEY", Exit::REFUSED, message)
+}
+
+fn not_admitted(name: &str, refusal: Refusal) -> Failure {
+    let id = match refusal {
+        Refusal::NameTaken => "NAME_TAKEN",
+        Refusal::RemovedForEver => "REVOKED",
+        _ => "FORBIDDEN",
+    };
+    Failure::new(
+        id,
+        Exit::REFUSED,
+        format!("{name} was not admitted: {refusal}"),
+    )
+}
+
+fn own_card(identity: &Identity, name: String, role: Role) -> MemberCard {
     let receive_key = identity.receive.public();
     MemberCard {
         peer: identity.key.peer(),

@@ -199,8 +199,7 @@ impl Roster {
     }
 
     fn add(&mut self, author: PeerId, card: MemberCard) -> Result<Change, Refusal> {
-        self.require_admin(author)?;
-        self.check_card(&card)?;
+        self.may_add(author, &card)?;
         let peer = card.peer;
         self.members.insert(peer, card);
         Ok(Change::Added(peer))
@@ -212,9 +211,8 @@ impl Roster {
         peer: PeerId,
         last_accepted: Vec<LastAccepted>,
     ) -> Result<Change, Refusal> {
-        self.require_admin(author)?;
-        self.require_other_admin(peer)?;
-        self.members.remove(&peer).ok_or(Refusal::UnknownPeer)?;
+        self.may_remove(author, peer)?;
+        self.members.remove(&peer);
         self.removed.insert(peer, last_accepted);
         Ok(Change::Removed(peer))
     }
@@ -378,6 +376,23 @@ impl Roster {
             .map_err(|_| Refusal::ReceiveKey)
     }
 
+    /// Whether `author` could admit this peer now.
+    pub fn may_add(&self, author: PeerId, card: &MemberCard) -> Result<(), Refusal> {
+        self.require_admin(author)?;
+        self.check_card(card)
+    }
+
+    /// Whether `author` could remove this peer now.
+    pub fn may_remove(&self, author: PeerId, peer: PeerId) -> Result<(), Refusal> {
+        self.require_admin(author)?;
+        self.require_other_admin(peer)?;
+        if self.is_active(peer) {
+            Ok(())
+        } else {
+            Err(Refusal::UnknownPeer)
+        }
+    }
+
     /// The team.
     pub fn team(&self) -> TeamId {
         self.team
@@ -473,10 +488,14 @@ impl Roster {
             .is_some_and(|epoch| epoch.holders.contains(&peer))
     }
 
+    /// Whether the log says that the peer was handed the current key.
+    pub fn reads(&self, peer: PeerId) -> bool {
+        self.holds(peer, self.epoch())
+    }
+
     /// The readers that the current epoch was not wrapped for.
     pub fn lacking(&self) -> impl Iterator<Item = &MemberCard> {
-        self.readers()
-            .filter(|card| !self.holds(card.peer, self.epoch()))
+        self.readers().filter(|card| !self.reads(card.peer))
     }
 
     /// Whether nothing may be sealed before somebody begins a new epoch: there is none, or somebody holds the

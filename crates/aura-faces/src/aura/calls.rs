@@ -273,17 +273,19 @@ impl Face<'_, '_> {
         let Some(Members::Approve { names, all }) = what else {
             return self.simple(Call::Members, show::members);
         };
+        let mut peers = Vec::new();
         if self.screen.is_interactive() && !self.common.yes && !self.common.no_input {
             let document = self.ask(Call::Members)?;
             let Ok(members) = serde_json::from_value::<docs::Members>(document) else {
                 return Err(not_understood("the members").into());
             };
             let waiting = show::waiting(&members, &names);
+            peers = members.members.into_iter().map(|row| row.peer).collect();
             self.confirm(&format!(
                 "{waiting}The same words stand on their screens? [y/N] "
             ))?;
         }
-        self.simple(Call::Approve { names, all }, show::members)
+        self.simple(Call::Approve { names, all, peers }, show::members)
     }
 
     /// Asks before something that is hard to take back.

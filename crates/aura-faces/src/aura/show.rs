@@ -245,7 +245,7 @@ fn ops(rows: &[docs::OpDoc], view: &View) -> String {
 pub(super) fn members(doc: &docs::Members, view: &View) -> String {
     let mut text = String::new();
     for name in &doc.approved {
-        text += &format!("{} can read the team's code now\n", line(name));
+        text += &format!("approved {}\n", line(name));
     }
     let mut table = Table::new(&["NAME", "ROLE", "STATE", "WORDS"]);
     for row in &doc.members {
@@ -262,8 +262,9 @@ pub(super) fn waiting(doc: &docs::Members, wanted: &[String]) -> String {
     };
     let row = |member: &docs::MemberDoc| {
         format!(
-            "  {}   {}\n",
+            "  {} ({})   {}\n",
             line(&member.name),
+            line(&member.role),
             line(&member.device_words)
         )
     };

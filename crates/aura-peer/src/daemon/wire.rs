@@ -16,7 +16,7 @@ use aura_proto::{
 use tokio::sync::Semaphore;
 
 use super::{Daemon, Event};
-use crate::{enrol, identity::Enrolment};
+use crate::{enrol, identity::Enrolment, team};
 
 /// What a link may have said and nobody has handled yet, in KiB; then it is not read on: some windows' worth.
 const BACKLOG_KIB: usize = 4 << 10;
@@ -253,6 +253,7 @@ impl Daemon {
             if !had && !self.identity.ring.is_empty() {
                 self.key_came();
             }
+            self.approve_automatically();
             return;
         }
         let ring = &self.identity.ring;
@@ -334,6 +335,9 @@ impl Daemon {
         match event {
             PeerEvent::Snapshot(cards) => {
                 self.peers = cards.into_iter().map(|card| (card.peer, card)).collect();
+                if let Some(team) = &mut self.team {
+                    team.shown(&self.peers);
+                }
                 self.approve_automatically();
             }
             PeerEvent::Added(card) => {
@@ -349,6 +353,9 @@ impl Daemon {
                 self.approve_automatically();
             }
             PeerEvent::Gone { peer, reason } => {
+                if let Some(team) = &mut self.team {
+                    team.removed(peer, &reason);
+                }
                 let name = self
                     .peers
                     .remove(&peer)
@@ -385,7 +392,7 @@ impl Daemon {
     }
 
     /// With `members.approve = auto`, an admin's daemon hands the key to whoever the Mothership admitted.
-    fn approve_automatically(&mut self) {
+    pub(super) fn approve_automatically(&mut self) {
         if self
             .settings
             .get("members.approve")
@@ -393,14 +400,22 @@ impl Daemon {
         {
             return;
         }
-        let waiting: Vec<String> = self
-            .waiting_for_approval()
-            .into_iter()
-            .map(|card| card.name)
-            .collect();
-        if let Err(failure) = self.approve(&waiting) {
-            tracing::warn!(%failure, "automatic approval");
+        let me = self.identity.key.peer();
+        let waiting = self.waiting_for_approval();
+        let Some(team) = self
+            .team
+            .as_mut()
+            .filter(|team| team.roster.is_admin(me) && team.book.replica.is_synced())
+        else {
+            return;
+        };
+        for card in waiting {
+            let role = team::unattended(card.role);
+            if let Err(failure) = team.approve(&card, role, &mut self.identity) {
+                tracing::warn!(%failure, "automatic approval");
+            }
         }
+        self.flush();
     }
 
     pub(super) fn send(&self, stream: u32, message: &Message) {
@@ -413,14 +428,6 @@ impl Daemon {
     /// Sends what desks and team have to say, and tells faces what happened.
     pub(super) fn flush(&mut self) {
         let mut sends = Vec::new();
-        if let Some(team) = &mut self.team {
-            let stream = team.stream;
-            sends.extend(
-                team.sends
-                    .drain(..)
-                    .filter_map(|message| Some((stream?, message))),
-            );
-        }
         let mut notices = Vec::new();
         for (path, desk) in &mut self.desks {
             let stream = desk.stream;
@@ -431,51 +438,29 @@ impl Daemon {
             );
             notices.extend(desk.notices.drain(..).map(|notice| (path.clone(), notice)));
         }
+        if let Some(team) = &mut self.team {
+            let opened = notices
+                .iter()
+                .filter(|(_, notice)| notice.kind == "received");
+            opened
+                .filter_map(|(_, notice)| notice.peer)
+                .for_each(|peer| team.wrote(peer));
+            team.tend(&self.peers, &mut self.identity);
+            let stream = team.stream;
+            sends.extend(
+                team.sends
+                    .drain(..)
+                    .filter_map(|message| Some((stream?, message))),
+            );
+        }
         for (stream, message) in sends {
             self.send(stream, &message);
         }
-        self.admit_readers(
-            notices
-                .iter()
-                .filter_map(|(_, notice)| notice.peer)
-                .collect(),
-        );
         for (path, notice) in notices {
             let actor = notice
                 .peer
                 .map(|peer| crate::docs::name_of(&self.peers, peer));
             self.emit(notice.kind, Some(&path), notice.symbol, actor, notice.text);
-        }
-    }
-
-    /// Takes into the roster whoever wrote something that opens under the team key: it holds the key already,
-    /// by an invite that carried it.
-    fn admit_readers(&mut self, writers: Vec<aura_proto::PeerId>) {
-        let is_admin = self
-            .identity
-            .enrolment
-            .as_ref()
-            .is_some_and(|enrolment| enrolment.role == Role::Admin);
-        let Some(team) = self.team.as_mut().filter(|_| is_admin) else {
-            return;
-        };
-        let mut sends = Vec::new();
-        for writer in writers {
-            let Some(card) = self
-                .peers
-                .get(&writer)
-                .filter(|_| !team.roster.is_active(writer))
-            else {
-                continue;
-            };
-            if team.approve(card, &mut self.identity).is_ok() {
-                sends.append(&mut team.sends);
-            }
-        }
-        if let Some(stream) = team.stream {
-            for message in sends {
-                self.send(stream, &message);
-            }
         }
     }
 }

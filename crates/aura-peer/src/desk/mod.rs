@@ -155,7 +155,7 @@ pub(crate) struct Desk {
 }
 
 /// How long after a full disk it is tried again, in milliseconds.
-const RETRY_MS: u64 = 5_000;
+pub(crate) const RETRY_MS: u64 = 5_000;
 
 /// How much of a path the name of a rescued edit tells, in bytes; a name may have 255.
 const RESCUED_NAME_BYTES: usize = 200;

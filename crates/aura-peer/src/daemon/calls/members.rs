@@ -19,7 +19,7 @@ impl Daemon {
         }
         self.team
             .as_ref()
-            .is_some_and(|team| team.roster.is_active(card.peer))
+            .is_some_and(|team| team.roster.reads(card.peer))
     }
 
     /// Devices that the Mothership admitted and no member has approved yet.
@@ -27,39 +27,45 @@ impl Daemon {
         let Some(team) = &self.team else {
             return Vec::new();
         };
-        let waits =
-            |card: &&PeerCard| card.role != Role::Relay && !team.roster.is_active(card.peer);
+        let waits = |card: &&PeerCard| card.role != Role::Relay && !team.roster.reads(card.peer);
         self.peers.values().filter(waits).cloned().collect()
     }
 
-    pub(in crate::daemon) fn approve(&mut self, names: &[String]) -> Result<Vec<String>, Failure> {
-        let mut approved = Vec::new();
+    /// Approves devices by name; `peers` are those whose words a person compared, when there was one to.
+    pub(in crate::daemon) fn approve(
+        &mut self,
+        names: Vec<String>,
+        all: bool,
+        peers: &[String],
+    ) -> Answer {
+        let mut cards = Vec::new();
+        if all {
+            cards = self.waiting_for_approval();
+        }
         for name in names {
-            let card = self
-                .peers
-                .values()
-                .find(|card| card.name == *name)
-                .cloned()
-                .ok_or_else(|| no_peer(name))?;
+            let card = self.peers.values().find(|card| card.name == name);
+            cards.push(card.cloned().ok_or_else(|| no_peer(&name))?);
+        }
+        let is_another =
+            |card: &&PeerCard| !peers.is_empty() && !peers.contains(&card.peer.to_string());
+        if let Some(card) = cards.iter().find(is_another) {
+            let message = format!("{} is not the device whose words were shown", card.name);
+            return Err(Failure::new("AE-OTHER-DEVICE", Exit::REFUSED, message)
+                .next("aura members", "shows the words of every device"));
+        }
+        let mut approved = Vec::new();
+        let mut result = Ok(());
+        for card in cards {
             if let Some(team) = &mut self.team {
-                team.approve(&card, &mut self.identity)?;
-                approved.push(card.name);
+                result = team.approve(&card, card.role, &mut self.identity);
             }
+            if result.is_err() {
+                break;
+            }
+            approved.push(card.name);
         }
         self.flush();
-        Ok(approved)
-    }
-
-    pub(in crate::daemon) fn approve_call(&mut self, names: Vec<String>, all: bool) -> Answer {
-        let names = if all {
-            self.waiting_for_approval()
-                .into_iter()
-                .map(|card| card.name)
-                .collect()
-        } else {
-            names
-        };
-        let approved = self.approve(&names)?;
+        result?;
         self.members(approved)
     }
 
@@ -68,12 +74,7 @@ impl Daemon {
             name: card.name.clone(),
             peer: card.peer.to_string(),
             role: card.role.as_str().to_owned(),
-            state: if self.reads(card) || approved.contains(&card.name) {
-                "reads"
-            } else {
-                "waiting"
-            }
-            .to_owned(),
+            state: if self.reads(card) { "reads" } else { "waiting" }.to_owned(),
             device_words: words(&card.peer.0, 6),
         };
         let mut members: Vec<docs::MemberDoc> = self.peers.values().map(row).collect();

@@ -72,7 +72,7 @@ impl Daemon {
     /// Calls that are answered at once.
     fn answer(&mut self, repo: Option<&str>, call: Call) -> Answer {
         match call {
-            Call::Approve { names, all } => self.approve_call(names, all),
+            Call::Approve { names, all, peers } => self.approve(names, all, &peers),
             Call::ConfigGet { key } => self.config(key.as_deref()),
             Call::ConfigSet { key, value } => self.config_set(&key, value),
             Call::Conflicts { id } => self.conflicts(repo, id.as_deref()),
@@ -354,14 +354,7 @@ impl Daemon {
             desk.publishing = publishing;
         }
         if key == "members.approve" && self.settings[key] == "auto" {
-            let waiting: Vec<String> = self
-                .waiting_for_approval()
-                .into_iter()
-                .map(|card| card.name)
-                .collect();
-            if !self.identity.ring.is_empty() {
-                self.approve(&waiting)?;
-            }
+            self.approve_automatically();
         }
         self.config(Some(key))
     }

@@ -1,0 +1,71 @@
+//! Who belongs: taken in, sent away, and back again, with the real binaries.
+//!
+//! Invariant: a device is said to read only when the team's log says so on every device.
+
+use mothership_tests::{Laptop, RISK, Team, token};
+
+fn invite_for(team: &Team, name: &str) -> String {
+    token(&team.mothership(&["invite", "--for", name]).ok())
+}
+
+fn state_of(laptop: &Laptop, name: &str) -> String {
+    let members = laptop.aura(&["members"]).ok();
+    let rows = members["members"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name);
+    row.map_or("", |row| row["state"].as_str().unwrap())
+        .to_owned()
+}
+
+fn is_gone(laptop: &Laptop, name: &str) {
+    laptop.event(|event| event["kind"] == "peer_gone" && event["actor"] == name);
+    laptop.synced();
+}
+
+#[test]
+fn a_removed_person_comes_back_under_the_same_name_with_another_laptop() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let old = team.laptop("old");
+    old.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    alice.aura(&["members", "approve", "bob"]).ok();
+    alice.synced();
+    assert_eq!(state_of(&alice, "bob"), "reads");
+    team.mothership(&["peer", "revoke", "bob"]).ok();
+    is_gone(&alice, "bob");
+    let new = team.laptop("new");
+    new.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    assert_eq!(state_of(&alice, "bob"), "waiting");
+    let approved = alice.aura(&["members", "approve", "bob"]).ok();
+    assert_eq!(approved["approved"][0], "bob");
+    alice.synced();
+    assert_eq!(state_of(&alice, "bob"), "reads");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    new.applied("score");
+    assert_eq!(
+        new.read("src/risk.rs"),
+        RISK.replace("let cap = 100", "let cap = 250")
+    );
+}
+
+#[test]
+fn a_removal_while_every_admin_was_away_frees_the_name_as_well() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let old = team.laptop("old");
+    old.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "bob");
+    alice.synced();
+    assert_eq!(state_of(&alice, "bob"), "reads");
+    alice.aura(&["down"]).ok();
+    team.mothership(&["peer", "revoke", "bob"]).ok();
+    let new = team.laptop("new");
+    new.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    alice.aura(&["up"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    new.applied("score");
+    assert_eq!(new.read("src/risk.rs"), alice.read("src/risk.rs"));
+    assert_eq!(state_of(&alice, "bob"), "reads");
+}
