@@ -25,7 +25,7 @@ use aura_proto::{
     message::{PeerCard, RenewGrant},
 };
 use aura_store::{FileLock, ensure_private_dir, lock_exclusive, sweep_temporaries, write_atomic};
-use aura_tree::{Repo, WatchEvent, Watcher};
+use aura_tree::{Repo, WatchEvent, Watcher, WorkingCopy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -261,10 +261,8 @@ impl Daemon {
             clock: self.clock,
         };
         let mut desk = Desk::open(ground, &self.identity.ring)?;
-        let leftovers = desk.copy.clean_leftovers();
-        for rescued in leftovers.map_err(|error| crate::desk::storage(&error))? {
-            desk.rescue(rescued);
-        }
+        desk.rescue(|copy, keep| copy.clean_leftovers(keep))
+            .map_err(|error| crate::desk::storage(&error))?;
         let (changes, received) = mpsc::channel();
         let watcher =
             Watcher::start(&desk.repo, changes).map_err(|error| crate::desk::storage(&error))?;
@@ -428,9 +426,7 @@ impl Daemon {
         }
         for desk in self.desks.values_mut() {
             if desk.copy.kept_deadline().is_some_and(|at| at <= now) {
-                for rescued in desk.copy.sweep_kept(now) {
-                    desk.rescue(rescued);
-                }
+                desk.rescue(|copy, keep| copy.sweep_kept(now, keep));
             }
         }
     }
@@ -554,9 +550,7 @@ impl Daemon {
             link.close(Code::BYE, "");
         }
         for desk in self.desks.values_mut() {
-            for rescued in desk.copy.sweep_all() {
-                desk.rescue(rescued);
-            }
+            desk.rescue(WorkingCopy::sweep_all);
         }
         for waiting in std::mem::take(&mut self.waiting) {
             let failure = Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon stops");

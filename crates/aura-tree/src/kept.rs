@@ -7,10 +7,10 @@
 //!
 //! Invariants:
 //! - no inode that may hold a user's only copy is unlinked: one is dropped only if its content was
-//!   already known to the caller, or has been handed to it;
+//!   already known to the caller, or the caller has said that it keeps it;
 //! - an inode is kept [`GRACE_MS`] after its content was last seen to change;
 //! - after `clean_leftovers` no file of an earlier process is left, but for one of a user's that is
-//!   too large to be handed over.
+//!   too large to be handed over or that the caller could not keep.
 
 #![expect(
     clippy::disallowed_methods,
@@ -49,6 +49,9 @@ pub struct Rescued {
     /// The file it was saved to; `None` if that was too long to be noted before a crash.
     pub path: Option<RepoPath>,
 }
+
+/// Takes rescued content over; says whether it is kept for good, so that its inode can go.
+pub type Keep<'a> = dyn FnMut(Rescued) -> bool + 'a;
 
 /// How rescued content was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,17 +275,12 @@ impl Leftover {
 impl WorkingCopy {
     /// Looks once more at inodes whose grace time is over, and drops those.
     ///
-    /// Returns what users saved into them after they had been replaced. Content that just changed
-    /// is returned and its inode kept for another grace time.
-    pub fn sweep_kept(&self, now_ms: u64) -> Vec<Rescued> {
-        let mut rescued = Vec::new();
+    /// `keep` gets what users saved into them after they had been replaced. The inode of content
+    /// that just changed, or that is not kept, stays for another grace time.
+    pub fn sweep_kept(&self, now_ms: u64, keep: &mut Keep<'_>) {
         lock(&self.kept).retain_mut(|kept| {
-            if now_ms < kept.since_ms.saturating_add(GRACE_MS) {
-                return true;
-            }
-            kept.sweep(now_ms, &mut rescued)
+            now_ms < kept.since_ms.saturating_add(GRACE_MS) || kept.sweep(now_ms, keep)
         });
-        rescued
     }
 
     /// When the next inode's grace time is over, in milliseconds.
@@ -294,36 +292,36 @@ impl WorkingCopy {
     }
 
     /// Looks at every kept inode now, whatever its age; for a stop of the process.
-    pub fn sweep_all(&self) -> Vec<Rescued> {
-        let mut rescued = Vec::new();
-        lock(&self.kept)
-            .retain_mut(|kept| kept.sweep(0, &mut rescued) && kept.sweep(0, &mut rescued));
-        rescued
+    pub fn sweep_all(&self, keep: &mut Keep<'_>) {
+        lock(&self.kept).retain_mut(|kept| kept.sweep(0, keep) && kept.sweep(0, keep));
     }
 
-    /// Removes what an earlier process left, and returns the content that was only there.
+    /// Removes what an earlier process left; `keep` gets the content that was only there.
     ///
     /// To be called before the first write and while no other process writes to the same tree.
-    pub fn clean_leftovers(&self) -> io::Result<Vec<Rescued>> {
-        let mut rescued = Vec::new();
-        clean_directory(self.store.handle.as_fd(), "", &mut rescued)?;
+    pub fn clean_leftovers(&self, keep: &mut Keep<'_>) -> io::Result<()> {
+        let mut is_clean = clean_directory(self.store.handle.as_fd(), "", keep)?;
         for directory in self.store.noted_elsewhere() {
             if let Ok(handle) = self.root.open_directory(&directory) {
-                clean_directory(handle.as_fd(), TEMPORARY_PREFIX, &mut rescued)?;
+                is_clean &= clean_directory(handle.as_fd(), TEMPORARY_PREFIX, keep)?;
             }
+        }
+        if !is_clean {
+            // The next start looks there again.
+            return Ok(());
         }
         match fs::remove_file(self.store.path.join(ELSEWHERE)) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             Ok(()) | Err(_) => {}
         }
         lock(&self.store.elsewhere).clear();
-        Ok(rescued)
+        Ok(())
     }
 }
 
 impl Kept {
     /// Returns whether the inode must be kept on.
-    fn sweep(&mut self, now_ms: u64, rescued: &mut Vec<Rescued>) -> bool {
+    fn sweep(&mut self, now_ms: u64, keep: &mut Keep<'_>) -> bool {
         let Some(bytes) = read(self.place.directory(), self.name.as_str()) else {
             // Gone, or a thing that cannot be read and is left where it is.
             return false;
@@ -338,15 +336,15 @@ impl Kept {
         };
         let changed =
             !matches!(self.why, Reason::Replaced(known) | Reason::Staged(known) if known == hash);
-        if let Some(from) = from {
-            rescued.push(Rescued {
-                bytes,
-                from,
-                path: Some(self.path.clone()),
-            });
-        }
+        let rescued = from.map(|from| Rescued {
+            bytes,
+            from,
+            path: Some(self.path.clone()),
+        });
         if changed {
-            self.why = Reason::Replaced(hash);
+            if rescued.is_none_or(keep) {
+                self.why = Reason::Replaced(hash);
+            }
             self.since_ms = now_ms;
             return true;
         }
@@ -355,11 +353,13 @@ impl Kept {
     }
 }
 
+/// Answers whether nothing is left that `keep` would not take.
 fn clean_directory(
     directory: BorrowedFd<'_>,
     prefix: &str,
-    rescued: &mut Vec<Rescued>,
-) -> io::Result<()> {
+    keep: &mut Keep<'_>,
+) -> io::Result<bool> {
+    let mut is_clean = true;
     let mut names = BTreeSet::new();
     for entry in Dir::read_from(directory)? {
         if let Ok(name) = entry?.file_name().to_str() {
@@ -376,11 +376,15 @@ fn clean_directory(
                     let found = tag(&blake3::hash(&bytes));
                     // An emptied file is no save: the editor died or will write again.
                     if found != new && found != old && !bytes.is_empty() {
-                        rescued.push(Rescued {
+                        let rescued = Rescued {
                             bytes,
                             from: RescuedFrom::Crash,
                             path,
-                        });
+                        };
+                        if !keep(rescued) {
+                            is_clean = false;
+                            continue;
+                        }
                     }
                 }
                 None => continue,
@@ -388,7 +392,7 @@ fn clean_directory(
         }
         unlinkat(directory, name.as_str(), AtFlags::empty())?;
     }
-    Ok(())
+    Ok(is_clean)
 }
 
 /// What stands at a name; a thing that cannot be read whole is `Other`.

@@ -17,7 +17,7 @@ pub mod watch;
 
 pub use apply::{Applied, Expect, OpenError, Unsafe, WorkingCopy, WriteRefusal};
 pub use git::{AtHead, Head, ObjectId, Repo, RepoError};
-pub use kept::{GRACE_MS, Rescued, RescuedFrom};
+pub use kept::{GRACE_MS, Keep, Rescued, RescuedFrom};
 pub use motion::{Motion, MotionEvent, Observation, Settled};
 pub use root::{FileBytes, FileStamp, ReadError, Root};
 pub use scan::{Problem, Scan, Skipped, is_binary, scan};

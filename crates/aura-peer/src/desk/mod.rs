@@ -24,10 +24,10 @@ use aura_engine::peer::{
     units::{Conflict, Origin, Recorded, Units},
 };
 use aura_proto::{
-    Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, message::Message,
+    Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, message::Message,
 };
 use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
-use aura_tree::{Motion, Repo, WorkingCopy};
+use aura_tree::{Keep, Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, SealContext, open};
 use serde::{Deserialize, Serialize};
 
@@ -562,27 +562,34 @@ pub(crate) fn storage(error: &dyn std::error::Error) -> Failure {
 }
 
 impl Desk {
-    /// Content that an editor wrote into an inode that was already swapped out: it is put beside the log and said so.
-    pub(crate) fn rescue(&mut self, rescued: aura_tree::Rescued) {
-        let path = rescued.path.as_ref().map_or("unknown", RepoPath::as_str);
-        let name = path.replace('/', "_");
-        // The end of a long path tells more than its start.
-        let name = &name[name.ceil_char_boundary(name.len().saturating_sub(RESCUED_NAME_BYTES))..];
-        let dir = self.shadows.rescue_dir();
-        let at = self.clock.wall_ms();
-        let name_of = |turn: u32| dir.join(format!("{at}-{turn}-{name}"));
-        // One sweep can bring several edits of one file.
-        let file = (0..)
-            .map(name_of)
-            .find(|file| !file.exists())
-            .unwrap_or_else(|| name_of(0));
-        if let Err(error) = aura_store::write_atomic(&file, &rescued.bytes, 0o600) {
-            tracing::error!(%error, "a rescued edit could not be kept");
-        }
-        let text = format!(
-            "an edit of {path} met an incoming change and is kept in {}",
-            file.display()
-        );
-        self.notice("rescued", None, text);
+    /// Content of editors that is in no file any more is put beside the log and said so; `sweep` finds it.
+    pub(crate) fn rescue<T>(&mut self, sweep: impl FnOnce(&WorkingCopy, &mut Keep<'_>) -> T) -> T {
+        let (dir, wall_ms) = (self.shadows.rescue_dir(), self.clock.wall_ms());
+        let notices = &mut self.notices;
+        sweep(&self.copy, &mut |rescued| {
+            let path = rescued.path.as_ref().map_or("unknown", RepoPath::as_str);
+            let hash = Digest::of(&rescued.bytes).to_string();
+            let name: String = path
+                .rsplit('/')
+                .next()
+                .unwrap_or(path)
+                .chars()
+                .take(50)
+                .collect();
+            // Two of one name differ in what they hold.
+            let file = dir.join(format!("{wall_ms}-{}-{name}", &hash[..16]));
+            let kept = aura_store::write_atomic(&file, &rescued.bytes, 0o600);
+            let text = match &kept {
+                Ok(()) => format!("is kept in {}", file.display()),
+                Err(error) => format!("could not be kept yet: {}", crate::chain(error)),
+            };
+            notices.push(Notice {
+                kind: "rescued",
+                symbol: None,
+                peer: None,
+                text: format!("an edit of {path} met an incoming change and {text}"),
+            });
+            kept.is_ok()
+        })
     }
 }

@@ -77,6 +77,16 @@ fn a() -> RepoPath {
     RepoPath::try_from("src/a.rs").unwrap()
 }
 
+/// What a sweep hands over, all of it taken.
+fn handed_over(sweep: impl FnOnce(&mut Keep<'_>)) -> Vec<Rescued> {
+    let mut found = Vec::new();
+    sweep(&mut |rescued| {
+        found.push(rescued);
+        true
+    });
+    found
+}
+
 #[test]
 fn without_exchange_a_file_at_rest_is_replaced_and_its_inode_kept() {
     let mut ground = ground();
@@ -85,7 +95,10 @@ fn without_exchange_a_file_at_rest_is_replaced_and_its_inode_kept() {
     assert_eq!(ground.replace("old", "new").unwrap(), Applied::Replaced);
     assert_eq!(fs::read_to_string(ground.file()).unwrap(), "new");
     editor.write_all(b"late").unwrap();
-    assert_eq!(ground.copy.sweep_kept(GRACE_MS)[0].bytes, b"late");
+    assert_eq!(
+        handed_over(|keep| ground.copy.sweep_kept(GRACE_MS, keep))[0].bytes,
+        b"late"
+    );
 }
 
 #[test]
@@ -114,7 +127,7 @@ fn on_another_file_system_the_inode_is_kept_beside_the_file_and_found_after_a_cr
     fs::write(ground.directory.path().join("src").join(&names[0]), "late").unwrap();
     fs::write(ground.directory.path().join("src/.aura-tmp-w-1"), "half").unwrap();
     let again = WorkingCopy::open(&Repo::discover(ground.directory.path()).unwrap()).unwrap();
-    let rescued = again.clean_leftovers().unwrap();
+    let rescued = handed_over(|keep| again.clean_leftovers(keep).unwrap());
     assert_eq!((rescued.len(), &rescued[0].bytes[..]), (1, &b"late"[..]));
     assert_eq!(rescued[0].path, Some(a()));
     assert_eq!(ground.names("src"), ["a.rs"]);

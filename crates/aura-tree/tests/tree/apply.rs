@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aura_tree::{Applied, Expect, RescuedFrom, Unsafe, WriteRefusal};
 
-use crate::ground::{Ground, holds, path};
+use crate::ground::{Ground, handed_over, holds, path};
 
 fn why(refusal: WriteRefusal) -> Unsafe {
     match refusal {
@@ -48,9 +48,9 @@ fn a_file_that_holds_what_was_expected_is_replaced_created_and_deleted() {
         Applied::Unchanged
     );
     assert_eq!(copy.kept_deadline(), Some(5_000));
-    assert_eq!(copy.sweep_kept(4_999), []);
+    assert_eq!(handed_over(|keep| copy.sweep_kept(4_999, keep)), []);
     assert_eq!(ground.kept(), 2);
-    assert_eq!(copy.sweep_kept(5_000), []);
+    assert_eq!(handed_over(|keep| copy.sweep_kept(5_000, keep)), []);
     assert_eq!((ground.kept(), copy.kept_deadline()), (0, None));
 }
 
@@ -97,14 +97,17 @@ fn case_067_what_an_editor_writes_into_the_old_inode_later_comes_back() {
     copy.replace(0, &path("a.rs"), holds("old"), Some(b"new"))
         .unwrap();
     editor.write_all(b"late edit").unwrap();
-    let rescued = copy.sweep_kept(5_000);
+    let rescued = handed_over(|keep| copy.sweep_kept(5_000, keep));
     assert_eq!(rescued.len(), 1);
     assert_eq!(rescued[0].bytes, b"late edit");
     assert_eq!(rescued[0].from, RescuedFrom::LateWrite);
     assert_eq!(rescued[0].path, Some(path("a.rs")));
     editor.write_all(b" and more").unwrap();
-    assert_eq!(copy.sweep_kept(10_000)[0].bytes, b"late edit and more");
-    assert_eq!(copy.sweep_kept(15_000), []);
+    assert_eq!(
+        handed_over(|keep| copy.sweep_kept(10_000, keep))[0].bytes,
+        b"late edit and more"
+    );
+    assert_eq!(handed_over(|keep| copy.sweep_kept(15_000, keep)), []);
     assert_eq!(ground.kept(), 0);
     assert_eq!(ground.read("a.rs"), "new");
 }
@@ -120,7 +123,7 @@ fn case_073_leftovers_of_a_crash_are_cleaned_and_user_content_is_returned() {
     fs::write(store.join(name("1")), "new").unwrap();
     fs::write(store.join(name("2")), "old").unwrap();
     fs::write(store.join(name("3")), "saved by the user").unwrap();
-    let rescued = ground.copy().clean_leftovers().unwrap();
+    let rescued = handed_over(|keep| ground.copy().clean_leftovers(keep).unwrap());
     assert_eq!(rescued.len(), 1);
     assert_eq!(rescued[0].bytes, b"saved by the user");
     assert_eq!(rescued[0].path, Some(path("src/a.rs")));
@@ -298,7 +301,7 @@ fn case_083_a_directory_swapped_for_a_link_leads_nowhere() {
                 copy.replace(0, &made, holds("n"), None).ok();
             }
             if attempt % 100 == 0 {
-                copy.sweep_kept(u64::MAX);
+                handed_over(|keep| copy.sweep_kept(u64::MAX, keep));
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -327,7 +330,7 @@ fn a_thousand_replacements_are_quick() {
     }
     let took = start.elapsed();
     assert_eq!(ground.kept(), 1_000);
-    assert_eq!(copy.sweep_kept(u64::MAX), []);
+    assert_eq!(handed_over(|keep| copy.sweep_kept(u64::MAX, keep)), []);
     assert_eq!((ground.kept(), ground.read("a.rs").as_str()), (0, "1000"));
     // Three syncs each, at ten milliseconds on a slow disk.
     assert!(took.as_secs() < 30, "{took:?}");

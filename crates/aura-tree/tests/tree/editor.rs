@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aura_tree::{Expect, WriteRefusal};
 
-use crate::ground::{Ground, path};
+use crate::ground::{Ground, handed_over, path};
 
 #[derive(Clone, Copy, Debug)]
 enum Style {
@@ -66,7 +66,11 @@ fn play(style: Style, saves: u32) {
                 Err(other) => panic!("{other:?}"),
             }
         }
-        had.extend(copy.sweep_all().into_iter().map(|rescued| rescued.bytes));
+        had.extend(
+            handed_over(|keep| copy.sweep_all(keep))
+                .into_iter()
+                .map(|rescued| rescued.bytes),
+        );
     });
     check_last(style, &fs::read_to_string(&file).unwrap(), &had, saves);
     assert_eq!(ground.kept(), 0);
@@ -118,7 +122,7 @@ fn race(style: Style, rounds: u32) -> [u32; 2] {
                 Err(WriteRefusal::Moved) => outcomes[1] += 1,
                 Err(other) => panic!("{other:?}"),
             }
-            let rescued = copy.sweep_all();
+            let rescued = handed_over(|keep| copy.sweep_all(keep));
             let in_file = fs::read(&file).is_ok_and(|bytes| bytes == token);
             // A save by rename also keeps the name, whichever came first.
             let may_come_back = !matches!(style, Style::Atomic);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aura_proto::path::RepoPath;
-use aura_tree::{Expect, Repo, WorkingCopy};
+use aura_tree::{Expect, Keep, Repo, Rescued, WorkingCopy};
 use tempfile::TempDir;
 
 pub(crate) struct Ground {
@@ -100,4 +100,14 @@ pub(crate) fn path(text: &str) -> RepoPath {
 
 pub(crate) fn holds(text: &str) -> Expect {
     Expect::Hash(blake3::hash(text.as_bytes()))
+}
+
+/// What a sweep hands over, all of it taken.
+pub(crate) fn handed_over(sweep: impl FnOnce(&mut Keep<'_>)) -> Vec<Rescued> {
+    let mut found = Vec::new();
+    sweep(&mut |rescued| {
+        found.push(rescued);
+        true
+    });
+    found
 }
