@@ -157,9 +157,6 @@ pub(crate) struct Desk {
 /// How long after a full disk it is tried again, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 5_000;
 
-/// How much of a path the name of a rescued edit tells, in bytes; a name may have 255.
-const RESCUED_NAME_BYTES: usize = 200;
-
 /// What a desk is made of.
 pub(crate) struct Ground<'a> {
     pub(crate) repo: Repo,
