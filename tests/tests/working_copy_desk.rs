@@ -4,7 +4,10 @@
 
 use std::fs;
 
-use mothership_tests::{Team, copy::put};
+use mothership_tests::{
+    Team,
+    copy::{put, tree},
+};
 
 #[test]
 fn what_a_crash_left_of_an_editor_is_kept_before_it_is_removed() {
@@ -34,4 +37,29 @@ fn what_a_crash_left_of_an_editor_is_kept_before_it_is_removed() {
     found.sort();
     assert_eq!(found, ["her save", "his save"]);
     assert_eq!(fs::read_dir(kept).unwrap().count(), 0);
+}
+
+#[test]
+fn own_edits_that_a_restored_disk_has_lost_come_back_into_the_files() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.aura(&["down"]).ok();
+    let disk = alice.home.join("repos");
+    let (log, file) = (tree(&disk), alice.read("src/risk.rs"));
+    alice.aura(&["up"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.events("published", 1);
+    alice.synced();
+    alice.aura(&["down"]).ok();
+    for name in tree(&disk).keys() {
+        fs::remove_file(disk.join(name)).unwrap();
+    }
+    for (name, bytes) in &log {
+        put(&disk.join(name), bytes);
+    }
+    alice.save("src/risk.rs", &file);
+    alice.aura(&["up"]).ok();
+    alice.applied("score");
+    assert!(alice.read("src/risk.rs").contains("let cap = 250"));
 }

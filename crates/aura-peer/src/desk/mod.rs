@@ -375,7 +375,8 @@ impl Desk {
             self.sealed.push((lsn, seq));
             return;
         }
-        let is_own = header.writer.peer == self.key_peer;
+        // Another clone of this device, or a disk before it was restored, wrote what came back placed.
+        let is_own = seq.is_none();
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
         let opened = open_body(&entry, ring)
             .ok_or_else(|| "DECODE: its body does not open".to_owned())
