@@ -2,12 +2,21 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::fs;
+use std::{fs, process::Command};
 
 use mothership_tests::{
-    Team,
+    Laptop, Mothership, Team,
     copy::{put, tree},
+    git,
 };
+
+/// Alice and Bob, both with files that follow the team's.
+fn pair(team: &Team) -> (Mothership, Laptop, Laptop) {
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    (box_, alice, bob)
+}
 
 #[test]
 fn what_a_crash_left_of_an_editor_is_kept_before_it_is_removed() {
@@ -62,4 +71,49 @@ fn own_edits_that_a_restored_disk_has_lost_come_back_into_the_files() {
     alice.aura(&["up"]).ok();
     alice.applied("score");
     assert!(alice.read("src/risk.rs").contains("let cap = 250"));
+}
+
+#[test]
+fn what_git_wrote_in_a_stopped_rebase_is_not_published_by_a_start_nor_on_demand() {
+    let team = Team::with(&[("src/other.rs", "fn other() {}\n")]);
+    let (_box, alice, bob) = pair(&team);
+    alice.aura(&["down"]).ok();
+    let commit = |subject: &str| git(&alice.repo, &["commit", "-qam", subject]);
+    git(&alice.repo, &["checkout", "-qb", "topic"]);
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 300");
+    alice.edit("src/other.rs", "fn other() {}", "fn other() { 1; }");
+    commit("topic");
+    git(&alice.repo, &["checkout", "-q", "main"]);
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 200");
+    commit("main");
+    git(&alice.repo, &["checkout", "-q", "topic"]);
+    let mut rebase = Command::new("git");
+    rebase.args([
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "rebase",
+        "main",
+    ]);
+    let stopped = rebase.current_dir(&alice.repo).output().unwrap();
+    assert!(!stopped.status.success(), "{stopped:?}");
+    alice.aura(&["up"]).ok();
+    assert_eq!(alice.aura(&["publish"]).ok()["state"], "nothing");
+    let settled = alice.read("src/other.rs");
+    alice.save(
+        "src/risk.rs",
+        mothership_tests::RISK.replace("= 100", "= 400"),
+    );
+    git(&alice.repo, &["add", "."]);
+    git(
+        &alice.repo,
+        &["-c", "core.editor=true", "rebase", "--continue"],
+    );
+    git(&alice.repo, &["checkout", "-qB", "main"]);
+    alice.synced();
+    assert_eq!(alice.read("src/other.rs"), settled);
+    alice.edit("src/risk.rs", "name.to_owned()", "name.to_uppercase()");
+    bob.event(|event| event["kind"] == "received" && event["symbol"] == "load");
+    assert_eq!(alice.log(&[]).len(), 1);
 }

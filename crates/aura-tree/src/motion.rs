@@ -175,9 +175,9 @@ impl Motion {
         let moved_ms = is_busy(&first).then_some(now_ms);
         Self {
             still: first.clone(),
+            waited: first.in_progress.is_some(),
             last: first,
             moved_ms,
-            waited: false,
             reported: BTreeSet::new(),
             held: BTreeMap::new(),
             events: VecDeque::new(),

@@ -146,6 +146,8 @@ pub(crate) struct Desk {
     batch: Option<batch::Batch>,
     pulls: VecDeque<batch::Batch>,
     pull_last: u64,
+    /// A publication that was asked for while git moved.
+    postponed: Option<publish::Intent>,
     /// When what could not be done is tried again.
     retry_at_ms: Option<u64>,
     /// The shadow that was asked for last, with the ids that its units were born with.
@@ -221,6 +223,7 @@ impl Desk {
             batch: None,
             pulls: VecDeque::new(),
             pull_last: 0,
+            postponed: None,
             retry_at_ms: None,
             parsed: None,
             budget: Budget::default(),

@@ -43,13 +43,22 @@ impl Desk {
                 MotionEvent::Began => {}
                 MotionEvent::Publish(paths) => {
                     if self.publishing == Publishing::Save {
-                        self.publish(&paths, &Intent::default(), ring)?;
+                        self.publish_saves(&paths, ring)?;
                     }
                 }
                 MotionEvent::Settled(settled) => self.settled(&settled, ring)?,
             }
         }
         Ok(())
+    }
+
+    /// Whether git moves files now, by a look of its own.
+    pub(super) fn git_moves(&mut self) -> bool {
+        if !self.motion.is_moving() {
+            let observation = self.repo.observe();
+            self.motion.handle(self.clock.mono_ms(), observation);
+        }
+        self.motion.is_moving()
     }
 
     fn settled(&mut self, settled: &Settled, ring: &KeyRing) -> Result<(), Failure> {
@@ -79,7 +88,7 @@ impl Desk {
             .set_channel(&head.branch.unwrap_or_else(|| head.commit.to_string()));
         // Only now, so that what follows a change of branch is published on the new one.
         if self.publishing == Publishing::Save {
-            self.publish(&users, &Intent::default(), ring)?;
+            self.publish_saves(&users, ring)?;
         }
         if settled.kind == MotionKind::Commit {
             // A commit writes no file: what was an edit stays one until it is published.
@@ -87,6 +96,10 @@ impl Desk {
             self.publish_commit(&committed, &head.commit, ring)?;
         } else {
             self.shadows.rebase(&self.repo)?;
+        }
+        if let Some(intent) = self.postponed.take() {
+            let changed = self.changed_files()?;
+            self.publish(&changed, &intent, ring)?;
         }
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));

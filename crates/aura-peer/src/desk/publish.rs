@@ -4,6 +4,7 @@
 //! - what is published is what the file held when it was read, and becomes the shadow in the same step;
 //! - a file that no longer parses is held back, said so, and published when it parses again;
 //! - a file that was emptied a moment ago is not saved yet;
+//! - nothing is published while git moves files: they are held until it is known whose they are;
 //! - what is no text is not shared, as the scan has it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,18 +73,46 @@ impl Desk {
     pub(crate) fn publish_saved(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let changed = self.changed_files()?;
         if self.publishing == Publishing::Save {
-            self.publish(&changed, &Intent::default(), ring)?;
+            self.publish_saves(&changed, ring)?;
         }
         Ok(())
     }
 
-    /// Publishes what is saved in these files. Answers how many entries were queued.
+    /// Publishes what is saved in these files, as somebody asks for; after git has stopped if it moves files.
+    /// Answers how many entries were queued.
     pub(crate) fn publish(
         &mut self,
         paths: &BTreeSet<RepoPath>,
         intent: &Intent,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
+        let count = self.publish_some(paths, intent, ring)?;
+        if self.motion.is_moving() {
+            self.postponed = Some(intent.clone());
+        }
+        Ok(count)
+    }
+
+    /// Publishes what is saved in these files because it was saved.
+    pub(super) fn publish_saves(
+        &mut self,
+        paths: &BTreeSet<RepoPath>,
+        ring: &KeyRing,
+    ) -> Result<usize, Failure> {
+        self.publish_some(paths, &Intent::default(), ring)
+    }
+
+    fn publish_some(
+        &mut self,
+        paths: &BTreeSet<RepoPath>,
+        intent: &Intent,
+        ring: &KeyRing,
+    ) -> Result<usize, Failure> {
+        if self.git_moves() {
+            self.motion
+                .changed(self.clock.mono_ms(), paths.iter().cloned());
+            return Ok(0);
+        }
         if self.shadows.may_filter() {
             self.forgive_filters(paths)?;
         }

@@ -81,6 +81,14 @@ impl Desk {
         ring: &KeyRing,
     ) -> BTreeMap<usize, Taken> {
         let mut taken = BTreeMap::new();
+        if !wanted.is_dry_run && self.git_moves() {
+            let waiting = self.waiting.iter().copied();
+            let stays = Taken::Waiting("MOVED: git moves files here".to_owned());
+            return waiting
+                .filter(|index| self.is_wanted(*index, wanted))
+                .map(|index| (index, stays.clone()))
+                .collect();
+        }
         let mut here = None;
         // Files that their user is saving right now; the save itself brings us back.
         let mut busy = BTreeSet::new();
