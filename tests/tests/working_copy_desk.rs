@@ -18,6 +18,13 @@ fn pair(team: &Team) -> (Mothership, Laptop, Laptop) {
     (box_, alice, bob)
 }
 
+/// Files of one function each.
+fn many(count: usize) -> Vec<(String, String)> {
+    (0..count)
+        .map(|n| (format!("docs/f{n}.rs"), format!("fn f{n}() {{}}\n")))
+        .collect()
+}
+
 #[test]
 fn what_a_crash_left_of_an_editor_is_kept_before_it_is_removed() {
     let team = Team::new();
@@ -116,4 +123,43 @@ fn what_git_wrote_in_a_stopped_rebase_is_not_published_by_a_start_nor_on_demand(
     alice.edit("src/risk.rs", "name.to_owned()", "name.to_uppercase()");
     bob.event(|event| event["kind"] == "received" && event["symbol"] == "load");
     assert_eq!(alice.log(&[]).len(), 1);
+}
+
+#[test]
+fn a_sparse_checkout_deletes_nothing_for_the_others() {
+    let team = Team::with(&many(60));
+    let (_box, alice, bob) = pair(&team);
+    git(&alice.repo, &["sparse-checkout", "set", "src"]);
+    assert!(!alice.repo.join("docs").exists());
+    alice.synced();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.applied("score");
+    alice.aura(&["publish"]).ok();
+    git(&alice.repo, &["sparse-checkout", "disable"]);
+    alice.synced();
+    alice.aura(&["publish"]).ok();
+    alice.synced();
+    assert_eq!(alice.log(&[]).len(), 1);
+    assert_eq!(bob.files(), alice.files());
+}
+
+#[test]
+fn many_files_that_are_gone_at_once_are_deleted_for_the_team_only_on_demand() {
+    let team = Team::with(&many(60));
+    let (_box, alice, bob) = pair(&team);
+    let docs = alice.repo.join("docs");
+    fs::rename(&docs, team.dir.path().join("away")).unwrap();
+    alice.event(|event| event["kind"] == "held_back");
+    let held = alice.aura(&["status"]).ok()["mine"]["held_back"].clone();
+    let why = held[0].as_str().unwrap();
+    assert!(
+        why.contains("60 of 61 files are gone; aura publish"),
+        "{why}"
+    );
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.applied("score");
+    assert!(bob.repo.join("docs/f59.rs").exists());
+    alice.aura(&["publish"]).ok();
+    bob.events("applied", 61);
+    assert!(!bob.repo.join("docs/f59.rs").exists());
 }

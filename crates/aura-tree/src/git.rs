@@ -292,6 +292,14 @@ impl Repo {
             .any(|name| matches!(name, b"core.autocrlf" | b"core.attributesfile")))
     }
 
+    /// The files that git tracks and keeps out of the working tree, by a sparse checkout.
+    pub fn left_out(&self) -> Result<BTreeSet<RepoPath>, RepoError> {
+        let listing = self.run(&["ls-files", "-t", "-z"])?;
+        Ok(split_nul(&listing)
+            .filter_map(|line| to_repo_path(line.strip_prefix(b"S ")?))
+            .collect())
+    }
+
     /// Whether none of `paths` differs between HEAD, the index and the working tree.
     pub fn status_clean<'p>(
         &self,

@@ -5,6 +5,7 @@
 //! - a file that no longer parses is held back, said so, and published when it parses again;
 //! - a file that was emptied a moment ago is not saved yet;
 //! - nothing is published while git moves files: they are held until it is known whose they are;
+//! - a file that git keeps out of the working tree is not deleted, and many are deleted only when somebody asks;
 //! - what is no text is not shared, as the scan has it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,10 @@ use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
 use aura_tree::{AtHead, FileBytes};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
+
+/// More deletions than this at once, and more than one file in [`DELETIONS_SHARE`], are not taken for an edit.
+const DELETIONS_MAX: usize = 50;
+const DELETIONS_SHARE: usize = 10;
 
 use super::{Desk, FileRow, Publishing, take::names};
 
@@ -86,7 +91,7 @@ impl Desk {
         intent: &Intent,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
-        let count = self.publish_some(paths, intent, ring)?;
+        let count = self.publish_some(paths, intent, true, ring)?;
         if self.motion.is_moving() {
             self.postponed = Some(intent.clone());
         }
@@ -99,13 +104,14 @@ impl Desk {
         paths: &BTreeSet<RepoPath>,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
-        self.publish_some(paths, &Intent::default(), ring)
+        self.publish_some(paths, &Intent::default(), false, ring)
     }
 
     fn publish_some(
         &mut self,
         paths: &BTreeSet<RepoPath>,
         intent: &Intent,
+        is_asked: bool,
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
         if self.git_moves() {
@@ -116,12 +122,48 @@ impl Desk {
         if self.shadows.may_filter() {
             self.forgive_filters(paths)?;
         }
+        let stays = self.deletions_that_stay(paths, is_asked)?;
         let mut count = 0;
-        for path in paths {
+        for path in paths.difference(&stays) {
             count += usize::from(self.publish_file(path, intent, ring)?);
         }
         self.settle(ring);
         Ok(count)
+    }
+
+    /// Files that are gone and are not to be deleted for the team.
+    fn deletions_that_stay(
+        &mut self,
+        paths: &BTreeSet<RepoPath>,
+        is_asked: bool,
+    ) -> Result<BTreeSet<RepoPath>, Failure> {
+        let is_gone = |path: &&RepoPath| {
+            let stamp = self.copy.root().stamp(path);
+            matches!(stamp, Err(aura_tree::ReadError::Missing)) && self.shadows.holds(path)
+        };
+        let mut gone: BTreeSet<RepoPath> = paths.iter().filter(is_gone).cloned().collect();
+        if gone.is_empty() {
+            return Ok(gone);
+        }
+        let left_out = self.repo.left_out();
+        let left_out = left_out.map_err(|error| super::git_failure(&error))?;
+        let mut stays: BTreeSet<RepoPath> = gone.intersection(&left_out).cloned().collect();
+        gone.retain(|path| !left_out.contains(path));
+        // Counted over all files: a tree that is being emptied is seen in pieces.
+        let known = self.files.len();
+        let all = self.files.keys().filter(is_gone);
+        let all = all.filter(|path| !left_out.contains(path)).count();
+        if !is_asked && DELETIONS_MAX < all && known < all * DELETIONS_SHARE {
+            let why =
+                format!("{all} of {known} files are gone; aura publish deletes them for the team");
+            if gone.iter().any(|path| !self.held_back.contains_key(path)) {
+                self.notice("held_back", None, why.clone());
+            }
+            let rows = gone.iter().map(|path| (path.clone(), why.clone()));
+            self.held_back.extend(rows);
+            stays.append(&mut gone);
+        }
+        Ok(stays)
     }
 
     /// Files that differ from their blobs as git checked them out, by line ends or a filter, are no edits.
@@ -178,7 +220,7 @@ impl Desk {
         let now_ms = self.clock.wall_ms();
         let is_same = match &disk {
             Some(file) => self.shadows.equals(path, file, now_ms),
-            None => self.shadows.get(path).is_none(),
+            None => !self.shadows.holds(path),
         };
         if is_same {
             self.held_back.remove(path);

@@ -141,6 +141,14 @@ impl Shadows {
             .map(|bytes| (bytes, None))
     }
 
+    /// Whether the team knows this working copy to have the file.
+    pub(super) fn holds(&self, path: &RepoPath) -> bool {
+        match self.kept(path) {
+            Some(kept) => kept.text.is_some(),
+            None => self.is_tracked(path),
+        }
+    }
+
     /// The text at HEAD.
     pub(super) fn head_text(&mut self, path: &RepoPath) -> Option<Vec<u8>> {
         let id = self.at_head.get(path)?.clone();
