@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 use mothership_tests::{
     Laptop, Mothership, Team,
     copy::{put, tree},
-    git,
+    git, send_signal,
 };
 
 /// Alice and Bob, both with files that follow the team's.
@@ -162,4 +162,22 @@ fn many_files_that_are_gone_at_once_are_deleted_for_the_team_only_on_demand() {
     alice.aura(&["publish"]).ok();
     bob.events("applied", 61);
     assert!(!bob.repo.join("docs/f59.rs").exists());
+}
+
+#[test]
+fn an_edit_is_an_edit_although_the_git_that_knows_the_file_was_killed() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    let children = Command::new("pgrep")
+        .args(["-P", &alice.pid().to_string(), "-f", "cat-file"])
+        .output()
+        .unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    for child in children.lines() {
+        send_signal(child.parse().unwrap(), "-KILL");
+    }
+    assert_eq!(children.lines().count(), 1);
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.applied("score");
+    assert_eq!(alice.log(&[])[0]["kind"], "replace");
 }

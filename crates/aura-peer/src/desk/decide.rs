@@ -46,7 +46,7 @@ impl Desk {
     ) -> Result<(), Failure> {
         let text = self.chosen(conflict, choice)?;
         let path = checked(&conflict.path)?;
-        if let (Some(text), Some(shadow)) = (&text, self.shadow(&path))
+        if let (Some(text), Some(shadow)) = (&text, self.shadow(&path)?)
             && shadow.position(conflict.unit).is_some()
         {
             aura_semantic::splice(&shadow, conflict.unit, text).map_err(|refusal| {
@@ -69,7 +69,7 @@ impl Desk {
         let theirs = || text_of(&conflict.theirs, &conflict.name);
         Ok(match choice {
             // What this device has done to the file since is in the file.
-            Choice::Mine if is_file => match self.shadow(&checked(&conflict.path)?) {
+            Choice::Mine if is_file => match self.shadow(&checked(&conflict.path)?)? {
                 Some(shadow) => Some(OwnText::leaf(&shadow.bytes)),
                 None => mine()?,
             },
@@ -130,9 +130,9 @@ impl Desk {
     /// The patch that undoes a patch where it was made.
     fn reverse(&mut self, path: &RepoPath, patch: &FilePatch) -> Result<FilePatch, Failure> {
         if let [Op::File { base_text, .. }] = &patch.ops[..] {
-            return Ok(self.file_change(path, base_text.as_ref()));
+            return self.file_change(path, base_text.as_ref());
         }
-        let shadow = self.shadow(path).ok_or_else(|| no_place(path.as_str()))?;
+        let shadow = self.shadow(path)?.ok_or_else(|| no_place(path.as_str()))?;
         let row = |unit: UnitId| patch.touched.iter().find(|row| row.unit == unit);
         let mut ops = Vec::new();
         for op in patch.ops.iter().rev() {
@@ -176,7 +176,7 @@ impl Desk {
         cause: Cause,
         ring: &KeyRing,
     ) -> Result<(), Failure> {
-        let shadow = self.shadow(path);
+        let shadow = self.shadow(path)?;
         let disk = self.copy.root().read_file(path).ok();
         let current = disk.map(|file| {
             aura_semantic::index(path.as_str(), file.bytes, shadow.as_ref(), &self.budget)
@@ -236,9 +236,9 @@ impl Desk {
     ) -> Option<FilePatch> {
         let checked = RepoPath::try_from(path).ok()?;
         if unit == UnitId::file(path) {
-            return Some(self.file_change(&checked, text.map(|text| &text.head)));
+            return self.file_change(&checked, text.map(|text| &text.head)).ok();
         }
-        let shadow = self.shadow(&checked)?;
+        let shadow = self.shadow(&checked).ok()??;
         let op = bring(&shadow, unit, name, text)?;
         let row = Touched {
             unit,
@@ -304,8 +304,8 @@ impl Desk {
     }
 
     /// The change that brings a whole file to a text, and settles every unit that the team knows of it.
-    fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> FilePatch {
-        let before = self.shadow(path);
+    fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> Result<FilePatch, Failure> {
+        let before = self.shadow(path)?;
         let after = text.map(|text| {
             let bytes = text.bytes();
             let mut after =
@@ -349,7 +349,7 @@ impl Desk {
             }
         }
         let base = touched[0].before;
-        FilePatch {
+        Ok(FilePatch {
             path: path.to_string(),
             base,
             result: touched[0].after,
@@ -359,7 +359,7 @@ impl Desk {
                 text: text.cloned(),
             }],
             touched,
-        }
+        })
     }
 }
 

@@ -129,7 +129,7 @@ impl Desk {
     fn adopt(&mut self, path: &RepoPath) -> Result<(), Failure> {
         match self.copy.root().read_file(path) {
             Ok(file) => {
-                let before = self.shadow(path);
+                let before = self.shadow(path)?;
                 let now =
                     aura_semantic::index(path.as_str(), file.bytes, before.as_ref(), &self.budget);
                 self.shadows.set(path, Some(&now))
@@ -149,8 +149,7 @@ impl Desk {
                 .read_file(&path)
                 .ok()
                 .map(|file| file.bytes);
-            let head = self.shadows.head_text(&path);
-            if disk.is_some() && disk == head {
+            if disk.is_some() && disk == self.shadows.head_text(&path)? {
                 self.shadows.forget(&path);
             }
         }

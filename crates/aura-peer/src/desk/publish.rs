@@ -245,7 +245,9 @@ impl Desk {
             );
             return Ok(false);
         }
-        let before = self.shadow(path);
+        let Some(before) = self.shadow_or_later(path) else {
+            return Ok(false);
+        };
         let after = disk
             .map(|file| file.bytes)
             .map(|bytes| aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget));
@@ -337,9 +339,21 @@ impl Desk {
         Ok(true)
     }
 
+    /// The shadow of a file; where git cannot be asked for it, none, and it is tried again.
+    fn shadow_or_later(&mut self, path: &RepoPath) -> Option<Option<Indexed>> {
+        let shadow = self.shadow(path);
+        if let Err(failure) = &shadow {
+            tracing::warn!(%failure, %path, "what the team has cannot be read");
+            self.retry_at_ms = Some(self.clock.mono_ms() + super::RETRY_MS);
+        }
+        shadow.ok()
+    }
+
     /// The shadow of a file with the ids that the log uses.
-    pub(super) fn shadow(&mut self, path: &RepoPath) -> Option<Indexed> {
-        let (bytes, ids) = self.shadows.get(path)?;
+    pub(super) fn shadow(&mut self, path: &RepoPath) -> Result<Option<Indexed>, Failure> {
+        let Some((bytes, ids)) = self.shadows.get(path)? else {
+            return Ok(None);
+        };
         let is_parsed = |parsed: &Indexed| parsed.path == path.as_str() && *parsed.bytes == *bytes;
         if !self.parsed.as_ref().is_some_and(is_parsed) {
             self.parsed = Some(aura_semantic::index(
@@ -349,9 +363,11 @@ impl Desk {
                 &self.budget,
             ));
         }
-        let mut shadow = self.parsed.clone()?;
-        self.identify(&mut shadow, ids);
-        Some(shadow)
+        let mut shadow = self.parsed.clone();
+        if let Some(shadow) = &mut shadow {
+            self.identify(shadow, ids);
+        }
+        Ok(shadow)
     }
 
     fn hold_back(&mut self, path: &str, why: &str) {

@@ -4,6 +4,7 @@
 //!
 //! Invariants:
 //! - a shadow is replaced whole or not at all;
+//! - what git cannot be asked for is not known: it is an error, never a file that is gone;
 //! - losing a shadow costs a comparison with HEAD, never an edit;
 //! - a file is taken as equal to its shadow unread only while its stamp is one under which it was seen to be.
 
@@ -13,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aura_api::Failure;
+use aura_api::{Exit, Failure};
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
 use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic};
@@ -31,8 +32,12 @@ pub(super) struct Kept {
     pub(super) ids: Vec<UnitId>,
 }
 
+/// The text of a shadow and, when kept, the ids of its units.
+type TextAndIds = (Vec<u8>, Option<Vec<UnitId>>);
+
 pub(super) struct Shadows {
     dir: PathBuf,
+    repo: Repo,
     at_head: BTreeMap<RepoPath, ObjectId>,
     blobs: Blobs,
     may_filter: bool,
@@ -52,6 +57,7 @@ impl Shadows {
         let blobs = Blobs::start(repo).map_err(|error| git_failure(&error))?;
         let mut shadows = Self {
             dir,
+            repo: repo.clone(),
             at_head: BTreeMap::new(),
             blobs,
             may_filter: false,
@@ -77,12 +83,14 @@ impl Shadows {
     /// Looks at HEAD anew after a commit; every file that the commit changed keeps the shadow that it had.
     /// Answers which these are.
     pub(super) fn rebase_keeping(&mut self, repo: &Repo) -> Result<BTreeSet<RepoPath>, Failure> {
+        let head = repo.head().map_err(|error| git_failure(&error))?;
+        let after = repo.blobs_of(&head.commit);
+        let after = after.map_err(|error| git_failure(&error))?;
         let before = self.at_head.clone();
-        self.rebase(repo)?;
-        let paths: BTreeSet<&RepoPath> = before.keys().chain(self.at_head.keys()).collect();
+        let paths: BTreeSet<&RepoPath> = before.keys().chain(after.keys()).collect();
         let moved: BTreeSet<RepoPath> = paths
             .into_iter()
-            .filter(|path| before.get(path) != self.at_head.get(path))
+            .filter(|path| before.get(path) != after.get(path))
             .cloned()
             .collect();
         for path in &moved {
@@ -90,12 +98,27 @@ impl Shadows {
                 continue;
             }
             let text = match before.get(path) {
-                Some(id) => self.blobs.read(id).ok().flatten(),
+                Some(id) => Some(self.blob(id)?),
                 None => None,
             };
             self.keep(path, text, Vec::new())?;
         }
+        // Last: what could not be kept is still found by the commit before.
+        self.rebase(repo)?;
         Ok(moved)
+    }
+
+    /// The content of a blob that HEAD names; a git that ended is started anew.
+    fn blob(&mut self, id: &ObjectId) -> Result<Vec<u8>, Failure> {
+        let bytes = self.blobs.read(id).or_else(|_| {
+            self.blobs = Blobs::start(&self.repo)?;
+            self.blobs.read(id)
+        });
+        let bytes = bytes.map_err(|error| git_failure(&error))?;
+        bytes.ok_or_else(|| {
+            let message = format!("git does not have the blob {id}, or it is too large");
+            Failure::new("AE-GIT", Exit::FAILED, message)
+        })
     }
 
     /// Whether a file that git takes as unchanged may differ from its blob.
@@ -129,16 +152,11 @@ impl Shadows {
     }
 
     /// The shadow of a file: its text and, when kept, the ids of its units.
-    pub(super) fn get(&mut self, path: &RepoPath) -> Option<(Vec<u8>, Option<Vec<UnitId>>)> {
+    pub(super) fn get(&mut self, path: &RepoPath) -> Result<Option<TextAndIds>, Failure> {
         if let Some(kept) = self.kept(path) {
-            return kept.text.map(|text| (text.0, Some(kept.ids)));
+            return Ok(kept.text.map(|text| (text.0, Some(kept.ids))));
         }
-        let id = self.at_head.get(path)?.clone();
-        self.blobs
-            .read(&id)
-            .ok()
-            .flatten()
-            .map(|bytes| (bytes, None))
+        Ok(self.head_text(path)?.map(|bytes| (bytes, None)))
     }
 
     /// Whether the team knows this working copy to have the file.
@@ -150,9 +168,9 @@ impl Shadows {
     }
 
     /// The text at HEAD.
-    pub(super) fn head_text(&mut self, path: &RepoPath) -> Option<Vec<u8>> {
-        let id = self.at_head.get(path)?.clone();
-        self.blobs.read(&id).ok().flatten()
+    pub(super) fn head_text(&mut self, path: &RepoPath) -> Result<Option<Vec<u8>>, Failure> {
+        let id = self.at_head.get(path).cloned();
+        id.map(|id| self.blob(&id)).transpose()
     }
 
     /// Whether git tracks the file at HEAD.

@@ -160,7 +160,7 @@ impl Desk {
             return Taken::Waiting("PATH: its path is not allowed here".to_owned());
         };
         if here.as_ref().is_none_or(|here| here.path != path) {
-            *here = Some(self.look_at(path));
+            *here = self.look_at(path);
         }
         let Some(found) = here else {
             return Taken::Waiting("its file cannot be read".to_owned());
@@ -205,15 +205,16 @@ impl Desk {
         }
     }
 
-    fn look_at(&mut self, path: RepoPath) -> Here {
-        let shadow = self.shadow(&path);
+    /// None where git cannot be asked what the team has.
+    fn look_at(&mut self, path: RepoPath) -> Option<Here> {
+        let shadow = self.shadow(&path).ok()?;
         let disk = match self.copy.root().read_file(&path) {
             Ok(file) => Ok(Some(file.bytes)),
             Err(aura_tree::ReadError::Missing) => Ok(None),
             Err(error) => Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
         };
         let hash = |disk: &Option<Vec<u8>>| disk.as_deref().map(ContentHash::of);
-        Here {
+        Some(Here {
             path,
             contents: Self::contents(shadow.as_ref()),
             standpoints: BTreeMap::new(),
@@ -223,7 +224,7 @@ impl Desk {
             ),
             shadow,
             disk,
-        }
+        })
     }
 
     /// The outcome that needs no look at the body: all of it is here, or a unit stands in its way.
