@@ -181,3 +181,31 @@ fn an_edit_is_an_edit_although_the_git_that_knows_the_file_was_killed() {
     bob.applied("score");
     assert_eq!(alice.log(&[])[0]["kind"], "replace");
 }
+
+#[test]
+fn one_bad_clone_stops_no_other_and_says_why() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let other = team.second_repository(&alice, "other");
+    alice.aura(&["down"]).ok();
+    let kept = other.repo.join(".git/aura/kept");
+    fs::remove_dir_all(&kept).unwrap();
+    put(&kept, b"no directory");
+    alice.aura(&["status"]).ok();
+    other.aura(&["status"]).fails(14, "AE-STORAGE");
+    fs::remove_file(&kept).unwrap();
+    alice.aura(&["down"]).ok();
+    other.aura(&["status"]).ok();
+    alice.aura(&["down"]).ok();
+    for name in ["repos.json", "settings.json"] {
+        let file = alice.home.join(name);
+        let before = fs::read(&file).unwrap();
+        fs::write(&file, "{").unwrap();
+        let failed = alice.aura(&["status"]).fails(14, "AE-DAEMON");
+        let message = failed["error"]["message"].as_str().unwrap();
+        assert!(message.contains(name), "{message}");
+        fs::write(&file, before).unwrap();
+    }
+    alice.aura(&["status"]).ok();
+}

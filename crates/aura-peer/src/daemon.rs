@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - everything that happens comes through one queue, in one order;
+//! - what is wrong with one repository stops no other one;
 //! - a face that waits is answered when its condition holds, its deadline passes, or the daemon stops.
 
 mod calls;
@@ -51,7 +52,7 @@ pub(crate) enum Event {
 }
 
 /// A repository as the daemon remembers it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Remembered {
     path: PathBuf,
     mode: Mode,
@@ -89,6 +90,8 @@ pub(crate) struct Daemon {
     pub(super) team: Option<Team>,
     pub(super) desks: BTreeMap<PathBuf, Desk>,
     watchers: BTreeMap<PathBuf, Watcher>,
+    /// Repositories that could not be opened, and why.
+    closed: BTreeMap<PathBuf, Failure>,
     remembered: Vec<Remembered>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) control: Option<Control>,
@@ -165,14 +168,8 @@ impl Daemon {
     ) -> Result<Self, Failure> {
         let identity = Identity::open(home)?;
         let clock = Clock::start();
-        let remembered = std::fs::read(home.join("repos.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        let settings = std::fs::read(home.join("settings.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
+        let remembered = identity::read_json(&home.join("repos.json"))?;
+        let settings = identity::read_json(&home.join("settings.json"))?;
         let mut daemon = Self {
             home: home.to_owned(),
             clock,
@@ -180,6 +177,7 @@ impl Daemon {
             team: None,
             desks: BTreeMap::new(),
             watchers: BTreeMap::new(),
+            closed: BTreeMap::new(),
             remembered,
             settings,
             control: None,
@@ -202,11 +200,12 @@ impl Daemon {
         if daemon.identity.enrolment.is_some() {
             daemon.enter_team()?;
             for row in daemon.remembered.clone() {
-                match Repo::discover(&row.path) {
-                    Ok(repo) => {
-                        daemon.open_desk(repo, row.mode, &mut |_, _| {})?;
-                    }
-                    Err(error) => tracing::warn!(path = %row.path.display(), %error, "not served"),
+                let opened = Repo::discover(&row.path)
+                    .map_err(|error| git_failure(&error))
+                    .and_then(|repo| daemon.open_desk(repo, row.mode, &mut |_, _| {}));
+                if let Err(failure) = opened {
+                    tracing::warn!(path = %row.path.display(), %failure, "not served");
+                    daemon.closed.insert(row.path, failure);
                 }
             }
         }
@@ -280,13 +279,16 @@ impl Daemon {
             .map_err(|error| crate::desk::storage(&error))?;
         self.watchers.insert(path.clone(), watcher);
         self.desks.insert(path.clone(), desk);
+        self.closed.remove(&path);
         let row = Remembered {
             path: path.clone(),
             mode,
         };
-        self.remembered.retain(|known| known.path != path);
-        self.remembered.push(row);
-        self.save_remembered()?;
+        if !self.remembered.contains(&row) {
+            self.remembered.retain(|known| known.path != path);
+            self.remembered.push(row);
+            self.save_remembered()?;
+        }
         // What was saved while no daemon ran is an edit like any other.
         self.with_desk(&path, Desk::publish_saved)?;
         self.reconnect();
@@ -572,6 +574,10 @@ impl Daemon {
         let path = repo.work_tree().to_owned();
         if self.desks.contains_key(&path) {
             return Ok(path);
+        }
+        if let Some(failure) = self.closed.get(&path) {
+            let why = failure.clone();
+            return Err(why.next("aura down", "it is tried again at the next start"));
         }
         Err(Failure::new(
             "AE-NOT-JOINED",

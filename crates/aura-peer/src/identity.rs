@@ -5,6 +5,7 @@
 //! - the team key ring is replaced whole or not at all.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use aura_net::Credentials;
 use aura_proto::{PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
 use aura_store::{FileError, SecretFile, ensure_private_dir, sweep_temporaries, write_atomic};
 use aura_trust::{CertIdentity, IdentityKey, KeyRing, ReceiveKey, TlsKey};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{chain, clock::random};
 
@@ -60,10 +61,12 @@ impl Identity {
             Ok(bytes) => {
                 Some(codec::decode(&bytes).map_err(|error| damaged(&dir.join("team"), &error))?)
             }
-            Err(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unreadable(&dir.join("team"), &error)),
         };
         let ring_file = dir.join("ring.key");
-        let ring = if ring_file.exists() {
+        let has_ring = ring_file.try_exists();
+        let ring = if has_ring.map_err(|error| unreadable(&ring_file, &error))? {
             let bytes = SecretFile::new(&ring_file)
                 .read()
                 .map_err(|error| failure(&error, &ring_file))?;
@@ -140,6 +143,23 @@ fn seed(path: &Path) -> Result<[u8; 32], Failure> {
             "or remove it and ask for a new invite",
         )
     })
+}
+
+/// A document of the daemon's; none yet is an empty one, and nothing else is.
+pub(crate) fn read_json<T: Default + DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable(path, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &dyn std::error::Error) -> Failure {
+    let message = format!("{} cannot be read: {}", path.display(), chain(error));
+    Failure::new("AE-STORAGE", Exit::STORAGE, message).next(
+        "restore the file from a backup",
+        "or remove it to begin anew",
+    )
 }
 
 fn damaged(path: &Path, error: &dyn std::error::Error) -> Failure {
