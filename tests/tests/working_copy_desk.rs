@@ -209,3 +209,28 @@ fn one_bad_clone_stops_no_other_and_says_why() {
     }
     alice.aura(&["status"]).ok();
 }
+
+#[test]
+fn a_pull_whose_undo_was_refused_in_the_middle_is_taken_back_by_a_second_one() {
+    let files = [("a.rs", "fn a() {}\n"), ("b.rs", "fn b() {}\n")];
+    let team = Team::with(&files);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    for (count, (path, _)) in (1..).zip(files) {
+        alice.edit(path, "{}", "{ 1; }");
+        bob.events("received", count);
+    }
+    let pulled = bob.aura(&["pull"]).ok();
+    let op = pulled["op"].as_str().unwrap();
+    // A file of two names is not written, and this is the one that comes last.
+    let link = team.dir.path().join("link");
+    fs::hard_link(bob.repo.join("a.rs"), &link).unwrap();
+    assert_eq!(bob.aura(&["undo", op]).id(), "AE-MOVED");
+    assert_eq!(bob.read("b.rs"), files[1].1);
+    fs::remove_file(link).unwrap();
+    bob.aura(&["undo", op]).ok();
+    for (path, text) in files {
+        assert_eq!(bob.read(path), text);
+    }
+}

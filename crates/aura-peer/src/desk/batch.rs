@@ -1,7 +1,8 @@
 //! A pull as one thing that can be taken back.
 //!
 //! Invariants:
-//! - a pull is taken back whole or not at all: a file that was edited since stands in the way;
+//! - nothing of a pull is taken back while a file that was edited since stands in the way;
+//! - where taking back is refused in the middle, it goes on from there when it is asked for again;
 //! - what was taken back waits again.
 //!
 //! Pulls are remembered while the daemon runs, the newest [`PULLS_MAX`] of them.
@@ -77,23 +78,38 @@ impl Desk {
                     .next("aura log", "operations that can be taken back"),
             );
         };
-        let mut last: BTreeMap<&RepoPath, &Option<Vec<u8>>> = BTreeMap::new();
-        for row in &self.pulls[at].rows {
-            last.insert(&row.path, &row.after);
-        }
-        for (path, after) in last {
+        let rows = self.pulls[at].rows.iter();
+        let last: BTreeMap<&RepoPath, &Row> = rows.map(|row| (&row.path, row)).collect();
+        for (path, row) in last {
             let now = self.copy.root().read_file(path).ok();
-            if now.map(|file| file.bytes) != *after {
+            let now = now.map(|file| file.bytes);
+            if now != row.after && now != row.before {
                 let message = format!("{} has changed since the pull", path.as_str());
                 return Err(Failure::new("AE-MOVED", Exit::STALE, message)
                     .next("aura diff", "see what is different"));
             }
         }
-        let Some(batch) = self.pulls.remove(at) else {
+        let Some(mut batch) = self.pulls.remove(at) else {
             return Ok(Vec::new());
         };
         let mut files = Vec::new();
-        for row in batch.rows.into_iter().rev() {
+        while let Some(row) = batch.rows.last() {
+            if let Err(failure) = self.take_back(row) {
+                self.pulls.insert(at, batch);
+                return Err(failure);
+            }
+            files.push(row.path.as_str().to_owned());
+            batch.rows.pop();
+        }
+        self.waiting.extend(batch.patches);
+        files.dedup();
+        Ok(files)
+    }
+
+    /// Gives one file back as it was; one that is so already is left alone.
+    fn take_back(&mut self, row: &Row) -> Result<(), Failure> {
+        let now = self.copy.root().read_file(&row.path).ok();
+        if now.map(|file| file.bytes) != row.before {
             let expect = row
                 .after
                 .as_ref()
@@ -108,11 +124,7 @@ impl Desk {
                 .map_err(|refusal| {
                     Failure::new("AE-MOVED", Exit::STALE, explain_write(&refusal))
                 })?;
-            self.shadows.restore(&row.path, row.shadow)?;
-            files.push(row.path.as_str().to_owned());
         }
-        self.waiting.extend(batch.patches);
-        files.dedup();
-        Ok(files)
+        self.shadows.restore(&row.path, row.shadow.clone())
     }
 }
