@@ -11,7 +11,7 @@ mod wire;
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use aura_proto::{
 };
 use aura_store::{FileLock, ensure_private_dir, lock_exclusive, sweep_temporaries, write_atomic};
 use aura_tree::{Repo, WatchEvent, Watcher, WorkingCopy};
+use aura_trust::Roster;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -253,6 +254,10 @@ impl Daemon {
             repo,
             state_dir: &repos.join(&name[..24]),
             team: enrolment.team,
+            roster: self.team.as_ref().map_or_else(
+                || Arc::new(Roster::new(enrolment.team)),
+                |team| Arc::clone(&team.roster),
+            ),
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
             mode,

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
 };
 
 use aura_api::{Exit, Failure};
@@ -18,8 +19,8 @@ use aura_proto::{
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
-    Change, KeyBody, KeyWrap, MemberCard, MembershipBody, Refusal, Roster, TeamKey, commit,
-    sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
+    Change, KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster, TeamKey,
+    commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
 };
 
 use crate::{
@@ -31,7 +32,8 @@ use crate::{
 
 pub(crate) struct Team {
     pub(crate) book: Book,
-    pub(crate) roster: Roster,
+    /// Shared with the desks, which see it as it was when they were last told.
+    pub(crate) roster: Arc<Roster>,
     pub(crate) stream: Option<u32>,
     pub(crate) sends: Vec<Message>,
     /// Own entries without a place yet.
@@ -71,7 +73,7 @@ impl Team {
         );
         let mut team = Self {
             book: Book::open(&dir.join("log"), replica)?,
-            roster: Roster::new(enrolment.team),
+            roster: Arc::new(Roster::new(enrolment.team)),
             stream: None,
             sends: Vec::new(),
             unplaced: BTreeMap::new(),
@@ -150,7 +152,7 @@ impl Team {
         let Ok(entry) = verify_entry(entry) else {
             return;
         };
-        match self.roster.apply(&entry) {
+        match Arc::make_mut(&mut self.roster).apply(&entry) {
             Ok(Change::None) => {}
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
             Ok(_) => {}
@@ -293,7 +295,12 @@ impl Team {
 
     /// What an admin's device writes by itself: who was removed, and who holds the key by an invite. A Mothership
     /// that forgot part of the log decides nothing here, for then the log is not synced.
-    pub(crate) fn tend(&mut self, peers: &BTreeMap<PeerId, PeerCard>, identity: &mut Identity) {
+    pub(crate) fn tend(
+        &mut self,
+        peers: &BTreeMap<PeerId, PeerCard>,
+        accepted: impl Fn(PeerId) -> Vec<LastAccepted>,
+        identity: &mut Identity,
+    ) {
         let me = identity.key.peer();
         if !self.book.replica.is_synced() || self.retry_at_ms.is_some() || !self.roster.is_admin(me)
         {
@@ -305,7 +312,7 @@ impl Team {
                 let body = MembershipBody::Remove {
                     peer,
                     reason,
-                    last_accepted: Vec::new(),
+                    last_accepted: accepted(peer),
                 };
                 if self
                     .write(Kind::MEMBERSHIP, body.encode(), identity)

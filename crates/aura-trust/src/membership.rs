@@ -28,7 +28,7 @@ pub struct MemberCard {
     pub receive_key_signature: Vec<u8>,
 }
 
-/// Up to where entries of a removed member count, in one log and incarnation; elsewhere none do.
+/// Up to where entries of a removed member count, in one log and incarnation; in the same log, no others do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastAccepted {
     /// Which log.

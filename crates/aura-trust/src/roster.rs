@@ -449,20 +449,20 @@ impl Roster {
         self.member(peer).is_some_and(|card| reads(card.role))
     }
 
-    /// Whether an entry of this writer counts: written by a member, or before its removal took effect.
-    pub fn accepts(&self, log: LogId, writer: Writer, author_seq: u64) -> bool {
-        if self.is_active(writer.peer) {
-            return true;
+    /// Whether a patch of this writer counts. Whoever was not admitted yet may hold the key by an invite; observers
+    /// and relays only read; and a removed member counts up to where it was accepted, in logs that its removal names.
+    // spec: identity/6.7
+    pub fn counts(&self, log: LogId, writer: Writer, author_seq: u64) -> bool {
+        if let Some(card) = self.member(writer.peer) {
+            return writes(card.role);
         }
-        self.removed
-            .get(&writer.peer)
-            .into_iter()
-            .flatten()
-            .any(|last| {
-                last.log == log
-                    && last.incarnation == writer.incarnation
-                    && author_seq <= last.author_seq
-            })
+        let Some(accepted) = self.removed.get(&writer.peer) else {
+            return true;
+        };
+        let mut named = accepted.iter().filter(|last| last.log == log).peekable();
+        named.peek().is_none()
+            || named
+                .any(|last| last.incarnation == writer.incarnation && author_seq <= last.author_seq)
     }
 
     /// The current key epoch; 0 before the first.
@@ -524,6 +524,13 @@ fn reads(role: Role) -> bool {
     match role {
         Role::Admin | Role::Member | Role::Agent | Role::Observer => true,
         Role::Relay | Role::Mothership => false,
+    }
+}
+
+fn writes(role: Role) -> bool {
+    match role {
+        Role::Admin | Role::Member | Role::Agent => true,
+        Role::Observer | Role::Relay | Role::Mothership => false,
     }
 }
 

@@ -445,7 +445,17 @@ impl Daemon {
             opened
                 .filter_map(|(_, notice)| notice.peer)
                 .for_each(|peer| team.wrote(peer));
-            team.tend(&self.peers, &mut self.identity);
+            let desks = &self.desks;
+            let accepted = |peer| {
+                desks
+                    .values()
+                    .flat_map(|desk| desk.accepted(peer))
+                    .collect()
+            };
+            team.tend(&self.peers, accepted, &mut self.identity);
+            for desk in self.desks.values_mut() {
+                desk.roster = Arc::clone(&team.roster);
+            }
             let stream = team.stream;
             sends.extend(
                 team.sends

@@ -15,6 +15,7 @@ pub(crate) mod take;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aura_api::{Exit, Failure};
@@ -28,7 +29,7 @@ use aura_proto::{
 };
 use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
-use aura_trust::{IdentityKey, KeyRing, SealContext, open};
+use aura_trust::{IdentityKey, KeyRing, LastAccepted, Roster, SealContext, open};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -131,6 +132,8 @@ pub(crate) struct Desk {
     pub(crate) notices: Vec<Notice>,
     pub(crate) sends: Vec<Message>,
     pub(crate) fault: Option<(aura_proto::Code, String)>,
+    /// Whose patches count.
+    pub(crate) roster: Arc<Roster>,
     team: TeamId,
     key_peer: PeerId,
     shadows: Shadows,
@@ -164,6 +167,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) repo: Repo,
     pub(crate) state_dir: &'a Path,
     pub(crate) team: TeamId,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) key: IdentityKey,
     pub(crate) checkpoint_key: PeerId,
     pub(crate) mode: Mode,
@@ -178,6 +182,7 @@ impl Desk {
             repo,
             state_dir,
             team,
+            roster,
             key,
             checkpoint_key,
             mode,
@@ -212,6 +217,7 @@ impl Desk {
             notices: Vec::new(),
             sends: Vec::new(),
             fault: None,
+            roster,
             team,
             key_peer,
             shadows,
@@ -367,6 +373,24 @@ impl Desk {
         Ok(())
     }
 
+    /// Up to where entries of a peer are in the log, to be named by its removal; nothing while that is not known.
+    pub(crate) fn accepted(&self, peer: PeerId) -> Vec<LastAccepted> {
+        if !self.book.replica.is_synced() {
+            return Vec::new();
+        }
+        let log = self.book.replica.log();
+        // With nothing accepted the log is named all the same.
+        let none = (Incarnation(0), 0);
+        let placed = std::iter::once(none).chain(self.book.replica.placed_of(peer));
+        placed
+            .map(|(incarnation, author_seq)| LastAccepted {
+                log,
+                incarnation,
+                author_seq,
+            })
+            .collect()
+    }
+
     /// Takes a durable entry into the versions.
     fn note(&mut self, lsn: u64, entry: Entry, seq: Option<u64>, ring: &KeyRing) {
         if entry.header().kind != Kind::PATCH {
@@ -380,6 +404,18 @@ impl Desk {
         }
         // Another clone of this device, or a disk before it was restored, wrote what came back placed.
         let is_own = seq.is_none();
+        let log = self.book.replica.log();
+        if header.writer.peer != self.key_peer
+            && !self.roster.counts(log, header.writer, header.author_seq)
+        {
+            self.notices.push(Notice {
+                kind: "refused",
+                symbol: None,
+                peer: Some(header.writer.peer),
+                text: "FORBIDDEN: its author may not write".to_owned(),
+            });
+            return;
+        }
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
         let opened = open_body(&entry, ring)
             .ok_or_else(|| "DECODE: its body does not open".to_owned())

@@ -254,6 +254,15 @@ impl Replica {
         self.staged_own.author_seq + 1
     }
 
+    /// The last placed number of each incarnation of a peer.
+    pub fn placed_of(&self, peer: PeerId) -> impl Iterator<Item = (Incarnation, u64)> {
+        let own = self
+            .tips
+            .iter()
+            .filter(move |(writer, _)| writer.peer == peer);
+        own.map(|(writer, tip)| (writer.incarnation, tip.author_seq))
+    }
+
     /// Last verified position and running hash.
     pub fn cursor(&self) -> (u64, Digest) {
         (self.seq, self.hash)
