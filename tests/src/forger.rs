@@ -7,11 +7,13 @@ use aura_engine::peer::{
     units::{Origin, Units},
 };
 use aura_proto::{
-    Entry, LogId,
+    Digest, Entry, Kind, LogId,
     message::{Outcome, feature},
 };
 use aura_semantic::{Budget, FilePatch, Op, OwnText, UnitId, extract, index};
-use aura_trust::{SealContext, TeamKey, Token, open_ring_from_invite, seal, sign_entry};
+use aura_trust::{
+    MembershipBody, SealContext, TeamKey, Token, open_ring_from_invite, seal, sign_entry,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -34,7 +36,12 @@ pub struct Forger {
 impl Forger {
     /// Joins with an invite of `by`, which carries the team key.
     pub fn join(by: &Laptop, name: &str) -> Self {
-        let invite = token(&by.aura(&["invite"]).ok());
+        Self::join_as(by, name, "member")
+    }
+
+    /// Joins in a role.
+    pub fn join_as(by: &Laptop, name: &str, role: &str) -> Self {
+        let invite = token(&by.aura(&["invite", "--role", role]).ok());
         let parsed = Token::parse(&invite).unwrap();
         let ring = parsed.sealed_ring.expect("an admin's invite has the key");
         let ring = open_ring_from_invite(&ring, &parsed.seed).unwrap();
@@ -129,9 +136,22 @@ impl Forger {
         entry
     }
 
+    /// Says something about members, as its first entry in the team's log.
+    pub fn decides(&mut self, body: &MembershipBody) {
+        let mut header = self.device.header(LogId::TEAM, 1, Digest::ZERO);
+        header.kind = Kind::MEMBERSHIP;
+        header.key_epoch = 0;
+        let entry = sign_entry(&self.device.key, &header, &body.encode()).unwrap();
+        self.push_into(LogId::TEAM, &entry);
+    }
+
     /// Pushes an entry, for the first time or again; answers its place in the log.
     pub fn push(&mut self, entry: &Entry) -> u64 {
-        self.wire.push(self.log, std::slice::from_ref(entry));
+        self.push_into(self.log, entry)
+    }
+
+    fn push_into(&mut self, log: LogId, entry: &Entry) -> u64 {
+        self.wire.push(log, std::slice::from_ref(entry));
         let ack = self.runtime.block_on(self.wire.acked()).unwrap();
         match ack.outcomes[..] {
             [(_, Outcome::Stored { seq, .. })] => seq,

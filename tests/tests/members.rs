@@ -2,7 +2,9 @@
 //!
 //! Invariant: a device is said to read only when the team's log says so on every device.
 
-use mothership_tests::{Laptop, RISK, Team, token};
+use aura_proto::message::Role;
+use aura_trust::MembershipBody;
+use mothership_tests::{Laptop, RISK, Team, forger::Forger, token};
 
 fn invite_for(team: &Team, name: &str) -> String {
     token(&team.mothership(&["invite", "--for", name]).ok())
@@ -68,4 +70,65 @@ fn a_removal_while_every_admin_was_away_frees_the_name_as_well() {
     new.applied("score");
     assert_eq!(new.read("src/risk.rs"), alice.read("src/risk.rs"));
     assert_eq!(state_of(&alice, "bob"), "reads");
+}
+
+#[test]
+fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut carol = Forger::join_as(&alice, "carol", "admin");
+    let mut mallory = Forger::join(&alice, "mallory");
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    alice.synced();
+    // The Mothership would take patches of a member; that it is one no more, only devices know.
+    carol.decides(&MembershipBody::SetRole {
+        peer: mallory.device.key.peer(),
+        role: Role::Observer,
+    });
+    alice.synced();
+    let changed = RISK.replace("let cap = 100", "let cap = 666");
+    let body = mallory.draft("src/risk.rs", RISK.as_bytes(), changed.as_bytes());
+    mallory.publish(&body);
+    alice.event(|event| event["kind"] == "refused" && event["actor"] == "mallory");
+    alice.aura(&["down"]).ok();
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    assert_eq!(alice.read("src/risk.rs"), RISK);
+    let log = alice.aura(&["log"]).ok();
+    assert_eq!(log["ops"], serde_json::json!([]));
+}
+
+#[test]
+fn nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let carol = team.laptop("carol");
+    let invite = token(&team.mothership(&["invite", "--role", "admin"]).ok());
+    carol.join(&invite, "carol", "live").ok();
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "carol");
+    alice.synced();
+    carol.synced();
+    alice.aura(&["down"]).ok();
+    let erin = team.laptop("erin");
+    erin.join(&invite_for(&team, "erin"), "erin", "live").ok();
+    carol.event(|event| event["kind"] == "peer_added" && event["actor"] == "erin");
+    carol
+        .aura(&["members", "approve", "erin"])
+        .fails(4, "FORBIDDEN");
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    alice.synced();
+    carol.synced();
+    alice.aura(&["down"]).ok();
+    let fred = team.laptop("fred");
+    fred.join(&invite_for(&team, "fred"), "fred", "live").ok();
+    carol.event(|event| event["kind"] == "peer_added" && event["actor"] == "fred");
+    carol.aura(&["members", "approve", "fred"]).ok();
+    carol.synced();
+    assert_eq!(state_of(&carol, "fred"), "reads");
 }
