@@ -4,7 +4,12 @@
 
 use aura_proto::message::Role;
 use aura_trust::MembershipBody;
-use mothership_tests::{Laptop, RISK, Team, forger::Forger, token};
+use mothership_tests::{
+    Laptop, RISK, Team,
+    forger::Forger,
+    strace::{Fault, Strace, sweep},
+    token,
+};
 
 fn invite_for(team: &Team, name: &str) -> String {
     token(&team.mothership(&["invite", "--for", name]).ok())
@@ -88,6 +93,9 @@ fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
         peer: mallory.device.key.peer(),
         role: Role::Observer,
     });
+    // Whoever starts anew hears all of the team's log before it is synced.
+    alice.aura(&["down"]).ok();
+    alice.aura(&["up"]).ok();
     alice.synced();
     let changed = RISK.replace("let cap = 100", "let cap = 666");
     let body = mallory.draft("src/risk.rs", RISK.as_bytes(), changed.as_bytes());
@@ -131,4 +139,51 @@ fn nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
     carol.aura(&["members", "approve", "fred"]).ok();
     carol.synced();
     assert_eq!(state_of(&carol, "fred"), "reads");
+}
+
+#[test]
+fn a_founder_killed_at_any_sync_still_founds_the_team() {
+    let kills = sweep(&["fdatasync"], 1, Fault::kill, |fault| {
+        let team = Team::new();
+        let box_ = team.serve("127.0.0.1:0");
+        let alice = team.laptop("alice");
+        let pid = alice.aura(&["up"]).ok()["pid"].as_u64().unwrap();
+        let strace = Strace::attach(u32::try_from(pid).unwrap(), &fault.args());
+        let was_killed = alice.join(&token(&box_.ready), "alice", "live").exit != 0;
+        drop(strace);
+        alice.join(&token(&box_.ready), "alice", "live").ok();
+        alice.synced();
+        assert_eq!(state_of(&alice, "alice"), "reads");
+        let bob = team.laptop("bob");
+        bob.join(&invite_for(&team, "bob"), "bob", "live").ok();
+        alice.aura(&["members", "approve", "bob"]).ok();
+        alice.synced();
+        assert_eq!(state_of(&alice, "bob"), "reads", "{fault:?}");
+        was_killed
+    });
+    println!("{kills} kills");
+    assert!(4 <= kills, "only {kills} kills");
+}
+
+#[test]
+fn an_approval_that_the_disk_did_not_take_is_no_approval() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let bob = team.laptop("bob");
+    bob.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    let pid = alice.aura(&["up"]).ok()["pid"].as_u64().unwrap();
+    let full = Fault {
+        call: "pwrite64",
+        tampering: "error=ENOSPC:when=1+".to_owned(),
+    };
+    let strace = Strace::attach(u32::try_from(pid).unwrap(), &full.args());
+    alice
+        .aura(&["members", "approve", "bob"])
+        .fails(13, "NO_SPACE");
+    drop(strace);
+    alice.aura(&["members", "approve", "bob"]).ok();
+    alice.synced();
+    assert_eq!(state_of(&alice, "bob"), "reads");
 }
