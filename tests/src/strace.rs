@@ -89,6 +89,7 @@ pub fn traced<S: AsRef<OsStr>>(command: &Command, args: &[S]) -> Command {
 /// A strace on a process that runs already; it lets go when it is dropped.
 pub struct Strace {
     child: Child,
+    pid: u32,
 }
 
 impl Strace {
@@ -104,7 +105,28 @@ impl Strace {
         let first = lines.next().unwrap().unwrap();
         assert!(first.contains("attached"), "{first}");
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child }
+        Self { child, pid }
+    }
+
+    /// Ends it at once; asked politely, it can wait for ever for a thread of a process that was killed.
+    pub fn cut(mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Ends it at once, and waits until nothing is left of the process that it has killed.
+    pub fn bury(self) {
+        let pid = self.pid;
+        self.cut();
+        let tasks = format!("/proc/{pid}/task");
+        let is_left = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            let (_, state) = stat.rsplit_once(") ")?;
+            (!state.starts_with(['Z', 'X'])).then_some(())
+        };
+        while std::fs::read_dir(&tasks).is_ok_and(|mut tasks| tasks.find_map(is_left).is_some()) {
+            std::thread::yield_now();
+        }
     }
 }
 

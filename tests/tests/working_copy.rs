@@ -18,6 +18,8 @@ use mothership_tests::{
     Laptop, Mothership, RISK, Team, amount,
     copy::{put, tree},
     forger::Forger,
+    git,
+    strace::{Fault, Strace, sweep},
     token,
 };
 use serde_json::Value;
@@ -464,4 +466,77 @@ fn case_073_a_save_that_only_a_crash_left_behind_is_kept_and_named() {
     let kept = text.split(" is kept in ").last().unwrap();
     assert_eq!(fs::read(kept).unwrap(), b"saved at the last moment\n");
     assert_eq!(fs::read_dir(left).unwrap().count(), 0);
+}
+
+/// Calls that an apply makes; those that change something come first.
+const APPLY_CALLS: [&str; 14] = [
+    "renameat2",
+    "rename",
+    "fsync",
+    "write",
+    "fdatasync",
+    "renameat",
+    "fchmod",
+    "unlinkat",
+    "pwrite64",
+    "unlink",
+    "openat",
+    "newfstatat",
+    "read",
+    "getdents64",
+];
+
+/// Many functions, the first of them changed.
+fn desk(changed: usize) -> String {
+    let function = |n| format!("fn f{n}() -> u8 {{\n    {}\n}}\n\n", u8::from(n < changed));
+    (0..200).map(function).collect()
+}
+
+#[test]
+fn case_073_killed_at_any_call_of_an_apply_the_file_is_old_or_new_and_the_patch_lands_once() {
+    let team = Team::with(&[("desk.rs", desk(0))]);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    let mut round = 0;
+    let calls = &APPLY_CALLS[..amount(4, APPLY_CALLS.len())];
+    let kills = sweep(calls, amount(2, 1), Fault::kill, |fault| {
+        let (old, new) = (desk(round), desk(round + 1));
+        alice.save("desk.rs", &new);
+        alice.aura(&["publish"]).ok();
+        let symbol = format!("f{round}");
+        bob.event(|event| event["kind"] == "received" && event["symbol"] == symbol.as_str());
+        let strace = Strace::attach(bob.pid(), &fault.args());
+        let pulled = bob.aura(&["pull"]);
+        let is_killed = pulled.exit == 5;
+        match pulled.exit {
+            0 => drop(strace),
+            5 => strace.bury(),
+            // It was not the daemon but the git that it asked.
+            _ => {
+                assert_eq!(pulled.id(), "AE-GIT", "{fault:?}: {pulled:?}");
+                strace.cut();
+            }
+        }
+        let found = bob.read("desk.rs");
+        assert!(found == old || found == new, "{fault:?}: {found}");
+        if is_killed {
+            bob.aura(&["up"]).ok();
+            let kept = fs::read_dir(bob.repo.join(".git/aura/kept")).unwrap();
+            assert_eq!(kept.count(), 0, "{fault:?} left something behind");
+        }
+        // Applied or not yet; the second time there is nothing left to do.
+        let (exit, rows) = bob.pull();
+        assert_eq!(
+            (exit, rows.len()),
+            (0, usize::from(found == old)),
+            "{rows:?}"
+        );
+        assert_eq!(bob.read("desk.rs"), new, "{fault:?}");
+        round += 1;
+        assert_eq!(bob.log(&[]).len(), round);
+        assert_eq!(git(&bob.repo, &["status", "--porcelain"]), "M desk.rs");
+        pulled.exit != 0
+    });
+    assert!(amount(4, 30) < kills, "{kills} kills");
 }
