@@ -105,15 +105,21 @@ impl Forger {
     pub fn publish(&mut self, body: &PatchBody) -> u64 {
         let entry = self.entry(&body.encode());
         let seq = self.push(&entry);
+        self.learns(body);
+        seq
+    }
+
+    /// Takes a body for published, so that what is drafted next follows from it.
+    pub fn learns(&mut self, body: &PatchBody) {
+        let known = self.units.recorded().len() as u64;
         let origin = Origin {
             writer: self.device.writer(),
-            author_seq: self.device.tip.0,
+            author_seq: known,
             lsn: 0,
             time_ms: 0,
-            seq: Some(seq),
+            seq: Some(known),
         };
         self.units.record(body, origin);
-        seq
     }
 
     /// Publishes a harmless file and waits until a laptop has received it, and all before it.

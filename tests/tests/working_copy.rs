@@ -8,17 +8,22 @@ mod plausible;
 
 use std::{
     fs,
+    io::Write,
+    os::unix::fs::{FileTypeExt, PermissionsExt, chown, symlink},
     path::Path,
+    process::Command,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::Duration,
 };
 
+use aura_engine::peer::body::PatchBody;
 use aura_net::Clock;
 use mothership_tests::{
     Laptop, Mothership, RISK, Team, amount,
     copy::{put, tree},
     forger::Forger,
     git,
+    mount::Mount,
     strace::{Fault, Strace, sweep},
     token,
 };
@@ -539,4 +544,200 @@ fn case_073_killed_at_any_call_of_an_apply_the_file_is_old_or_new_and_the_patch_
         pulled.exit != 0
     });
     assert!(amount(4, 30) < kills, "{kills} kills");
+}
+
+#[test]
+fn case_074_a_patch_that_comes_again_and_after_restarts_is_applied_once() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "bob");
+    let changed = RISK.replace("let cap = 100", "let cap = 250");
+    let patch = mallory.draft("src/risk.rs", RISK.as_bytes(), changed.as_bytes());
+    let entry = mallory.entry(&patch.encode());
+    let place = mallory.push(&entry);
+    alice.applied("score");
+    // The user goes back, in a file that the daemon does not watch at that moment.
+    alice.aura(&["down"]).ok();
+    alice.save("src/risk.rs", RISK);
+    alice.aura(&["up"]).ok();
+    for _ in 0..2 {
+        assert_eq!(mallory.push(&entry), place);
+        mallory.reaches(&alice);
+        assert_eq!(alice.read("src/risk.rs"), RISK);
+        assert_eq!(alice.log(&["score"]).len(), 2);
+        assert_eq!(alice.pull(), (0, Vec::new()));
+        alice.aura(&["daemon", "restart"]).ok();
+    }
+}
+
+#[test]
+fn case_075_what_follows_waits_for_what_it_follows() {
+    let text = |n: u32| RISK.replace("let cap = 100", &format!("let cap = {n}"));
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    // Three members know a chain of three versions; the log has it as 3, 1, 2.
+    let mut members = ["one", "two", "three"].map(|name| Forger::join(&alice, name));
+    let mut chain: Vec<PatchBody> = Vec::new();
+    for n in 0..3 {
+        for known in &chain {
+            members[n].learns(known);
+        }
+        let from = if n == 0 { 100 } else { n as u32 };
+        let (before, after) = (text(from), text(n as u32 + 1));
+        chain.push(members[n].draft("src/risk.rs", before.as_bytes(), after.as_bytes()));
+    }
+    for (n, expected) in [(2, 100), (0, 1), (1, 3)] {
+        members[n].publish(&chain[n]);
+        members[n].reaches(&alice);
+        assert_eq!(
+            alice.read("src/risk.rs"),
+            text(expected),
+            "after patch {}",
+            n + 1
+        );
+    }
+    assert!(alice.conflicts().is_empty());
+    assert_eq!(alice.pull(), (0, Vec::new()));
+}
+
+#[test]
+fn case_076_targets_that_are_no_plain_files_of_the_user_are_left_alone() {
+    let kinds = [
+        "plain", "exec", "link", "hard", "locked", "foreign", "folder", "pipe",
+    ];
+    let names = kinds.map(|kind| format!("src/{kind}.rs"));
+    let files = names.each_ref().map(|name| (name.clone(), RISK));
+    let team = Team::with(&files);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    let outside = team.dir.path().join("outside.rs");
+    put(&outside, RISK.as_bytes());
+    let at = |kind: &str| bob.repo.join(format!("src/{kind}.rs"));
+    let mode = |kind: &str, mode: u32| {
+        fs::set_permissions(at(kind), fs::Permissions::from_mode(mode)).unwrap()
+    };
+    mode("exec", 0o755);
+    mode("locked", 0o444);
+    for kind in ["link", "folder", "pipe"] {
+        fs::remove_file(at(kind)).unwrap();
+    }
+    symlink(&outside, at("link")).unwrap();
+    fs::hard_link(at("hard"), team.dir.path().join("second-name.rs")).unwrap();
+    chown(at("foreign"), Some(12_345), None).expect("only root can give files away");
+    fs::create_dir(at("folder")).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    for name in &names {
+        alice.edit(name, "let cap = 100", "let cap = 250");
+    }
+    alice.aura(&["publish"]).ok();
+    bob.events("received", names.len());
+    let (exit, rows) = bob.pull();
+    assert_eq!(exit, 11, "{rows:?}");
+    let unsafe_ones: Vec<&str> = rows
+        .iter()
+        .filter(|(outcome, _)| outcome == "waiting")
+        .map(|(_, why)| &why[..])
+        .collect();
+    assert_eq!(unsafe_ones.len(), 6);
+    assert!(
+        unsafe_ones
+            .iter()
+            .all(|why| why.starts_with("UNSAFE_TARGET: ")),
+        "{unsafe_ones:?}"
+    );
+    let changed = RISK.replace("let cap = 100", "let cap = 250");
+    for (kind, mode) in [("plain", 0o644), ("exec", 0o755)] {
+        assert_eq!(bob.read(&format!("src/{kind}.rs")), changed);
+        assert_eq!(
+            fs::metadata(at(kind)).unwrap().permissions().mode() & 0o777,
+            mode
+        );
+    }
+    for kind in ["link", "hard", "locked", "foreign"] {
+        assert_eq!(bob.read(&format!("src/{kind}.rs")), RISK, "{kind}");
+    }
+    assert_eq!(fs::read_to_string(&outside).unwrap(), RISK);
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert!(
+        fs::symlink_metadata(at("pipe"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
+}
+
+#[test]
+fn case_077_a_full_disk_leaves_the_file_alone_and_the_patch_lands_when_there_is_space() {
+    let large = format!("{RISK}\n// {}\n", "x".repeat(200_000));
+    let team = Team::with(&[("src/large.rs", &large)]);
+    let (_box, alice, bob) = pair(&team);
+    bob.aura(&["down"]).ok();
+    // The same clone on a small disk of its own.
+    let aside = team.dir.path().join("aside");
+    fs::rename(&bob.repo, &aside).unwrap();
+    let mount = Mount::tmpfs(&bob.repo, 16 << 20);
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(aside.join("."))
+        .arg(&bob.repo)
+        .status();
+    assert!(copied.unwrap().success());
+    bob.aura(&["up"]).ok();
+    let ballast = bob.repo.join(".git/ballast");
+    let mut filler = fs::File::create(&ballast).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    alice.edit("src/large.rs", "let cap = 100", "let cap = 250");
+    alice.aura(&["publish"]).ok();
+    bob.events("received", 1);
+    let (exit, rows) = bob.pull();
+    assert_eq!(exit, 13, "{rows:?}");
+    assert!(rows[0].1.starts_with("NO_SPACE: "), "{rows:?}");
+    assert_eq!(bob.read("src/large.rs"), large);
+    fs::remove_file(ballast).unwrap();
+    drop(filler);
+    bob.applied("score");
+    assert_eq!(bob.read("src/large.rs"), alice.read("src/large.rs"));
+    bob.aura(&["down"]).ok();
+    drop(mount);
+}
+
+#[test]
+fn case_078_undo_brings_back_one_function_and_drops_no_edit() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    let higher = RISK.replace("let cap = 100", "let cap = 250");
+    alice.save("src/risk.rs", &higher);
+    alice.aura(&["publish"]).ok();
+    bob.applied("score");
+    alice.publishes_on_demand();
+    // An edit elsewhere stays, in the file and in nobody else's.
+    alice.edit("src/risk.rs", "name.to_owned()", "name.trim().to_owned()");
+    alice.aura(&["undo"]).ok();
+    let elsewhere = RISK.replace("name.to_owned()", "name.trim().to_owned()");
+    assert_eq!(alice.read("src/risk.rs"), elsewhere);
+    bob.events("applied", 2);
+    assert_eq!(bob.read("src/risk.rs"), RISK);
+    // An edit in the same function stands in the way.
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 300");
+    alice.aura(&["publish"]).ok();
+    bob.events("applied", 3);
+    alice.edit("src/risk.rs", "let cap = 300", "let cap = 400");
+    let before = alice.read("src/risk.rs");
+    alice.aura(&["undo"]).fails(7, "CONFLICT");
+    assert_eq!(alice.read("src/risk.rs"), before);
+    // What somebody else did since is not undone either.
+    bob.edit("src/risk.rs", "let cap = 300", "let cap = 500");
+    bob.aura(&["publish"]).ok();
+    alice.event(|event| event["kind"] == "received");
+    alice.aura(&["undo"]).fails(9, "AE-MOVED");
+    assert_eq!(alice.read("src/risk.rs"), before);
 }
