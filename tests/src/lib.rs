@@ -79,6 +79,11 @@ impl Outcome {
         }
     }
 
+    /// The exit code; none when a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        (0 <= self.exit).then_some(self.exit)
+    }
+
     /// The id of the failure.
     pub fn id(&self) -> &str {
         self.json["error"]["id"].as_str().unwrap_or_default()
@@ -148,17 +153,23 @@ pub struct Mothership {
 }
 
 impl Mothership {
-    /// Runs a command that serves until it is ready; the exit code if it ends before, none for a signal.
-    pub fn start(mut command: Command) -> Result<Self, Option<i32>> {
+    /// Runs a command that serves until it is ready, or answers how it ended before.
+    pub fn start(mut command: Command) -> Result<Self, Outcome> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = match lines.next() {
-            Some(line) => serde_json::from_str(&line.unwrap()).unwrap_or(Value::Null),
-            None => Value::Null,
-        };
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        out.read_line(&mut first).unwrap();
+        let ready: Value = serde_json::from_str(&first).unwrap_or(Value::Null);
         let Some(listen) = ready["listen"][0].as_str().map(str::to_owned) else {
-            return Err(child.wait().unwrap().code());
+            let (status, stdout) = (child.wait().unwrap(), first.into_bytes());
+            let stderr = Vec::new();
+            return Err(Outcome::of(Output {
+                status,
+                stdout,
+                stderr,
+            }));
         };
+        let lines = out.lines();
         let (sender, events) = mpsc::channel();
         std::thread::spawn(move || {
             let events = lines.map_while(Result::ok);

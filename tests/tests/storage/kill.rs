@@ -51,7 +51,7 @@ fn c05_a_first_start_killed_at_any_write_is_finished_by_the_next() {
         let command = team.serve_command(&team.state(), "127.0.0.1:0");
         let is_killed = match Mothership::start(traced(&command, &kill.args())) {
             Ok(box_) => box_.stop("-TERM") != Some(0),
-            Err(exit) => exit.is_none(),
+            Err(outcome) => outcome.code().is_none(),
         };
         let box_ = Mothership::start(command).expect("the next start does not finish it");
         let mut authors = Authors::join(&token(&box_.ready), &box_.listen, 1);
@@ -93,7 +93,7 @@ const RESERVE_BYTES: usize = 64 << 10;
 pub(crate) fn roll_under(site: &mut Site, fault: &Fault, window: usize) -> Option<i32> {
     let command = traced(&site.command(), &fault.args());
     let exit = match site.start_with(command) {
-        Err(exit) => exit,
+        Err(outcome) => outcome.code(),
         Ok(()) => {
             let ended = site.authors.write(30, window);
             let is_alive = ended.iter().all(Result::is_ok);

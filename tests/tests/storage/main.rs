@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// Starts with a command, or answers how it ended before it was ready.
-    fn start_with(&mut self, command: Command) -> Result<(), Option<i32>> {
+    fn start_with(&mut self, command: Command) -> Result<(), Outcome> {
         let box_ = Mothership::start(command)?;
         self.authors.find(&box_.listen);
         self.box_ = Some(box_);
@@ -89,14 +89,15 @@ impl Site {
     #[track_caller]
     fn start(&mut self) {
         let command = self.command();
-        if let Err(exit) = self.start_with(command) {
-            panic!("it does not start: {exit:?} {}", self.said());
+        if let Err(outcome) = self.start_with(command) {
+            panic!("it does not start: {outcome:?} {}", self.said());
         }
     }
 
     /// A start that is expected to fail.
+    #[track_caller]
     fn refused(&self) -> Outcome {
-        self.team.mothership(&["serve", "--listen", "127.0.0.1:0"])
+        Mothership::start(self.command()).err().expect("it starts")
     }
 
     /// Sends a signal and waits for the end; answers the exit code.

@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener};
 
 use mothership_tests::{
-    Outcome,
+    Mothership, Outcome,
     mount::Mount,
     strace::{Fault, traced},
 };
@@ -56,10 +56,10 @@ fn case_056_nothing_but_keys_and_log_is_needed_to_know_everything() {
 #[test]
 fn case_061_a_second_mothership_is_refused_and_the_first_does_not_notice() {
     let mut site = Site::new(2);
-    let team = &site.team;
+    let second = site.command();
     let ended = site.authors.write_until(100, 1, 20, || {
-        let refused = team.mothership(&["serve", "--listen", "127.0.0.1:0"]);
-        refused.fails(12, "LOCKED");
+        let refused = Mothership::start(second).err();
+        refused.expect("both run").fails(12, "LOCKED");
     });
     for ended in ended {
         ended.unwrap();

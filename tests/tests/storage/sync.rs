@@ -110,7 +110,7 @@ fn case_051_a_first_start_on_a_failing_disk_ends_and_the_next_one_is_good() {
         let command = team.serve_command(&team.state(), "127.0.0.1:0");
         let exit = match Mothership::start(traced(&command, &fault.args())) {
             Ok(box_) => box_.stop("-TERM"),
-            Err(exit) => exit,
+            Err(outcome) => outcome.code(),
         };
         assert!(Mothership::start(command).is_ok(), "{fault:?}");
         assert!(
