@@ -149,6 +149,36 @@ impl Device {
         })
     }
 
+    /// The keys of a device that nobody has admitted: it can sign entries, and nothing else.
+    pub fn unadmitted(name: &str, team: TeamId) -> Self {
+        let key = IdentityKey::from_seed(seed(name, "identity"));
+        let tls = TlsKey::from_seed(seed(name, "tls"));
+        let grant = JoinGrant {
+            certificate: Vec::new(),
+            ca: Vec::new(),
+            team,
+            team_name: String::new(),
+            role: Role::Member,
+            name: name.to_owned(),
+            founder: false,
+            checkpoint_key: key.peer(),
+        };
+        let credentials = Credentials {
+            certificate: Vec::new(),
+            ca: Vec::new(),
+            key: Arc::new(tls.pkcs8()),
+        };
+        Self {
+            name: name.to_owned(),
+            key,
+            tls,
+            credentials,
+            grant,
+            endpoints: Vec::new(),
+            tip: (0, Digest::ZERO),
+        }
+    }
+
     /// Asks for a fresh certificate for a TLS key, as a device does whose old one has ended.
     pub async fn renew(&self, tls: &TlsKey) -> Result<RenewGrant, Failure> {
         let (ca_hash, _) = public_key_hash(&self.credentials.ca)?;

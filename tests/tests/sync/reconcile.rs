@@ -13,6 +13,8 @@ use mothership_tests::{
     wire::{Device, Wire, refused},
 };
 
+use crate::Random;
+
 const LOG: LogId = LogId([7; 16]);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,24 +246,5 @@ impl Author {
         };
         let taken = copy.take(EventRun::decode(&run).unwrap());
         assert_eq!((taken.len(), &taken[0].entry), (1, &new[0]));
-    }
-}
-
-/// xorshift64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-
-    fn shuffle<T>(&mut self, rows: &mut [T]) {
-        for last in (1..rows.len()).rev() {
-            rows.swap(last, self.below(last + 1));
-        }
     }
 }

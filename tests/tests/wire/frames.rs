@@ -132,20 +132,23 @@ async fn case_035_a_stream_id_is_used_once_in_order_by_its_own_side() {
         opening(PATCH, 1),
         frame(FrameType::WINDOW, Flags::END | class(PATCH), 1, b""),
     ];
-    let after_end = message(
-        PATCH,
-        1,
-        &Message::Push(encode_push(LOG, std::iter::empty())),
-    );
+    let push = |stream| {
+        let nothing = encode_push(LOG, std::iter::empty());
+        message(PATCH, stream, &Message::Push(nothing))
+    };
     let cases = [
         ("reused", open(&[1, 1])),
         ("the other side's", open(&[2])),
         ("backwards", open(&[5, 3])),
+        (
+            "backwards, with content",
+            [&open(&[5])[..], &push(3)].concat(),
+        ),
         ("zero", reset_zero),
         ("wrapped", open(&[u32::MAX, 1])),
         (
             "used after its end",
-            [&ended.concat()[..], &after_end].concat(),
+            [&ended.concat()[..], &push(1)].concat(),
         ),
     ];
     for (what, bytes) in cases {
