@@ -148,7 +148,8 @@ impl Graph {
             .map_or(&[], |version| &version.parents)
     }
 
-    fn depth(&self, id: VersionId) -> u32 {
+    /// How many versions lie before one on the longest way back.
+    pub(super) fn depth(&self, id: VersionId) -> u32 {
         self.versions.get(&id).map_or(0, |version| version.depth)
     }
 

@@ -79,11 +79,9 @@ impl Recorded {
 struct History {
     /// In the order of recording.
     versions: Vec<VersionId>,
-    /// The newest recorded version with each content; `None` for deleted.
-    by_content: BTreeMap<Option<ContentHash>, VersionId>,
+    /// Every recorded version by its content; `None` for deleted.
+    by_content: BTreeSet<(Option<ContentHash>, VersionId)>,
     heads: BTreeMap<Arc<str>, BTreeSet<VersionId>>,
-    path: Arc<str>,
-    name: Arc<str>,
 }
 
 /// How a version stands to what the working copy has.
@@ -163,6 +161,8 @@ pub struct Units {
     channel: Arc<str>,
     graph: Graph,
     units: BTreeMap<UnitId, History>,
+    /// Further patches that told of a version: equal edits made apart.
+    told_again: BTreeMap<VersionId, Vec<usize>>,
     /// Units with more than one head, by branch.
     forked: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
     /// Which recorded patch carries a text.
@@ -183,6 +183,7 @@ impl Units {
             channel: channel.into(),
             graph: Graph::default(),
             units: BTreeMap::new(),
+            told_again: BTreeMap::new(),
             forked: BTreeMap::new(),
             texts: BTreeMap::new(),
             recorded: Vec::new(),
@@ -302,10 +303,15 @@ impl Units {
         }
     }
 
-    /// The version that content stands for: the newest recorded one with it, else the one it was born with.
+    /// The version that content stands for: the recorded one with it that has most before it, else the one it was
+    /// born with.
     pub fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
+        let range = (content, VersionId([0; 16]))..=(content, VersionId([u8::MAX; 16]));
         let history = self.units.get(&unit);
-        let recorded = history.and_then(|history| history.by_content.get(&content).copied());
+        let recorded = history.and_then(|history| {
+            let with_it = history.by_content.range(range).map(|(_, version)| *version);
+            with_it.max_by_key(|version| (self.graph.depth(*version), *version))
+        });
         recorded.or_else(|| content.map(|content| VersionId::birth(unit, content)))
     }
 
@@ -447,8 +453,8 @@ impl Units {
             Some(Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
-                name: fork.history.name.to_string(),
-                path: fork.history.path.to_string(),
+                name: fork.name.to_string(),
+                path: fork.path.to_string(),
                 base,
                 mine,
                 theirs,
@@ -472,8 +478,8 @@ impl Units {
             let merged = fork.merged(base.as_ref())??;
             Some(DueMerge {
                 unit: fork.unit,
-                name: fork.history.name.to_string(),
-                path: fork.history.path.to_string(),
+                name: fork.name.to_string(),
+                path: fork.path.to_string(),
                 heads: fork.heads,
                 mine: fork.second.text?,
                 merged,
@@ -488,34 +494,50 @@ impl Units {
         let forked = self.forked.get(&self.channel);
         forked.into_iter().flatten().filter_map(move |unit| {
             let history = self.units.get(unit)?;
-            let file = UnitId::file(&history.path);
+            let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
+            let mut sides: Vec<(usize, VersionId)> = heads
+                .iter()
+                .filter_map(|head| Some((self.first_told(*head)?, *head)))
+                .collect();
+            sides.sort_by_key(|(recorded, _)| self.place(*recorded));
+            let newest = self.recorded.get(sides.get(1)?.0)?;
+            let file = UnitId::file(&newest.path);
             if *unit != file && forked.is_some_and(|forked| forked.contains(&file)) {
                 // Whoever settles the file settles its units.
                 return None;
             }
-            let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
-            let mut sides: Vec<(usize, VersionId)> = heads
-                .iter()
-                .filter_map(|head| Some((self.graph.get(*head)?.recorded?, *head)))
-                .collect();
-            sides.sort_by_key(|(recorded, _)| {
-                let seq = self.recorded[*recorded].origin.seq;
-                (seq.unwrap_or(u64::MAX), *recorded)
-            });
             let mut sides = sides.into_iter().map(|(recorded, version)| Side {
                 version,
                 recorded,
                 content: self.graph.get(version).and_then(|version| version.content),
                 text: self.text_of(version, bodies),
             });
+            let row = newest
+                .touched
+                .iter()
+                .find(|(touched, ..)| touched == unit)?;
             Some(Fork {
                 unit: *unit,
-                history,
+                path: &newest.path,
+                name: &row.1,
                 first: sides.next()?,
                 second: sides.next()?,
                 heads,
             })
         })
+    }
+
+    /// Where a recorded patch stands; one without a place comes last.
+    fn place(&self, recorded: usize) -> (u64, usize) {
+        let seq = self.recorded[recorded].origin.seq;
+        (seq.unwrap_or(u64::MAX), recorded)
+    }
+
+    /// Of the patches that told of a version, the one that was placed first.
+    fn first_told(&self, version: VersionId) -> Option<usize> {
+        let again = self.told_again.get(&version).into_iter().flatten().copied();
+        let told = self.graph.get(version)?.recorded.into_iter().chain(again);
+        told.min_by_key(|recorded| self.place(*recorded))
     }
 
     fn text_of(&self, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
@@ -547,21 +569,20 @@ impl Units {
         word
     }
 
-    /// Notes where a unit is and what it is called now.
+    /// Notes where a unit is and what it is called.
     fn describe(&mut self, unit: UnitId, path: &Arc<str>, name: &Arc<str>) {
-        let history = self.units.entry(unit).or_default();
-        history.path = Arc::clone(path);
-        history.name = Arc::clone(name);
         let names = self.names.entry(Arc::clone(path)).or_default();
         names.insert(Arc::clone(name), unit);
     }
 
     fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable) {
         let history = self.units.entry(unit).or_default();
-        let content = told.content;
+        let (content, recorded) = (told.content, told.recorded);
         if self.graph.record(version, told, &history.versions) {
             history.versions.push(version);
-            history.by_content.insert(content, version);
+            history.by_content.insert((content, version));
+        } else {
+            self.told_again.entry(version).or_default().push(recorded);
         }
     }
 
@@ -589,7 +610,9 @@ impl Units {
 /// A unit with more than one head.
 struct Fork<'a> {
     unit: UnitId,
-    history: &'a History,
+    /// Where it is and what it is called on the side that was placed later.
+    path: &'a str,
+    name: &'a str,
     first: Side,
     second: Side,
     heads: Vec<VersionId>,
