@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
     replica::{Input, Output, Replica},
-    units::{Origin, Units},
+    units::{Conflict, Origin, Recorded, Units},
 };
 use aura_proto::{
     Digest, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
@@ -90,7 +90,7 @@ impl Patch {
             time_ms: header.time_ms,
             seq: Some(placed.seq),
         };
-        let body = PatchBody::decode(&placed.entry.body()).unwrap();
+        let body = PatchBody::decode(placed.entry.body().to_vec()).unwrap();
         Self { body, origin }
     }
 }
@@ -170,7 +170,7 @@ impl Person {
             n,
             written: 0,
             seen: 0,
-            units: Units::new(writer(n).peer, "main".to_owned()),
+            units: Units::new(writer(n).peer, "main"),
         }
     }
 
@@ -190,7 +190,7 @@ impl Person {
     ) -> Patch {
         let which = random.below(UNITS);
         let unit = UnitId([which as u8 + 1; 16]);
-        let born = OwnText::leaf(format!("fn f{which}() {{\n    0\n}}\n").as_bytes());
+        let born = text(which, 0);
         let heads = self.units.heads(unit);
         let parents = if heads.is_empty() {
             vec![VersionId::birth(unit, born.hash())]
@@ -198,37 +198,16 @@ impl Person {
             heads
         };
         let base = texts.get(&parents[0]).cloned().unwrap_or(Some(born));
-        // Few different texts, so that the same is written apart and comes back.
-        let text =
-            OwnText::leaf(format!("fn f{which}() {{\n    {}\n}}\n", random.below(4)).as_bytes());
-        let is_end = random.below(12) == 0;
+        let new = text(which, random.below(4));
+        let is_end = base.is_some() && random.below(12) == 0;
+        let after = (!is_end).then_some(new);
         let name = format!("f{which}");
-        let op = match &base {
-            Some(base) if is_end => Op::Delete {
-                unit,
-                name: name.clone(),
-                base: base.hash(),
-                base_text: base.head.clone(),
-            },
-            Some(base) => Op::Replace {
-                unit,
-                name: name.clone(),
-                base: base.hash(),
-                base_text: base.clone(),
-                text: text.clone(),
-            },
-            None => Op::File {
-                base: None,
-                base_text: None,
-                text: Some(text.head.clone()),
-            },
-        };
-        let text = (!(is_end && base.is_some())).then_some(text);
+        let op = operation(unit, &name, base.as_ref(), after.as_ref());
         let touched = Touched {
             unit,
             name,
             before: base.as_ref().map(OwnText::hash),
-            after: text.as_ref().map(OwnText::hash),
+            after: after.as_ref().map(OwnText::hash),
         };
         let patch = FilePatch {
             path: "src/lib.rs".to_owned(),
@@ -250,7 +229,7 @@ impl Person {
             parents: vec![parents],
         };
         let (_, version, _) = body.versions().next().unwrap();
-        texts.insert(version, text);
+        texts.insert(version, after);
         self.written += 1;
         let origin = Origin {
             writer: writer(self.n),
@@ -261,6 +240,30 @@ impl Person {
         };
         self.units.record(&body, origin);
         Patch { body, origin }
+    }
+}
+
+fn operation(unit: UnitId, name: &str, base: Option<&OwnText>, after: Option<&OwnText>) -> Op {
+    let name = name.to_owned();
+    match (base, after) {
+        (Some(base), Some(text)) => Op::Replace {
+            unit,
+            name,
+            base: base.hash(),
+            base_text: base.clone(),
+            text: text.clone(),
+        },
+        (Some(base), None) => Op::Delete {
+            unit,
+            name,
+            base: base.hash(),
+            base_text: base.head.clone(),
+        },
+        (None, after) => Op::File {
+            base: None,
+            base_text: None,
+            text: after.map(|text| text.head.clone()),
+        },
     }
 }
 
@@ -341,7 +344,12 @@ impl Copy {
                 Output::Append { batch, records } => {
                     let first_lsn = self.lsn + 1;
                     self.lsn += records.len() as u64;
-                    self.replica.handle(Input::Stored { batch, first_lsn });
+                    let count = records.len();
+                    self.replica.handle(Input::Stored {
+                        batch,
+                        first_lsn,
+                        count,
+                    });
                 }
                 Output::Delivered { placed, .. } => self.delivered.push(placed),
                 Output::Fault { code, detail } => panic!("{code}: {detail}"),
@@ -353,36 +361,58 @@ impl Copy {
 
 /// Everything that `n` can see of the units, as text.
 fn state(n: usize, patches: &[Patch]) -> String {
-    let mut units = Units::new(writer(n).peer, "main".to_owned());
-    for patch in patches {
-        units.record(&patch.body, patch.origin);
+    let mut units = Units::new(writer(n).peer, "main");
+    let mut bodies = BTreeMap::new();
+    for Patch { body, origin } in patches {
+        units.record(body, *origin);
+        bodies.insert(origin.lsn, body.clone());
     }
+    let read = |recorded: &Recorded| bodies.get(&recorded.origin.lsn).cloned();
     let mut out = String::new();
     for which in 0..UNITS {
         let unit = UnitId([which as u8 + 1; 16]);
-        out += &format!("{which}: {:?}\n", units.heads(unit));
+        let texts = (0..4).map(|n| Some(text(which, n).hash())).chain([None]);
+        let working: Vec<_> = texts.map(|content| units.working(unit, content)).collect();
+        out += &format!("{which}: {:?} {working:?}\n", units.heads(unit));
     }
-    for conflict in units.conflicts() {
-        let sides = [&conflict.mine, &conflict.theirs].map(|side| (side.version, &side.text));
-        let aura_engine::peer::units::Conflict {
-            id, base, heads, ..
-        } = &conflict;
-        out += &format!("{id} {base:?} {sides:?} {heads:?}\n");
+    for conflict in units.conflicts(&read) {
+        let Conflict {
+            id,
+            unit,
+            name,
+            path,
+            base,
+            mine,
+            theirs,
+            heads,
+        } = conflict;
+        let [mine, theirs] = [mine, theirs].map(|side| (side.version, side.text));
+        out += &format!("{id} {unit:?} {name} {path} {base:?} {mine:?} {theirs:?} {heads:?}\n");
     }
-    for due in units.due_merges() {
+    for due in units.due_merges(&read) {
         out += &format!("due {:?} {:?} {:?}\n", due.heads, due.mine, due.merged);
     }
-    let known = |recorded: &aura_engine::peer::units::Recorded| {
-        let touched = recorded
-            .touched
-            .iter()
-            .map(|(unit, _, version, _)| (*unit, *version));
-        let key = (recorded.origin.writer, recorded.origin.author_seq);
-        (key, recorded.origin.seq, touched.collect::<Vec<_>>())
+    let known = |recorded: &Recorded| {
+        let touched = recorded.touched.iter();
+        let touched: Vec<_> = touched
+            .map(|(unit, _, version, _)| (*unit, *version))
+            .collect();
+        let Origin {
+            writer,
+            author_seq,
+            seq,
+            ..
+        } = recorded.origin;
+        (writer, author_seq, seq, touched)
     };
     let known: BTreeSet<_> = units.recorded().iter().map(known).collect();
     assert_eq!(known.len(), units.recorded().len(), "a patch counts twice");
     out + &format!("{known:?}")
+}
+
+/// One of few texts of a unit, so that the same is written apart and comes back.
+fn text(which: usize, n: usize) -> OwnText {
+    OwnText::leaf(format!("fn f{which}() {{\n    {n}\n}}\n").as_bytes())
 }
 
 fn key(n: usize) -> IdentityKey {
