@@ -150,7 +150,7 @@ async fn c18_three_forged_entries_of_250_are_refused_one_by_one() {
     let forged = [
         (60, of_nobody.bytes().to_vec(), Code::WRONG_AUTHOR),
         (120, unsigned, Code::BAD_SIGNATURE),
-        (180, altered, Code::DECODE),
+        (180, altered, Code::BAD_SIGNATURE),
     ];
     for (at, entry, _) in &forged {
         bytes.insert(*at, entry.clone());
