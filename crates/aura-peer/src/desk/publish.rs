@@ -262,6 +262,17 @@ impl Desk {
             return Ok(false);
         };
         self.count_units(path, after.as_ref());
+        self.publish_patch(path, intent, (before, patch, after), ring)
+    }
+
+    /// Queues what is wanted of a file's change and takes it as known.
+    fn publish_patch(
+        &mut self,
+        path: &RepoPath,
+        intent: &Intent,
+        (before, patch, after): (Option<Indexed>, FilePatch, Option<Indexed>),
+        ring: &KeyRing,
+    ) -> Result<bool, Failure> {
         let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
             return Ok(false);
         };
