@@ -42,7 +42,7 @@ pub(crate) fn hurry() -> Result<(), Failure> {
 /// The `p`-th percentile in milliseconds.
 pub(crate) fn percentile(times: &mut [Duration], p: usize) -> f64 {
     times.sort_unstable();
-    let index = (times.len() * p / 100).min(times.len().saturating_sub(1));
+    let index = times.len().saturating_sub(1) * p / 100;
     times.get(index).map_or(0.0, |time| ms(*time))
 }
 

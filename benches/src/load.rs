@@ -43,6 +43,8 @@ pub(crate) async fn bounded<T>(
 pub(crate) struct Pushed {
     pub(crate) per_second: f64,
     pub(crate) acks: Vec<Duration>,
+    /// Processor time of the server for one publication, in microseconds.
+    pub(crate) cpu_us: f64,
 }
 
 /// So many writers, each with so many publications unanswered at a time.
@@ -61,7 +63,7 @@ pub(crate) async fn push<S: System>(
         write_some(&mut line, WARM, in_flight).await?;
         lines.push(line);
     }
-    let begun = now();
+    let (cpu, begun) = (system.process().cpu()?, now());
     let mut running = JoinSet::new();
     for mut line in lines {
         running.spawn(async move { write_some(&mut line, each, in_flight).await });
@@ -70,9 +72,11 @@ pub(crate) async fn push<S: System>(
     while let Some(done) = running.join_next().await {
         acks.extend(done??);
     }
+    let (all, elapsed) = ((each * writers) as f64, begun.elapsed());
     Ok(Pushed {
-        per_second: (each * writers) as f64 / begun.elapsed().as_secs_f64(),
+        per_second: all / elapsed.as_secs_f64(),
         acks,
+        cpu_us: (system.process().cpu()? - cpu).as_secs_f64() * 1e6 / all,
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Failure, Ground,
     figure::{
-        Against::{Limit, Peer},
+        Against::Peer,
         Bound::{AtLeast, AtMost},
         Figure,
     },
@@ -58,15 +58,17 @@ pub(crate) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         )
         .limit(percentile(&mut syncs, 99))
         .peer(peer_ms(99, &mut peer));
+        let cpu = Figure::new(format!("{name}: server us each"), ours.cpu_us)
+            .peer(peer.as_ref().map(|peer| peer.cpu_us));
         if group == 1 {
             figures.extend([
                 rate,
                 p50.goal(AtMost, 0.75, Peer),
                 p99.goal(AtMost, 0.5, Peer),
+                cpu,
             ]);
         } else {
-            // The prototype reached this part of what the disk takes.
-            figures.extend([rate.goal(AtLeast, 0.4, Limit), p50, p99]);
+            figures.extend([rate, p50, p99, cpu]);
         }
         if let Some(nats) = later.as_ref().filter(|_| in_flight == 64) {
             let peer = bounded(&name, push(nats, writers, in_flight, each, BODY)).await?;

@@ -27,26 +27,32 @@ pub(crate) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     if let Some(nats) = ground.nats(Syncs::Always, Delivery::Core).await? {
         peer = Some(bounded("storm", storm(nats)).await?);
     }
+    let (ours_ms, ours_us) = ours;
     Ok(vec![
         Figure::new(
             format!("storm of {PEERS}: all are back, ms; the peer stores nothing"),
-            ours,
+            ours_ms,
         )
-        .peer(peer)
+        .peer(peer.map(|(ms, _)| ms))
         .goal(AtMost, 0.75, Peer),
-        Figure::new(format!("storm of {PEERS}: none waits a second, ms"), ours)
-            .goal(AtMost, 1_000.0, One),
+        Figure::new(
+            format!("storm of {PEERS}: none waits a second, ms"),
+            ours_ms,
+        )
+        .goal(AtMost, 1_000.0, One),
+        Figure::new(format!("storm of {PEERS}: server us each"), ours_us)
+            .peer(peer.map(|(_, us)| us)),
     ])
 }
 
-/// Milliseconds until the last peer has subscribed.
-async fn storm<S: System + Send + 'static>(system: S) -> Result<f64, Failure> {
+/// Milliseconds until the last peer has subscribed, and the server's processor time for each in microseconds.
+async fn storm<S: System + Send + 'static>(system: S) -> Result<(f64, f64), Failure> {
     let topic = system.topic().await?;
     let system = std::sync::Arc::new(system);
     let mut waits: Vec<Duration> = Vec::new();
     let mut lines = Vec::new();
     let mut running = JoinSet::new();
-    let begun = now();
+    let (cpu, begun) = (system.process().cpu()?, now());
     for n in 1..=PEERS {
         let system = std::sync::Arc::clone(&system);
         running.spawn(async move {
@@ -61,5 +67,7 @@ async fn storm<S: System + Send + 'static>(system: S) -> Result<f64, Failure> {
         lines.push(line);
         waits.push(wait);
     }
-    Ok(waits.into_iter().max().map_or(0.0, ms))
+    let cpu = system.process().cpu()? - cpu;
+    let last = waits.into_iter().max().map_or(0.0, ms);
+    Ok((last, cpu.as_secs_f64() * 1e6 / PEERS as f64))
 }
