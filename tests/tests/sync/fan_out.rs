@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 const LOG: LogId = LogId([7; 16]);
 const PEERS: usize = 100;
-const STUCK: usize = 10;
-const BODY_BYTES: usize = 10 << 10;
+const STUCK: usize = 5;
+/// A typical patch, and a long one.
+const BODY_BYTES: [usize; 2] = [10 << 10, 64 << 10];
 /// Bytes of entries in one run, as the Mothership makes them.
 const RUN_BYTES_MAX: usize = 192 << 10;
 
@@ -22,23 +23,24 @@ async fn h16_an_entry_is_read_and_encoded_once_for_everybody() {
     let scene = Scene::new().await;
     let mut author = Author::new(&scene).await;
     let mut readers = Readers::new(&scene).await;
-    let bytes = amount(50, 500) * BODY_BYTES;
-    author.write_to(&mut readers, bytes).await;
-    let (read, kb) = (
-        scene.process().file_bytes_read(),
-        scene.process().resident_kb(),
-    );
-    author.write_to(&mut readers, bytes).await;
+    let entries = amount(50, 500);
+    let bytes = entries * BODY_BYTES[0];
+    author.write_to(&mut readers, entries, BODY_BYTES[0]).await;
+    let read = scene.process().file_bytes_read();
+    author.write_to(&mut readers, entries, BODY_BYTES[0]).await;
     let read = (scene.process().file_bytes_read() - read) as usize;
     figure(&format!(
         "{read} bytes read for {bytes} written, {PEERS} readers"
     ));
     // Once, with its head and what else a look at the log costs; by each reader it would be a hundred times.
     assert!(read < 2 * bytes, "{read} bytes read for {bytes}");
+    // As many long ones as the Mothership keeps at hand.
+    author.write_to(&mut readers, 64, BODY_BYTES[1]).await;
+    let kb = scene.process().resident_kb();
     // Some of them stop reading: each may cost what its queue may hold, whatever is written.
     let stuck = readers.stop(&scene).await;
     for _ in 0..2 {
-        author.write_to(&mut readers, bytes).await;
+        author.write_to(&mut readers, 32, BODY_BYTES[1]).await;
         let most = STUCK * (SEND_QUEUE_BYTES_MAX + RUN_BYTES_MAX) / 1_024;
         scene.grew_less_than(most as u64, kb);
     }
@@ -63,13 +65,13 @@ impl Author {
         }
     }
 
-    /// Writes so many bytes, one entry after the other, until all readers have them.
-    async fn write_to(&mut self, readers: &mut Readers, bytes: usize) {
-        let count = bytes / BODY_BYTES;
+    /// Writes entries one after the other, until all readers have them.
+    async fn write_to(&mut self, readers: &mut Readers, count: usize, body_bytes: usize) {
+        let body = vec![7; body_bytes];
         self.seq += count as u64;
         let write = async {
             for _ in 0..count {
-                let entry = self.device.entry(LOG, &[7; BODY_BYTES]).unwrap();
+                let entry = self.device.entry(LOG, &body).unwrap();
                 self.wire.store(LOG, &[entry]).await.unwrap();
             }
         };
