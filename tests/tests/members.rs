@@ -150,7 +150,11 @@ fn a_founder_killed_at_any_sync_still_founds_the_team() {
         let pid = alice.aura(&["up"]).ok()["pid"].as_u64().unwrap();
         let strace = Strace::attach(u32::try_from(pid).unwrap(), &fault.args());
         let was_killed = alice.join(&token(&box_.ready), "alice", "live").exit != 0;
-        drop(strace);
+        if was_killed {
+            strace.ended();
+        } else {
+            drop(strace);
+        }
         alice.join(&token(&box_.ready), "alice", "live").ok();
         alice.synced();
         assert_eq!(state_of(&alice, "alice"), "reads");
