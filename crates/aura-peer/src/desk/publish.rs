@@ -235,14 +235,10 @@ impl Desk {
             self.retry_in(EMPTY_MS);
             return Ok(false);
         }
-        if disk
-            .as_ref()
-            .is_some_and(|file| aura_tree::is_binary(&file.bytes))
-        {
-            self.hold_back(
-                path.as_str(),
-                "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text",
-            );
+        let is_binary = |file: &FileBytes| aura_tree::is_binary(&file.bytes);
+        if disk.as_ref().is_some_and(is_binary) {
+            let why = "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text";
+            self.hold_back(path.as_str(), why);
             return Ok(false);
         }
         let Some(before) = self.shadow_or_later(path) else {
