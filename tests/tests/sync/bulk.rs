@@ -58,7 +58,7 @@ async fn h06_a_transfer_delays_neither_patches_nor_heartbeats() {
         patch_us.push(patch.saturating_duration_since(stored).as_micros());
         beat_us.push((heartbeat - begun).as_micros());
     }
-    let megabytes = transfers * entries * BODY_BYTES >> 20;
+    let megabytes = (transfers * entries * BODY_BYTES) >> 20;
     for (what, us) in [("patch", &mut patch_us), ("heartbeat", &mut beat_us)] {
         us.sort_unstable();
         let (count, p50, p99) = (us.len(), us[us.len() / 2], us[us.len() * 99 / 100]);
