@@ -128,11 +128,6 @@ impl Strace {
             std::thread::yield_now();
         }
     }
-
-    /// Waits until the process that it killed is gone; while that ends, strace cannot let go of it.
-    pub fn ended(mut self) {
-        self.child.wait().unwrap();
-    }
 }
 
 impl Drop for Strace {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a device is said to read only when the team's log says so on every device.
 
+#![allow(clippy::unwrap_used, missing_docs)]
+
 use aura_proto::message::Role;
 use aura_trust::MembershipBody;
 use mothership_tests::{
@@ -151,7 +153,7 @@ fn a_founder_killed_at_any_sync_still_founds_the_team() {
         let strace = Strace::attach(u32::try_from(pid).unwrap(), &fault.args());
         let was_killed = alice.join(&token(&box_.ready), "alice", "live").exit != 0;
         if was_killed {
-            strace.ended();
+            strace.bury();
         } else {
             drop(strace);
         }

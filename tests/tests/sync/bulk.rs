@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aura_net::LinkHandle;
 use aura_proto::{
-    LogId,
+    Digest, LogId, VersionVector,
     message::{Heartbeat, Message},
 };
 use mothership_tests::{
@@ -33,8 +33,10 @@ async fn h06_a_transfer_delays_neither_patches_nor_heartbeats() {
         authors.push((log, device, wire));
     }
     let mut reads = scene.join("reader").await.connect().await.unwrap();
-    for log in PATCHES {
-        Follower::new(log).subscribe(&mut reads).await.unwrap();
+    for (log, stream) in PATCHES.into_iter().zip(reads.streams.clone()) {
+        let vector = VersionVector::default();
+        let asked = reads.subscribe_on(stream, log, (0, Digest::ZERO), vector);
+        asked.await.unwrap();
     }
     let link = reads.link.clone();
     let mut arrivals = over_and_over(reads, entries);

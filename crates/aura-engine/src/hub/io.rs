@@ -126,7 +126,7 @@ pub enum Input {
         /// How many are durable.
         count: usize,
     },
-    /// Entries were pushed; checked by [`check_push`].
+    /// Entries were pushed; checked by [`super::check_push`].
     Pushed {
         /// By which link.
         link: LinkId,
