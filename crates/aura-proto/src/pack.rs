@@ -1,7 +1,7 @@
 //! Compression of bodies before they are sealed; what is sealed cannot be compressed any more.
 //!
 //! Invariants:
-//! - the first byte names the format: [`codec::FORMAT_BINCODE`] as it is, [`FORMAT_ZSTD`] a zstd frame of such bytes;
+//! - the first byte names the format: [`FORMAT_BINCODE`] as it is, [`FORMAT_ZSTD`] a zstd frame of such bytes;
 //! - output is read in steps and refused at the cap, whatever a frame claims or however well it packs.
 // spec: patch/1.5
 

@@ -37,8 +37,20 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
             text: text.clone(),
         }),
         Op::Delete { unit, name, .. } if older.contains(unit) => bring(current, *unit, name, None),
-        Op::Rename { unit, text, .. } | Op::Replace { unit, text, .. } if older.contains(unit) => {
-            Some(bring(current, *unit, name(*unit), Some(text)).unwrap_or_else(|| op.clone()))
+        Op::Rename {
+            unit,
+            to: told,
+            text,
+            ..
+        }
+        | Op::Replace {
+            unit,
+            name: told,
+            text,
+            ..
+        } if older.contains(unit) => {
+            let brought = bring_as(current, *unit, name(*unit), Some(text), Some(told));
+            Some(brought.unwrap_or_else(|| op.clone()))
         }
         Op::Insert {
             unit,
@@ -67,6 +79,18 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
 /// A unit that is not there comes at the end of the container that its qualified `name` tells. `None` when there is
 /// nothing to remove, or no place.
 pub fn bring(current: &Indexed, unit: UnitId, name: &str, text: Option<&OwnText>) -> Option<Op> {
+    bring_as(current, unit, name, text, None)
+}
+
+/// [`bring`], where an operation told the simple name that its text has; a text with another is refused when it is
+/// carried out.
+fn bring_as(
+    current: &Indexed,
+    unit: UnitId,
+    name: &str,
+    text: Option<&OwnText>,
+    told: Option<&str>,
+) -> Option<Op> {
     let draft = Draft::new(current);
     let Some(node) = draft.by_id.get(&unit).copied() else {
         return text.and_then(|text| insertion(current, &draft, unit, name, text));
@@ -83,7 +107,10 @@ pub fn bring(current: &Indexed, unit: UnitId, name: &str, text: Option<&OwnText>
     };
     let base_text = draft.nodes[node].own_text();
     let base = base_text.hash();
-    let to = first_unit(current, &text).map_or_else(|| simple.clone(), |(_, name)| name);
+    let to = match told.filter(|told| !told.is_empty()) {
+        Some(told) => told.to_owned(),
+        None => first_unit(current, &text).map_or_else(|| simple.clone(), |(_, name)| name),
+    };
     Some(if to == simple {
         Op::Replace {
             unit,

@@ -288,6 +288,7 @@ fn case_056_a_laptop_needs_nothing_but_keys_and_logs_to_know_what_it_has() {
         fs::read_dir(repo.join("shadow"))
             .unwrap()
             .map(|file| file.unwrap().path())
+            .filter(|path| path.is_file())
     };
     assert!(kept().next().is_some());
     for is_damaged in [true, false] {

@@ -62,7 +62,7 @@ async fn case_033_a_frame_that_is_cut_off_anywhere_is_nothing() {
         let mut raw = Raw::ready(&eve).await.unwrap();
         raw.write(&bytes[..cut]).await.unwrap();
         let answers = raw.hung_up().await;
-        let acked = answers.iter().any(|kind| *kind == FrameType::PATCH_ACK);
+        let acked = answers.contains(&FrameType::PATCH_ACK);
         assert!(!acked, "cut at {cut}");
     }
     assert_eq!(scene.entries(LOG), 0);
