@@ -54,12 +54,14 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
         }
         Op::Insert {
             unit,
+            name: told,
             text,
             members,
             ..
         } if older.contains(unit) && members.is_empty() && draft.by_id.contains_key(unit) => {
             let text = OwnText::leaf(text.bytes());
-            Some(bring(current, *unit, name(*unit), Some(&text)).unwrap_or_else(|| op.clone()))
+            let brought = bring_as(current, *unit, name(*unit), Some(&text), Some(told));
+            Some(brought.unwrap_or_else(|| op.clone()))
         }
         Op::Delete { .. }
         | Op::File { .. }

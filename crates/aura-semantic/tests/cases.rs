@@ -327,6 +327,34 @@ fn a_replacement_that_lies_about_its_name_is_refused() {
 }
 
 #[test]
+fn a_text_brought_onto_an_older_version_keeps_the_name_that_was_told() {
+    let lie = b"fn zwei() {}";
+    let (two, mut replacement) = patch("a.rs", TWO, &TWO.replace("    2", "    3"));
+    let Op::Replace { text, .. } = &mut replacement.ops[0] else {
+        panic!("a replacement")
+    };
+    *text = OwnText::leaf(lie);
+    let (one, mut insertion) = patch("a.rs", "fn one() {\n    1\n}\n", TWO);
+    let inserted = apply(Some(&one), &insertion).unwrap().after.unwrap();
+    let Some(Op::Insert { text, .. }) = insertion
+        .ops
+        .iter_mut()
+        .find(|op| matches!(op, Op::Insert { .. }))
+    else {
+        panic!("an insertion")
+    };
+    *text = Text(lie.to_vec());
+    for (here, patch) in [(two, replacement), (inserted, insertion)] {
+        let older = BTreeSet::from([id(&here, "two")]);
+        let refusal = apply(Some(&here), &onto(&here, &patch, &older)).unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::NameChanged { found, .. } if found == "zwei"),
+            "{refusal:?}"
+        );
+    }
+}
+
+#[test]
 fn a_patch_that_lies_about_what_it_changes_is_found_out() {
     let (before, honest) = patch("a.rs", TWO, &TWO.replace("    2", "    3"));
     assert_eq!(honest.check(), Ok(()));
