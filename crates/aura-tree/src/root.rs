@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -132,23 +132,54 @@ impl Root {
     /// The stamp of a file, without opening the file.
     pub fn stamp(&self, path: &RepoPath) -> Result<FileStamp, ReadError> {
         let parent = self.open_directory(path.parent().unwrap_or(""))?;
-        let file = open_regular(parent.as_fd(), OsStr::new(path.file_name()))?;
-        Ok(FileStamp::of(&file.metadata().map_err(ReadError::Io)?))
+        stamp_at(parent.as_fd(), path.file_name())
     }
 }
 
 impl FileStamp {
     /// The stamp in a file's metadata.
     pub(crate) fn of(meta: &Metadata) -> Self {
-        let ns = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
         Self {
-            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
+            ctime_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
             ino: meta.ino(),
             len: meta.len(),
             mode: meta.mode() & 0o7777,
-            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
+            mtime_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
             nlink: meta.nlink(),
         }
+    }
+
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the widths differ by system"
+    )]
+    fn of_stat(stat: &Stat) -> Self {
+        Self {
+            ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
+            ino: stat.st_ino,
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            mode: u32::from(stat.st_mode) & 0o7777,
+            mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
+            nlink: u64::from(stat.st_nlink),
+        }
+    }
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
+}
+
+/// The stamp of a regular file by name below `parent`.
+pub(crate) fn stamp_at(parent: BorrowedFd<'_>, name: &str) -> Result<FileStamp, ReadError> {
+    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| match errno {
+        Errno::NOENT => ReadError::Missing,
+        errno => ReadError::Io(errno.into()),
+    })?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(FileStamp::of_stat(&stat)),
+        FileType::Symlink => Err(ReadError::Link),
+        _ => Err(ReadError::NotRegular),
     }
 }
 

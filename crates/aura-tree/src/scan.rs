@@ -22,7 +22,9 @@ use aura_proto::{
 
 use crate::git::{Repo, RepoError};
 use crate::ignores::Ignores;
-use crate::root::{FILE_BYTES_MAX, ReadError, Root, file_type, is_repository, open_regular};
+use crate::root::{
+    FILE_BYTES_MAX, FileStamp, ReadError, Root, file_type, is_repository, open_regular, stamp_at,
+};
 
 /// What a walk over a working tree found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -95,14 +97,23 @@ pub enum SkipKind {
 
 /// Lists the files of `repo` that may be shared.
 pub fn scan(repo: &Repo) -> Result<Scan, RepoError> {
+    scan_except(repo, &|_, _| false)
+}
+
+/// Like [`scan`], but a file that `is_known` vouches for is listed without opening it.
+pub fn scan_except(repo: &Repo, is_known: Known<'_>) -> Result<Scan, RepoError> {
     let root = Root::open(repo.work_tree()).map_err(RepoError::Io)?;
     let mut walk = Walk::new(&root, Ignores::new(repo.common_dir()));
+    walk.is_known = is_known;
     walk.run("");
     for path in repo.tracked_but_ignored()? {
         walk.add_tracked(path);
     }
     Ok(walk.finish())
 }
+
+/// Answers whether a file that looks like this was found to be source text before.
+pub type Known<'a> = &'a dyn Fn(&RepoPath, &FileStamp) -> bool;
 
 /// A walk under way.
 pub(crate) struct Walk<'a> {
@@ -115,8 +126,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) files: BTreeSet<RepoPath>,
     problems: Vec<Problem>,
     skipped: Vec<Skipped>,
-    /// Whether files are opened to see what they are.
-    probe: bool,
+    /// Which files are not opened to see what they are.
+    is_known: Known<'a>,
 }
 
 impl<'a> Walk<'a> {
@@ -129,14 +140,14 @@ impl<'a> Walk<'a> {
             files: BTreeSet::new(),
             problems: Vec::new(),
             skipped: Vec::new(),
-            probe: true,
+            is_known: &|_, _| false,
         }
     }
 
     /// A walk that lists names only.
     pub(crate) fn names_only(root: &'a Root, ignores: Ignores) -> Self {
         Self {
-            probe: false,
+            is_known: &|_, _| true,
             ..Self::new(root, ignores)
         }
     }
@@ -215,11 +226,7 @@ impl<'a> Walk<'a> {
             Err(PathError::Reserved) => return,
             Err(why) => return self.problem(path, ProblemKind::Name(why)),
         };
-        match if self.probe {
-            probe(parent, name)
-        } else {
-            Ok(None)
-        } {
+        match self.probe(parent, name, &checked) {
             Ok(None) => {
                 self.files.insert(checked);
             }
@@ -229,6 +236,19 @@ impl<'a> Walk<'a> {
             Err(ReadError::NotRegular) => self.skip(&path, SkipKind::NotRegular),
             Err(_) => self.problem(path, ProblemKind::Unreadable),
         }
+    }
+
+    /// What keeps a file out, if anything.
+    fn probe(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &str,
+        path: &RepoPath,
+    ) -> Result<Option<SkipKind>, ReadError> {
+        if (self.is_known)(path, &stamp_at(parent, name)?) {
+            return Ok(None);
+        }
+        probe(parent, name)
     }
 
     /// Adds a file that git tracks although a rule ignores it.
