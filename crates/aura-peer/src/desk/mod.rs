@@ -7,6 +7,7 @@
 
 mod batch;
 mod decide;
+mod files;
 mod motion;
 pub(crate) mod publish;
 mod shadow;
@@ -36,6 +37,7 @@ use crate::{
     book::Book,
     clock::{Clock, random},
 };
+use files::Files;
 use shadow::Shadows;
 
 /// What incoming versions do to files.
@@ -110,12 +112,6 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
-/// What is known of one file of the working copy.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FileRow {
-    pub(crate) units: usize,
-}
-
 /// One repository.
 pub(crate) struct Desk {
     pub(crate) repo: Repo,
@@ -126,7 +122,7 @@ pub(crate) struct Desk {
     pub(crate) motion: Motion,
     pub(crate) book: Book,
     pub(crate) units: Units,
-    pub(crate) files: BTreeMap<RepoPath, FileRow>,
+    pub(crate) files: Files,
     pub(crate) held_back: BTreeMap<RepoPath, String>,
     pub(crate) stream: Option<u32>,
     pub(crate) notices: Vec<Notice>,
@@ -211,7 +207,7 @@ impl Desk {
             motion,
             book,
             units: Units::new(key_peer, &channel),
-            files: BTreeMap::new(),
+            files: Files::open(&state_dir.join("files")),
             held_back: BTreeMap::new(),
             stream: None,
             notices: Vec::new(),
@@ -264,36 +260,6 @@ impl Desk {
             incarnation: own.incarnation,
         };
         self.units.placed(writer, own.author_seq, seq);
-    }
-
-    /// Reads every file once and counts its units; `progress` hears (done, total).
-    pub(crate) fn index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Failure> {
-        let scan = aura_tree::scan(&self.repo).map_err(|error| git_failure(&error))?;
-        self.shadows.rebase(&self.repo)?;
-        let total = scan.files.len() as u64;
-        let mut files = BTreeMap::new();
-        for (done, path) in (1u64..).zip(scan.files) {
-            if let Ok(file) = self.copy.root().read_file(&path) {
-                let outline = aura_semantic::outline(path.as_str(), &file.bytes, &self.budget);
-                files.insert(
-                    path.clone(),
-                    FileRow {
-                        units: outline.units.len(),
-                    },
-                );
-                self.shadows.adopt_untracked(&path, &file.bytes)?;
-            }
-            if done % 64 == 0 || done == total {
-                progress(done, total);
-            }
-        }
-        self.files = files;
-        Ok(())
-    }
-
-    /// How many units the working copy has.
-    pub(crate) fn unit_count(&self) -> u64 {
-        self.files.values().map(|row| row.units as u64).sum()
     }
 
     /// The commit that is checked out.

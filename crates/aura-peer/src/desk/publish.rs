@@ -24,7 +24,7 @@ use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 const DELETIONS_MAX: usize = 50;
 const DELETIONS_SHARE: usize = 10;
 
-use super::{Desk, FileRow, Publishing, take::names};
+use super::{Desk, Publishing, take::names};
 
 /// How long a file must have been empty to be published as empty, in milliseconds.
 const EMPTY_MS: u64 = 2_000;
@@ -127,6 +127,7 @@ impl Desk {
         for path in paths.difference(&stays) {
             count += usize::from(self.publish_file(path, intent, ring)?);
         }
+        self.keep_files();
         self.settle(ring);
         Ok(count)
     }
@@ -151,7 +152,7 @@ impl Desk {
         gone.retain(|path| !left_out.contains(path));
         // Counted over all files: a tree that is being emptied is seen in pieces.
         let known = self.files.len();
-        let all = self.files.keys().filter(is_gone);
+        let all = self.files.paths().filter(is_gone);
         let all = all.filter(|path| !left_out.contains(path)).count();
         if !is_asked && DELETIONS_MAX < all && known < all * DELETIONS_SHARE {
             let why =
@@ -192,14 +193,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Every file whose content may differ from its shadow.
-    pub(crate) fn changed_files(&self) -> Result<BTreeSet<RepoPath>, Failure> {
-        let scan = aura_tree::scan(&self.repo).map_err(|error| super::git_failure(&error))?;
-        let mut paths: BTreeSet<RepoPath> = self.files.keys().cloned().collect();
-        paths.extend(scan.files);
-        Ok(paths)
-    }
-
     fn publish_file(
         &mut self,
         path: &RepoPath,
@@ -207,7 +200,7 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let stamp = self.copy.root().stamp(path);
-        if stamp.is_ok_and(|stamp| self.shadows.is_clean(path, &stamp)) {
+        if stamp.is_ok_and(|stamp| self.is_unchanged(path, &stamp)) {
             self.held_back.remove(path);
             return Ok(false);
         }
@@ -217,15 +210,18 @@ impl Desk {
             // Unreadable or still being written: the next event or scan looks again.
             Err(_) => return Ok(false),
         };
-        let now_ms = self.clock.wall_ms();
         let is_same = match &disk {
-            Some(file) => self.shadows.equals(path, file, now_ms),
+            Some(file) => self.shadows.equals(path, &file.bytes),
             None => !self.shadows.holds(path),
         };
         if is_same {
             self.held_back.remove(path);
+            if let Some(file) = disk {
+                self.found_equal(path, &file.meta);
+            }
             return Ok(false);
         }
+        let now_ms = self.clock.wall_ms();
         // An editor that saves in place empties the file before it writes.
         let is_emptied = |file: &FileBytes| {
             let changed_ms = file.meta.mtime_ns / 1_000_000;
@@ -389,17 +385,8 @@ impl Desk {
 
     fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
         match after {
-            Some(after) => {
-                self.files.insert(
-                    path.clone(),
-                    FileRow {
-                        units: after.outline.units.len(),
-                    },
-                );
-            }
-            None => {
-                self.files.remove(path);
-            }
+            Some(after) => self.files.count(path, after.outline.units.len()),
+            None => self.files.remove(path),
         }
     }
 }

@@ -5,12 +5,12 @@
 //! Invariants:
 //! - a shadow is replaced whole or not at all;
 //! - what git cannot be asked for is not known: it is an error, never a file that is gone;
-//! - losing a shadow costs a comparison with HEAD, never an edit;
-//! - a file is taken as equal to its shadow unread only while its stamp is one under which it was seen to be.
+//! - losing a shadow costs a comparison with HEAD, never an edit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ use aura_api::{Exit, Failure};
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
 use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic};
-use aura_tree::{FileBytes, FileStamp, ObjectId, Repo, git::Blobs};
+use aura_tree::{ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
 use super::{git_failure, storage};
@@ -41,13 +41,7 @@ pub(super) struct Shadows {
     at_head: BTreeMap<RepoPath, ObjectId>,
     blobs: Blobs,
     may_filter: bool,
-    /// Stamps of files that were seen to equal their shadow.
-    clean: BTreeMap<RepoPath, FileStamp>,
 }
-
-/// A file that changed less than this before it was read may change again under the same stamp: file systems tick
-/// every 10 ms at most.
-const TICK_NS: i128 = 100_000_000;
 
 impl Shadows {
     pub(super) fn open(state_dir: &Path, repo: &Repo) -> Result<Self, Failure> {
@@ -61,7 +55,6 @@ impl Shadows {
             at_head: BTreeMap::new(),
             blobs,
             may_filter: false,
-            clean: BTreeMap::new(),
         };
         shadows.rebase(repo)?;
         Ok(shadows)
@@ -70,12 +63,9 @@ impl Shadows {
     /// Looks at HEAD anew.
     pub(super) fn rebase(&mut self, repo: &Repo) -> Result<(), Failure> {
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        let at_head = repo
+        self.at_head = repo
             .blobs_of(&head.commit)
             .map_err(|error| git_failure(&error))?;
-        self.clean
-            .retain(|path, _| self.at_head.get(path) == at_head.get(path));
-        self.at_head = at_head;
         self.may_filter = repo.may_filter().map_err(|error| git_failure(&error))?;
         Ok(())
     }
@@ -132,23 +122,13 @@ impl Shadows {
         id.is_some_and(|id| !id.is_blob(bytes)) && self.kept(path).is_none()
     }
 
-    /// Whether a file equals its shadow, as far as its stamp tells.
-    pub(super) fn is_clean(&self, path: &RepoPath, stamp: &FileStamp) -> bool {
-        self.clean.get(path) == Some(stamp)
-    }
-
-    /// Whether these bytes are the shadow. A yes is remembered under the stamp; `now_ms` is the wall clock.
-    pub(super) fn equals(&mut self, path: &RepoPath, file: &FileBytes, now_ms: u64) -> bool {
-        let is_equal = match (self.kept(path), self.at_head.get(path)) {
-            (Some(kept), _) => kept.text.is_some_and(|text| text.0 == file.bytes),
-            (None, Some(id)) => id.is_blob(&file.bytes),
+    /// Whether these bytes are the shadow.
+    pub(super) fn equals(&self, path: &RepoPath, bytes: &[u8]) -> bool {
+        match (self.kept(path), self.at_head.get(path)) {
+            (Some(kept), _) => kept.text.is_some_and(|text| text.0 == bytes),
+            (None, Some(id)) => id.is_blob(bytes),
             (None, None) => false,
-        };
-        let settled_ns = file.meta.ctime_ns.max(file.meta.mtime_ns) + TICK_NS;
-        if is_equal && settled_ns < i128::from(now_ms) * 1_000_000 {
-            self.clean.insert(path.clone(), file.meta);
         }
-        is_equal
     }
 
     /// The shadow of a file: its text and, when kept, the ids of its units.
@@ -167,6 +147,21 @@ impl Shadows {
         }
     }
 
+    /// Adds to `hasher` what changes whenever the shadow does; answers when it changed, in nanoseconds since 1970.
+    pub(super) fn mark(&self, path: &RepoPath, hasher: &mut blake3::Hasher) -> i128 {
+        // A kept shadow is replaced by another file, never written over.
+        if let Ok(kept) = fs::metadata(self.file(path)) {
+            let ctime_ns = i128::from(kept.ctime()) * 1_000_000_000 + i128::from(kept.ctime_nsec());
+            hasher.update(&ctime_ns.to_be_bytes());
+            hasher.update(&kept.ino().to_be_bytes());
+            return ctime_ns;
+        }
+        if let Some(id) = self.at_head.get(path) {
+            hasher.update(id.as_str().as_bytes());
+        }
+        0
+    }
+
     /// The text at HEAD.
     pub(super) fn head_text(&mut self, path: &RepoPath) -> Result<Option<Vec<u8>>, Failure> {
         let id = self.at_head.get(path).cloned();
@@ -178,19 +173,18 @@ impl Shadows {
         self.at_head.contains_key(path)
     }
 
-    pub(super) fn set(&mut self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
+    pub(super) fn set(&self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
         let text = shadow.map(|shadow| shadow.bytes.to_vec());
         let ids = shadow.map(|shadow| shadow.ids.clone()).unwrap_or_default();
         self.keep(path, text, ids)
     }
 
     fn keep(
-        &mut self,
+        &self,
         path: &RepoPath,
         text: Option<Vec<u8>>,
         ids: Vec<UnitId>,
     ) -> Result<(), Failure> {
-        self.clean.remove(path);
         let kept = Kept {
             path: path.as_str().to_owned(),
             text: text.map(Text),
@@ -201,7 +195,7 @@ impl Shadows {
     }
 
     /// Puts back a shadow that was kept, or that was not.
-    pub(super) fn restore(&mut self, path: &RepoPath, kept: Option<Kept>) -> Result<(), Failure> {
+    pub(super) fn restore(&self, path: &RepoPath, kept: Option<Kept>) -> Result<(), Failure> {
         match kept {
             Some(kept) => self.keep(path, kept.text.map(|text| text.0), kept.ids),
             None => {
@@ -212,14 +206,13 @@ impl Shadows {
     }
 
     /// Takes HEAD as the shadow again.
-    pub(super) fn forget(&mut self, path: &RepoPath) {
-        self.clean.remove(path);
+    pub(super) fn forget(&self, path: &RepoPath) {
         // A shadow that was never kept needs no removal, and one that stays only costs a comparison.
         fs::remove_file(self.file(path)).ok();
     }
 
     /// A file that git does not track counts as it was when it was first seen.
-    pub(super) fn adopt_untracked(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn adopt_untracked(&self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
         if self.is_tracked(path) || self.kept(path).is_some() {
             return Ok(());
         }
@@ -227,7 +220,7 @@ impl Shadows {
     }
 
     /// Takes these bytes as what the team knows.
-    pub(super) fn adopt(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn adopt(&self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
         self.keep(path, Some(bytes.to_vec()), Vec::new())
     }
 
