@@ -11,7 +11,7 @@ mod outgoing;
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -109,14 +109,19 @@ impl LinkHandle {
     ///
     /// What cannot be sent any more, because link or stream have ended, is dropped, and the answer is none.
     pub fn send(&self, stream: u32, kind: FrameType, payload: Bytes) -> Option<usize> {
+        self.send_all(stream, &[(kind, payload)])
+    }
+
+    /// Queues several messages like [`LinkHandle::send`], under one lock and with one wake.
+    pub fn send_all(&self, stream: u32, messages: &[(FrameType, Bytes)]) -> Option<usize> {
         let mut state = self.owner.shared.lock();
-        let queued = match state.session.send(stream, kind, payload) {
-            Ok(queued) => queued,
-            Err(error) => {
+        for (kind, payload) in messages {
+            if let Err(error) = state.session.send(stream, *kind, payload.clone()) {
                 tracing::debug!(%error, stream, "not sent");
                 return None;
             }
-        };
+        }
+        let queued = state.session.queued_total();
         state.was_over |= SEND_QUEUE_BYTES_MAX < queued;
         drop(state);
         self.owner.shared.wake.notify_one();
@@ -312,6 +317,10 @@ impl Driver {
         };
         let mut alarm = Alarm::new();
         let mut had_stopped = false;
+        let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
+        // Asked anew only after they came true: a turn is too short to queue up for each of them every time.
+        let mut woken = pin!(shared.wake.notified());
+        let mut orphaned = pin!(events.closed());
         while let Some(turn) = self.turn() {
             if had_stopped && !turn.has_stopped {
                 self.shared
@@ -329,9 +338,11 @@ impl Driver {
                 arrived = read.read(&mut inlet.buffer), if turn.wants_input => {
                     self.arrived(arrived, &mut inlet);
                 }
-                () = room(&self.events), if turn.has_news => {}
-                () = self.events.closed(), if !turn.has_news && !self.is_closed => {}
-                () = self.shared.wake.notified() => {}
+                () = room(&events), if turn.has_news => {}
+                () = &mut orphaned, if !turn.has_news && !self.is_closed => {
+                    orphaned.set(events.closed());
+                }
+                () = &mut woken => woken.set(shared.wake.notified()),
                 () = alarm.rings() => self.tick(turn.has_stopped),
             }
         }

@@ -44,24 +44,25 @@ impl Outgoing {
         *self = Self::default();
     }
 
-    /// Writes or flushes once. Nothing is lost when this is dropped while it waits.
+    /// Writes once, and flushes behind the last frame. Nothing is lost when this is dropped while it waits.
     pub(super) async fn advance<S: AsyncWrite>(
         &mut self,
         write: &mut WriteHalf<S>,
     ) -> io::Result<()> {
+        if !self.frames.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.fill(&mut slices);
+            let written = write.write_vectored(&slices[..count]).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.consume(written);
+            self.needs_flush = true;
+        }
         if self.frames.is_empty() {
             write.flush().await?;
             self.needs_flush = false;
-            return Ok(());
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = self.fill(&mut slices);
-        let written = write.write_vectored(&slices[..count]).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.consume(written);
-        self.needs_flush = true;
         Ok(())
     }
 
