@@ -220,4 +220,11 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// Send the same messages on stream 0 of many links.
+    Tell {
+        /// To which links.
+        links: Vec<LinkId>,
+        /// What, in order.
+        messages: Vec<Message>,
+    },
 }

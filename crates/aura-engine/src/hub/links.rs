@@ -6,7 +6,8 @@
 //! Invariants:
 //! - nothing is fed to a link that has not authenticated;
 //! - a cursor only moves forward and never past what is durable;
-//! - a log whose stream is full keeps no other log of its link waiting.
+//! - a log whose stream is full keeps no other log of its link waiting;
+//! - one step at a time is with the shell: what becomes durable meanwhile goes into the next.
 
 use std::collections::BTreeMap;
 
@@ -67,6 +68,8 @@ pub(super) struct Link {
     pub subscriptions: BTreeMap<u32, Subscription>,
     /// Whether it was closed and only its end is awaited.
     pub is_closing: bool,
+    /// Whether the shell was told to feed it and has not answered.
+    pub is_feeding: bool,
 }
 
 impl Link {
@@ -80,6 +83,7 @@ impl Link {
             features: 0,
             subscriptions: BTreeMap::new(),
             is_closing: false,
+            is_feeding: false,
         }
     }
 

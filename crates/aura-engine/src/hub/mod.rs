@@ -18,6 +18,7 @@ mod batch;
 mod io;
 mod ledger;
 mod links;
+mod presence;
 mod push;
 pub mod record;
 mod roll;
@@ -72,6 +73,7 @@ pub struct Hub {
     away_until_ms: BTreeMap<PeerId, u64>,
     checkpoints: BTreeMap<LogId, Checkpoint>,
     admissions: admission::Admissions,
+    presence: presence::Presence,
     queue: VecDeque<Pending>,
     queued_bytes: usize,
     flight: Option<Flight>,
@@ -95,6 +97,7 @@ impl Hub {
             away_until_ms: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             admissions: admission::Admissions::default(),
+            presence: presence::Presence::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             flight: None,
@@ -227,6 +230,7 @@ impl Hub {
             Input::Tick => self.tick(now),
         }
         self.next_batch(now);
+        self.tell_due(now);
     }
 
     /// Takes the next output.
@@ -239,6 +243,7 @@ impl Hub {
         let links = self.links.values().map(|link| link.deadline_ms);
         links
             .chain(self.away_until_ms.values().copied())
+            .chain(self.presence.deadline())
             .filter(|at| *at < u64::MAX)
             .min()
     }
@@ -350,8 +355,7 @@ impl Hub {
         self.send(link, 0, Message::Welcome(welcome));
         self.away_until_ms.remove(&peer);
         let came = self.set_state(now, peer, PeerState::Online, Some(hints));
-        let cards = self.roll.active().map(Member::card).collect();
-        self.send_peer_event(link, PeerEvent::Snapshot(cards));
+        self.introduce(link);
         if let Some(name) = came {
             self.notice("online", name, "connected");
         }
@@ -486,15 +490,16 @@ impl Hub {
             subscription.fed = subscription.fed.max(up_to);
             subscription.is_full = !has_room;
         }
+        state.is_feeding = false;
         self.feed_link(link);
     }
 
     /// Feeds the first log of the link that has more, and room for it; the shell answers and the next step follows.
     fn feed_link(&mut self, link: LinkId) {
-        let Some(state) = self.links.get(&link) else {
+        let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        if state.is_closing || state.ready().is_none() {
+        if state.is_closing || state.is_feeding || state.ready().is_none() {
             return;
         }
         let behind = state
@@ -506,6 +511,7 @@ impl Hub {
                 has_more.then_some((*stream, *subscription, durable))
             });
         if let Some((stream, subscription, durable)) = behind {
+            state.is_feeding = true;
             let from = subscription.fed + 1;
             let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
             let with_checkpoint = state.has(feature::CHECKPOINTS);
@@ -674,6 +680,7 @@ impl Hub {
         let Some(state) = self.links.remove(&link) else {
             return;
         };
+        self.presence.forget(link);
         let Some(peer) = state.ready() else { return };
         if self.by_peer.get(&peer) == Some(&link) {
             self.by_peer.remove(&peer);
@@ -682,52 +689,6 @@ impl Hub {
             if let Some(name) = self.set_state(now, peer, PeerState::Away, None) {
                 self.notice("away", name, "disconnected");
             }
-        }
-    }
-
-    /// Changes whether a peer is there and tells the others; answers its name if that is news.
-    fn set_state(
-        &mut self,
-        now: Now,
-        peer: PeerId,
-        state: PeerState,
-        hints: Option<Vec<String>>,
-    ) -> Option<String> {
-        let member = self.roll.member_mut(peer)?;
-        let is_news = member.state != state;
-        member.state = state;
-        if state == PeerState::Online {
-            member.last_seen_ms = now.wall_ms;
-        }
-        let moved = hints.filter(|hints| *hints != member.hints);
-        if let Some(hints) = &moved {
-            member.hints.clone_from(hints);
-        }
-        let name = member.admitted.name.clone();
-        if let Some(hints) = moved {
-            self.broadcast(PeerEvent::NetworkUpdate { peer, hints });
-        }
-        if is_news {
-            self.broadcast(PeerEvent::State {
-                peer,
-                state,
-                at_ms: now.wall_ms,
-            });
-        }
-        is_news.then_some(name)
-    }
-
-    fn broadcast(&mut self, event: PeerEvent) {
-        let ready: Vec<LinkId> = self.by_peer.values().copied().collect();
-        for link in ready {
-            self.send_peer_event(link, event.clone());
-        }
-    }
-
-    fn send_peer_event(&mut self, link: LinkId, event: PeerEvent) {
-        let wants = |link: &Link| link.ready().is_some() && link.has(feature::PEER_EVENTS);
-        if self.links.get(&link).is_some_and(wants) {
-            self.send(link, 0, Message::Peer(event));
         }
     }
 

@@ -304,6 +304,14 @@ impl World {
                     self.note_acks(link.0, &message);
                     self.send_to_peer(link.0, stream, &message);
                 }
+                HubOutput::Tell { links, messages } => {
+                    for (link, message) in links
+                        .iter()
+                        .flat_map(|link| messages.iter().map(move |message| (link, message)))
+                    {
+                        self.send_to_peer(link.0, 0, message);
+                    }
+                }
                 HubOutput::Answer { .. } | HubOutput::Issue { .. } | HubOutput::Notice { .. } => {}
             }
         }

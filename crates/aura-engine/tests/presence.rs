@@ -1,0 +1,299 @@
+//! What a hub tells whom when few or many come at once, and that it feeds one step at a time.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aura_engine::{
+    Now,
+    hub::{
+        Config, Hub, Input, LinkId, Output, check_push,
+        record::{Admitted, Fact, Record},
+    },
+};
+use aura_proto::{
+    Digest, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
+    entry::PROTOCOL_LEVEL,
+    event::encode_push,
+    message::{
+        Auth, Hello, Message, PeerEvent, PeerState, Role, Subscribe, VERSION_MAX, VERSION_MIN,
+        feature,
+    },
+};
+use aura_trust::{IdentityKey, auth_proof, sign_entry};
+
+const TEAM: TeamId = TeamId([1; 16]);
+const LOG: LogId = LogId([2; 16]);
+const EXPORTER: [u8; 32] = [3; 32];
+
+fn key(n: u64) -> IdentityKey {
+    IdentityKey::from_seed(Digest::of(&n.to_be_bytes()).0)
+}
+
+/// A hub with so many members, and what each of them was told.
+struct Room {
+    hub: Hub,
+    mono_ms: u64,
+    /// Who is there, as each link knows it.
+    known: BTreeMap<u64, BTreeMap<PeerId, PeerState>>,
+    /// Messages about peers that the hub made.
+    made: usize,
+    feeds: Vec<(u64, u64, u64)>,
+}
+
+impl Room {
+    fn new(members: u64) -> Self {
+        let mut hub = Hub::new(Config {
+            team: TEAM,
+            team_name: "acme".to_owned(),
+            key: key(0),
+            ca: Vec::new(),
+            heartbeat_ms: 30_000,
+            offline_after_ms: 60_000,
+            leaf_ttl_s: 3_600,
+        });
+        let founded = Fact::Founded {
+            team_name: "acme".to_owned(),
+            at_ms: 1,
+        };
+        let joined = (1..=members).map(|n| Fact::Joined {
+            jti: format!("token-{n}"),
+            member: Admitted {
+                peer: key(n).peer(),
+                name: format!("peer-{n}"),
+                role: Role::Member,
+                receive_key: [0; 32],
+                receive_key_signature: Vec::new(),
+                certificate: Vec::new(),
+                not_after_s: u64::MAX,
+                founder: n == 1,
+            },
+            uses: 1,
+            at_ms: 1,
+        });
+        for (lsn, fact) in (1..).zip([founded].into_iter().chain(joined)) {
+            hub.replay(lsn, &Record::Fact(fact).encode()).unwrap();
+        }
+        let mut room = Self {
+            hub,
+            mono_ms: 1_000,
+            known: BTreeMap::new(),
+            made: 0,
+            feeds: Vec::new(),
+        };
+        room.hub.start(room.now(), 1);
+        room
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.mono_ms,
+            wall_ms: self.mono_ms,
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.hub.handle(self.now(), input);
+        while let Some(output) = self.hub.poll() {
+            match output {
+                Output::Append { batch, records, .. } => self.hub.handle(
+                    self.now(),
+                    Input::Stored {
+                        batch,
+                        first_lsn: 1_000 + batch,
+                        count: records.len(),
+                    },
+                ),
+                Output::Feed { link, from, to, .. } => self.feeds.push((link.0, from, to)),
+                Output::Tell { links, messages } => {
+                    self.made += messages.len();
+                    for link in links {
+                        messages
+                            .iter()
+                            .for_each(|message| self.hear(link.0, message));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, link: u64, message: &Message) {
+        match message {
+            Message::Peer(PeerEvent::Snapshot(cards)) => {
+                let states = cards.iter().map(|card| (card.peer, card.state)).collect();
+                assert!(self.known.insert(link, states).is_none(), "a second list");
+            }
+            Message::Peer(PeerEvent::State { peer, state, .. }) => {
+                let known = self.known.get_mut(&link).expect("a list before any change");
+                known.insert(*peer, *state);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Member `n` comes on the link of the same number.
+    fn arrive(&mut self, n: u64) {
+        let (link, key) = (LinkId(n), key(n));
+        self.tell(Input::Connected {
+            link,
+            peer: key.peer(),
+            exporter: EXPORTER,
+            remote: String::new(),
+        });
+        self.receive(
+            n,
+            Message::Hello(Hello {
+                version_min: VERSION_MIN,
+                version_max: VERSION_MAX,
+                features: feature::ALL,
+                agent: String::new(),
+                revocation_epoch: 0,
+            }),
+        );
+        let signature = auth_proof(&key, &EXPORTER, aura_trust::Side::Dialler);
+        self.receive(
+            n,
+            Message::Auth(Auth {
+                peer: key.peer(),
+                signature: signature.to_vec(),
+                hints: Vec::new(),
+            }),
+        );
+    }
+
+    fn receive(&mut self, n: u64, message: Message) {
+        self.tell(Input::Received {
+            link: LinkId(n),
+            stream: 0,
+            message,
+        });
+    }
+
+    fn online(&self, link: u64) -> BTreeSet<PeerId> {
+        let known = self.known.get(&link).into_iter().flatten();
+        known
+            .filter(|(_, state)| **state == PeerState::Online)
+            .map(|(peer, _)| *peer)
+            .collect()
+    }
+}
+
+#[test]
+fn whoever_comes_alone_is_told_and_told_of_at_once() {
+    let mut room = Room::new(3);
+    for n in 1..=3 {
+        room.arrive(n);
+        let here: BTreeSet<PeerId> = (1..=n).map(|n| key(n).peer()).collect();
+        for link in 1..=n {
+            assert_eq!(room.online(link), here, "link {link} after {n} came");
+        }
+    }
+}
+
+#[test]
+fn a_crowd_is_told_together_and_everybody_knows_everybody() {
+    let members = 200;
+    let mut room = Room::new(members);
+    for n in 1..=members {
+        room.arrive(n);
+    }
+    let before = room.made;
+    let deadline = room.hub.deadline().expect("something is still to be told");
+    assert!(deadline <= room.mono_ms + 200, "the others wait too long");
+    room.mono_ms = deadline;
+    room.tell(Input::Tick);
+    let everybody: BTreeSet<PeerId> = (1..=members).map(|n| key(n).peer()).collect();
+    for link in 1..=members {
+        assert_eq!(room.online(link), everybody, "link {link}");
+    }
+    // One message of each arrival for those who were there, and one list for those who were not.
+    assert!(
+        room.made - before <= members as usize,
+        "{} messages",
+        room.made
+    );
+}
+
+#[test]
+fn a_change_that_was_overtaken_is_not_told() {
+    let mut room = Room::new(100);
+    for n in 1..=99 {
+        room.arrive(n);
+    }
+    room.mono_ms += 200;
+    room.tell(Input::Tick);
+    // The span's share of messages that are told at once is used up first.
+    for _ in 0..20 {
+        room.tell(Input::Disconnected { link: LinkId(99) });
+        room.known.remove(&99);
+        room.arrive(99);
+    }
+    let before = room.made;
+    room.mono_ms += 200;
+    room.tell(Input::Tick);
+    assert!(room.made - before <= 2, "{} messages", room.made - before);
+    assert_eq!(room.online(1), room.online(99));
+}
+
+#[test]
+fn a_subscriber_is_fed_one_step_at_a_time() {
+    let mut room = Room::new(2);
+    room.arrive(1);
+    room.arrive(2);
+    room.receive(
+        2,
+        Message::Subscribe(Subscribe {
+            log: LOG,
+            epoch: 0,
+            seq: 0,
+            hash: Digest::ZERO,
+            vector: VersionVector::default(),
+            checkpoint: Vec::new(),
+        }),
+    );
+    let mut prev = Digest::ZERO;
+    for author_seq in 1..=3 {
+        let header = Header {
+            level: PROTOCOL_LEVEL,
+            kind: Kind::PATCH,
+            flags: 0,
+            team: TEAM,
+            log: LOG,
+            writer: Writer {
+                peer: key(1).peer(),
+                incarnation: Incarnation(1),
+            },
+            author_seq,
+            prev,
+            lamport: author_seq,
+            time_ms: 0,
+            fence: 0,
+            key_epoch: 1,
+            body_len: 0,
+            body_hash: Digest::ZERO,
+        };
+        let entry = sign_entry(&key(1), &header, b"body").unwrap();
+        prev = entry.hash();
+        let run = encode_push(LOG, std::iter::once(&entry.bytes()[..]));
+        let (log, entries) = check_push(&run).unwrap();
+        room.tell(Input::Pushed {
+            link: LinkId(1),
+            stream: 1,
+            log,
+            entries,
+        });
+    }
+    assert_eq!(
+        room.feeds,
+        [(2, 1, 1)],
+        "what came later waits for the answer"
+    );
+    room.tell(Input::Fed {
+        link: LinkId(2),
+        stream: 0,
+        up_to: 1,
+        has_room: true,
+    });
+    assert_eq!(room.feeds, [(2, 1, 1), (2, 2, 3)]);
+}
