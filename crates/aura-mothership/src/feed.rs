@@ -64,7 +64,7 @@ impl Feed {
             head,
             with_checkpoint,
         };
-        if let Some(run) = self.runs.iter().find(|run| run.key == key) {
+        if let Some(run) = self.runs.iter().rev().find(|run| run.key == key) {
             return Ok(Some((run.bytes.clone(), run.up_to)));
         }
         let records = self.read(hub, log, from, to)?;
@@ -105,17 +105,24 @@ impl Feed {
         for seq in from..=to {
             let Some(lsn) = state.lsn(seq) else { break };
             // Positions of one log are usually neighbours in the record log: one read serves many.
-            if !page.iter().any(|record| record.lsn == lsn) {
-                page = self.reader.read(lsn, RUN_BYTES_MAX)?;
-            }
-            let Some(record) = page.iter().find(|record| record.lsn == lsn) else {
-                break;
+            let place = |page: &[aura_store::Record]| {
+                let first = page.first()?.lsn;
+                page.get(usize::try_from(lsn.checked_sub(first)?).ok()?)
+                    .map(|record| record.payload.clone())
             };
-            bytes += record.payload.len();
+            let payload = match place(&page) {
+                Some(payload) => payload,
+                None => {
+                    page = self.reader.read(lsn, RUN_BYTES_MAX)?;
+                    let Some(payload) = place(&page) else { break };
+                    payload
+                }
+            };
+            bytes += payload.len();
             if !records.is_empty() && RUN_BYTES_MAX < bytes {
                 break;
             }
-            records.push(record.payload.clone());
+            records.push(payload);
         }
         Ok(records)
     }

@@ -2,10 +2,11 @@
 //!
 //! Invariants:
 //! - the engine is touched by this loop alone; links, disk and operators only send to it;
-//! - the loop never waits for a peer or the disk.
+//! - the loop never waits for a peer, the disk or whoever reads its lines;
+//! - feeding stands back: answers leave and news is heard between any [`FEEDS_AT_ONCE`] subscribers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, mpsc as blocking},
@@ -19,14 +20,14 @@ use aura_engine::{
 };
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
-    Code, PeerId,
+    Code, LogId, PeerId,
     event::RunError,
     frame::FrameType,
     limits::{FRAGMENT_BYTES, MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX},
     message::Message,
     session::Side,
 };
-use aura_store::{Log, OpenError, Options, ReadError, RealDisk};
+use aura_store::{Log, OpenError, Options, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -79,15 +80,29 @@ pub(crate) enum Event {
 /// Serves until a signal comes. `on_line` gets the ready document, then one document per event.
 pub fn serve(config: ServeConfig, on_line: &mut dyn FnMut(Value)) -> Result<(), Failure> {
     let custody = Custody::open(&config.state_dir, config.name.as_deref())?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(cores.max(2))
         .enable_all()
         .build()
         .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
-    let served = runtime.block_on(Server::run(config, custody, on_line));
+    let (lines, mut told) = mpsc::channel(LINES_MAX);
+    let served = runtime.block_on(async {
+        // On a worker, because links and loop wake each other all the time.
+        let server = tokio::spawn(Server::run(config, custody, lines));
+        while let Some(line) = told.recv().await {
+            on_line(line);
+        }
+        server.await
+    });
     runtime.shutdown_background();
-    served
+    served.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
+
+/// Subscribers that are fed before the loop looks around.
+const FEEDS_AT_ONCE: usize = 32;
+/// Lines that wait to be read; more are dropped.
+const LINES_MAX: usize = 4_096;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
@@ -107,24 +122,36 @@ pub(crate) struct Server {
     events: mpsc::Sender<Event>,
     pub(crate) requests: BTreeMap<u64, Pending>,
     pub(crate) request_last: u64,
-    lines: Vec<Value>,
+    /// Runs that the engine ordered and nobody has got yet.
+    feeds: VecDeque<Order>,
+    lines: mpsc::Sender<Value>,
     failed: Option<Failure>,
+}
+
+/// An order to feed a subscriber.
+struct Order {
+    link: LinkId,
+    stream: u32,
+    log: LogId,
+    /// First and last position.
+    range: (u64, u64),
+    with_checkpoint: bool,
 }
 
 impl Server {
     async fn run(
         config: ServeConfig,
         custody: Custody,
-        on_line: &mut dyn FnMut(Value),
+        lines: mpsc::Sender<Value>,
     ) -> Result<(), Failure> {
         let (sender, mut events) = mpsc::channel(1_024);
-        let mut server = Self::open(&config, custody, sender.clone())?;
+        let mut server = Self::open(&config, custody, sender.clone(), lines)?;
         let mut listener = server.listen(&config).await?;
         admin::listen(&config.state_dir, sender.clone())?;
         stop_on_signal(sender.clone());
         server.hub.start(server.now(), server.epoch);
         server.carry_out();
-        if !server.ready(&config, on_line, &mut events).await? {
+        if !server.ready(&config, &mut events).await? {
             server.drain();
             return Ok(());
         }
@@ -145,6 +172,12 @@ impl Server {
                     server.tell(Input::Tick);
                     None
                 }
+                () = std::future::ready(()), if !server.feeds.is_empty() => {
+                    // First whatever was sent before, above all the answer to the author.
+                    tokio::task::yield_now().await;
+                    server.feed_some();
+                    None
+                }
             };
             if let Some(event) = event
                 && server.on_event(event)
@@ -152,7 +185,6 @@ impl Server {
                 server.drain();
                 return Ok(());
             }
-            server.lines.drain(..).for_each(&mut *on_line);
             if let Some(failure) = server.failed.take() {
                 return Err(failure);
             }
@@ -163,6 +195,7 @@ impl Server {
         config: &ServeConfig,
         custody: Custody,
         events: mpsc::Sender<Event>,
+        lines: mpsc::Sender<Value>,
     ) -> Result<Self, Failure> {
         let dir = config.state_dir.join("wal");
         let mut hub = Hub::new(Config {
@@ -221,7 +254,8 @@ impl Server {
             events,
             requests: BTreeMap::new(),
             request_last: 0,
-            lines: Vec::new(),
+            feeds: VecDeque::new(),
+            lines,
             failed: None,
         })
     }
@@ -259,7 +293,6 @@ impl Server {
     async fn ready(
         &mut self,
         config: &ServeConfig,
-        on_line: &mut dyn FnMut(Value),
         events: &mut mpsc::Receiver<Event>,
     ) -> Result<bool, Failure> {
         let mut token = None;
@@ -311,7 +344,7 @@ impl Server {
             state_dir: config.state_dir.display().to_string(),
             pid: std::process::id(),
         };
-        on_line(serde_json::to_value(ready).unwrap_or(Value::Null));
+        self.say(serde_json::to_value(ready).unwrap_or(Value::Null));
         Ok(true)
     }
 
@@ -466,8 +499,13 @@ impl Server {
                     to,
                     with_checkpoint,
                 } => {
-                    let run = self.feed.run(&self.hub, log, (from, to), with_checkpoint);
-                    self.feed(link, stream, run);
+                    self.feeds.push_back(Order {
+                        link,
+                        stream,
+                        log,
+                        range: (from, to),
+                        with_checkpoint,
+                    });
                 }
                 Output::Issue {
                     ticket,
@@ -480,6 +518,12 @@ impl Server {
                     stream,
                     message,
                 } => self.send(link, stream, &message),
+                Output::Tell { links, messages } => {
+                    let messages: Vec<_> = messages.iter().map(Message::encode).collect();
+                    for handle in links.iter().filter_map(|link| self.links.get(link)) {
+                        send_bounded(handle, 0, &messages);
+                    }
+                }
             }
         }
     }
@@ -493,45 +537,49 @@ impl Server {
             handle.authenticated();
             self.remotes.remove(&link);
         }
-        // Answers that nobody takes are a way to fill our memory.
-        if handle
-            .send(stream, kind, payload)
-            .is_some_and(|queued| ANSWER_BYTES_MAX < queued)
-        {
-            handle.close(Code::RATE, "answers are not taken");
+        send_bounded(handle, stream, &[(kind, payload)]);
+    }
+
+    fn feed_some(&mut self) {
+        let count = self.feeds.len().min(FEEDS_AT_ONCE);
+        for order in self.feeds.drain(..count).collect::<Vec<_>>() {
+            self.feed(&order);
         }
     }
 
-    fn feed(&mut self, link: LinkId, stream: u32, run: Result<Option<(Bytes, u64)>, ReadError>) {
-        match run {
+    fn feed(&mut self, order: &Order) {
+        let Order {
+            link,
+            stream,
+            log,
+            range,
+            with_checkpoint,
+        } = *order;
+        let Some(handle) = self.links.get(&link) else {
+            return;
+        };
+        match self.feed.run(&self.hub, log, range, with_checkpoint) {
             Ok(Some((bytes, up_to))) => {
-                let Some(handle) = self.links.get(&link) else {
-                    return;
-                };
                 // A stream that is all but empty does not wait for what others have queued; one that has ended
                 // takes nothing any more.
                 let queued = handle.send(stream, FrameType::WAL_EVENT, bytes);
                 let has_room = queued.is_some_and(|queued| {
                     queued <= SEND_QUEUE_BYTES_MAX || handle.queued_on(stream) <= FRAGMENT_BYTES
                 });
-                let now = self.now();
-                let fed = Input::Fed {
+                self.tell(Input::Fed {
                     link,
                     stream,
                     up_to,
                     has_room,
-                };
-                self.hub.handle(now, fed);
+                });
             }
-            Ok(None) => {}
-            Err(error) => {
-                self.failed = Some(Failure::new(
-                    "AE-WAL-CORRUPT",
-                    Exit::INTEGRITY,
-                    chain(&error),
-                ));
-            }
+            Ok(None) => self.corrupt(format!("entry {} of {log} is not there", range.0)),
+            Err(error) => self.corrupt(chain(&error)),
         }
+    }
+
+    fn corrupt(&mut self, why: String) {
+        self.failed = Some(Failure::new("AE-WAL-CORRUPT", Exit::INTEGRITY, why));
     }
 
     fn issue(&mut self, ticket: u64, csr: &[u8], subject: aura_engine::hub::IssueSubject) {
@@ -574,13 +622,19 @@ impl Server {
             revoked.extend(removed.map(|member| member.admitted.peer));
         }
         tracing::info!(kind, who, text, "notice");
-        self.lines.push(json!({
+        self.say(json!({
             "schema": "mothership.event/1",
             "at": rfc3339(self.clock.wall_ms()),
             "kind": kind,
             "who": who,
             "text": text,
         }));
+    }
+
+    fn say(&self, line: Value) {
+        if self.lines.try_send(line).is_err() {
+            tracing::warn!("nobody reads the lines; one was dropped");
+        }
     }
 
     fn close(&mut self, link: LinkId, code: Code, detail: &str) {
@@ -596,6 +650,14 @@ impl Server {
                 "the mothership stops; come back in a moment",
             );
         }
+    }
+}
+
+/// Sends, and ends a link that does not take what it is sent: that is a way to fill our memory.
+fn send_bounded(handle: &LinkHandle, stream: u32, messages: &[(FrameType, Bytes)]) {
+    let queued = handle.send_all(stream, messages);
+    if queued.is_some_and(|queued| ANSWER_BYTES_MAX < queued) {
+        handle.close(Code::RATE, "answers are not taken");
     }
 }
 

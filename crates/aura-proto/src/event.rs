@@ -130,6 +130,7 @@ pub struct EventRun {
 }
 
 /// The place and bytes of one stored entry, before decoding.
+#[derive(Debug, Clone, Copy)]
 pub struct PlacedBytes<'a> {
     /// Position in the log.
     pub seq: u64,
@@ -143,10 +144,11 @@ impl EventRun {
     /// Encodes a run from stored bytes without decoding them.
     pub fn encode<'a>(
         log: LogId,
-        entries: impl Iterator<Item = PlacedBytes<'a>>,
+        entries: impl Iterator<Item = PlacedBytes<'a>> + Clone,
         checkpoint: Option<&Checkpoint>,
     ) -> Bytes {
-        let mut out = BytesMut::new();
+        let len: usize = entries.clone().map(|placed| 16 + placed.bytes.len()).sum();
+        let mut out = BytesMut::with_capacity(17 + CHECKPOINT_BYTES + len);
         out.put_slice(&log.0);
         match checkpoint {
             Some(checkpoint) => {
