@@ -22,7 +22,8 @@ pub struct Budget {
     pub bytes_max: usize,
     /// Deepest nesting of containers.
     pub depth_max: usize,
-    /// Deepest nesting of brackets, counted over the bytes without regard to strings.
+    /// Deepest nesting of brackets, or of signs like `-` in front of an operand, counted over the bytes without
+    /// regard to strings.
     pub brackets_max: usize,
     /// Parser progress reports (a hundred parser operations each) allowed for any file, however
     /// small; ordinary source takes about ten a KiB. Counting instead of timing keeps two machines agreed.
@@ -191,21 +192,24 @@ fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {
     if nuls > 2 && nuls * SNIFF_NUL_SHARE > sniffed.len() {
         return Some(Problem::Binary);
     }
-    (bracket_depth(bytes) > budget.brackets_max).then_some(Problem::TooDeep)
+    (depth(bytes) > budget.brackets_max).then_some(Problem::TooDeep)
 }
 
-/// The deepest nesting of brackets, as a bound on what the parser will build.
-fn bracket_depth(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
+/// The deepest nesting of brackets, or of signs in front of an operand, as a bound on what the parser will build.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut brackets, mut signs, mut deepest) = (0_usize, 0_usize, 0);
     for byte in bytes {
         match byte {
-            b'(' | b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'!' | b'&' | b'*' | b'+' | b'-' | b'~' => signs += 1,
+            byte if byte.is_ascii_whitespace() => {}
+            _ => signs = 0,
+        }
+        match byte {
+            b'(' | b'[' | b'{' => brackets += 1,
+            b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
             _ => {}
         }
+        deepest = deepest.max(brackets).max(signs);
     }
     deepest
 }
