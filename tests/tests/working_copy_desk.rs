@@ -234,3 +234,50 @@ fn a_pull_whose_undo_was_refused_in_the_middle_is_taken_back_by_a_second_one() {
         assert_eq!(bob.read(path), text);
     }
 }
+
+#[test]
+fn an_edit_of_equal_size_and_time_is_found_after_a_start() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    // From here on the file is known by its stamp.
+    assert_eq!(alice.aura(&["publish"]).ok()["state"], "nothing");
+    alice.aura(&["down"]).ok();
+    let file = alice.repo.join("src/risk.rs");
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 200");
+    let open = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    open.set_modified(time).unwrap();
+    alice.aura(&["up"]).ok();
+    bob.applied("score");
+    assert!(bob.read("src/risk.rs").contains("let cap = 200"));
+}
+
+#[test]
+fn a_damaged_index_of_files_costs_time_and_no_edit() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    alice.aura(&["down"]).ok();
+    let repos = alice.home.join("repos");
+    let names = tree(&repos).into_keys();
+    let index: Vec<_> = names.filter(|name| name.ends_with("/files")).collect();
+    assert_eq!(index.len(), 1);
+    let bytes = fs::read(repos.join(&index[0])).unwrap();
+    let (half, mut turned) = (&bytes[..bytes.len() / 2], bytes.clone());
+    *turned.last_mut().unwrap() ^= 1;
+    for (damaged, cap) in [(half, "200"), (&turned, "300"), (&[], "400")] {
+        fs::write(repos.join(&index[0]), damaged).unwrap();
+        let file = alice.read("src/risk.rs");
+        let (head, rest) = file.split_once("let cap = ").unwrap();
+        let text = format!("{head}let cap = {cap}{}", &rest[3..]);
+        put(&alice.repo.join("src/risk.rs"), text.as_bytes());
+        alice.aura(&["up"]).ok();
+        alice.synced();
+        alice.aura(&["publish"]);
+        alice.synced();
+        alice.aura(&["down"]).ok();
+        bob.event(|event| {
+            let is_there = bob.read("src/risk.rs") == text;
+            event["kind"] == "applied" && is_there
+        });
+    }
+}

@@ -6,13 +6,15 @@
 //! - carrying out a patch twice changes nothing the second time.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::check;
 use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
-use crate::lines::{LineMerge, merge_lines};
+use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
+use crate::onto::onto;
 use crate::outline::Budget;
 use crate::patch::{Clash, FilePatch, Op, Refusal};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
@@ -41,11 +43,58 @@ pub fn apply(current: Option<&Indexed>, patch: &FilePatch) -> Result<Applied, Re
     apply_known(current, patch, None)
 }
 
+/// What is known of the file that a patch of somebody else meets.
+pub struct Landing<'a> {
+    /// Units of which an older version is there, which the patch follows.
+    pub older: &'a BTreeSet<UnitId>,
+    /// Whether a unit got its place from a patch that comes after this one: it stands first where both are put.
+    pub is_newer: &'a dyn Fn(UnitId) -> bool,
+}
+
+/// Carries out a patch of somebody else, as [`apply`] does, but so that devices that carry out the same patches in
+/// different orders come to the same file; and tells the operations as they were carried out, each from what was there.
+///
+/// Where two comments between units exclude each other both stay, in an order that depends on their texts alone.
+pub fn land(
+    current: Option<&Indexed>,
+    patch: &FilePatch,
+    landing: &Landing<'_>,
+) -> Result<(Applied, FilePatch), Refusal> {
+    let mut landed = FilePatch {
+        ops: Vec::new(),
+        ..patch.clone()
+    };
+    if let [Op::File { text, .. }] = &patch.ops[..]
+        && landing.older.contains(&UnitId::file(&patch.path))
+    {
+        let base_text = current.map(|current| Text(current.bytes.to_vec()));
+        let text = text.clone();
+        landed.ops = vec![Op::File {
+            base: file_hash(current),
+            base_text,
+            text,
+        }];
+        return Ok((apply(current, &landed)?, landed));
+    }
+    let (applied, ops) = carry_out(current, patch, None, Some(landing))?;
+    landed.ops = ops;
+    Ok((applied, landed))
+}
+
 pub(crate) fn apply_known(
     current: Option<&Indexed>,
     patch: &FilePatch,
     known: Option<&Indexed>,
 ) -> Result<Applied, Refusal> {
+    Ok(carry_out(current, patch, known, None)?.0)
+}
+
+fn carry_out(
+    current: Option<&Indexed>,
+    patch: &FilePatch,
+    known: Option<&Indexed>,
+    landing: Option<&Landing<'_>>,
+) -> Result<(Applied, Vec<Op>), Refusal> {
     if let [
         Op::File {
             base_text, text, ..
@@ -53,7 +102,8 @@ pub(crate) fn apply_known(
     ] = &patch.ops[..]
     {
         let base = base_text.as_ref().map(Text::bytes);
-        return apply_file(current, &patch.path, base, text.as_ref().map(Text::bytes));
+        let applied = apply_file(current, &patch.path, base, text.as_ref().map(Text::bytes))?;
+        return Ok((applied, patch.ops.clone()));
     }
     let file = || (UnitId::file(&patch.path), patch.path.clone());
     let Some(current) = current else {
@@ -66,18 +116,32 @@ pub(crate) fn apply_known(
     let mut edit = Edit {
         draft: Draft::new(current),
         current,
+        landing,
         merged: false,
     };
+    let mut done = Vec::new();
     for op in &patch.ops {
-        edit.carry_out(op, file)?;
+        let Some(landing) = landing else {
+            edit.carry_out(op, file)?;
+            continue;
+        };
+        let row = patch.touched.iter().find(|row| op.unit() == Some(row.unit));
+        let op = match row.filter(|row| landing.older.contains(&row.unit)) {
+            Some(row) => onto(current, &edit.draft, op, &row.name),
+            None => Some(op.clone()),
+        };
+        let Some(op) = op else { continue };
+        edit.carry_out(&op, file)?;
+        done.push(op);
     }
     let merged = edit.merged;
     let checked = check::finish(current, &edit.draft, known)?;
-    Ok(Applied {
+    let applied = Applied {
         after: Some(checked.after),
         changed: checked.changed,
         merged,
-    })
+    };
+    Ok((applied, done))
 }
 
 /// Replaces one unit's own text whatever it is now, with the checks of [`apply`]; the name may
@@ -132,6 +196,8 @@ fn set_own_text(draft: &mut Draft<'_>, node: usize, text: &OwnText) -> Result<()
 struct Edit<'a> {
     draft: Draft<'a>,
     current: &'a Indexed,
+    /// For a patch of somebody else.
+    landing: Option<&'a Landing<'a>>,
     merged: bool,
 }
 
@@ -144,11 +210,7 @@ struct Place<'p> {
 }
 
 impl<'a> Edit<'a> {
-    fn carry_out(
-        &mut self,
-        op: &'a Op,
-        file: impl Fn() -> (UnitId, String),
-    ) -> Result<(), Refusal> {
+    fn carry_out(&mut self, op: &Op, file: impl Fn() -> (UnitId, String)) -> Result<(), Refusal> {
         match op {
             Op::Delete {
                 unit,
@@ -180,8 +242,8 @@ impl<'a> Edit<'a> {
                 let node = Node {
                     id: *unit,
                     kind: *kind,
-                    name: Cow::Borrowed(name),
-                    head: Cow::Borrowed(text.bytes()),
+                    name: Cow::Owned(name.clone()),
+                    head: Cow::Owned(text.0.clone()),
                     members: members.clone(),
                     edited: true,
                     ..Node::blank()
@@ -251,7 +313,7 @@ impl<'a> Edit<'a> {
         &mut self,
         unit: UnitId,
         name: &str,
-        to: Option<&'a str>,
+        to: Option<&str>,
         base: &OwnText,
         text: &OwnText,
     ) -> Result<(), Refusal> {
@@ -300,7 +362,7 @@ impl<'a> Edit<'a> {
         };
         set_own_text(&mut self.draft, node, &merged)?;
         if let Some(to) = to {
-            self.draft.nodes[node].name = Cow::Borrowed(to);
+            self.draft.nodes[node].name = Cow::Owned(to.to_owned());
         }
         Ok(())
     }
@@ -324,7 +386,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    fn insert(&mut self, node: Node<'a>, place: &Place<'a>) -> Result<(), Refusal> {
+    fn insert(&mut self, node: Node<'a>, place: &Place<'_>) -> Result<(), Refusal> {
         if let Some(here) = self.draft.by_id.get(&node.id).copied() {
             let mine = self.draft.text_of(here);
             if mine == *node.head {
@@ -351,39 +413,33 @@ impl<'a> Edit<'a> {
         let (parent, at) = self.resolve(place, node.id, &node.name, None)?;
         let node = self.draft.add(node);
         self.draft
-            .attach(parent, at, node, Cow::Borrowed(place.gap.bytes()));
+            .attach(parent, at, node, Cow::Owned(place.gap.0.clone()));
         Ok(())
     }
 
-    fn relocate(&mut self, unit: UnitId, name: &str, place: &Place<'a>) -> Result<(), Refusal> {
-        let Some(node) = self.draft.by_id.get(&unit).copied() else {
-            return Err(Refusal::BaseMismatch {
+    fn relocate(&mut self, unit: UnitId, name: &str, place: &Place<'_>) -> Result<(), Refusal> {
+        let found = self.draft.by_id.get(&unit).copied();
+        let resolved = found
+            .ok_or_else(|| Refusal::BaseMismatch {
                 unit,
                 name: name.to_owned(),
-            });
+            })
+            .and_then(|node| Ok((node, self.resolve(place, unit, name, Some(node))?)));
+        let (node, (parent, at)) = match resolved {
+            // Somebody deleted what was moved, or where it was moved to.
+            Err(_) if self.landing.is_some() => return Ok(()),
+            other => other?,
         };
-        let (parent, _) = self.resolve(place, unit, name, Some(node))?;
-        let stays = self.draft.nodes[node].parent == parent && self.stands_at(node, place);
-        if stays {
+        if self.draft.nodes[node].parent == parent && self.draft.place_of(node) == Some(at) {
             return Ok(());
         }
         self.draft.detach(node);
-        let (parent, at) = self.resolve(place, unit, name, Some(node))?;
         self.draft
-            .attach(parent, at, node, Cow::Borrowed(place.gap.bytes()));
+            .attach(parent, at, node, Cow::Owned(place.gap.0.clone()));
         Ok(())
     }
 
-    fn stands_at(&self, node: usize, place: &Place<'_>) -> bool {
-        let siblings = &self.draft.nodes[self.draft.nodes[node].parent].children;
-        let Some(at) = self.draft.place_of(node) else {
-            return false;
-        };
-        let previous = at.checked_sub(1).and_then(|at| siblings.get(at));
-        previous.map(|node| self.draft.nodes[*node].id) == place.after
-    }
-
-    /// The container and the position in it that a place means here.
+    /// The container, and the position among the other units in it, that a place means here.
     fn resolve(
         &self,
         place: &Place<'_>,
@@ -403,19 +459,24 @@ impl<'a> Edit<'a> {
         if !holds || moving.is_some_and(|node| self.draft.is_within(parent, node)) {
             return Err(missing());
         }
+        let others = self.draft.nodes[parent].children.iter().copied();
+        let others: Vec<usize> = others.filter(|node| Some(*node) != moving).collect();
+        let is_newer = |id: UnitId| self.landing.is_some_and(|landing| (landing.is_newer)(id));
+        // A neighbour that was put elsewhere since tells nothing any more.
         let position = |id: Option<UnitId>| {
-            let node = *self.draft.by_id.get(&id?)?;
-            let here = self.draft.nodes[node].parent == parent && Some(node) != moving;
-            self.draft.place_of(node).filter(|_| here)
+            let id = id.filter(|id| !is_newer(*id))?;
+            let node = *self.draft.by_id.get(&id)?;
+            others.iter().position(|other| *other == node)
         };
-        let children = self.draft.nodes[parent].children.len();
         let at = match (place.after, position(place.after), position(place.before)) {
             (_, Some(after), _) => after + 1,
+            (None, ..) => 0,
             (_, None, Some(before)) => before,
-            (None, None, None) => 0,
-            (Some(_), None, None) => children,
+            (Some(_), None, None) => others.len(),
         };
-        Ok((parent, at))
+        let behind = others[at..].iter();
+        let newer = behind.take_while(|node| is_newer(self.draft.nodes[**node].id));
+        Ok((parent, at + newer.count()))
     }
 
     fn gap(
@@ -440,7 +501,11 @@ impl<'a> Edit<'a> {
         let here = self.draft.gap_mut(container, follower);
         let merged = match merge_lines(base.bytes(), here, text.bytes()) {
             LineMerge::Clean(merged) => merged,
-            LineMerge::Conflict(_) if blank && is_blank(here) => return Ok(()),
+            LineMerge::Conflict(_) if blank && is_blank(here) => match self.landing {
+                Some(_) => here.to_vec().min(text.0.clone()),
+                None => return Ok(()),
+            },
+            LineMerge::Conflict(chunks) if self.landing.is_some() => both(chunks),
             LineMerge::Conflict(_) => {
                 let mine = Some(OwnText::leaf(here));
                 let id = parent.unwrap_or(self.draft.nodes[ROOT].id);
@@ -457,6 +522,24 @@ impl<'a> Edit<'a> {
         *here = Cow::Owned(merged);
         Ok(())
     }
+}
+
+/// Both sides of each conflict, in the order of their texts.
+fn both(chunks: Vec<Chunk>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in chunks {
+        match chunk {
+            Chunk::Clean(bytes) => out.extend(bytes),
+            Chunk::Conflict { ours, theirs, .. } => {
+                let (first, second) = (ours.clone().min(theirs.clone()), ours.max(theirs));
+                let is_open = !first.is_empty() && !first.ends_with(b"\n") && !second.is_empty();
+                out.extend(first);
+                out.extend(is_open.then_some(b'\n'));
+                out.extend(second);
+            }
+        }
+    }
+    out
 }
 
 /// Merges two changes of one own text.

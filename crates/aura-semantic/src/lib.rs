@@ -26,14 +26,14 @@ mod tables;
 mod value;
 mod walk;
 
-pub use apply::{Applied, apply, splice};
+pub use apply::{Applied, Landing, apply, land, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};
 pub use extract::extract;
 pub use indexed::{Indexed, index, match_outlines};
 pub use language::{Language, UnitKind, language_of};
 pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
 pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
-pub use onto::{bring, onto};
+pub use onto::bring;
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use patch::{Clash, FilePatch, Op, Refusal, Touched, Untrue};
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

@@ -1,42 +1,22 @@
 //! Operations made to start from what a file holds, where the caller knows that they may.
 //!
 //! Invariants:
-//! - only operations on units that the caller names are rewritten, and the text that they lead to stays the same;
-//! - between units nothing is lost: where two comments exclude each other both stay, in an order that depends on
-//!   their texts alone, so that it is the same everywhere.
-
-use std::collections::BTreeSet;
+//! - the text that an operation leads to stays the same.
 
 use crate::draft::{Draft, ROOT};
 use crate::indexed::Indexed;
 use crate::language::UnitKind;
-use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::outline::outline;
-use crate::patch::{FilePatch, Op};
+use crate::patch::Op;
 use crate::value::{ContentHash, OwnText, Text, UnitId};
 use crate::walk::is_blank;
 
-/// The same change for a file that has older versions of the units in `older`, and its own text between units.
-pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> FilePatch {
-    let draft = Draft::new(current);
-    let name = |unit: UnitId| {
-        let row = patch.touched.iter().find(|row| row.unit == unit);
-        row.map_or("", |row| &row.name)
-    };
-    let file = UnitId::file(&patch.path);
-    let rewrite = |op: &Op| match op {
-        Op::Gap {
-            parent,
-            next,
-            base_text,
-            text,
-        } => Some(gap_onto(&draft, *parent, *next, base_text, text).unwrap_or_else(|| op.clone())),
-        Op::File { text, .. } if older.contains(&file) => Some(Op::File {
-            base: Some(current.hash()),
-            base_text: Some(Text(current.bytes.to_vec())),
-            text: text.clone(),
-        }),
-        Op::Delete { unit, name, .. } if older.contains(unit) => bring(current, *unit, name, None),
+/// The same operation for a draft that has an older version of its unit; `None` when there is nothing left to do.
+///
+/// `name` is the qualified name of the unit.
+pub(crate) fn onto(current: &Indexed, draft: &Draft<'_>, op: &Op, name: &str) -> Option<Op> {
+    match op {
+        Op::Delete { unit, name, .. } => bring_as(current, draft, *unit, name, None, None),
         Op::Rename {
             unit,
             to: told,
@@ -48,8 +28,8 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
             name: told,
             text,
             ..
-        } if older.contains(unit) => {
-            let brought = bring_as(current, *unit, name(*unit), Some(text), Some(told));
+        } => {
+            let brought = bring_as(current, draft, *unit, name, Some(text), Some(told));
             Some(brought.unwrap_or_else(|| op.clone()))
         }
         Op::Insert {
@@ -58,21 +38,12 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
             text,
             members,
             ..
-        } if older.contains(unit) && members.is_empty() && draft.by_id.contains_key(unit) => {
+        } if members.is_empty() && draft.by_id.contains_key(unit) => {
             let text = OwnText::leaf(text.bytes());
-            let brought = bring_as(current, *unit, name(*unit), Some(&text), Some(told));
+            let brought = bring_as(current, draft, *unit, name, Some(&text), Some(told));
             Some(brought.unwrap_or_else(|| op.clone()))
         }
-        Op::Delete { .. }
-        | Op::File { .. }
-        | Op::Insert { .. }
-        | Op::Move { .. }
-        | Op::Rename { .. }
-        | Op::Replace { .. } => Some(op.clone()),
-    };
-    FilePatch {
-        ops: patch.ops.iter().filter_map(rewrite).collect(),
-        ..patch.clone()
+        Op::File { .. } | Op::Gap { .. } | Op::Insert { .. } | Op::Move { .. } => Some(op.clone()),
     }
 }
 
@@ -81,21 +52,21 @@ pub fn onto(current: &Indexed, patch: &FilePatch, older: &BTreeSet<UnitId>) -> F
 /// A unit that is not there comes at the end of the container that its qualified `name` tells. `None` when there is
 /// nothing to remove, or no place.
 pub fn bring(current: &Indexed, unit: UnitId, name: &str, text: Option<&OwnText>) -> Option<Op> {
-    bring_as(current, unit, name, text, None)
+    bring_as(current, &Draft::new(current), unit, name, text, None)
 }
 
 /// [`bring`], where an operation told the simple name that its text has; a text with another is refused when it is
 /// carried out.
 fn bring_as(
     current: &Indexed,
+    draft: &Draft<'_>,
     unit: UnitId,
     name: &str,
     text: Option<&OwnText>,
     told: Option<&str>,
 ) -> Option<Op> {
-    let draft = Draft::new(current);
     let Some(node) = draft.by_id.get(&unit).copied() else {
-        return text.and_then(|text| insertion(current, &draft, unit, name, text));
+        return text.and_then(|text| insertion(current, draft, unit, name, text));
     };
     let simple = draft.nodes[node].name.to_string();
     let Some(text) = text.cloned() else {
@@ -109,7 +80,7 @@ fn bring_as(
     };
     let base_text = draft.nodes[node].own_text();
     let base = base_text.hash();
-    let to = match told.filter(|told| !told.is_empty()) {
+    let to = match told {
         Some(told) => told.to_owned(),
         None => first_unit(current, &text).map_or_else(|| simple.clone(), |(_, name)| name),
     };
@@ -194,43 +165,4 @@ fn first_unit(current: &Indexed, text: &OwnText) -> Option<(UnitKind, String)> {
     let found = outline(&current.path, &whole, &current.budget);
     let first = found.units.into_iter().next()?;
     (!first.name.is_empty()).then_some((first.kind, first.name))
-}
-
-/// A change of a gap that does not exclude what the gap holds; `None` when it does not anyway.
-fn gap_onto(
-    draft: &Draft<'_>,
-    parent: Option<UnitId>,
-    next: Option<UnitId>,
-    base: &Text,
-    text: &Text,
-) -> Option<Op> {
-    let (container, follower) = draft.find_gap(parent, next)?;
-    let here = draft.gap(container, follower);
-    if [base.bytes(), here, text.bytes()].into_iter().all(is_blank) {
-        return None;
-    }
-    let LineMerge::Conflict(chunks) = merge_lines(base.bytes(), here, text.bytes()) else {
-        return None;
-    };
-    let mut both = Vec::new();
-    for chunk in chunks {
-        match chunk {
-            Chunk::Clean(bytes) => both.extend(bytes),
-            Chunk::Conflict { ours, theirs, .. } => {
-                let first = (&ours).min(&theirs);
-                let second = (&ours).max(&theirs);
-                both.extend_from_slice(first);
-                if !first.is_empty() && !first.ends_with(b"\n") && !second.is_empty() {
-                    both.push(b'\n');
-                }
-                both.extend_from_slice(second);
-            }
-        }
-    }
-    Some(Op::Gap {
-        parent,
-        next,
-        base_text: Text(here.to_vec()),
-        text: Text(both),
-    })
 }

@@ -9,8 +9,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use aura_semantic::{
-    Change, Clash, ContentHash, FilePatch, Indexed, Op, OwnText, Refusal, Text, UnitId, UnitKind,
-    apply, bring, diff_files, extract, language_of, onto, outline, splice,
+    Change, Clash, ContentHash, FilePatch, Indexed, Landing, Op, OwnText, Refusal, Text, UnitId,
+    UnitKind, apply, bring, diff_files, extract, land, language_of, outline, splice,
 };
 use common::{fixture, fresh, next};
 
@@ -326,6 +326,14 @@ fn a_replacement_that_lies_about_its_name_is_refused() {
     assert!(matches!(refusal, Refusal::NotOneFunction { .. }));
 }
 
+/// A landing among units that nobody else inserted.
+fn landing(older: &BTreeSet<UnitId>) -> Landing<'_> {
+    Landing {
+        older,
+        is_newer: &|_| false,
+    }
+}
+
 #[test]
 fn a_text_brought_onto_an_older_version_keeps_the_name_that_was_told() {
     let lie = b"fn zwei() {}";
@@ -346,7 +354,7 @@ fn a_text_brought_onto_an_older_version_keeps_the_name_that_was_told() {
     *text = Text(lie.to_vec());
     for (here, patch) in [(two, replacement), (inserted, insertion)] {
         let older = BTreeSet::from([id(&here, "two")]);
-        let refusal = apply(Some(&here), &onto(&here, &patch, &older)).unwrap_err();
+        let refusal = land(Some(&here), &patch, &landing(&older)).unwrap_err();
         assert!(
             matches!(&refusal, Refusal::NameChanged { found, .. } if found == "zwei"),
             "{refusal:?}"
@@ -443,19 +451,19 @@ fn a_unit_is_brought_to_a_text_whatever_version_of_it_is_here() {
 #[test]
 fn comments_that_exclude_each_other_both_stay_in_an_order_of_their_own() {
     let with = |comment: &str| format!("{TWO}\n// {comment}\n");
-    let land = |mine: &str, theirs: &str| {
+    let both_of = |mine: &str, theirs: &str| {
         let (before, patch) = patch("a.rs", TWO, &with(theirs));
         let here = next(&before, with(mine).as_bytes());
         assert!(matches!(
             apply(Some(&here), &patch),
             Err(Refusal::Conflict(_))
         ));
-        let applied = apply(Some(&here), &onto(&here, &patch, &BTreeSet::new())).unwrap();
+        let (applied, _) = land(Some(&here), &patch, &landing(&BTreeSet::new())).unwrap();
         String::from_utf8(applied.bytes().unwrap().to_vec()).unwrap()
     };
     let both = with("hers") + "\n// his\n";
-    assert_eq!(land("hers", "his"), both);
-    assert_eq!(land("his", "hers"), both);
+    assert_eq!(both_of("hers", "his"), both);
+    assert_eq!(both_of("his", "hers"), both);
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Desk {
             files.push(row.path.as_str().to_owned());
             batch.rows.pop();
         }
+        for index in &batch.patches {
+            self.loose
+                .taken_back(self.units.recorded()[*index].origin.lsn);
+        }
+        self.loose.save();
         self.waiting.extend(batch.patches);
         files.dedup();
         Ok(files)

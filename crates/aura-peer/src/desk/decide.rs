@@ -34,6 +34,7 @@ impl Desk {
         if self.mode == Mode::Live && !self.motion.is_moving() {
             self.take_waiting(&Wanted::default(), ring);
         }
+        self.loose.save();
         self.compare_conflicts(ring);
     }
 

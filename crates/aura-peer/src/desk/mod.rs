@@ -8,6 +8,7 @@
 mod batch;
 mod decide;
 mod files;
+mod loose;
 mod motion;
 pub(crate) mod publish;
 mod shadow;
@@ -38,6 +39,7 @@ use crate::{
     clock::{Clock, random},
 };
 use files::Files;
+use loose::Loose;
 use shadow::Shadows;
 
 /// What incoming versions do to files.
@@ -136,6 +138,7 @@ pub(crate) struct Desk {
     commit: String,
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
+    loose: Loose,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries under a key that this device does not have yet: record, and place if it has one.
@@ -219,6 +222,7 @@ impl Desk {
             shadows,
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
+            loose: Loose::open(state_dir),
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
@@ -248,6 +252,8 @@ impl Desk {
                 Record::Checkpoint(_) | Record::Incarnation(_) | Record::Retired(_) => {}
             }
         }
+        self.loose.replayed();
+        self.loose.save();
         self.notices.clear();
         self.conflicts_seen = self.conflicts(ring).into_iter().map(|c| c.id).collect();
         Ok(())
@@ -409,6 +415,7 @@ impl Desk {
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && is_for_files {
             self.waiting.insert(index);
+            self.loose.note(lsn, &body.patch);
         }
         if is_new && !is_own {
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
@@ -514,8 +521,9 @@ impl Desk {
         match ids {
             Some(ids) if ids.len() == indexed.ids.len() => indexed.ids = ids,
             Some(_) | None => {
+                // A name can be that of several units; the one that was born with the id has it.
+                let mut taken: BTreeSet<UnitId> = indexed.ids.iter().copied().collect();
                 let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
-                let mut taken = BTreeSet::new();
                 for (id, unit) in rows {
                     if let Some(known) = self.units.id_of(&indexed.path, &unit.qualified)
                         && taken.insert(known)

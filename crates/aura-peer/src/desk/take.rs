@@ -12,10 +12,10 @@ use std::{
 
 use aura_engine::peer::{
     body::VersionId,
-    units::{Relation, Standpoint},
+    units::{Plan, Relation, Standpoint},
 };
 use aura_proto::{PeerId, RepoPath};
-use aura_semantic::{ContentHash, FilePatch, Indexed, Refusal, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Refusal, UnitId};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
@@ -104,6 +104,7 @@ impl Desk {
                     Taken::Applied | Taken::Known => {
                         self.waiting.remove(&index);
                         self.tried.remove(&index);
+                        self.loose.taken(self.units.recorded()[index].origin.lsn);
                     }
                     Taken::Waiting(why) if why.starts_with("MOVED") => {
                         busy.insert(path);
@@ -115,6 +116,7 @@ impl Desk {
                 }
             }
             if self.waiting.len() == before {
+                self.loose.save();
                 return taken;
             }
         }
@@ -180,16 +182,32 @@ impl Desk {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
         let content = |unit: UnitId| found.contents.get(&unit).copied();
-        let patch = match self.units.plan(&body, &content, found.shadow.as_ref()) {
+        let is_loose = self.is_loose(index);
+        let shadow = found.shadow.as_ref();
+        let plan = match self.units.plan(index, &body, &content, is_loose) {
             Ok(None) => return Taken::Known,
-            Ok(Some(patch)) => patch,
+            Ok(Some(plan)) => plan,
             Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
         };
         let disk = match &found.disk {
             Ok(disk) => disk.as_deref(),
             Err(why) => return Taken::Waiting(why.clone()),
         };
-        let written = self.prepare(&found.path, found.shadow.as_ref(), disk, &patch);
+        let written = self.prepare(index, &found.path, (shadow, disk), &plan);
+        let after = |written: &Written| {
+            let bytes = |file: &Option<Indexed>| file.as_ref().map(|file| Arc::clone(&file.bytes));
+            (bytes(&written.file), bytes(&written.shadow))
+        };
+        let before = (
+            disk.map(Arc::from),
+            shadow.map(|shadow| Arc::clone(&shadow.bytes)),
+        );
+        if written
+            .as_ref()
+            .is_ok_and(|written| after(written) == before)
+        {
+            return Taken::Known;
+        }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
             Err(why) => Taken::Waiting(why.clone()),
@@ -199,7 +217,7 @@ impl Desk {
             Ok(written) if !is_dry_run => {
                 let path = found.path.clone();
                 *here = None;
-                self.write(&path, &patch, &written)
+                self.write(&path, &plan.patch, &written)
             }
             Ok(_) | Err(_) => taken,
         }
@@ -232,10 +250,8 @@ impl Desk {
         let recorded = &self.units.recorded()[index];
         let file = UnitId::file(&recorded.path);
         let mut rows = recorded.touched.iter().zip(&standing.units);
-        if rows
-            .clone()
-            .all(|(_, relation)| *relation == Relation::Known)
-        {
+        let is_known = |relation: &Relation| *relation == Relation::Known;
+        if standing.units.iter().all(is_known) && !self.is_loose(index) {
             return Some(Taken::Known);
         }
         let stands = |((unit, ..), relation): &(&Row, &Relation)| {
@@ -243,6 +259,11 @@ impl Desk {
         };
         let ((unit, name, ..), _) = rows.find(stands)?;
         Some(self.obstructed(*unit, name))
+    }
+
+    /// Whether the patch has moves or gaps that are still to be carried out.
+    fn is_loose(&self, index: usize) -> bool {
+        self.loose.waits(self.units.recorded()[index].origin.lsn)
     }
 
     fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
@@ -273,11 +294,12 @@ impl Desk {
     /// Applies a patch to file and shadow, both in memory.
     fn prepare(
         &self,
+        index: usize,
         path: &RepoPath,
-        shadow: Option<&Indexed>,
-        disk: Option<&[u8]>,
-        patch: &FilePatch,
+        (shadow, disk): (Option<&Indexed>, Option<&[u8]>),
+        Plan { patch, older }: &Plan,
     ) -> Result<Written, String> {
+        let is_newer = |unit: UnitId| self.units.is_put_after(index, unit);
         let expect = disk.map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
         let is_same = disk == shadow.map(|shadow| &shadow.bytes[..]);
         let edited = disk
@@ -285,18 +307,25 @@ impl Desk {
             .map(|bytes| aura_semantic::index(path.as_str(), bytes, shadow, &self.budget));
         let current = if is_same { shadow } else { edited.as_ref() };
         self.refuse_dirty(patch, shadow, current)?;
-        let applied = aura_semantic::apply(current, patch).map_err(|r| explain(&r))?;
-        let shadow = if is_same {
-            applied.after.clone()
+        let landing = Landing {
+            older,
+            is_newer: &is_newer,
+        };
+        let (team, landed) =
+            aura_semantic::land(shadow, patch, &landing).map_err(|r| explain(&r))?;
+        let file = if is_same {
+            team.after.clone()
         } else {
-            aura_semantic::apply(shadow, patch)
-                .map_err(|r| explain(&r))?
-                .after
+            let older = &BTreeSet::new();
+            let landing = Landing { older, ..landing };
+            let (own, _) =
+                aura_semantic::land(current, &landed, &landing).map_err(|r| explain(&r))?;
+            own.after
         };
         Ok(Written {
             expect,
-            file: applied.after,
-            shadow,
+            file,
+            shadow: team.after,
         })
     }
 

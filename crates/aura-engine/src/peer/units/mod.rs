@@ -18,8 +18,8 @@ use std::{
 
 use aura_proto::{PeerId, Writer, ids::base32};
 use aura_semantic::{
-    Budget, ContentHash, FilePatch, Indexed, LineMerge, Op, OwnText, Text, UnitId, merge_lines,
-    onto, outline,
+    Budget, ContentHash, FilePatch, LineMerge, Op, OwnText, Text, Touched, UnitId, merge_lines,
+    outline,
 };
 
 use super::body::{Cause, PatchBody, VersionId};
@@ -168,6 +168,11 @@ pub struct Units {
     /// Which recorded patch carries a text.
     texts: BTreeMap<ContentHash, usize>,
     recorded: Vec<Recorded>,
+    /// Which recorded patches insert a unit, and which move it.
+    inserted: BTreeMap<UnitId, Vec<usize>>,
+    moved: BTreeMap<UnitId, Vec<usize>>,
+    /// Versions that give a unit another place and nothing else.
+    placements: BTreeSet<VersionId>,
     by_entry: BTreeMap<(Writer, u64), usize>,
     /// Unit ids by path and name.
     names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
@@ -187,6 +192,9 @@ impl Units {
             forked: BTreeMap::new(),
             texts: BTreeMap::new(),
             recorded: Vec::new(),
+            inserted: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            placements: BTreeSet::new(),
             by_entry: BTreeMap::new(),
             names: BTreeMap::new(),
             words: BTreeSet::new(),
@@ -260,6 +268,13 @@ impl Units {
         for content in contents_of(&body.patch) {
             self.texts.entry(content).or_insert(index);
         }
+        for op in &body.patch.ops {
+            match op {
+                Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),
+                Op::Move { unit, .. } => self.moved.entry(*unit).or_default().push(index),
+                _ => {}
+            }
+        }
         let file = UnitId::file(&body.patch.path);
         let is_whole = is_whole(&body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
@@ -276,9 +291,17 @@ impl Units {
                 content: row.after,
                 recorded: index,
             };
-            self.insert(unit, version, told);
-            if unit != file || is_whole {
-                self.follow(unit, version, &channel);
+            if is_placement(&body.patch, row) {
+                // A place excludes no text, so it is nobody's head and no content stands for it.
+                self.placements.insert(version);
+                let unit = self.units.get(&unit);
+                let unit = unit.map_or(&[][..], |history| &history.versions);
+                self.graph.record(version, told, unit);
+            } else {
+                self.insert(unit, version, told);
+                if unit != file || is_whole {
+                    self.follow(unit, version, &channel);
+                }
             }
             let number = self.graph.get(version).map_or(0, |version| version.number);
             touched.push((unit, name, version, number));
@@ -335,6 +358,9 @@ impl Units {
 
     /// How `version` stands to a working copy; what was found for other versions is not found again.
     pub fn relation_to(&self, here: &mut Standpoint, version: VersionId) -> Relation {
+        if self.placements.contains(&version) {
+            return Relation::Known;
+        }
         let Some(working) = here.working else {
             let version = self.graph.get(version);
             return if version.is_some_and(|version| version.is_rooted) {
@@ -364,7 +390,13 @@ impl Units {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
-            .map(|row| self.working(row.unit, row.before).into_iter().collect())
+            .map(|row| {
+                let place = is_placement(&patch, row).then(|| self.placement(row.unit));
+                let before = place
+                    .flatten()
+                    .or_else(|| self.working(row.unit, row.before));
+                before.into_iter().collect()
+            })
             .collect();
         let body = PatchBody {
             channel: self.channel.to_string(),
@@ -376,6 +408,38 @@ impl Units {
         };
         let is_news = body.versions().any(|(_, version, _)| !self.knows(version));
         is_news.then_some(body)
+    }
+
+    /// The newest version that gave a unit another place and nothing else.
+    fn placement(&self, unit: UnitId) -> Option<VersionId> {
+        let moved = self.moved.get(&unit)?.iter().rev();
+        let rows = moved.flat_map(|index| &self.recorded[*index].touched);
+        let mut rows = rows.filter(|(touched, ..)| *touched == unit);
+        let version = rows.find(|(_, _, version, _)| self.placements.contains(version))?;
+        Some(version.2)
+    }
+
+    /// Whether a unit got its place in its file from a patch that comes behind another: of two that are put at one
+    /// place, the later stands first.
+    // spec: patch/3.8
+    pub fn is_put_after(&self, index: usize, unit: UnitId) -> bool {
+        let places = |told: &Vec<usize>| told.iter().map(|told| self.place(*told)).collect();
+        let moved: Option<Vec<_>> = self.moved.get(&unit).map(places);
+        let inserted: Option<Vec<_>> = self.inserted.get(&unit).map(places);
+        let put = match (moved, inserted) {
+            (Some(moved), _) => moved.into_iter().max(),
+            (None, Some(inserted)) => inserted.into_iter().min(),
+            (None, None) => None,
+        };
+        put.is_some_and(|put| self.place(index) < put)
+    }
+
+    /// Whether a patch that was placed behind another moves a unit, too: the later move stays.
+    // spec: patch/3.9
+    fn is_moved_after(&self, index: usize, unit: UnitId) -> bool {
+        let told = self.moved.get(&unit).into_iter().flatten();
+        let place = self.place(index);
+        told.map(|told| self.place(*told)).any(|told| place < told)
     }
 
     /// The units of a file that the log speaks of, by name.
@@ -393,29 +457,35 @@ impl Units {
             .unwrap_or_default()
     }
 
-    /// Prepares a patch for a working copy whose units have `contents`: operations that follow from an older
-    /// ancestor start from what `here` has instead. `Err` names the first unit that stands in the way.
+    /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
+    /// when all of it is there. `Err` names the first unit that stands in the way.
+    ///
+    /// Moves and the text between units leave no version behind: they are carried out only when `is_loose` says that
+    /// this copy has not done so yet.
     pub fn plan(
         &self,
+        index: usize,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        here: Option<&Indexed>,
-    ) -> Result<Option<FilePatch>, Obstacle> {
+        is_loose: bool,
+    ) -> Result<Option<Plan>, Obstacle> {
         let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
-        let is_whole = is_whole(&body.patch);
+        let mut patch = body.patch.clone();
+        let is_whole = is_whole(&patch);
+        let file = UnitId::file(&patch.path);
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            let is_file = unit == UnitId::file(&body.patch.path);
+            let between = unit == file && !is_whole;
             match self.relation(unit, contents(unit), version) {
+                _ if between => {}
                 Relation::Known => {
                     known.insert(unit);
                 }
                 Relation::Forward => {
                     older.insert(unit);
                 }
-                // What stands between units, and a whole file without versions of its own here, is merged by
-                // lines, or refused there.
-                Relation::Concurrent if is_file && !is_whole => {}
-                Relation::Concurrent if is_file && !self.has_history(unit, contents(unit)) => {}
+                // A whole file without versions of its own here is merged by lines, or refused there.
+                Relation::Concurrent if unit == file && !self.has_history(unit, contents(unit)) => {
+                }
                 Relation::Concurrent => {
                     return Err(Obstacle {
                         unit,
@@ -424,17 +494,13 @@ impl Units {
                 }
             }
         }
-        if known.len() == body.patch.touched.len() {
-            return Ok(None);
-        }
-        let mut patch = body.patch.clone();
-        patch
-            .ops
-            .retain(|op| op.unit().is_none_or(|unit| !known.contains(&unit)));
-        Ok(Some(match here {
-            Some(here) => onto(here, &patch, &older),
-            None => patch,
-        }))
+        patch.ops.retain(|op| match op {
+            Op::File { .. } => !known.contains(&file),
+            Op::Gap { .. } => is_loose,
+            Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
+            op => op.unit().is_none_or(|unit| !known.contains(&unit)),
+        });
+        Ok((!patch.ops.is_empty()).then_some(Plan { patch, older }))
     }
 
     /// Units of this channel in which concurrent versions exclude each other.
@@ -636,6 +702,12 @@ fn is_whole(patch: &FilePatch) -> bool {
     matches!(patch.ops[..], [Op::File { .. }])
 }
 
+/// Whether a row tells of a move that changes no text.
+fn is_placement(patch: &FilePatch, row: &Touched) -> bool {
+    let moves = |op: &Op| matches!(op, Op::Move { unit, .. } if *unit == row.unit);
+    row.before == row.after && patch.ops.iter().any(moves)
+}
+
 /// The contents whose texts a patch carries.
 fn contents_of(patch: &FilePatch) -> BTreeSet<ContentHash> {
     let file = UnitId::file(&patch.path);
@@ -686,6 +758,15 @@ fn texts_of(op: &Op) -> Vec<OwnText> {
         } => base_text.iter().chain(text).map(leaf).collect(),
         Op::Gap { .. } | Op::Move { .. } => Vec::new(),
     }
+}
+
+/// What is to be carried out on a working copy.
+#[derive(Debug)]
+pub struct Plan {
+    /// The operations that are not there yet.
+    pub patch: FilePatch,
+    /// Units of which the working copy has a version that the patch follows.
+    pub older: BTreeSet<UnitId>,
 }
 
 /// The unit that stands between a patch and a working copy.

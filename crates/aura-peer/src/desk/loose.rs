@@ -1,0 +1,170 @@
+//! Patches whose traces in a file do not tell whether it has them: moves, and text between units.
+//!
+//! Every other patch is known by the content that it leads to, so nothing else needs to be remembered.
+//!
+//! Invariants:
+//! - a move or a gap is carried out when its patch is taken, and not again after a restart;
+//! - losing the memory costs the moves and gaps that waited, never one that was made since.
+
+use std::{collections::BTreeSet, path::Path, path::PathBuf};
+
+use aura_proto::codec;
+use aura_semantic::{FilePatch, Op};
+use aura_store::write_atomic;
+use serde::{Deserialize, Serialize};
+
+/// What is remembered on disk.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    /// The last record of the log that was looked at.
+    seen: u64,
+    /// Records up to there whose moves and gaps wait.
+    waiting: BTreeSet<u64>,
+}
+
+/// Which records have moves or gaps, and which of those wait to be carried out.
+#[derive(Debug)]
+pub(super) struct Loose {
+    file: PathBuf,
+    all: BTreeSet<u64>,
+    waiting: BTreeSet<u64>,
+    /// What an earlier process remembered, while the log is replayed.
+    before: Option<Memory>,
+    seen: u64,
+    is_saved: bool,
+}
+
+impl Loose {
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let file = state_dir.join("loose");
+        let before = std::fs::read(&file).ok();
+        let before = before.and_then(|bytes| codec::decode(&bytes).ok());
+        let forgotten = Memory {
+            seen: u64::MAX,
+            waiting: BTreeSet::new(),
+        };
+        Self {
+            file,
+            all: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            before: Some(before.unwrap_or(forgotten)),
+            seen: 0,
+            is_saved: false,
+        }
+    }
+
+    /// Takes in a patch that the files may lack.
+    pub(super) fn note(&mut self, lsn: u64, patch: &FilePatch) {
+        let is_loose = |op: &Op| matches!(op, Op::Gap { .. } | Op::Move { .. });
+        if !patch.ops.iter().any(is_loose) {
+            return;
+        }
+        self.seen = self.seen.max(lsn);
+        self.all.insert(lsn);
+        let waits = match &self.before {
+            Some(before) => before.seen < lsn || before.waiting.contains(&lsn),
+            None => true,
+        };
+        if waits {
+            self.waiting.insert(lsn);
+            self.is_saved = false;
+        }
+    }
+
+    /// The log is replayed; what comes now is new.
+    pub(super) fn replayed(&mut self) {
+        self.before = None;
+    }
+
+    /// Whether moves and gaps of a record are still to be carried out.
+    pub(super) fn waits(&self, lsn: u64) -> bool {
+        self.waiting.contains(&lsn)
+    }
+
+    /// A patch was taken.
+    pub(super) fn taken(&mut self, lsn: u64) {
+        if self.waiting.remove(&lsn) {
+            self.is_saved = false;
+        }
+    }
+
+    /// A patch was taken back.
+    pub(super) fn taken_back(&mut self, lsn: u64) {
+        if self.all.contains(&lsn) && self.waiting.insert(lsn) {
+            self.is_saved = false;
+        }
+    }
+
+    /// Puts what changed on the disk; a disk that refuses costs what this file is for, and the next call tries again.
+    pub(super) fn save(&mut self) {
+        if self.is_saved {
+            return;
+        }
+        let memory = Memory {
+            seen: self.seen,
+            waiting: self.waiting.clone(),
+        };
+        match write_atomic(&self.file, &codec::encode(&memory), 0o600) {
+            Ok(()) => self.is_saved = true,
+            Err(error) => tracing::warn!(%error, "moves that wait are not remembered"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use aura_semantic::Text;
+
+    use super::*;
+
+    fn gap() -> FilePatch {
+        let op = Op::Gap {
+            parent: None,
+            next: None,
+            base_text: Text::default(),
+            text: "// New.\n".into(),
+        };
+        FilePatch {
+            path: "a.rs".to_owned(),
+            base: None,
+            result: None,
+            ops: vec![op],
+            touched: Vec::new(),
+        }
+    }
+
+    /// Opens the memory and replays records with gaps.
+    fn replayed(dir: &Path, lsns: &[u64]) -> Loose {
+        let mut loose = Loose::open(dir);
+        lsns.iter().for_each(|lsn| loose.note(*lsn, &gap()));
+        loose.replayed();
+        loose
+    }
+
+    #[test]
+    fn what_was_taken_stays_taken_and_what_waited_waits_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut loose = replayed(dir.path(), &[]);
+        loose.note(3, &gap());
+        loose.note(5, &gap());
+        loose.taken(3);
+        loose.save();
+        // The process ends before it has said anything about a sixth record.
+        let mut again = replayed(dir.path(), &[3, 5, 6]);
+        assert_eq!([3, 5, 6].map(|lsn| again.waits(lsn)), [false, true, true]);
+        again.taken_back(3);
+        again.taken_back(4);
+        assert_eq!([3, 4].map(|lsn| again.waits(lsn)), [true, false]);
+    }
+
+    #[test]
+    fn without_a_memory_nothing_old_is_carried_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut loose = replayed(dir.path(), &[3]);
+        assert!(!loose.waits(3));
+        loose.note(4, &gap());
+        assert!(loose.waits(4));
+    }
+}

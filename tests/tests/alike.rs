@@ -1,0 +1,319 @@
+//! Clones that know the same patches hold the same files, in whatever order the patches came.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+// The fixtures of every language and the maker of plausible edits.
+#[path = "../../crates/aura-semantic/tests/common/mod.rs"]
+mod plausible;
+
+use std::{collections::BTreeSet, fs};
+
+use aura_semantic::Indexed;
+use mothership_tests::{Laptop, Mothership, Team, amount, copy::put};
+use serde_json::Value;
+
+use plausible::{Dice, FIXTURES, edit, fixture, fresh, next};
+
+const LIST: &str = "fn a() {
+    one();
+    more();
+    last();
+}
+
+fn b() {
+    two();
+}
+
+fn c() {
+    three();
+}
+";
+const PATH: &str = "src/list.rs";
+
+/// Alice and Bob, both with files that follow the team's.
+struct Pair {
+    team: Team,
+    mothership: Option<Mothership>,
+    alice: Laptop,
+    bob: Laptop,
+    marks: usize,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let team = Team::with(&[(PATH, LIST)]);
+        let mothership = team.serve("127.0.0.1:0");
+        let alice = team.founder(&mothership, "live");
+        let bob = team.member(&alice, "bob", "live");
+        Self {
+            team,
+            mothership: Some(mothership),
+            alice,
+            bob,
+            marks: 0,
+        }
+    }
+
+    /// Both change the file while they cannot hear each other, then hear of it.
+    fn apart(&mut self, alice: &str, bob: &str) {
+        let mothership = self.mothership.take().unwrap();
+        let listen = mothership.listen.clone();
+        assert_eq!(mothership.stop("-TERM"), Some(0));
+        for (laptop, text) in [(&self.alice, alice), (&self.bob, bob)] {
+            put(&laptop.repo.join(PATH), text.as_bytes());
+            assert_eq!(laptop.aura(&["publish"]).exit, 11);
+        }
+        self.mothership = Some(self.team.serve(&listen));
+        self.meet();
+    }
+
+    /// Alice changes the file and Bob hears of it.
+    fn save(&mut self, alice: &str) {
+        put(&self.alice.repo.join(PATH), alice.as_bytes());
+        self.alice.aura(&["publish"]).ok();
+        self.meet();
+    }
+
+    /// Waits until both have what the other published, and what followed from that.
+    fn meet(&mut self) {
+        for _ in 0..2 {
+            self.marks += 1;
+            let mark = format!("marks/{}", self.marks);
+            for (laptop, name) in [(&self.alice, "alice"), (&self.bob, "bob")] {
+                let file = laptop.repo.join(format!("{mark}-{name}.txt"));
+                put(&file, b"here\n");
+                // Whether it is queued or sent does not matter.
+                laptop.aura(&["publish"]);
+                laptop.synced();
+            }
+            self.alice.applied(&format!("{mark}-bob.txt"));
+            self.bob.applied(&format!("{mark}-alice.txt"));
+        }
+    }
+
+    /// The file that both have, without a conflict.
+    #[track_caller]
+    fn agreed(&self) -> String {
+        let (alice, bob) = (self.alice.read(PATH), self.bob.read(PATH));
+        assert_eq!(alice, bob, "alice and bob differ");
+        assert_eq!(self.alice.conflicts(), [] as [Value; 0]);
+        assert_eq!(self.bob.conflicts(), [] as [Value; 0]);
+        alice
+    }
+}
+
+/// The functions of the list in this order.
+fn ordered(names: &str) -> String {
+    let all: Vec<&str> = LIST.trim_end().split("\n\n").collect();
+    let of = |name: char| {
+        all.iter()
+            .find(|text| text.starts_with(&format!("fn {name}")))
+    };
+    let texts: Vec<&str> = names.chars().map(|name| *of(name).unwrap()).collect();
+    texts.join("\n\n") + "\n"
+}
+
+#[test]
+fn a_move_travels_and_is_carried_out_once() {
+    let mut pair = Pair::new();
+    pair.save(&ordered("cab"));
+    assert_eq!(pair.agreed(), ordered("cab"));
+    pair.save(&ordered("bca"));
+    assert_eq!(pair.agreed(), ordered("bca"));
+    // Back to a place where it was before.
+    pair.save(&ordered("cab"));
+    assert_eq!(pair.agreed(), ordered("cab"));
+    // Bob gives the list an order of his own; a restart does not bring back what he had been sent.
+    put(&pair.bob.repo.join(PATH), ordered("abc").as_bytes());
+    pair.bob.aura(&["publish"]).ok();
+    pair.meet();
+    assert_eq!(pair.agreed(), ordered("abc"));
+    for laptop in [&pair.alice, &pair.bob] {
+        laptop.aura(&["down"]).ok();
+        laptop.aura(&["up"]).ok();
+    }
+    pair.meet();
+    assert_eq!(pair.agreed(), ordered("abc"));
+}
+
+#[test]
+fn of_two_moves_of_one_function_the_later_stays() {
+    let mut pair = Pair::new();
+    pair.apart(&ordered("bac"), &ordered("bca"));
+    let list = pair.agreed();
+    assert!(list == ordered("bac") || list == ordered("bca"), "{list}");
+}
+
+#[test]
+fn a_move_and_an_edit_of_one_function_both_arrive() {
+    let mut pair = Pair::new();
+    pair.apart(&ordered("cab"), &LIST.replace("three", "thirty"));
+    assert_eq!(pair.agreed(), ordered("cab").replace("three", "thirty"));
+    let mut pair = Pair::new();
+    pair.apart(&LIST.replace("three", "thirty"), &ordered("cab"));
+    assert_eq!(pair.agreed(), ordered("cab").replace("three", "thirty"));
+}
+
+#[test]
+fn functions_added_at_one_place_stand_in_one_order() {
+    let mut pair = Pair::new();
+    let add = |names: &[&str]| {
+        let new = names.iter().map(|name| format!("\nfn {name}() {{}}\n"));
+        LIST.to_owned() + &new.collect::<String>()
+    };
+    pair.apart(&add(&["x", "p", "z"]), &add(&["y", "q"]));
+    let list = pair.agreed();
+    let places: Vec<usize> = ["x", "p", "z"]
+        .iter()
+        .map(|name| list.find(&format!("fn {name}(")).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{list}");
+    assert_eq!(list.matches("\nfn ").count(), 7, "{list}");
+}
+
+#[test]
+fn two_comments_at_one_place_both_stay() {
+    let mut pair = Pair::new();
+    let add = |text: &str| LIST.replace("\n\nfn b", &format!("\n\n// {text}.\n\nfn b"));
+    pair.apart(&add("Hers"), &add("His"));
+    let list = pair.agreed();
+    for text in ["// Hers.\n", "// His.\n"] {
+        assert_eq!(list.matches(text).count(), 1, "{list}");
+    }
+    // Another comment later does not bring back one that was removed meanwhile.
+    let rest = list.replace("// His.\n", "");
+    pair.save(&rest);
+    for laptop in [&pair.alice, &pair.bob] {
+        laptop.aura(&["down"]).ok();
+        laptop.aura(&["up"]).ok();
+    }
+    pair.meet();
+    assert_eq!(pair.agreed(), rest);
+}
+
+#[test]
+fn a_rename_and_an_edit_of_one_function_are_joined() {
+    let renamed = LIST.replace("fn a()", "fn alpha()");
+    let edited = LIST.replace("last();", "last_one();");
+    for (alice, bob) in [(&renamed, &edited), (&edited, &renamed)] {
+        let mut pair = Pair::new();
+        pair.apart(alice, bob);
+        assert_eq!(pair.agreed(), renamed.replace("last();", "last_one();"));
+    }
+}
+
+#[test]
+fn a_rename_against_a_rename_is_settled_alike_everywhere() {
+    for choice in ["--mine", "--theirs"] {
+        let mut pair = Pair::new();
+        let (hers, his) = (
+            LIST.replace("fn a()", "fn hers()"),
+            LIST.replace("fn a()", "fn his()"),
+        );
+        pair.apart(&hers, &his);
+        let conflicts = pair.bob.conflicts();
+        assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+        let id = conflicts[0]["id"].as_str().unwrap();
+        pair.bob.aura(&["resolve", id, choice]).ok();
+        pair.meet();
+        let wanted = if choice == "--mine" { his } else { hers };
+        assert_eq!(pair.agreed(), wanted, "{choice}");
+    }
+}
+
+#[test]
+fn a_rename_against_an_edit_of_the_same_line_is_settled_alike_everywhere() {
+    for choice in ["--mine", "--theirs"] {
+        for hers_first in [true, false] {
+            let mut pair = Pair::new();
+            let renamed = LIST.replace("fn a() {\n    one", "fn alpha() {\n    one");
+            let edited = LIST.replace("fn a() {\n    one", "fn a(n: u8) {\n    one");
+            let (alice, bob) = if hers_first {
+                (&renamed, &edited)
+            } else {
+                (&edited, &renamed)
+            };
+            pair.apart(alice, bob);
+            let conflicts = pair.bob.conflicts();
+            assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+            let id = conflicts[0]["id"].as_str().unwrap();
+            pair.bob.aura(&["resolve", id, choice]).ok();
+            pair.meet();
+            let wanted = if choice == "--mine" { bob } else { alice };
+            assert_eq!(&pair.agreed(), wanted, "{choice}");
+        }
+    }
+}
+
+/// A file for each language.
+fn of_every_language() -> Vec<(String, Vec<u8>)> {
+    FIXTURES
+        .iter()
+        .map(|name| (format!("src/{name}"), fixture(name)))
+        .collect()
+}
+
+#[test]
+fn s03_two_machines_index_one_commit_alike_whatever_the_order_of_files() {
+    let files = of_every_language();
+    let team = Team::with(&files);
+    let outlines = |laptop: &Laptop, order: &mut dyn Iterator<Item = &(String, Vec<u8>)>| {
+        let mut rows: Vec<(String, String)> = order
+            .map(|(path, _)| (path.clone(), laptop.aura(&["outline", path]).stdout))
+            .collect();
+        rows.sort();
+        rows
+    };
+    let here = outlines(&team.laptop("alice"), &mut files.iter());
+    let there = outlines(&team.laptop("bob"), &mut files.iter().rev());
+    assert_eq!(here, there);
+    let ids = here.iter().flat_map(|(_, text)| {
+        let outline: Value = serde_json::from_str(text).unwrap();
+        let units = outline["units"].as_array().unwrap().clone();
+        units.into_iter().map(|unit| unit["id"].to_string())
+    });
+    let ids: Vec<String> = ids.collect();
+    let distinct: BTreeSet<&String> = ids.iter().collect();
+    assert!(100 < ids.len(), "{} units", ids.len());
+    assert_eq!(distinct.len(), ids.len());
+}
+
+#[test]
+fn s04_random_edits_of_every_language_arrive_byte_for_byte() {
+    let files = of_every_language();
+    let team = Team::with(&files);
+    let mothership = team.serve("127.0.0.1:0");
+    let alice = team.founder(&mothership, "live");
+    let bob = team.member(&alice, "bob", "live");
+    let mut dice = Dice::new(4);
+    let mut now: Vec<Indexed> = files
+        .iter()
+        .map(|(path, bytes)| fresh(path, bytes))
+        .collect();
+    for round in 0..amount(12, 200) {
+        for file in &mut now {
+            let edited = next(file, &edit(file, &mut dice, &format!("r{round}")));
+            // What does not parse is held back, and is another story.
+            if edited.outline.errors <= file.outline.errors
+                && edited.outline.whole_file_problem().is_none()
+            {
+                put(&alice.repo.join(&file.path), &edited.bytes);
+                *file = edited;
+            }
+        }
+        let last = format!("marks/{round}.txt");
+        put(&alice.repo.join(&last), b"the last of its round\n");
+        alice.aura(&["publish"]).ok();
+        bob.applied(&last);
+        for file in &now {
+            let there = fs::read(bob.repo.join(&file.path)).unwrap();
+            assert!(
+                there == *file.bytes,
+                "round {round}, {}:\n{}",
+                file.path,
+                String::from_utf8_lossy(&there)
+            );
+        }
+    }
+    assert_eq!(bob.conflicts(), [] as [Value; 0]);
+}
