@@ -9,7 +9,7 @@ mod plausible;
 use std::{collections::BTreeSet, fs};
 
 use aura_semantic::Indexed;
-use mothership_tests::{Laptop, Mothership, Team, amount, copy::put};
+use mothership_tests::{Laptop, Mothership, Team, amount, copy::put, scene::figure};
 use serde_json::Value;
 
 use plausible::{Dice, FIXTURES, edit, fixture, fresh, next};
@@ -32,16 +32,20 @@ const PATH: &str = "src/list.rs";
 
 /// Alice and Bob, both with files that follow the team's.
 struct Pair {
-    team: Team,
-    mothership: Option<Mothership>,
     alice: Laptop,
     bob: Laptop,
+    mothership: Option<Mothership>,
+    team: Team,
     marks: usize,
 }
 
 impl Pair {
     fn new() -> Self {
-        let team = Team::with(&[(PATH, LIST)]);
+        Self::with(&[(PATH, LIST)])
+    }
+
+    fn with<B: AsRef<[u8]>>(files: &[(&str, B)]) -> Self {
+        let team = Team::with(files);
         let mothership = team.serve("127.0.0.1:0");
         let alice = team.founder(&mothership, "live");
         let bob = team.member(&alice, "bob", "live");
@@ -56,11 +60,19 @@ impl Pair {
 
     /// Both change the file while they cannot hear each other, then hear of it.
     fn apart(&mut self, alice: &str, bob: &str) {
+        self.all_apart(&[(PATH, alice.as_bytes(), bob.as_bytes())]);
+    }
+
+    /// Both change files, each given as path, hers and his, while they cannot hear each other; then they hear of it.
+    fn all_apart(&mut self, files: &[(&str, &[u8], &[u8])]) {
         let mothership = self.mothership.take().unwrap();
         let listen = mothership.listen.clone();
         assert_eq!(mothership.stop("-TERM"), Some(0));
-        for (laptop, text) in [(&self.alice, alice), (&self.bob, bob)] {
-            put(&laptop.repo.join(PATH), text.as_bytes());
+        for (path, hers, his) in files {
+            put(&self.alice.repo.join(path), hers);
+            put(&self.bob.repo.join(path), his);
+        }
+        for laptop in [&self.alice, &self.bob] {
             assert_eq!(laptop.aura(&["publish"]).exit, 11);
         }
         self.mothership = Some(self.team.serve(&listen));
@@ -245,6 +257,13 @@ fn a_rename_against_an_edit_of_the_same_line_is_settled_alike_everywhere() {
     }
 }
 
+/// The bytes around a place, or the last.
+fn around(bytes: &[u8], place: Option<usize>) -> String {
+    let place = place.unwrap_or(bytes.len());
+    let range = place.saturating_sub(100)..bytes.len().min(place + 100);
+    String::from_utf8_lossy(&bytes[range]).into_owned()
+}
+
 /// A file for each language.
 fn of_every_language() -> Vec<(String, Vec<u8>)> {
     FIXTURES
@@ -307,13 +326,81 @@ fn s04_random_edits_of_every_language_arrive_byte_for_byte() {
         bob.applied(&last);
         for file in &now {
             let there = fs::read(bob.repo.join(&file.path)).unwrap();
+            let first = there.iter().zip(&*file.bytes).position(|(a, b)| a != b);
             assert!(
                 there == *file.bytes,
-                "round {round}, {}:\n{}",
+                "round {round}, {}, from {first:?}: {:?} instead of {:?}; {}",
                 file.path,
-                String::from_utf8_lossy(&there)
+                around(&there, first),
+                around(&file.bytes, first),
+                bob.aura(&["pull", "--dry-run"]).stdout
             );
         }
     }
     assert_eq!(bob.conflicts(), [] as [Value; 0]);
+}
+
+/// What a pull would do or leave.
+fn rows_of_pull(laptop: &Laptop) -> Vec<Value> {
+    let pull = laptop.aura(&["pull", "--dry-run"]).json;
+    pull["units"].as_array().unwrap().clone()
+}
+
+/// The lines that say something, whatever their order and indentation.
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    lines
+}
+
+// The order of functions that both moved about, and blank lines, may differ afterwards; nothing else does unsaid.
+#[test]
+fn what_two_do_apart_is_all_there_afterwards_or_said_to_wait() {
+    let files = of_every_language();
+    let rows: Vec<(&str, &[u8])> = files.iter().map(|(path, b)| (&**path, &**b)).collect();
+    let mut dice = Dice::new(7);
+    let (mut equal, mut all) = (0, 0);
+    for round in 0..amount(3, 40) {
+        let mut pair = Pair::with(&rows);
+        let mut side = |who: &str| -> Vec<Indexed> {
+            let mut edited = Vec::new();
+            for (path, bytes) in &files {
+                let mut file = fresh(path, bytes);
+                for n in 0..3 {
+                    let after = next(&file, &edit(&file, &mut dice, &format!("{who}{n}")));
+                    let is_good = after.outline.errors <= file.outline.errors
+                        && after.outline.whole_file_problem().is_none();
+                    file = if is_good { after } else { file };
+                }
+                edited.push(file);
+            }
+            edited
+        };
+        let (hers, his) = (side("a"), side("b"));
+        let both = hers.iter().zip(&his);
+        let both: Vec<_> = both
+            .map(|(hers, his)| (&*hers.path, &*hers.bytes, &*his.bytes))
+            .collect();
+        pair.all_apart(&both);
+        let conflicts = pair.alice.conflicts();
+        let waits = [&pair.alice, &pair.bob].map(rows_of_pull);
+        for (path, ..) in both {
+            let read = |laptop: &Laptop| fs::read(laptop.repo.join(path)).unwrap();
+            let (hers, his) = (read(&pair.alice), read(&pair.bob));
+            all += 1;
+            equal += usize::from(hers == his);
+            let is_said = conflicts.iter().any(|conflict| conflict["path"] == path)
+                || waits.iter().flatten().any(|row| row["path"] == path);
+            assert!(
+                is_said || lines(&hers) == lines(&his),
+                "round {round}, {path}: hers {} his {}",
+                String::from_utf8_lossy(&hers),
+                String::from_utf8_lossy(&his),
+            );
+        }
+        assert_eq!(conflicts.len(), pair.bob.conflicts().len());
+    }
+    figure(&format!("{equal} of {all} files are equal to the byte"));
+    assert!(all / 2 < equal, "{equal} of {all}");
 }
