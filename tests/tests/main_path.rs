@@ -119,6 +119,30 @@ fn h04_a_settlement_reaches_the_other_side_and_can_be_undone() {
 }
 
 #[test]
+fn undo_goes_back_one_change_after_the_other() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut texts = vec![alice.read("src/risk.rs")];
+    for (from, to) in [("100", "200"), ("200", "300"), ("score", "points")] {
+        alice.edit("src/risk.rs", from, to);
+        alice.aura(&["publish"]).ok();
+        texts.push(alice.read("src/risk.rs"));
+    }
+    texts.pop();
+    while let Some(text) = texts.pop() {
+        alice.aura(&["undo"]).ok();
+        assert_eq!(alice.read("src/risk.rs"), text);
+    }
+    alice.aura(&["undo"]).fails(2, "AE-NO-OP");
+    // An edit after that is one again.
+    alice.edit("src/risk.rs", "100", "400");
+    alice.aura(&["publish"]).ok();
+    alice.aura(&["undo"]).ok();
+    assert!(alice.read("src/risk.rs").contains("100"));
+}
+
+#[test]
 fn h04_a_settlement_may_be_a_text_of_its_own() {
     let (team, _box, alice, bob) = conflict();
     let id = bob.conflicts()[0]["id"].as_str().unwrap().to_owned();

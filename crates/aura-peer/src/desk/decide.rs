@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use aura_api::{Choice, Exit, Failure};
 use aura_engine::peer::{
-    body::{Cause, PatchBody},
+    body::{Cause, PatchBody, VersionId},
     units::{Conflict, Side},
 };
 use aura_proto::RepoPath;
@@ -97,11 +97,13 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<(String, Vec<String>), Failure> {
         let me = self.key_peer;
-        let found = self.units.recorded().iter().rposition(|recorded| {
+        let recorded = self.units.recorded();
+        let found = (0..recorded.len()).rev().find(|index| {
+            let recorded = &recorded[*index];
             recorded.origin.writer.peer == me
                 && match op {
                     Some(op) => recorded.ops().any(|known| known == op),
-                    None => recorded.cause != Cause::Undo,
+                    None => recorded.cause != Cause::Undo && !self.units.is_undone(*index),
                 }
         });
         let Some(index) = found else {
@@ -113,8 +115,12 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return Err(no_text(&name));
         };
-        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            if self.follows_heads(&body.patch, unit) && self.units.heads(unit) != [version] {
+        for ((unit, ..), row) in body.versions().zip(&body.patch.touched) {
+            let heads = self.units.heads(unit);
+            // What came after and was taken back leads to the same content again.
+            let is_here = |head: &VersionId| self.units.content(*head) == Some(row.after);
+            let is_agreed = matches!(&heads[..], [head] if is_here(head));
+            if self.follows_heads(&body.patch, unit) && !is_agreed {
                 let message = format!("{} has changed since", row.name);
                 return Err(Failure::new("AE-MOVED", Exit::STALE, message)
                     .next(format!("aura log {}", row.name), "see what came after"));
@@ -157,7 +163,11 @@ impl Desk {
                     });
                     continue;
                 }
-                Op::Move { name, .. } => return Err(no_place(name)),
+                Op::Move { name, .. } => {
+                    let message = format!("{name} was moved; a move is not taken back");
+                    return Err(Failure::new("AE-NO-UNDO", Exit::REFUSED, message)
+                        .next("aura publish", "move it in the file, save and publish"));
+                }
                 Op::File { .. } => continue,
             };
             let unit = op.unit().unwrap_or(UnitId::file(path.as_str()));

@@ -173,6 +173,8 @@ pub struct Units {
     moved: BTreeMap<UnitId, Vec<usize>>,
     /// Versions that give a unit another place and nothing else.
     placements: BTreeSet<VersionId>,
+    /// Own patches that this peer has taken back.
+    undone: BTreeSet<usize>,
     by_entry: BTreeMap<(Writer, u64), usize>,
     /// Unit ids by path and name.
     names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
@@ -195,6 +197,7 @@ impl Units {
             inserted: BTreeMap::new(),
             moved: BTreeMap::new(),
             placements: BTreeSet::new(),
+            undone: BTreeSet::new(),
             by_entry: BTreeMap::new(),
             names: BTreeMap::new(),
             words: BTreeSet::new(),
@@ -233,6 +236,16 @@ impl Units {
         self.graph
             .get(version)
             .is_some_and(|version| version.recorded.is_some())
+    }
+
+    /// The content of a version, `Some(None)` when the unit is deleted in it; nothing when the version is not known.
+    pub fn content(&self, version: VersionId) -> Option<Option<ContentHash>> {
+        self.graph.get(version).map(|version| version.content)
+    }
+
+    /// Whether this peer has taken its recorded patch back.
+    pub fn is_undone(&self, index: usize) -> bool {
+        self.undone.contains(&index)
     }
 
     /// The text of a version that a patch carried.
@@ -316,7 +329,28 @@ impl Units {
             kind: kind_of(body),
         });
         self.by_entry.insert(key, index);
+        if body.cause == Cause::Undo && origin.writer.peer == self.me {
+            self.undone.extend(self.taken_back(&body.patch));
+        }
         (index, true)
+    }
+
+    /// The newest own patch that stands and led to what an own patch takes back.
+    fn taken_back(&self, undo: &FilePatch) -> Option<usize> {
+        let stands = |index: &usize| {
+            let recorded = &self.recorded[*index];
+            recorded.origin.writer.peer == self.me
+                && recorded.cause != Cause::Undo
+                && !self.undone.contains(index)
+        };
+        let led_to = |index: &usize, row: &Touched| {
+            let mut rows = self.recorded[*index].touched.iter();
+            rows.any(|(unit, _, version, _)| {
+                *unit == row.unit && self.content(*version) == Some(row.before)
+            })
+        };
+        let mut own = (0..self.recorded.len()).rev().filter(stands);
+        own.find(|index| undo.touched.iter().all(|row| led_to(index, row)))
     }
 
     /// Notes the position of an own entry.
