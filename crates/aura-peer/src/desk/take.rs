@@ -65,6 +65,16 @@ struct Written {
     shadow: Option<Indexed>,
 }
 
+impl Written {
+    /// Whether it differs from the shadow and the file that were there.
+    fn changes(&self, shadow: Option<&Indexed>, disk: Option<&[u8]>) -> bool {
+        fn bytes(file: Option<&Indexed>) -> Option<&[u8]> {
+            file.map(|file| &file.bytes[..])
+        }
+        bytes(self.file.as_ref()) != disk || bytes(self.shadow.as_ref()) != bytes(shadow)
+    }
+}
+
 /// Which waiting patches to take.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
@@ -194,18 +204,7 @@ impl Desk {
             Err(why) => return Taken::Waiting(why.clone()),
         };
         let written = self.prepare(index, &found.path, (shadow, disk), &plan);
-        let after = |written: &Written| {
-            let bytes = |file: &Option<Indexed>| file.as_ref().map(|file| Arc::clone(&file.bytes));
-            (bytes(&written.file), bytes(&written.shadow))
-        };
-        let before = (
-            disk.map(Arc::from),
-            shadow.map(|shadow| Arc::clone(&shadow.bytes)),
-        );
-        if written
-            .as_ref()
-            .is_ok_and(|written| after(written) == before)
-        {
+        if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
             return Taken::Known;
         }
         let taken = match &written {
