@@ -359,8 +359,8 @@ enum Style {
     InPlace,
 }
 
-/// An editor that reads the file, adds a token and saves, every 0 to 4 ms until it is told to stop; answers how
-/// many it added.
+/// An editor that reads the file, adds a token and saves, every 0 to 4 ms with a pause now and then, until it is told
+/// to stop; answers how many it added.
 fn types(file: &Path, style: Style, stop: &Receiver<()>) -> usize {
     let beside = file.with_extension("tmp");
     let mut dice = Dice::new(67);
@@ -374,7 +374,8 @@ fn types(file: &Path, style: Style, stop: &Receiver<()>) -> usize {
                 fs::rename(&beside, file).unwrap();
             }
         }
-        let pause = Duration::from_millis(dice.roll(5) as u64);
+        let pause = if dice.roll(20) == 0 { 60 } else { 5 };
+        let pause = Duration::from_millis(dice.roll(pause) as u64);
         if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return token + 1;
         }

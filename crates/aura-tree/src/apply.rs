@@ -29,7 +29,8 @@ use self::stage::{copy_attributes, put_absent, stage};
 use crate::git::Repo;
 use crate::kept::{self, Fingerprint, Kept, Kind, Place, Reason, Store, SwapName, fingerprint};
 use crate::root::{
-    ReadError, Root, is_repository, open_component, open_regular, read_within_budget,
+    FileStamp, ReadError, Root, is_repository, open_component, open_regular, read_within_budget,
+    stamp_at,
 };
 
 /// A working tree that may be written to, with the place where its swapped-out inodes are kept.
@@ -244,7 +245,7 @@ impl WorkingCopy {
         new: &[u8],
     ) -> Result<Applied, WriteRefusal> {
         let parent = self.parent(path)?;
-        let target = check_target(parent.as_fd(), path, old)?;
+        let (target, stamp) = check_target(parent.as_fd(), path, old)?;
         let hash = blake3::hash(new);
         if hash == old {
             return Ok(Applied::Unchanged);
@@ -277,7 +278,7 @@ impl WorkingCopy {
             name,
         };
         if self.can_exchange {
-            swap.run(old, hash, &staged)
+            swap.run(stamp, (old, hash), &staged)
         } else {
             swap.run_without_exchange(old, &target, &staged)
         }
@@ -343,11 +344,19 @@ struct Swap<'a> {
 impl Swap<'_> {
     fn run(
         self,
-        old: blake3::Hash,
-        new: blake3::Hash,
+        before: FileStamp,
+        (old, new): (blake3::Hash, blake3::Hash),
         staged: &File,
     ) -> Result<Applied, WriteRefusal> {
         let ours = fingerprint_of(staged, new)?;
+        // Writing the new content took its time. What is given back a moment later may have been read meanwhile by
+        // an editor that then saves over a save of its own.
+        let now = stamp_at(self.parent.as_fd(), self.path.file_name());
+        let is_as_checked = matches!(now, Ok(now) if now == before);
+        if !is_as_checked {
+            unlinkat(self.place.directory(), self.name.as_str(), AtFlags::empty()).ok();
+            return Err(WriteRefusal::Moved);
+        }
         if let Err(errno) = self.trade() {
             unlinkat(self.place.directory(), self.name.as_str(), AtFlags::empty()).ok();
             return Err(match errno {
@@ -478,9 +487,10 @@ fn check_target(
     parent: BorrowedFd<'_>,
     path: &RepoPath,
     old: blake3::Hash,
-) -> Result<File, WriteRefusal> {
+) -> Result<(File, FileStamp), WriteRefusal> {
     let mut file = open_regular(parent, leaf(path)).map_err(refusal)?;
     let meta = file.metadata().map_err(from_io)?;
+    let stamp = FileStamp::of(&meta);
     let why = if 1 < meta.nlink() {
         Some(Unsafe::HardLink)
     } else if meta.uid() != rustix::process::geteuid().as_raw() {
@@ -497,7 +507,7 @@ fn check_target(
     if blake3::hash(&bytes) != old {
         return Err(WriteRefusal::Moved);
     }
-    Ok(file)
+    Ok((file, stamp))
 }
 
 /// Refuses a new name that some file system would take for one that is there.

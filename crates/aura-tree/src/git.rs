@@ -14,6 +14,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -21,18 +22,23 @@ use thiserror::Error;
 
 use aura_proto::path::RepoPath;
 
-use crate::root::{FILE_BYTES_MAX, ReadError, Root};
+use crate::root::{FILE_BYTES_MAX, FileStamp, ReadError, Root};
 
 mod observe;
 
 /// A repository with a working tree and at least one commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Repo {
     work_tree: PathBuf,
     git_dir: PathBuf,
     common_dir: PathBuf,
     root_commit: ObjectId,
+    /// What git answered last, and for which index.
+    ignored: Arc<Mutex<Option<Ignored>>>,
 }
+
+/// Tracked files that a rule ignores, and the index that they are in.
+type Ignored = (FileStamp, Vec<RepoPath>);
 
 /// The id of a git object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +141,14 @@ impl fmt::Display for ObjectId {
     }
 }
 
+/// The directory at or above `start` that holds a `.git`: the working tree, unless git is set up to look elsewhere.
+pub fn enclosing(start: &Path) -> Option<PathBuf> {
+    let start = fs::canonicalize(start).ok()?;
+    let mut above = start.ancestors();
+    let found = above.find(|dir| dir.join(".git").symlink_metadata().is_ok())?;
+    Some(found.to_owned())
+}
+
 impl Repo {
     /// Finds the repository that surrounds `start`.
     pub fn discover(start: &Path) -> Result<Self, RepoError> {
@@ -166,6 +180,7 @@ impl Repo {
             git_dir,
             common_dir,
             root_commit,
+            ignored: Arc::default(),
         })
     }
 
@@ -310,9 +325,22 @@ impl Repo {
     }
 
     /// Files that git tracks although a rule ignores them.
+    ///
+    /// Git is asked again when its index has changed: a file that only a new rule ignores is one that was tracked
+    /// before, and whoever asks knows it.
     pub(crate) fn tracked_but_ignored(&self) -> Result<Vec<RepoPath>, RepoError> {
+        let mut known = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = fs::metadata(self.git_dir.join("index")).ok();
+        let index = index.map(|meta| FileStamp::of(&meta));
+        if let (Some(index), Some((before, paths))) = (index, &*known)
+            && index == *before
+        {
+            return Ok(paths.clone());
+        }
         let listing = self.run(&["ls-files", "-z", "-c", "-i", "--exclude-standard"])?;
-        Ok(split_nul(&listing).filter_map(to_repo_path).collect())
+        let paths: Vec<RepoPath> = split_nul(&listing).filter_map(to_repo_path).collect();
+        *known = index.map(|index| (index, paths.clone()));
+        Ok(paths)
     }
 
     /// Compares files of the working tree with HEAD, as git would store them.

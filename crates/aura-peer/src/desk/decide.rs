@@ -32,7 +32,11 @@ impl Desk {
             }
         }
         if self.mode == Mode::Live && !self.motion.is_moving() {
-            self.take_waiting(&Wanted::default(), ring);
+            let wanted = Wanted {
+                is_patient: true,
+                ..Wanted::default()
+            };
+            self.take_waiting(&wanted, ring);
         }
         self.loose.save();
         self.compare_conflicts(ring);

@@ -50,9 +50,20 @@ struct Here {
     path: RepoPath,
     shadow: Option<Indexed>,
     disk: Result<Option<Vec<u8>>, String>,
+    /// When the file was last changed, in nanoseconds since 1970.
+    changed_ns: i128,
     contents: BTreeMap<UnitId, ContentHash>,
     standpoints: BTreeMap<UnitId, Standpoint>,
     hashes: Hashes,
+}
+
+impl Here {
+    /// Whether it has edits that the team does not know and that were saved just now: the save itself brings us back.
+    fn is_in_work(&self, wall_ms: u64) -> bool {
+        let (shadow, disk) = &self.hashes;
+        let age_ns = i128::from(wall_ms) * 1_000_000 - self.changed_ns;
+        disk.as_ref() != Ok(shadow) && (0..QUIET_NS).contains(&age_ns)
+    }
 }
 
 /// One touched unit of a recorded patch: unit, name, version, number.
@@ -81,7 +92,12 @@ pub(crate) struct Wanted {
     pub(crate) symbols: Vec<String>,
     pub(crate) from: Option<PeerId>,
     pub(crate) is_dry_run: bool,
+    /// Whether nobody waits: a file whose editor is at it is left alone until it is quiet.
+    pub(crate) is_patient: bool,
 }
+
+/// A file that was saved less than this ago is about to be saved again, in nanoseconds.
+const QUIET_NS: i128 = 20_000_000;
 
 impl Desk {
     /// Takes waiting patches in order, again and again until nothing moves.
@@ -109,7 +125,7 @@ impl Desk {
                 if !self.is_wanted(index, wanted) || busy.contains(&path) {
                     continue;
                 }
-                let outcome = self.take(index, wanted.is_dry_run, &mut here, ring);
+                let outcome = self.take(index, wanted, &mut here, ring);
                 match &outcome {
                     Taken::Applied | Taken::Known => {
                         self.waiting.remove(&index);
@@ -164,7 +180,7 @@ impl Desk {
     fn take(
         &mut self,
         index: usize,
-        is_dry_run: bool,
+        wanted: &Wanted,
         here: &mut Option<Here>,
         ring: &KeyRing,
     ) -> Taken {
@@ -177,6 +193,9 @@ impl Desk {
         let Some(found) = here else {
             return Taken::Waiting("its file cannot be read".to_owned());
         };
+        if wanted.is_patient && found.is_in_work(self.clock.wall_ms()) {
+            return Taken::Waiting("MOVED: it is being edited".to_owned());
+        }
         let standing = self.standing(index, found);
         if let Some(known) = self.blocked(index, &standing) {
             return known;
@@ -185,7 +204,9 @@ impl Desk {
             Some((before, taken @ Taken::Waiting(_))) if *before == standing => {
                 return taken.clone();
             }
-            Some((before, taken)) if *before == standing && is_dry_run => return taken.clone(),
+            Some((before, taken)) if *before == standing && wanted.is_dry_run => {
+                return taken.clone();
+            }
             Some(_) | None => {}
         }
         let Some(body) = self.body_of(index, ring) else {
@@ -213,7 +234,7 @@ impl Desk {
         };
         self.tried.insert(index, (standing, taken.clone()));
         match written {
-            Ok(written) if !is_dry_run => {
+            Ok(written) if !wanted.is_dry_run => {
                 let path = found.path.clone();
                 *here = None;
                 self.write(&path, &plan.patch, &written)
@@ -225,8 +246,12 @@ impl Desk {
     /// None where git cannot be asked what the team has.
     fn look_at(&mut self, path: RepoPath) -> Option<Here> {
         let shadow = self.shadow(&path).ok()?;
+        let mut changed_ns = 0;
         let disk = match self.copy.root().read_file(&path) {
-            Ok(file) => Ok(Some(file.bytes)),
+            Ok(file) => {
+                changed_ns = file.meta.ctime_ns;
+                Ok(Some(file.bytes))
+            }
             Err(aura_tree::ReadError::Missing) => Ok(None),
             Err(error) => Err(format!("UNSAFE_TARGET: {}", crate::chain(&error))),
         };
@@ -241,6 +266,7 @@ impl Desk {
             ),
             shadow,
             disk,
+            changed_ns,
         })
     }
 

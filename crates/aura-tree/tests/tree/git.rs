@@ -54,7 +54,9 @@ fn a_clone_and_a_linked_tree_share_the_root_commit() {
     assert_eq!(side("clone").root_commit(), repo.root_commit());
     assert_eq!(linked.common_dir(), repo.common_dir());
     assert_ne!(linked.git_dir(), repo.git_dir());
-    assert_eq!(Repo::discover(&ground.at("src")).unwrap(), repo);
+    let inside = Repo::discover(&ground.at("src")).unwrap();
+    assert_eq!(inside.work_tree(), repo.work_tree());
+    assert_eq!(inside.root_commit(), repo.root_commit());
     assert_eq!(
         linked.head().unwrap().branch.as_deref(),
         Some("refs/heads/side")
