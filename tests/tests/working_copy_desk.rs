@@ -4,6 +4,8 @@
 
 use std::{fs, process::Command};
 
+use serde_json::json;
+
 use mothership_tests::{
     Laptop, Mothership, Team,
     copy::{put, tree},
@@ -280,4 +282,34 @@ fn a_damaged_index_of_files_costs_time_and_no_edit() {
             event["kind"] == "applied" && is_there
         });
     }
+}
+
+#[test]
+fn a_device_that_forgot_what_its_files_were_tells_nothing_new() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    for (from, to) in [("100", "200"), ("200", "300"), ("300", "400")] {
+        alice.edit("src/risk.rs", from, to);
+        alice.aura(&["publish"]).ok();
+    }
+    alice.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    alice.aura(&["publish"]).ok();
+    bob.applied("load");
+    bob.aura(&["down"]).ok();
+    let repos = bob.home.join("repos");
+    let files = tree(&repos).into_keys();
+    let shadows: Vec<_> = files.filter(|file| file.contains("/shadow/")).collect();
+    assert!(!shadows.is_empty());
+    for (n, shadow) in shadows.iter().enumerate() {
+        match n % 2 {
+            0 => fs::write(repos.join(shadow), "").unwrap(),
+            _ => fs::remove_file(repos.join(shadow)).unwrap(),
+        }
+    }
+    bob.aura(&["up"]).ok();
+    bob.aura(&["publish"]).ok();
+    bob.synced();
+    assert_eq!(bob.aura(&["log", "--actor", "bob"]).ok()["ops"], json!([]));
+    assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
+    assert!(alice.conflicts().is_empty() && bob.conflicts().is_empty());
 }

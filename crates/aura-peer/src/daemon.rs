@@ -61,6 +61,8 @@ struct Remembered {
 
 /// When a waiting face is answered.
 pub(super) enum Until {
+    /// Git moves no files.
+    Still,
     /// The control link is up and the repository's log caught up.
     Joined,
     /// The link is up.
@@ -549,6 +551,7 @@ impl Daemon {
                 is_up && team && desk
             }
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
+            Until::Still => desk.is_none_or(|desk| !desk.motion.is_moving()),
         }
     }
 
@@ -575,6 +578,11 @@ impl Daemon {
                 "no repository was named",
             ));
         };
+        // Git reads all of the history to tell what a repository is: only for one that is not known.
+        let near = aura_tree::git::enclosing(Path::new(start));
+        if let Some(path) = near.filter(|path| self.desks.contains_key(path)) {
+            return Ok(path);
+        }
         let repo = Repo::discover(Path::new(start)).map_err(|error| git_failure(&error))?;
         let path = repo.work_tree().to_owned();
         if self.desks.contains_key(&path) {

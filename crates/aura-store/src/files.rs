@@ -88,14 +88,27 @@ pub enum Unsafe {
 
 /// Replaces or creates a file so that a reader, or a restart, sees the old or the new content.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    write_by_rename(path, bytes, mode, true)?;
+    sync_parent(path).map_err(io_error(path))
+}
+
+/// Like [`write_atomic`] for readers and after a killed process; after a power cut anything may be there.
+///
+/// For what can be made again: a sum must tell whether it is whole.
+pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    write_by_rename(path, bytes, mode, false)
+}
+
+fn write_by_rename(path: &Path, bytes: &[u8], mode: u32, synced: bool) -> Result<(), FileError> {
     let temporary = temporary_beside(path);
-    let written = write_new(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = written {
+    let written = write_new(&temporary, bytes, mode)
+        .and_then(|file| if synced { file.sync_all() } else { Ok(()) })
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
         // Whatever is left is swept at the next start.
         let _ = fs::remove_file(&temporary);
-        return Err(io_error(path)(error));
-    }
-    sync_parent(path).map_err(io_error(path))
+        io_error(path)(error)
+    })
 }
 
 /// Removes temporary files that a crash left in a directory; returns how many.
@@ -140,6 +153,7 @@ impl SecretFile {
         let temporary = temporary_beside(&self.path);
         let created = write_new(&temporary, secret, 0o600)
             // A hard link, unlike a rename, never replaces what is there.
+            .and_then(|file| file.sync_all())
             .and_then(|()| fs::hard_link(&temporary, &self.path));
         let _ = fs::remove_file(&temporary);
         match created {
@@ -233,14 +247,14 @@ fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     Ok(())
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode & 0o600);
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     // The umask has no say in a mode that was asked for, and nobody reads a half-written file.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {

@@ -22,7 +22,7 @@ pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
 pub use faulty::{Crash, FaultyDisk};
 pub use files::{
     FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, sweep_temporaries,
-    write_atomic,
+    write_atomic, write_unsynced,
 };
 pub use log::{AppendError, CommitError, Log, OpenError, Options, Stat};
 pub use reader::{ReadError, Reader};

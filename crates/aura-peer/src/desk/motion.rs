@@ -53,7 +53,7 @@ impl Desk {
     }
 
     /// Whether git moves files now, by a look of its own.
-    pub(super) fn git_moves(&mut self) -> bool {
+    pub(crate) fn git_moves(&mut self) -> bool {
         if !self.motion.is_moving() {
             let observation = self.repo.observe();
             self.motion.handle(self.clock.mono_ms(), observation);

@@ -5,7 +5,8 @@
 //! Invariants:
 //! - a shadow is replaced whole or not at all;
 //! - what git cannot be asked for is not known: it is an error, never a file that is gone;
-//! - losing a shadow costs a comparison with HEAD, never an edit.
+//! - losing a shadow costs a comparison with HEAD, never an edit: so nothing here is synced, and a shadow is never on
+//!   the disk before the file that it was taken from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use std::{
 use aura_api::{Exit, Failure};
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
-use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic};
+use aura_store::{ensure_private_dir, sweep_temporaries, write_unsynced};
 use aura_tree::{ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
@@ -190,8 +191,9 @@ impl Shadows {
             text: text.map(Text),
             ids,
         };
-        write_atomic(&self.file(path), &codec::encode(&kept), 0o600)
-            .map_err(|error| storage(&error))
+        let kept = codec::encode(&kept);
+        let summed = [blake3::hash(&kept).as_bytes(), &kept[..]].concat();
+        write_unsynced(&self.file(path), &summed, 0o600).map_err(|error| storage(&error))
     }
 
     /// Puts back a shadow that was kept, or that was not.
@@ -233,7 +235,11 @@ impl Shadows {
 
     pub(super) fn kept(&self, path: &RepoPath) -> Option<Kept> {
         let bytes = fs::read(self.file(path)).ok()?;
-        let kept: Kept = codec::decode(&bytes).ok()?;
+        let (sum, kept) = bytes.split_first_chunk::<32>()?;
+        if blake3::hash(kept) != *sum {
+            return None;
+        }
+        let kept: Kept = codec::decode(kept).ok()?;
         (kept.path == path.as_str()).then_some(kept)
     }
 

@@ -372,12 +372,9 @@ impl Units {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
-            .map(|row| {
-                let place = is_placement(&patch, row).then(|| self.placement(row.unit));
-                let before = place
-                    .flatten()
-                    .or_else(|| self.working(row.unit, row.before));
-                before.into_iter().collect()
+            .map(|row| match self.placement(row.unit) {
+                Some(place) if is_placement(&patch, row) => vec![place],
+                _ => self.followed(row),
             })
             .collect();
         let body = PatchBody {
@@ -390,6 +387,25 @@ impl Units {
         };
         let is_news = body.versions().any(|(_, version, _)| !self.knows(version));
         is_news.then_some(body)
+    }
+
+    /// What a change of this working copy follows.
+    ///
+    /// Where the team came from the same content to the same content, on whatever way, the change is what the team
+    /// did last: a device that forgot what it had tells nothing new.
+    fn followed(&self, row: &Touched) -> Vec<VersionId> {
+        let before = self.working(row.unit, row.before);
+        let known = self
+            .working(row.unit, row.after)
+            .and_then(|after| Some((after, self.graph.get(after)?)));
+        match (before, known) {
+            (Some(before), Some((after, version)))
+                if version.recorded.is_some() && self.graph.is_ancestor(before, after) =>
+            {
+                version.parents.clone()
+            }
+            _ => before.into_iter().collect(),
+        }
     }
 
     /// The newest version that gave a unit another place and nothing else.

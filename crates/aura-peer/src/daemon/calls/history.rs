@@ -194,6 +194,7 @@ impl Daemon {
             symbols,
             from,
             is_dry_run,
+            is_patient: false,
         };
         let (taken, op) = self.with_desk(&path, |desk, ring| Ok(desk.pull(&wanted, ring)))?;
         let Some(desk) = self.desks.get(&path) else {

@@ -36,6 +36,10 @@ pub(in crate::daemon) struct Listed {
     limit: usize,
 }
 
+/// How long a call waits for git to come to rest, in milliseconds: whoever asked for the state of the tree has made git
+/// look at all files just now.
+const STILL_MS: u64 = 1_000;
+
 impl Daemon {
     pub(super) fn call(&mut self, request: Request, reply: &mpsc::Sender<Reply>) {
         let repo = request.repo.as_deref();
@@ -61,12 +65,39 @@ impl Daemon {
                 waits.err().map(Err)
             }
             Call::Watch { since } => return self.subscribe(since, reply),
-            call => Some(self.answer(repo, call)),
+            call => match self.moving(repo, &call) {
+                Some(moving) => return self.when_still(moving, call, reply),
+                None => Some(self.answer(repo, call)),
+            },
         };
         if let Some(answer) = answer {
             // A face that hung up needs no answer.
             reply.send(reply_of(answer)).ok();
         }
+    }
+
+    /// The repository in which git moves files now, if the call would write some.
+    fn moving(&mut self, repo: Option<&str>, call: &Call) -> Option<PathBuf> {
+        let writes = matches!(
+            call,
+            Call::Pull { dry_run: false, .. } | Call::Resolve { .. } | Call::Undo { .. }
+        );
+        let path = self.repo_of(repo).ok().filter(|_| writes)?;
+        let desk = self.desks.get_mut(&path)?;
+        desk.git_moves().then_some(path)
+    }
+
+    /// Carries a call out when git has come to rest, or says then that it has not.
+    fn when_still(&mut self, path: PathBuf, call: Call, reply: &mpsc::Sender<Reply>) {
+        self.waiting.push(Waiting {
+            until: Until::Still,
+            repo: Some(path.clone()),
+            deadline_ms: self.clock.mono_ms() + STILL_MS,
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, _| {
+                reply_of(daemon.answer(Some(&path.to_string_lossy()), call))
+            }),
+        });
     }
 
     /// Calls that are answered at once.
