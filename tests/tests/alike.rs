@@ -9,7 +9,7 @@ mod plausible;
 use std::{collections::BTreeSet, fs};
 
 use aura_semantic::Indexed;
-use mothership_tests::{Laptop, Mothership, Team, amount, copy::put, scene::figure};
+use mothership_tests::{Laptop, Mothership, Team, amount, copy::put, git, scene::figure};
 use serde_json::Value;
 
 use plausible::{Dice, FIXTURES, edit, fixture, fresh, next};
@@ -255,6 +255,166 @@ fn a_rename_against_an_edit_of_the_same_line_is_settled_alike_everywhere() {
             assert_eq!(&pair.agreed(), wanted, "{choice}");
         }
     }
+}
+
+#[test]
+fn what_is_only_looked_at_still_arrives() {
+    let pair = Pair::new();
+    pair.bob.aura(&["mode", "observe"]).ok();
+    let inserted = LIST.replace("fn b", "fn new() {}\n\nfn b");
+    let moved =
+        ordered("ba").replace("fn a", "fn new() {}\n\nfn a") + "\nfn c() {\n    three();\n}\n";
+    let spaced = moved.replace("\n\nfn new", "\n\n\n\nfn new");
+    let noted = spaced.replace("\n\nfn c", "\n\n// One.\n\nfn c");
+    let last = noted.replace("// One", "// Two");
+    for text in [&inserted, &moved, &spaced, &noted, &last] {
+        put(&pair.alice.repo.join(PATH), text.as_bytes());
+        pair.alice.aura(&["publish"]).ok();
+    }
+    pair.bob
+        .event(|event| event["kind"] == "received" && event["text"].as_str().is_some());
+    for _ in 0..3 {
+        pair.bob.synced();
+        pair.bob.aura(&["status"]).ok();
+        pair.bob.aura(&["pull", "--dry-run"]).ok();
+    }
+    pair.bob.aura(&["pull"]).ok();
+    assert_eq!(pair.agreed(), last);
+}
+
+#[test]
+fn what_git_brought_is_not_carried_out_again() {
+    let mut pair = Pair::new();
+    pair.bob.aura(&["mode", "observe"]).ok();
+    let noted = |text: &str, order: &str| {
+        ordered(order).replace("\n\nfn b", &format!("\n\n// {text}.\n\nfn b"))
+    };
+    for text in [
+        noted("One", "abc"),
+        noted("Two", "abc"),
+        noted("Two", "cab"),
+        noted("Three", "cab"),
+    ] {
+        put(&pair.alice.repo.join(PATH), text.as_bytes());
+        pair.alice.aura(&["publish"]).ok();
+    }
+    pair.bob.synced();
+    git(&pair.alice.repo, &["commit", "-qam", "all of it"]);
+    let alice = pair.alice.repo.to_str().unwrap().to_owned();
+    git(&pair.bob.repo, &["pull", "-q", &alice, "HEAD"]);
+    pair.bob.synced();
+    pair.bob.aura(&["pull"]).ok();
+    pair.bob.aura(&["mode", "live"]).ok();
+    pair.meet();
+    assert_eq!(pair.agreed(), noted("Three", "cab"));
+}
+
+#[test]
+fn moves_on_another_branch_decide_nothing_here() {
+    let pair = Pair::new();
+    let branch = |laptop: &Laptop, name: &str| git(&laptop.repo, &["checkout", "-qB", name]);
+    pair.bob.aura(&["mode", "observe"]).ok();
+    put(&pair.alice.repo.join(PATH), ordered("cab").as_bytes());
+    pair.alice.aura(&["publish"]).ok();
+    git(&pair.alice.repo, &["stash", "-q"]);
+    branch(&pair.alice, "feature");
+    pair.alice.synced();
+    put(&pair.alice.repo.join(PATH), ordered("bca").as_bytes());
+    pair.alice.aura(&["publish"]).ok();
+    pair.bob.synced();
+    pair.bob.aura(&["pull"]).ok();
+    assert_eq!(pair.bob.read(PATH), ordered("cab"));
+}
+
+#[test]
+fn an_edit_that_is_carried_to_another_branch_is_published_there() {
+    let mut pair = Pair::new();
+    git(&pair.bob.repo, &["checkout", "-qb", "feature"]);
+    pair.bob.synced();
+    for text in ["four", "five"] {
+        let list = LIST.replace("three", text) + &format!("\nfn {text}() {{}}\n");
+        put(&pair.bob.repo.join(PATH), list.as_bytes());
+        pair.bob.aura(&["publish"]).ok();
+    }
+    let list = pair.bob.read(PATH);
+    for step in [
+        &["stash", "-q"][..],
+        &["checkout", "-q", "main"],
+        &["stash", "pop", "-q"],
+    ] {
+        git(&pair.bob.repo, step);
+        // It waits for git to come to rest.
+        pair.bob.aura(&["pull"]).ok();
+    }
+    pair.meet();
+    assert_eq!(pair.agreed(), list);
+}
+
+#[test]
+fn edits_that_are_taken_along_to_a_new_branch_are_there_for_whoever_follows() {
+    let mut pair = Pair::new();
+    let list = LIST.replace("three", "four");
+    pair.save(&list);
+    // Alice goes first and takes her edit along; Bob's file is as the commit has it.
+    git(&pair.alice.repo, &["checkout", "-qb", "feature"]);
+    pair.alice.aura(&["pull"]).ok();
+    pair.alice.synced();
+    git(&pair.bob.repo, &["stash", "-q"]);
+    pair.bob.aura(&["pull"]).ok();
+    git(&pair.bob.repo, &["checkout", "-qb", "feature"]);
+    pair.bob.aura(&["pull"]).ok();
+    pair.meet();
+    assert_eq!(pair.agreed(), list);
+    // Back on main nothing is told twice.
+    let published = pair.alice.aura(&["status"]).ok()["mine"]["published"].clone();
+    git(&pair.alice.repo, &["checkout", "-q", "main"]);
+    pair.alice.aura(&["pull"]).ok();
+    let now = pair.alice.aura(&["status"]).ok()["mine"]["published"].clone();
+    assert_eq!(published, now);
+}
+
+#[test]
+fn a_function_moved_out_of_what_somebody_deletes_goes_with_it() {
+    let inner = "mod inner {\n    fn d() {}\n\n    fn e() {}\n}\n";
+    let whole = format!("{LIST}\n{inner}");
+    for swap in [false, true] {
+        let mut pair = Pair::with(&[(PATH, &whole)]);
+        let moved = format!("{LIST}\nfn d() {{}}\n\nmod inner {{\n    fn e() {{}}\n}}\n");
+        let (hers, his) = if swap {
+            (LIST, &*moved)
+        } else {
+            (&*moved, LIST)
+        };
+        pair.apart(hers, his);
+        pair.agreed();
+    }
+}
+
+#[test]
+fn what_was_deleted_while_the_daemon_was_away_is_deleted_for_all() {
+    let mut pair = Pair::with(&[(PATH, LIST), ("src/old.rs", "fn old() {}\n")]);
+    pair.alice.aura(&["down"]).ok();
+    let at = |name: &str| pair.alice.repo.join(name);
+    fs::rename(at("src/old.rs"), at("src/new.rs")).unwrap();
+    pair.alice.aura(&["up"]).ok();
+    pair.alice.synced();
+    pair.meet();
+    assert!(!pair.bob.repo.join("src/old.rs").exists());
+    assert_eq!(pair.bob.read("src/new.rs"), "fn old() {}\n");
+}
+
+#[test]
+fn a_move_that_the_user_has_not_told_is_the_users() {
+    let pair = Pair::new();
+    pair.bob.aura(&["config", "set", "publish", "intent"]).ok();
+    put(&pair.bob.repo.join(PATH), ordered("bca").as_bytes());
+    put(
+        &pair.alice.repo.join(PATH),
+        ordered("bac").replace("two", "deux").as_bytes(),
+    );
+    pair.alice.aura(&["publish"]).ok();
+    pair.bob.applied("b");
+    assert_eq!(pair.bob.read(PATH), ordered("bca").replace("two", "deux"));
 }
 
 /// The bytes around a place, or the last.

@@ -292,6 +292,7 @@ fn a_subscriber_is_fed_one_step_at_a_time() {
     room.tell(Input::Fed {
         link: LinkId(2),
         stream: 0,
+        log: LOG,
         up_to: 1,
         has_room: true,
     });

@@ -569,6 +569,7 @@ impl Server {
                 self.tell(Input::Fed {
                     link,
                     stream,
+                    log,
                     up_to,
                     has_room,
                 });

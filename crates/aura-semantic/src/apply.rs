@@ -14,7 +14,7 @@ use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
 use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
-use crate::onto::onto;
+use crate::onto::{bring_as, onto};
 use crate::outline::Budget;
 use crate::patch::{Clash, FilePatch, Op, Refusal};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
@@ -133,6 +133,16 @@ fn carry_out(
         let Some(op) = op else { continue };
         edit.carry_out(&op, file)?;
         done.push(op);
+    }
+    if let Some(landing) = landing {
+        let gone = patch.touched.iter().filter(|row| row.after.is_none());
+        for row in gone.filter(|row| landing.older.contains(&row.unit)) {
+            // It was moved out of what was deleted with it.
+            if let Some(op) = bring_as(current, &edit.draft, row.unit, &row.name, None, None) {
+                edit.carry_out(&op, file)?;
+                done.push(op);
+            }
+        }
     }
     let merged = edit.merged;
     let checked = check::finish(current, &edit.draft, known)?;
@@ -524,14 +534,25 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Both sides of each conflict, in the order of their texts.
+/// What stays of both sides of each conflict, in the order of their texts: the lines that neither removed, and those
+/// that either added, once.
 fn both(chunks: Vec<Chunk>) -> Vec<u8> {
     let mut out = Vec::new();
     for chunk in chunks {
         match chunk {
             Chunk::Clean(bytes) => out.extend(bytes),
-            Chunk::Conflict { ours, theirs, .. } => {
-                let (first, second) = (ours.clone().min(theirs.clone()), ours.max(theirs));
+            Chunk::Conflict { base, ours, theirs } => {
+                let set = |bytes: &[u8]| -> BTreeSet<Vec<u8>> {
+                    bytes.split_inclusive(says_end).map(said).collect()
+                };
+                let (known, wanted) = (set(&base), set(&theirs));
+                let is_removed = |line: &Vec<u8>| known.contains(line) && !wanted.contains(line);
+                let here = filtered(&ours, |line| !is_removed(line));
+                let there = set(&here);
+                let new = filtered(&theirs, |line| {
+                    !known.contains(line) && !there.contains(line)
+                });
+                let (first, second) = (here.clone().min(new.clone()), here.max(new));
                 let is_open = !first.is_empty() && !first.ends_with(b"\n") && !second.is_empty();
                 out.extend(first);
                 out.extend(is_open.then_some(b'\n'));
@@ -540,6 +561,27 @@ fn both(chunks: Vec<Chunk>) -> Vec<u8> {
         }
     }
     out
+}
+
+fn says_end(byte: &u8) -> bool {
+    *byte == b'\n'
+}
+
+/// What a line says, without the space around it.
+fn said(line: &[u8]) -> Vec<u8> {
+    line.trim_ascii().to_vec()
+}
+
+/// The lines of which `keeps` holds, and blank ones between them.
+fn filtered(bytes: &[u8], keeps: impl Fn(&Vec<u8>) -> bool) -> Vec<u8> {
+    let lines = bytes.split_inclusive(says_end);
+    let kept: Vec<&[u8]> = lines
+        .filter(|line| is_blank(line) || keeps(&said(line)))
+        .collect();
+    if kept.iter().all(|line| is_blank(line)) {
+        return Vec::new();
+    }
+    kept.concat()
 }
 
 /// Merges two changes of one own text.

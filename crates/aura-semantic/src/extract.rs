@@ -75,15 +75,16 @@ fn touched(before: Option<&Indexed>, after: Option<&Indexed>, patch: &FilePatch)
         })
         .collect();
     let mut touched = Vec::new();
-    let loose = |op: &Op| matches!(op, Op::File { .. } | Op::Gap { .. });
-    if patch.ops.iter().any(loose) {
-        touched.push(Touched {
-            unit: UnitId::file(&patch.path),
-            name: patch.path.clone(),
-            before: patch.base,
-            after: patch.result,
-        });
-    }
+    let loose = |op: &Op| matches!(op, Op::File { .. } | Op::Gap { .. } | Op::Move { .. });
+    let file = patch.ops.iter().any(loose).then(|| Touched {
+        unit: UnitId::file(&patch.path),
+        name: patch.path.clone(),
+        before: patch.base,
+        after: patch.result,
+    });
+    let is_whole = matches!(patch.ops[..], [Op::File { .. }]);
+    // First what the change is about.
+    touched.extend(file.clone().filter(|_| is_whole));
     let ids: BTreeSet<UnitId> = old.keys().chain(new.keys()).copied().collect();
     for unit in ids {
         let (was, is) = (old.get(&unit), new.get(&unit));
@@ -101,6 +102,7 @@ fn touched(before: Option<&Indexed>, after: Option<&Indexed>, patch: &FilePatch)
             });
         }
     }
+    touched.extend(file.filter(|_| !is_whole));
     touched
 }
 
@@ -124,7 +126,7 @@ fn unit_ops(before: &Indexed, after: &Indexed) -> Option<Vec<Op>> {
 }
 
 /// The units that a patch between two versions would move.
-pub(crate) fn moves(before: &Indexed, after: &Indexed) -> BTreeSet<UnitId> {
+pub fn moves(before: &Indexed, after: &Indexed) -> BTreeSet<UnitId> {
     let mut extraction = Extraction {
         from: Draft::new(before),
         to: Draft::new(after),

@@ -28,7 +28,7 @@ mod walk;
 
 pub use apply::{Applied, Landing, apply, land, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};
-pub use extract::extract;
+pub use extract::{extract, moves};
 pub use indexed::{Indexed, index, match_outlines};
 pub use language::{Language, UnitKind, language_of};
 pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};

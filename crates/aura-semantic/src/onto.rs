@@ -57,7 +57,7 @@ pub fn bring(current: &Indexed, unit: UnitId, name: &str, text: Option<&OwnText>
 
 /// [`bring`], where an operation told the simple name that its text has; a text with another is refused when it is
 /// carried out.
-fn bring_as(
+pub(crate) fn bring_as(
     current: &Indexed,
     draft: &Draft<'_>,
     unit: UnitId,

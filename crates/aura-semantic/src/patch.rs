@@ -126,7 +126,7 @@ pub struct FilePatch {
     pub result: Option<ContentHash>,
     /// The operations, to be applied in order.
     pub ops: Vec<Op>,
-    /// Every unit whose own content changed or that moved; with a [`Op::File`] or [`Op::Gap`] also
+    /// Every unit whose own content changed or that moved; with a [`Op::File`], [`Op::Gap`] or [`Op::Move`] also
     /// the pseudo unit of the file, whose versions are plain hashes of the whole file.
     pub touched: Vec<Touched>,
 }
@@ -165,9 +165,20 @@ impl FilePatch {
             }
         }
         let file = UnitId::file(&self.path);
-        let mut told = BTreeSet::new();
+        let (mut told, mut placed) = (BTreeSet::new(), BTreeSet::new());
+        if OPS_MAX < self.ops.len() {
+            return Err(untrue(&self.path));
+        }
         for op in &self.ops {
             let unit = op.unit().unwrap_or(file);
+            if let Op::Insert { name, .. } | Op::Move { name, .. } = op
+                && !placed.insert(unit)
+            {
+                return Err(untrue(name));
+            }
+            if let Op::Move { .. } = op {
+                told.insert(file);
+            }
             match rows.get(&unit) {
                 Some(row) if op.makes(row) => told.insert(unit),
                 Some(row) => return Err(untrue(&row.name)),

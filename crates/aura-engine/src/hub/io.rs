@@ -105,6 +105,8 @@ pub enum Input {
         link: LinkId,
         /// On which stream.
         stream: u32,
+        /// Of which log.
+        log: LogId,
         /// Last position handed over.
         up_to: u64,
         /// Whether the queue takes more of this log.

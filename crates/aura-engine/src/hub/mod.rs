@@ -205,9 +205,10 @@ impl Hub {
             Input::Fed {
                 link,
                 stream,
+                log,
                 up_to,
                 has_room,
-            } => self.fed(link, stream, up_to, has_room),
+            } => self.fed(link, (stream, log), up_to, has_room),
             Input::Issued { ticket, issued } => self.issued(now, ticket, issued),
             Input::Stored {
                 batch,
@@ -482,11 +483,13 @@ impl Hub {
         }
     }
 
-    fn fed(&mut self, link: LinkId, stream: u32, up_to: u64, has_room: bool) {
+    fn fed(&mut self, link: LinkId, (stream, log): (u32, LogId), up_to: u64, has_room: bool) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        if let Some(subscription) = state.subscriptions.get_mut(&stream) {
+        let subscription = state.subscriptions.get_mut(&stream);
+        // The stream may follow another log by now.
+        if let Some(subscription) = subscription.filter(|found| found.log == log) {
             subscription.fed = subscription.fed.max(up_to);
             subscription.is_full = !has_room;
         }

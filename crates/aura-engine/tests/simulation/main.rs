@@ -360,6 +360,7 @@ impl World {
         let fed = HubInput::Fed {
             link,
             stream,
+            log,
             up_to: to,
             has_room,
         };

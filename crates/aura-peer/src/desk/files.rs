@@ -42,6 +42,8 @@ struct Row {
 /// The files of a working copy.
 pub(crate) struct Files {
     at: PathBuf,
+    /// Whether this working copy was never looked at before.
+    is_first: bool,
     rows: BTreeMap<RepoPath, Row>,
     unsaved: usize,
 }
@@ -51,6 +53,7 @@ impl Files {
     pub(super) fn open(at: &Path) -> Self {
         Self {
             at: at.to_owned(),
+            is_first: !at.exists(),
             rows: read(at).unwrap_or_default(),
             unsaved: 0,
         }
@@ -113,6 +116,7 @@ struct Sight<'a> {
     root: &'a Root,
     shadows: &'a Shadows,
     budget: &'a Budget,
+    is_first: bool,
 }
 
 /// What a look at the whole working copy found.
@@ -146,7 +150,9 @@ impl Sight<'_> {
         let Ok(file) = self.root.read_file(path) else {
             return Ok(None);
         };
-        self.shadows.adopt_untracked(path, &file.bytes)?;
+        if self.is_first {
+            self.shadows.adopt_untracked(path, &file.bytes)?;
+        }
         let outline = aura_semantic::outline(path.as_str(), &file.bytes, self.budget);
         Ok(Some(Row {
             units: outline.units.len(),
@@ -180,6 +186,7 @@ impl Desk {
             root: self.copy.root(),
             shadows: &self.shadows,
             budget: &self.budget,
+            is_first: self.files.is_first,
         }
     }
 
@@ -189,7 +196,8 @@ impl Desk {
         let Survey { unchanged, others } = self.sight().survey(&self.repo)?;
         let total = (unchanged.len() + others.len()) as u64;
         let mut rows = std::mem::take(&mut self.files.rows);
-        rows.retain(|path, _| unchanged.contains(path));
+        // What is gone from the disk and not from the shadows was deleted while nobody looked.
+        rows.retain(|path, _| unchanged.contains(path) || self.shadows.holds(path));
         let (next, (sender, found)) = (AtomicUsize::new(0), mpsc::channel());
         let sight = self.sight();
         thread::scope(|scope| {
@@ -213,6 +221,7 @@ impl Desk {
             Ok::<(), Failure>(())
         })?;
         self.files.rows = rows;
+        self.files.is_first = false;
         self.files.save();
         Ok(())
     }

@@ -71,6 +71,17 @@ impl Loose {
         }
     }
 
+    /// Takes in a record that cannot be read yet.
+    pub(super) fn hold(&mut self, lsn: u64) {
+        let waits = match &self.before {
+            Some(before) => before.seen < lsn || before.waiting.contains(&lsn),
+            None => true,
+        };
+        if waits && self.waiting.insert(lsn) {
+            self.is_saved = false;
+        }
+    }
+
     /// The log is replayed; what comes now is new.
     pub(super) fn replayed(&mut self) {
         self.before = None;

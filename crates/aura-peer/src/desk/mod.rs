@@ -372,6 +372,7 @@ impl Desk {
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
             self.sealed.push((lsn, seq));
+            self.loose.hold(lsn);
             return;
         }
         // Another clone of this device, or a disk before it was restored, wrote what came back placed.

@@ -84,8 +84,13 @@ impl Desk {
             .head()
             .map_err(|error| super::git_failure(&error))?;
         self.commit = head.commit.to_string();
-        self.units
-            .set_channel(&head.branch.unwrap_or_else(|| head.commit.to_string()));
+        let channel = head.branch.unwrap_or_else(|| head.commit.to_string());
+        if channel != self.units.channel() {
+            self.units.set_channel(&channel);
+            // What the user takes along to another branch is not known there.
+            self.shadows.rebase(&self.repo)?;
+            users.extend(self.shadows.forget_edits());
+        }
         // Only now, so that what follows a change of branch is published on the new one.
         if self.publishing == Publishing::Save {
             self.publish_saves(&users, ring)?;

@@ -5,8 +5,8 @@
 //! Invariants:
 //! - a shadow is replaced whole or not at all;
 //! - what git cannot be asked for is not known: it is an error, never a file that is gone;
-//! - losing a shadow costs a comparison with HEAD, never an edit: so nothing here is synced, and a shadow is never on
-//!   the disk before the file that it was taken from.
+//! - losing the shadow of a tracked file costs a comparison with HEAD, never an edit: so it is not synced, and is never
+//!   on the disk before the file that it was taken from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use std::{
 use aura_api::{Exit, Failure};
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
-use aura_store::{ensure_private_dir, sweep_temporaries, write_unsynced};
+use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic, write_unsynced};
 use aura_tree::{ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
@@ -193,7 +193,13 @@ impl Shadows {
         };
         let kept = codec::encode(&kept);
         let summed = [blake3::hash(&kept).as_bytes(), &kept[..]].concat();
-        write_unsynced(&self.file(path), &summed, 0o600).map_err(|error| storage(&error))
+        let file = self.file(path);
+        let written = match self.is_tracked(path) {
+            true => write_unsynced(&file, &summed, 0o600),
+            // There is no HEAD to compare it with.
+            false => write_atomic(&file, &summed, 0o600),
+        };
+        written.map_err(|error| storage(&error))
     }
 
     /// Puts back a shadow that was kept, or that was not.
@@ -213,7 +219,17 @@ impl Shadows {
         fs::remove_file(self.file(path)).ok();
     }
 
-    /// A file that git does not track counts as it was when it was first seen.
+    /// Takes HEAD as the shadow of every tracked file that is there; answers which were not.
+    pub(super) fn forget_edits(&self) -> Vec<RepoPath> {
+        let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let kept = kept.filter_map(|file| read_kept(&file.path()));
+        let edited = kept.filter(|kept| kept.text.is_some());
+        let paths = edited.filter_map(|kept| RepoPath::try_from(&*kept.path).ok());
+        let tracked = paths.filter(|path| self.is_tracked(path));
+        tracked.inspect(|path| self.forget(path)).collect()
+    }
+
+    /// A file that git does not track counts as it was when the working copy was first looked at.
     pub(super) fn adopt_untracked(&self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
         if self.is_tracked(path) || self.kept(path).is_some() {
             return Ok(());
@@ -234,17 +250,19 @@ impl Shadows {
     }
 
     pub(super) fn kept(&self, path: &RepoPath) -> Option<Kept> {
-        let bytes = fs::read(self.file(path)).ok()?;
-        let (sum, kept) = bytes.split_first_chunk::<32>()?;
-        if blake3::hash(kept) != *sum {
-            return None;
-        }
-        let kept: Kept = codec::decode(kept).ok()?;
-        (kept.path == path.as_str()).then_some(kept)
+        read_kept(&self.file(path)).filter(|kept| kept.path == path.as_str())
     }
 
     fn file(&self, path: &RepoPath) -> PathBuf {
         self.dir
             .join(&Digest::of(path.as_str().as_bytes()).to_string()[..32])
     }
+}
+
+/// A kept shadow, if it is whole.
+fn read_kept(file: &Path) -> Option<Kept> {
+    let bytes = fs::read(file).ok()?;
+    let (sum, kept) = bytes.split_first_chunk::<32>()?;
+    let is_whole = blake3::hash(kept) == *sum;
+    codec::decode(kept).ok().filter(|_| is_whole)
 }

@@ -12,10 +12,10 @@ use std::{
 
 use aura_engine::peer::{
     body::VersionId,
-    units::{Plan, Relation, Standpoint},
+    units::{PLACEMENT, Plan, Relation, Standpoint},
 };
 use aura_proto::{PeerId, RepoPath};
-use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Refusal, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitId};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
@@ -58,7 +58,7 @@ struct Here {
 }
 
 impl Here {
-    /// Whether it has edits that the team does not know and that were saved just now: the save itself brings us back.
+    /// Whether it has edits that the team does not know and that were saved just now.
     fn is_in_work(&self, wall_ms: u64) -> bool {
         let (shadow, disk) = &self.hashes;
         let age_ns = i128::from(wall_ms) * 1_000_000 - self.changed_ns;
@@ -98,6 +98,8 @@ pub(crate) struct Wanted {
 
 /// A file that was saved less than this ago is about to be saved again, in nanoseconds.
 const QUIET_NS: i128 = 20_000_000;
+/// When a file that was being saved is looked at again, in milliseconds.
+const MOVED_RETRY_MS: u64 = 200;
 
 impl Desk {
     /// Takes waiting patches in order, again and again until nothing moves.
@@ -116,7 +118,7 @@ impl Desk {
                 .collect();
         }
         let mut here = None;
-        // Files that their user is saving right now; the save itself brings us back.
+        // Files that their user is saving right now.
         let mut busy = BTreeSet::new();
         loop {
             let before = self.waiting.len();
@@ -134,6 +136,9 @@ impl Desk {
                     }
                     Taken::Waiting(why) if why.starts_with("MOVED") => {
                         busy.insert(path);
+                        if !wanted.is_dry_run {
+                            self.retry_in(MOVED_RETRY_MS);
+                        }
                     }
                     Taken::WouldApply | Taken::Waiting(_) => {}
                 }
@@ -226,7 +231,12 @@ impl Desk {
         };
         let written = self.prepare(index, &found.path, (shadow, disk), &plan);
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
-            return Taken::Known;
+            // A move of a function that an earlier patch brings does nothing yet.
+            return match self.waits_behind(index) {
+                true if wanted.is_dry_run => Taken::WouldApply,
+                true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
+                false => Taken::Known,
+            };
         }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
@@ -286,6 +296,17 @@ impl Desk {
         Some(self.obstructed(*unit, name))
     }
 
+    /// Whether an earlier patch of the same file waits.
+    fn waits_behind(&self, index: usize) -> bool {
+        let recorded = self.units.recorded();
+        let (path, channel) = (&recorded[index].path, &recorded[index].channel);
+        let mut earlier = self
+            .waiting
+            .range(..index)
+            .map(|earlier| &recorded[*earlier]);
+        earlier.any(|earlier| earlier.path == *path && earlier.channel == *channel)
+    }
+
     /// Whether the patch has moves or gaps that are still to be carried out.
     fn is_loose(&self, index: usize) -> bool {
         self.loose.waits(self.units.recorded()[index].origin.lsn)
@@ -303,7 +324,10 @@ impl Desk {
     /// What the outcome of a waiting patch depends on.
     fn standing(&self, index: usize, here: &mut Here) -> Standing {
         let (contents, standpoints) = (&here.contents, &mut here.standpoints);
-        let relation = |(unit, _, version, _): &Row| {
+        let relation = |(unit, _, version, number): &Row| {
+            if *number == PLACEMENT {
+                return Relation::Known;
+            }
             let standpoint = standpoints
                 .entry(*unit)
                 .or_insert_with(|| self.units.standpoint(*unit, contents.get(unit).copied()));
@@ -336,11 +360,18 @@ impl Desk {
             older,
             is_newer: &is_newer,
         };
-        let (team, landed) =
+        let (team, mut landed) =
             aura_semantic::land(shadow, patch, &landing).map_err(|r| explain(&r))?;
         let file = if is_same {
             team.after.clone()
         } else {
+            // What the user moved and has not told is the user's.
+            let moved = match (shadow, current) {
+                (Some(shadow), Some(current)) => aura_semantic::moves(shadow, current),
+                _ => BTreeSet::new(),
+            };
+            let is_own = |op: &Op| matches!(op, Op::Move { unit, .. } if moved.contains(unit));
+            landed.ops.retain(|op| !is_own(op));
             let older = &BTreeSet::new();
             let landing = Landing { older, ..landing };
             let (own, _) =

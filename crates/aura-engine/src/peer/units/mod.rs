@@ -42,6 +42,9 @@ pub struct Origin {
     pub seq: Option<u64>,
 }
 
+/// The number of a version that gives a unit another place and nothing else.
+pub const PLACEMENT: usize = 0;
+
 /// One recorded patch.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -55,7 +58,7 @@ pub struct Recorded {
     pub why: Option<String>,
     /// The file.
     pub path: Arc<str>,
-    /// Touched units: unit, name, version, its number within the unit.
+    /// Touched units: unit, name, version, its number within the unit or [`PLACEMENT`].
     pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
     /// `insert`, `replace` … for people.
     pub kind: &'static str,
@@ -119,8 +122,6 @@ pub struct Units {
     /// Which recorded patches insert a unit, and which move it.
     inserted: BTreeMap<UnitId, Vec<usize>>,
     moved: BTreeMap<UnitId, Vec<usize>>,
-    /// Versions that give a unit another place and nothing else.
-    placements: BTreeSet<VersionId>,
     /// Own patches that this peer has taken back.
     undone: BTreeSet<usize>,
     by_entry: BTreeMap<(Writer, u64), usize>,
@@ -144,7 +145,6 @@ impl Units {
             recorded: Vec::new(),
             inserted: BTreeMap::new(),
             moved: BTreeMap::new(),
-            placements: BTreeSet::new(),
             undone: BTreeSet::new(),
             by_entry: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -194,6 +194,14 @@ impl Units {
     /// Whether this peer has taken its recorded patch back.
     pub fn is_undone(&self, index: usize) -> bool {
         self.undone.contains(&index)
+    }
+
+    /// Whether a patch of this branch tells of a version.
+    fn is_told(&self, version: VersionId) -> bool {
+        let first = self.graph.get(version).and_then(|known| known.recorded);
+        let again = self.told_again.get(&version).into_iter().flatten().copied();
+        let mut told = first.into_iter().chain(again);
+        told.any(|index| self.recorded[index].channel == self.channel)
     }
 
     /// The text of a version that a patch carried.
@@ -254,15 +262,12 @@ impl Units {
             };
             if is_placement(&body.patch, row) {
                 // A place excludes no text, so it is nobody's head and no content stands for it.
-                self.placements.insert(version);
-                let unit = self.units.get(&unit);
-                let unit = unit.map_or(&[][..], |history| &history.versions);
-                self.graph.record(version, told, unit);
-            } else {
-                self.insert(unit, version, told);
-                if unit != file || is_whole {
-                    self.follow(unit, version, &channel);
-                }
+                touched.push((unit, name, version, PLACEMENT));
+                continue;
+            }
+            self.insert(unit, version, told);
+            if unit != file || is_whole {
+                self.follow(unit, version, &channel);
             }
             let number = self.graph.get(version).map_or(0, |version| version.number);
             touched.push((unit, name, version, number));
@@ -340,9 +345,6 @@ impl Units {
 
     /// How `version` stands to a working copy; what was found for other versions is not found again.
     pub fn relation_to(&self, here: &mut Standpoint, version: VersionId) -> Relation {
-        if self.placements.contains(&version) {
-            return Relation::Known;
-        }
         let Some(working) = here.working else {
             let version = self.graph.get(version);
             return if version.is_some_and(|version| version.is_rooted) {
@@ -385,7 +387,10 @@ impl Units {
             patch,
             parents,
         };
-        let is_news = body.versions().any(|(_, version, _)| !self.knows(version));
+        // What is on another branch alone is news on this one; a move is always.
+        let is_news = body
+            .versions()
+            .any(|(_, version, _)| !self.is_told(version));
         is_news.then_some(body)
     }
 
@@ -398,12 +403,12 @@ impl Units {
         let known = self
             .working(row.unit, row.after)
             .and_then(|after| Some((after, self.graph.get(after)?)));
+        let known = known.filter(|(after, _)| self.is_told(*after));
         match (before, known) {
-            (Some(before), Some((after, version)))
-                if version.recorded.is_some() && self.graph.is_ancestor(before, after) =>
-            {
+            (Some(before), Some((after, version))) if self.graph.is_ancestor(before, after) => {
                 version.parents.clone()
             }
+            (None, Some((_, version))) if version.is_rooted => version.parents.clone(),
             _ => before.into_iter().collect(),
         }
     }
@@ -411,23 +416,20 @@ impl Units {
     /// The newest version that gave a unit another place and nothing else.
     fn placement(&self, unit: UnitId) -> Option<VersionId> {
         let moved = self.moved.get(&unit)?.iter().rev();
-        let rows = moved.flat_map(|index| &self.recorded[*index].touched);
-        let mut rows = rows.filter(|(touched, ..)| *touched == unit);
-        let version = rows.find(|(_, _, version, _)| self.placements.contains(version))?;
-        Some(version.2)
+        let here = moved.filter(|index| self.recorded[**index].channel == self.channel);
+        let mut rows = here.flat_map(|index| &self.recorded[*index].touched);
+        let row = rows.find(|(touched, .., number)| *touched == unit && *number == PLACEMENT)?;
+        Some(row.2)
     }
 
     /// Whether a unit got its place in its file from a patch that comes behind another: of two that are put at one
     /// place, the later stands first.
     // spec: patch/3.8
     pub fn is_put_after(&self, index: usize, unit: UnitId) -> bool {
-        let places = |told: &Vec<usize>| told.iter().map(|told| self.place(*told)).collect();
-        let moved: Option<Vec<_>> = self.moved.get(&unit).map(places);
-        let inserted: Option<Vec<_>> = self.inserted.get(&unit).map(places);
-        let put = match (moved, inserted) {
-            (Some(moved), _) => moved.into_iter().max(),
-            (None, Some(inserted)) => inserted.into_iter().min(),
-            (None, None) => None,
+        let (moved, inserted) = (self.moved.get(&unit), self.inserted.get(&unit));
+        let put = match self.places(index, moved).max() {
+            Some(moved) => Some(moved),
+            None => self.places(index, inserted).min(),
         };
         put.is_some_and(|put| self.place(index) < put)
     }
@@ -435,9 +437,20 @@ impl Units {
     /// Whether a patch that was placed behind another moves a unit, too: the later move stays.
     // spec: patch/3.9
     fn is_moved_after(&self, index: usize, unit: UnitId) -> bool {
-        let told = self.moved.get(&unit).into_iter().flatten();
-        let place = self.place(index);
-        told.map(|told| self.place(*told)).any(|told| place < told)
+        let last = self.places(index, self.moved.get(&unit)).max();
+        last.is_some_and(|last| self.place(index) < last)
+    }
+
+    /// The places of those of the patches `told` that are on the same branch as `index`.
+    fn places<'a>(
+        &'a self,
+        index: usize,
+        told: Option<&'a Vec<usize>>,
+    ) -> impl Iterator<Item = (u64, usize)> + 'a {
+        let channel = &self.recorded[index].channel;
+        let told = told.into_iter().flatten().copied();
+        told.filter(move |told| self.recorded[*told].channel == *channel)
+            .map(|told| self.place(told))
     }
 
     /// The units of a file that the log speaks of, by name.
@@ -465,7 +478,7 @@ impl Units {
         index: usize,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        is_loose: bool,
+        mut is_loose: bool,
     ) -> Result<Option<Plan>, Obstacle> {
         let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
         let mut patch = body.patch.clone();
@@ -473,7 +486,13 @@ impl Units {
         let file = UnitId::file(&patch.path);
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
             let between = unit == file && !is_whole;
+            if is_placement(&patch, row) {
+                known.insert(unit);
+                continue;
+            }
             match self.relation(unit, contents(unit), version) {
+                // All that the patch did between units was done by whatever led to this file.
+                Relation::Known if between => is_loose = false,
                 _ if between => {}
                 Relation::Known => {
                     known.insert(unit);
