@@ -256,6 +256,52 @@ fn case_071_a_body_made_to_exhaust_the_parser_is_refused_in_time_and_others_are_
 }
 
 #[test]
+fn conflicts_that_stay_open_make_what_comes_after_no_dearer() {
+    const FILES: usize = 80;
+    let text =
+        |n: usize, value: &str| format!("pub fn f{n}() -> &'static str {{\n    \"{value}\"\n}}\n");
+    let path = |n: usize| format!("src/f{n}.rs");
+    let files: Vec<(String, String)> = (0..2 * FILES)
+        .map(|n| (path(n), text(n, "start")))
+        .collect();
+    let team = Team::with(&files);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "mallory");
+    let send = |mallory: &mut Forger, n: usize, from: &str, to: &str| {
+        let (before, after) = (text(n, from), text(n, to));
+        let patch = mallory.draft(&path(n), before.as_bytes(), after.as_bytes());
+        mallory.publish(&patch);
+    };
+    let cost = |mallory: &mut Forger, from: &str, to: &str| {
+        let begun = alice.cpu_ms();
+        (FILES..2 * FILES).for_each(|n| send(mallory, n, from, to));
+        alice.event(|event| {
+            let last = alice.repo.join(path(2 * FILES - 1));
+            event["kind"] == "applied" && fs::read_to_string(last).unwrap().contains(to)
+        });
+        alice.cpu_ms() - begun
+    };
+    let alone = cost(&mut mallory, "start", "first");
+    for n in 0..FILES {
+        alice.save(&path(n), text(n, "hers"));
+    }
+    alice.aura(&["publish"]).ok();
+    alice.synced();
+    (0..FILES).for_each(|n| send(&mut mallory, n, "start", "his"));
+    let mut conflicts = 0;
+    alice.event(|event| {
+        conflicts += usize::from(event["kind"] == "conflict");
+        conflicts == FILES
+    });
+    let beside = cost(&mut mallory, "first", "second");
+    assert!(
+        beside < 2 * alone + 200,
+        "{alone} ms alone, {beside} ms beside"
+    );
+}
+
+#[test]
 fn a_patch_that_hides_which_unit_it_changes_does_not_reach_an_edit_of_the_user() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");

@@ -31,7 +31,7 @@ const GRAIN_NS: i128 = 100_000_000;
 const NEW_PERCENT: usize = 5;
 
 /// Names a file and its shadow as they were when they were found equal.
-type Mark = [u8; 16];
+pub(super) type Mark = [u8; 16];
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Row {
@@ -239,6 +239,17 @@ impl Desk {
         Ok(gone_or_changed.cloned().chain(others).collect())
     }
 
+    /// Names a file and its shadow as they are; nothing when another write could bear the same time.
+    pub(super) fn mark(&self, path: &RepoPath) -> Option<Mark> {
+        let stamp = self.copy.root().stamp(path).ok()?;
+        let (mark, changed_ns) = self.sight().mark(path, &stamp);
+        self.is_past(changed_ns).then_some(mark)
+    }
+
+    fn is_past(&self, changed_ns: i128) -> bool {
+        changed_ns + GRAIN_NS < i128::from(self.clock.wall_ms()) * 1_000_000
+    }
+
     /// Whether a file that looks like this was found to equal the shadow that it has.
     pub(super) fn is_unchanged(&self, path: &RepoPath, stamp: &FileStamp) -> bool {
         self.sight().is_unchanged(path, stamp)
@@ -247,9 +258,9 @@ impl Desk {
     /// Remembers that a file, read with this stamp, equals its shadow.
     pub(super) fn found_equal(&mut self, path: &RepoPath, stamp: &FileStamp) {
         let (mark, changed_ns) = self.sight().mark(path, stamp);
-        let now_ns = i128::from(self.clock.wall_ms()) * 1_000_000;
+        let is_past = self.is_past(changed_ns);
         if let Some(row) = self.files.rows.get_mut(path) {
-            row.equal = (changed_ns + GRAIN_NS < now_ns).then_some(mark);
+            row.equal = is_past.then_some(mark);
             self.files.unsaved += 1;
         }
     }

@@ -24,7 +24,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     body::PatchBody,
     replica::{self, Record, Replica},
-    units::{Conflict, Origin, Recorded, Units},
+    units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, message::Message,
@@ -139,6 +139,10 @@ pub(crate) struct Desk {
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
     loose: Loose,
+    /// Files of which all that waits was looked at and cannot be taken, as they and the log were then.
+    stuck: BTreeMap<Arc<str>, take::Look>,
+    /// How many patches the log has of each file.
+    patches: BTreeMap<Arc<str>, usize>,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries under a key that this device does not have yet: record, and place if it has one.
@@ -223,6 +227,8 @@ impl Desk {
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
+            stuck: BTreeMap::new(),
+            patches: BTreeMap::new(),
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
@@ -255,7 +261,8 @@ impl Desk {
         self.loose.replayed();
         self.loose.save();
         self.notices.clear();
-        self.conflicts_seen = self.conflicts(ring).into_iter().map(|c| c.id).collect();
+        let open = self.open_conflicts(ring).into_iter();
+        self.conflicts_seen = open.map(|conflict| conflict.id).collect();
         Ok(())
     }
 
@@ -413,6 +420,8 @@ impl Desk {
             seq,
         };
         let (index, is_new) = self.units.record(&body, origin);
+        let path = Arc::clone(&self.units.recorded()[index].path);
+        *self.patches.entry(path).or_default() += 1;
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && is_for_files {
             self.waiting.insert(index);
@@ -465,15 +474,20 @@ impl Desk {
         self.units.conflicts(&|recorded| self.body(recorded, ring))
     }
 
+    fn open_conflicts(&self, ring: &KeyRing) -> Vec<OpenConflict> {
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        self.units.open_conflicts(&bodies)
+    }
+
     /// Announces conflicts that came or went since the last call.
     fn compare_conflicts(&mut self, ring: &KeyRing) {
-        let now = self.conflicts(ring);
+        let now = self.open_conflicts(ring);
         let ids: BTreeSet<String> = now.iter().map(|conflict| conflict.id.clone()).collect();
         for conflict in now
             .iter()
             .filter(|conflict| !self.conflicts_seen.contains(&conflict.id))
         {
-            let theirs = &self.units.recorded()[conflict.theirs.recorded];
+            let theirs = &self.units.recorded()[conflict.theirs];
             self.notices.push(Notice {
                 kind: "conflict",
                 symbol: Some(conflict.name.clone()),

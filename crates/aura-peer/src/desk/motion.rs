@@ -87,6 +87,7 @@ impl Desk {
         let channel = head.branch.unwrap_or_else(|| head.commit.to_string());
         if channel != self.units.channel() {
             self.units.set_channel(&channel);
+            self.stuck.clear();
             // What the user takes along to another branch is not known there.
             self.shadows.rebase(&self.repo)?;
             users.extend(self.shadows.forget_edits());

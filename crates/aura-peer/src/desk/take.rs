@@ -6,7 +6,7 @@
 //! - a patch that was refused is not carried out again before something that it depends on has changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitI
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, RETRY_MS, batch};
+use super::{Desk, RETRY_MS, batch, files::Mark};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,41 @@ struct Written {
     shadow: Option<Indexed>,
 }
 
+/// A file, its shadow and the number of its patches, as they were looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    mark: Mark,
+    patches: usize,
+}
+
+/// One file while waiting patches are taken.
+struct Pass {
+    /// As it was found, while nothing of it was taken and all that waits does so for the versions it has.
+    look: Option<Look>,
+    /// Whether it is left alone for now.
+    is_over: bool,
+    /// Whether its user is saving it right now.
+    is_moved: bool,
+}
+
+impl Pass {
+    fn note(&mut self, outcome: &Taken) {
+        let waits_for_versions = |why: &str| {
+            let passing = ["MOVED", "NO_SPACE", "STORAGE", "UNSAFE_TARGET", "its "];
+            !passing.iter().any(|passing| why.starts_with(passing))
+        };
+        match outcome {
+            Taken::Waiting(why) if waits_for_versions(why) => {}
+            Taken::Waiting(why) if why.starts_with("MOVED") => {
+                (self.is_over, self.is_moved, self.look) = (true, true, None);
+            }
+            Taken::Applied | Taken::Known | Taken::WouldApply | Taken::Waiting(_) => {
+                self.look = None;
+            }
+        }
+    }
+}
+
 impl Written {
     /// Whether it differs from the shadow and the file that were there.
     fn changes(&self, shadow: Option<&Indexed>, disk: Option<&[u8]>) -> bool {
@@ -118,38 +153,56 @@ impl Desk {
                 .collect();
         }
         let mut here = None;
-        // Files that their user is saving right now.
-        let mut busy = BTreeSet::new();
+        let mut passes: BTreeMap<Arc<str>, Pass> = BTreeMap::new();
         loop {
             let before = self.waiting.len();
             for index in self.waiting.clone() {
-                let path = self.units.recorded()[index].path.clone();
-                if !self.is_wanted(index, wanted) || busy.contains(&path) {
+                let path = Arc::clone(&self.units.recorded()[index].path);
+                if !self.is_wanted(index, wanted) {
+                    continue;
+                }
+                let pass = match passes.entry(Arc::clone(&path)) {
+                    Entry::Occupied(pass) => pass.into_mut(),
+                    Entry::Vacant(pass) => pass.insert(self.begin_pass(&path, wanted)),
+                };
+                if pass.is_over {
                     continue;
                 }
                 let outcome = self.take(index, wanted, &mut here, ring);
-                match &outcome {
-                    Taken::Applied | Taken::Known => {
-                        self.waiting.remove(&index);
-                        self.tried.remove(&index);
-                        self.loose.taken(self.units.recorded()[index].origin.lsn);
-                    }
-                    Taken::Waiting(why) if why.starts_with("MOVED") => {
-                        busy.insert(path);
-                        if !wanted.is_dry_run {
-                            self.retry_in(MOVED_RETRY_MS);
-                        }
-                    }
-                    Taken::WouldApply | Taken::Waiting(_) => {}
+                pass.note(&outcome);
+                if matches!(outcome, Taken::Applied | Taken::Known) {
+                    self.waiting.remove(&index);
+                    self.tried.remove(&index);
+                    self.loose.taken(self.units.recorded()[index].origin.lsn);
                 }
                 if outcome != Taken::Known {
                     taken.insert(index, outcome);
                 }
             }
             if self.waiting.len() == before {
-                self.loose.save();
-                return taken;
+                break;
             }
+        }
+        self.loose.save();
+        if !wanted.is_dry_run && passes.values().any(|pass| pass.is_moved) {
+            self.retry_in(MOVED_RETRY_MS);
+        }
+        let stuck = passes.into_iter().filter(|_| wanted.is_patient);
+        let stuck = stuck.filter_map(|(path, pass)| Some((path, pass.look?)));
+        self.stuck.extend(stuck);
+        taken
+    }
+
+    /// Nothing is looked at again that could not be taken and has not changed.
+    fn begin_pass(&self, path: &Arc<str>, wanted: &Wanted) -> Pass {
+        let known = RepoPath::try_from(&**path).ok();
+        let mark = known.and_then(|path| self.mark(&path));
+        let patches = self.patches.get(path).copied().unwrap_or(0);
+        let look = mark.map(|mark| Look { mark, patches });
+        Pass {
+            is_over: wanted.is_patient && look.is_some() && self.stuck.get(path) == look.as_ref(),
+            is_moved: false,
+            look,
         }
     }
 

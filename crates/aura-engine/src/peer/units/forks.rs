@@ -59,61 +59,95 @@ pub struct DueMerge {
     pub merged: OwnText,
 }
 
+/// A conflict without its texts.
+#[derive(Debug, Clone)]
+pub struct OpenConflict {
+    /// As in [`Conflict::id`].
+    pub id: String,
+    /// The name of the unit.
+    pub name: String,
+    /// The patch that made the other side.
+    pub theirs: usize,
+}
+
 impl Units {
     /// Units of this channel in which concurrent versions exclude each other.
     pub fn conflicts(&self, bodies: Bodies<'_>) -> Vec<Conflict> {
-        let conflict = |fork: Fork<'_>| {
+        let open = self.excluding(bodies);
+        open.map(|fork| {
             let base = self.base_of(&fork, bodies);
-            let is_joined = fork.merged(base.as_ref()).is_some();
-            if is_joined && fork.heads.len() == 2 {
-                return None;
-            }
-            let (mine, theirs) = if self.author(&fork.second) == self.me {
-                (fork.second, fork.first)
-            } else {
-                (fork.first, fork.second)
+            let side = |(recorded, version): (usize, VersionId)| Side {
+                version,
+                recorded,
+                content: self.content(version).flatten(),
+                text: self.text_of(version, bodies),
             };
-            Some(Conflict {
+            let (mine, theirs) = self.mine_and_theirs(&fork);
+            Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
                 name: fork.name.to_string(),
                 path: fork.path.to_string(),
                 base,
-                mine,
-                theirs,
+                mine: side(mine),
+                theirs: side(theirs),
                 heads: fork.heads,
-            })
-        };
-        self.forks(bodies).filter_map(conflict).collect()
+            }
+        })
+        .collect()
+    }
+
+    /// The same without reading texts that were read before.
+    pub fn open_conflicts(&self, bodies: Bodies<'_>) -> Vec<OpenConflict> {
+        let open = self.excluding(bodies).map(|fork| OpenConflict {
+            id: conflict_id(fork.unit, &fork.heads),
+            name: fork.name.to_string(),
+            theirs: self.mine_and_theirs(&fork).1.0,
+        });
+        open.collect()
     }
 
     /// Joins that this peer owes because its version was placed second.
     // spec: patch/3.5
     pub fn due_merges(&self, bodies: Bodies<'_>) -> Vec<DueMerge> {
-        let due = |fork: Fork<'_>| {
-            let placed = |side: &Side| self.recorded.get(side.recorded)?.origin.seq;
-            placed(&fork.first)?;
-            placed(&fork.second)?;
-            if fork.heads.len() != 2 || self.author(&fork.second) != self.me {
-                return None;
-            }
-            let base = self.base_of(&fork, bodies);
-            let merged = fork.merged(base.as_ref())??;
-            Some(DueMerge {
-                unit: fork.unit,
-                name: fork.name.to_string(),
-                path: fork.path.to_string(),
-                heads: fork.heads,
-                mine: fork.second.text?,
-                merged,
-            })
+        let is_due = |fork: &Fork<'_>| {
+            let is_placed = |side: (usize, VersionId)| self.recorded[side.0].origin.seq.is_some();
+            let is_mine = self.recorded[fork.second.0].origin.writer.peer == self.me;
+            fork.heads.len() == 2 && is_mine && is_placed(fork.first) && is_placed(fork.second)
         };
-        self.forks(bodies).filter_map(due).collect()
+        let due = self.forks().filter(is_due);
+        due.filter(|fork| self.joins(fork, bodies))
+            .filter_map(|fork| {
+                let merged = self.merged(&fork, bodies)??;
+                Some(DueMerge {
+                    unit: fork.unit,
+                    name: fork.name.to_string(),
+                    path: fork.path.to_string(),
+                    mine: self.text_of(fork.second.1, bodies)?,
+                    heads: fork.heads,
+                    merged,
+                })
+            })
+            .collect()
+    }
+
+    fn excluding<'a>(&'a self, bodies: Bodies<'a>) -> impl Iterator<Item = Fork<'a>> {
+        let forks = self.forks();
+        forks.filter(move |fork| fork.heads.len() != 2 || !self.joins(fork, bodies))
+    }
+
+    /// This peer's side, or the one placed first, and the other.
+    fn mine_and_theirs(&self, fork: &Fork<'_>) -> ((usize, VersionId), (usize, VersionId)) {
+        if self.recorded[fork.second.0].origin.writer.peer == self.me {
+            (fork.second, fork.first)
+        } else {
+            (fork.first, fork.second)
+        }
     }
 
     /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
     /// placed them; one without a place comes last.
-    fn forks<'a>(&'a self, bodies: Bodies<'a>) -> impl Iterator<Item = Fork<'a>> {
+    fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
         let forked = self.forked.get(&self.channel);
         forked.into_iter().flatten().filter_map(move |unit| {
             let history = self.units.get(unit)?;
@@ -129,12 +163,6 @@ impl Units {
                 // Whoever settles the file settles its units.
                 return None;
             }
-            let mut sides = sides.into_iter().map(|(recorded, version)| Side {
-                version,
-                recorded,
-                content: self.graph.get(version).and_then(|version| version.content),
-                text: self.text_of(version, bodies),
-            });
             let row = newest
                 .touched
                 .iter()
@@ -143,42 +171,66 @@ impl Units {
                 unit: *unit,
                 path: &newest.path,
                 name: &row.1,
-                first: sides.next()?,
-                second: sides.next()?,
+                first: *sides.first()?,
+                second: *sides.get(1)?,
                 heads,
             })
         })
     }
 
+    /// Whether both sides join. Found once for each pair: many conflicts may stay open for long, and whatever comes
+    /// in asks for all of them.
+    fn joins(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> bool {
+        let versions = self.units.get(&fork.unit);
+        let versions = versions.map_or(0, |history| history.versions.len());
+        let pair = (versions, fork.first.1, fork.second.1);
+        if let Some((known, joins)) = self.verdicts.borrow().get(&fork.unit)
+            && *known == pair
+        {
+            return *joins;
+        }
+        let joins = self.merged(fork, bodies).is_some();
+        let is_read = |version: VersionId| match self.content(version).flatten() {
+            Some(content) => self.text(content, bodies).is_some(),
+            None => true,
+        };
+        // A text that cannot be read yet may come.
+        if joins || is_read(fork.first.1) && is_read(fork.second.1) {
+            let mut verdicts = self.verdicts.borrow_mut();
+            verdicts.insert(fork.unit, (pair, joins));
+        }
+        joins
+    }
+
+    /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
+    fn merged(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<Option<OwnText>> {
+        let [first, second] = [fork.first.1, fork.second.1];
+        if self.content(first) == self.content(second) {
+            return Some(self.text_of(first, bodies));
+        }
+        let (first, second) = (self.text_of(first, bodies)?, self.text_of(second, bodies)?);
+        merge(&self.base_of(fork, bodies)?, &first, &second).map(Some)
+    }
+
     /// The text of the nearest version that both sides came from.
     fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
-        let common = self.graph.common(fork.first.version, fork.second.version)?;
+        let common = self.graph.common(fork.first.1, fork.second.1)?;
         self.text_of(common, bodies)
     }
 }
 
-/// A unit with more than one head.
+/// Of a pair of versions, seen while the unit had so many: whether they join.
+pub(super) type Verdict = ((usize, VersionId, VersionId), bool);
+
+/// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
 struct Fork<'a> {
     unit: UnitId,
     /// Where it is and what it is called on the side that was placed later.
     path: &'a str,
     name: &'a str,
-    first: Side,
-    second: Side,
+    first: (usize, VersionId),
+    second: (usize, VersionId),
     heads: Vec<VersionId>,
-}
-
-impl Fork<'_> {
-    /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
-    fn merged(&self, base: Option<&OwnText>) -> Option<Option<OwnText>> {
-        if self.first.content == self.second.content {
-            return Some(self.first.text.clone());
-        }
-        match (&self.first.text, &self.second.text) {
-            (Some(first), Some(second)) => merge(base?, first, second).map(Some),
-            _ => None,
-        }
-    }
 }
 
 /// Joins two texts; `None` when they exclude each other.

@@ -13,6 +13,7 @@ mod forks;
 mod graph;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -21,7 +22,7 @@ use aura_proto::{PeerId, Writer};
 use aura_semantic::{Budget, ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, outline};
 
 use super::body::{Cause, PatchBody, VersionId};
-pub use forks::{Conflict, DueMerge, Side};
+pub use forks::{Conflict, DueMerge, OpenConflict, Side};
 use graph::{Graph, Recordable};
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
@@ -124,6 +125,8 @@ pub struct Units {
     moved: BTreeMap<UnitId, Vec<usize>>,
     /// Own patches that this peer has taken back.
     undone: BTreeSet<usize>,
+    /// Which forks were seen to join, a view that can be lost.
+    verdicts: RefCell<BTreeMap<UnitId, forks::Verdict>>,
     by_entry: BTreeMap<(Writer, u64), usize>,
     /// Unit ids by path and name.
     names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
@@ -146,6 +149,7 @@ impl Units {
             inserted: BTreeMap::new(),
             moved: BTreeMap::new(),
             undone: BTreeSet::new(),
+            verdicts: RefCell::default(),
             by_entry: BTreeMap::new(),
             names: BTreeMap::new(),
             words: BTreeSet::new(),
@@ -535,10 +539,6 @@ impl Units {
 
     fn text_of(&self, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
         self.text(self.graph.get(version)?.content?, bodies)
-    }
-
-    fn author(&self, side: &Side) -> PeerId {
-        self.recorded[side.recorded].origin.writer.peer
     }
 
     fn has_history(&self, unit: UnitId, content: Option<ContentHash>) -> bool {
