@@ -374,6 +374,137 @@ fn edits_that_are_taken_along_to_a_new_branch_are_there_for_whoever_follows() {
 }
 
 #[test]
+fn two_settlements_at_once_are_a_conflict_again() {
+    let mut pair = Pair::new();
+    let (hers, his) = (LIST.replace("two", "hers"), LIST.replace("two", "his"));
+    pair.apart(&hers, &his);
+    let id = pair.bob.conflicts()[0]["id"].as_str().unwrap().to_owned();
+    let mothership = pair.mothership.take().unwrap();
+    let listen = mothership.listen.clone();
+    assert_eq!(mothership.stop("-TERM"), Some(0));
+    for laptop in [&pair.alice, &pair.bob] {
+        laptop.aura(&["resolve", &id, "--mine"]).ok();
+    }
+    pair.mothership = Some(pair.team.serve(&listen));
+    pair.meet();
+    for (laptop, text) in [(&pair.alice, &hers), (&pair.bob, &his)] {
+        assert_eq!(laptop.conflicts().len(), 1);
+        assert_eq!(&laptop.read(PATH), text);
+    }
+}
+
+#[test]
+fn mine_is_what_this_disk_has_and_a_third_version_stays_open() {
+    let mut pair = Pair::new();
+    let carol = pair.team.member(&pair.alice, "carol", "live");
+    let mothership = pair.mothership.take().unwrap();
+    let listen = mothership.listen.clone();
+    assert_eq!(mothership.stop("-TERM"), Some(0));
+    let text = |name: &str| LIST.replace("two", name);
+    for (laptop, name) in [
+        (&pair.alice, "hers"),
+        (&pair.bob, "his"),
+        (&carol, "carols"),
+    ] {
+        put(&laptop.repo.join(PATH), text(name).as_bytes());
+        laptop.aura(&["publish"]);
+    }
+    pair.mothership = Some(pair.team.serve(&listen));
+    pair.meet();
+    carol.synced();
+    for (laptop, name) in [
+        (&pair.alice, "hers"),
+        (&pair.bob, "his"),
+        (&carol, "carols"),
+    ] {
+        let mine = laptop.conflicts()[0]["mine"]["text"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(mine.contains(name), "{mine}");
+    }
+    // One after the other is settled; nothing goes that was not shown.
+    for left in [1, 0] {
+        let conflicts = pair.bob.conflicts();
+        assert_eq!(conflicts.len(), 1);
+        let id = conflicts[0]["id"].as_str().unwrap();
+        pair.bob.aura(&["resolve", id, "--mine"]).ok();
+        assert_eq!(pair.bob.conflicts().len(), left);
+        assert_eq!(pair.bob.read(PATH), text("his"));
+    }
+    pair.meet();
+    assert_eq!(pair.agreed(), text("his"));
+    carol.synced();
+    assert_eq!(carol.read(PATH), text("his"));
+}
+
+#[test]
+fn a_settlement_from_a_file_may_end_with_a_line_end() {
+    let mut pair = Pair::new();
+    pair.apart(&LIST.replace("two", "hers"), &LIST.replace("two", "his"));
+    let id = pair.bob.conflicts()[0]["id"].as_str().unwrap().to_owned();
+    let file = pair.team.dir.path().join("text.rs");
+    put(&file, b"fn b() {\n    theirs();\n}\n");
+    let with = file.to_str().unwrap();
+    pair.bob.aura(&["resolve", &id, "--with", with]).ok();
+    pair.meet();
+    assert_eq!(pair.agreed(), LIST.replace("two", "theirs"));
+}
+
+#[test]
+fn who_goes_back_by_git_and_tries_anew_is_in_no_conflict_with_himself() {
+    let mut pair = Pair::new();
+    put(
+        &pair.bob.repo.join(PATH),
+        LIST.replace("two", "first").as_bytes(),
+    );
+    pair.bob.aura(&["publish"]).ok();
+    pair.meet();
+    git(&pair.bob.repo, &["checkout", "-q", "--", PATH]);
+    pair.bob.aura(&["pull"]).ok();
+    put(
+        &pair.bob.repo.join(PATH),
+        LIST.replace("two", "second").as_bytes(),
+    );
+    pair.bob.aura(&["publish"]).ok();
+    pair.meet();
+    assert_eq!(pair.agreed(), LIST.replace("two", "second"));
+}
+
+#[test]
+fn a_file_deleted_against_an_edit_in_it_is_settled_from_either_side() {
+    for by_alice in [true, false] {
+        for choice in ["--mine", "--theirs"] {
+            let mut pair = Pair::with(&[(PATH, LIST), ("src/other.rs", "fn other() {}\n")]);
+            let mothership = pair.mothership.take().unwrap();
+            let listen = mothership.listen.clone();
+            assert_eq!(mothership.stop("-TERM"), Some(0));
+            fs::remove_file(pair.alice.repo.join(PATH)).unwrap();
+            let edited = LIST.replace("two", "deux");
+            put(&pair.bob.repo.join(PATH), edited.as_bytes());
+            for laptop in [&pair.alice, &pair.bob] {
+                assert_eq!(laptop.aura(&["publish"]).exit, 11);
+            }
+            pair.mothership = Some(pair.team.serve(&listen));
+            pair.meet();
+            let laptop = if by_alice { &pair.alice } else { &pair.bob };
+            let conflicts = laptop.conflicts();
+            assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+            let id = conflicts[0]["id"].as_str().unwrap();
+            laptop.aura(&["resolve", id, choice]).ok();
+            pair.meet();
+            let stays = by_alice != (choice == "--mine");
+            for laptop in [&pair.alice, &pair.bob] {
+                assert_eq!(laptop.conflicts(), [] as [Value; 0]);
+                let there = fs::read_to_string(laptop.repo.join(PATH)).ok();
+                let wanted = stays.then(|| edited.clone());
+                assert_eq!(there, wanted, "{choice} by alice: {by_alice}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_function_moved_out_of_what_somebody_deletes_goes_with_it() {
     let inner = "mod inner {\n    fn d() {}\n\n    fn e() {}\n}\n";
     let whole = format!("{LIST}\n{inner}");

@@ -375,7 +375,7 @@ fn state(n: usize, patches: &[Patch]) -> String {
         let working: Vec<_> = texts.map(|content| units.working(unit, content)).collect();
         out += &format!("{which}: {:?} {working:?}\n", units.heads(unit));
     }
-    for conflict in units.conflicts(&read) {
+    for conflict in units.conflicts(&read, &|_, _| None) {
         let Conflict {
             id,
             unit,

@@ -20,7 +20,7 @@ use aura_proto::{
     Code,
     frame::FrameType,
     limits::{SEND_QUEUE_BYTES_MAX, STALLED_MS_MAX},
-    session::{Class, ClosedBy, Event, Session, Side},
+    session::{Class, ClosedBy, Event, SendError, Session, Side},
 };
 use bytes::Bytes;
 use rustls::{AlertDescription, Error};
@@ -118,6 +118,13 @@ impl LinkHandle {
         for (kind, payload) in messages {
             if let Err(error) = state.session.send(stream, *kind, payload.clone()) {
                 tracing::debug!(%error, stream, "not sent");
+                if matches!(error, SendError::TooLarge { .. }) {
+                    // Whoever waits for it would wait for ever.
+                    state
+                        .session
+                        .close(Code::TOO_LARGE, "a message is over its limit");
+                    self.owner.shared.wake.notify_one();
+                }
                 return None;
             }
         }

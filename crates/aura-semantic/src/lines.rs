@@ -88,12 +88,23 @@ fn starts(text: &[u8]) -> Vec<usize> {
     starts
 }
 
+/// Largest product of two numbers of lines that are compared by histogram; part of the protocol, as all devices must
+/// merge alike.
+// spec: patch/3.3
+const HISTOGRAM_MAX: usize = 25_000_000;
+
 /// A change: lines of base, lines of the side.
 type Hunk = (Range<usize>, Range<usize>);
 
 fn hunks(base: &[u8], side: &[u8]) -> Vec<Hunk> {
     let input = InternedInput::new(base, side);
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    // Histogram takes the product of both lengths at worst.
+    let algorithm = if HISTOGRAM_MAX < input.before.len() * input.after.len() {
+        Algorithm::Myers
+    } else {
+        Algorithm::Histogram
+    };
+    let mut diff = Diff::compute(algorithm, &input);
     // git merges without the indentation heuristic, so neither is it used here.
     diff.postprocess_no_heuristic(&input);
     let wide = |range: &Range<u32>| range.start as usize..range.end as usize;

@@ -263,13 +263,9 @@ impl Roster {
         recipients: BTreeSet<PeerId>,
     ) -> Result<Change, Refusal> {
         let is_first = self.epochs.is_empty();
-        let held = self
-            .epochs
-            .last()
-            .is_some_and(|last| last.holders.contains(&author));
-        // Admins may always: otherwise the key could be lost with its last holder.
-        if !(held || self.is_admin(author) || is_first && self.is_reader(author)) {
-            return Err(Refusal::NotHolder);
+        // Nobody can see whether what is wrapped for another opens: a member could lock others out.
+        if !(self.is_admin(author) || is_first && self.is_reader(author)) {
+            return Err(Refusal::NotAdmin);
         }
         if body.parent != self.commitment() {
             return Err(Refusal::StaleEpoch);
@@ -293,7 +289,7 @@ impl Roster {
         Ok(Change::Rotated { epoch: body.epoch })
     }
 
-    /// Hands the key of an epoch to readers that lack it; of an earlier epoch, only an admin may.
+    /// Hands the key of an epoch to readers that lack it; of an earlier epoch, or once more, only an admin may.
     fn grant(
         &mut self,
         author: PeerId,
@@ -312,7 +308,10 @@ impl Roster {
         if !epoch.holders.contains(&author) {
             return Err(Refusal::NotHolder);
         }
-        let lacks = |peer: &PeerId| self.is_reader(*peer) && !epoch.holders.contains(peer);
+        // An admin may hand it over again to whom it did not open.
+        let again = self.is_admin(author);
+        let lacks =
+            |peer: &PeerId| self.is_reader(*peer) && (again || !epoch.holders.contains(peer));
         if recipients.is_empty() || !recipients.iter().all(lacks) {
             return Err(Refusal::Recipients);
         }

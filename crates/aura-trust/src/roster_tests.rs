@@ -361,6 +361,11 @@ fn a_reader_that_becomes_a_relay_makes_a_rotation_necessary() {
 #[test]
 fn of_two_epochs_with_one_parent_the_first_in_the_log_wins() {
     let mut roster = acme();
+    let admin = MembershipBody::SetRole {
+        peer: peer(2),
+        role: Role::Admin,
+    };
+    says(&mut roster, 1, &admin).unwrap();
     let by_ana = next_epoch(&roster);
     let by_bob = key_body(
         &roster,
@@ -432,7 +437,12 @@ fn an_epoch_that_skips_restarts_or_reuses_a_key_is_refused() {
 fn a_newcomer_is_handed_the_current_key_and_history_by_an_admin_only() {
     let mut roster = acme();
     let second = next_epoch(&roster);
-    keys(&mut roster, 2, &second).unwrap();
+    assert_eq!(
+        keys(&mut roster, 2, &second),
+        Err(Refusal::NotAdmin),
+        "nobody sees what a member wraps for others"
+    );
+    keys(&mut roster, 1, &second).unwrap();
     says(
         &mut roster,
         1,
@@ -449,7 +459,7 @@ fn a_newcomer_is_handed_the_current_key_and_history_by_an_admin_only() {
     let history = key_body(&roster, &team_key(1), Digest::ZERO, [&carol].into_iter());
     assert_eq!(keys(&mut roster, 4, &current), Err(Refusal::NotHolder));
     let rotation = next_epoch(&roster);
-    assert_eq!(keys(&mut roster, 4, &rotation), Err(Refusal::NotHolder));
+    assert_eq!(keys(&mut roster, 4, &rotation), Err(Refusal::NotAdmin));
     assert_eq!(keys(&mut roster, 2, &history), Err(Refusal::NotAdmin));
     let other = KeyBody {
         commitment: Digest([7; 32]),
@@ -466,6 +476,11 @@ fn a_newcomer_is_handed_the_current_key_and_history_by_an_admin_only() {
         "carol has it"
     );
     assert_eq!(
+        keys(&mut roster, 1, &current),
+        Ok(Change::Granted { epoch: 2 }),
+        "what did not open comes again from an admin"
+    );
+    assert_eq!(
         keys(&mut roster, 1, &history),
         Ok(Change::Granted { epoch: 1 })
     );
@@ -476,7 +491,7 @@ fn a_newcomer_is_handed_the_current_key_and_history_by_an_admin_only() {
 fn a_relay_makes_no_epoch_and_is_handed_none() {
     let mut roster = acme();
     let second = next_epoch(&roster);
-    assert_eq!(keys(&mut roster, 3, &second), Err(Refusal::NotHolder));
+    assert_eq!(keys(&mut roster, 3, &second), Err(Refusal::NotAdmin));
     let relay = roster.member(peer(3)).unwrap().clone();
     let grant = key_body(&roster, &team_key(1), Digest::ZERO, [&relay].into_iter());
     assert_eq!(keys(&mut roster, 1, &grant), Err(Refusal::Recipients));

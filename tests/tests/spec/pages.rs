@@ -111,7 +111,7 @@ fn worked_out(text: &str, name: &str) -> u64 {
 }
 
 /// Constants of one side, in the order of the page.
-fn elsewhere() -> [(&'static str, u64); 17] {
+fn elsewhere() -> [(&'static str, u64); 21] {
     use aura_engine::{hub, peer};
     use aura_store::segment;
     use aura_trust::{USES_MAX, cert, keys, token};
@@ -129,6 +129,10 @@ fn elsewhere() -> [(&'static str, u64); 17] {
         ("DER_BYTES_MAX", cert::DER_BYTES_MAX as u64),
         ("CA_TTL_S", cert::CA_TTL_S),
         ("LOGS_MAX", hub::LOGS_MAX as u64),
+        ("LOGS_PER_AUTHOR_MAX", hub::LOGS_PER_AUTHOR_MAX as u64),
+        ("LIVES_MAX", hub::LIVES_MAX as u64),
+        ("TOUCHED_MAX", peer::body::TOUCHED_MAX as u64),
+        ("PARENTS_SUM_MAX", peer::body::PARENTS_SUM_MAX as u64),
         ("FEED_ENTRIES_MAX", hub::FEED_ENTRIES_MAX),
         ("BATCH_ENTRIES_MAX", hub::BATCH_ENTRIES_MAX as u64),
         ("BATCH_BYTES_MAX", hub::BATCH_BYTES_MAX as u64),

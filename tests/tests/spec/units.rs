@@ -175,7 +175,7 @@ fn conflict() -> Value {
         let at = usize::try_from(recorded.origin.lsn).ok()?.checked_sub(1)?;
         bodies.get(at).cloned()
     };
-    let conflicts = units.conflicts(&read);
+    let conflicts = units.conflicts(&read, &|_, _| None);
     let conflict = conflicts.first().unwrap();
     json!({
         "what": "conflict",

@@ -7,10 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use aura_proto::{Code, Digest, Entry, LogId, VersionVector, Writer, event::chain};
+use aura_proto::{
+    Code, Digest, Entry, Incarnation, LogId, PeerId, VersionVector, Writer, event::chain,
+};
 
 /// Logs that one team may have; a repository each.
 pub const LOGS_MAX: usize = 4_096;
+/// Logs that one member may begin.
+pub const LOGS_PER_AUTHOR_MAX: usize = 256;
+/// Lives of one member in one log: each clone and each restored disk is one.
+pub const LIVES_MAX: usize = 1_024;
 
 /// One durable entry: where it is in the record log, when it came, and the running hash after it.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +40,8 @@ struct Chain {
 pub struct Log {
     slots: Vec<Slot>,
     writers: BTreeMap<Writer, Chain>,
+    /// The author of the first entry.
+    founder: Option<PeerId>,
 }
 
 impl Log {
@@ -108,6 +116,7 @@ impl Log {
         let seq = self.seq() + 1;
         let hash = chain(self.hash(), seq, time_ms, entry.hash());
         self.slots.push(Slot { lsn, time_ms, hash });
+        self.founder.get_or_insert(header.writer.peer);
         let chain = self.writers.entry(header.writer).or_insert_with(|| Chain {
             seqs: Vec::new(),
             last: Digest::ZERO,
@@ -209,11 +218,35 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a log may get its first entry; asked before it is stored, never at replay.
-    pub fn admits(&self, staged: &Staged, log: LogId) -> bool {
+    /// Whether an entry may begin a log, and a life of its author in it, if it does; asked before it is stored, never
+    /// at replay.
+    pub fn admits(&self, staged: &Staged, log: LogId, writer: Writer) -> bool {
+        self.admits_log(staged, log, writer.peer) && self.admits_writer(staged, log, writer)
+    }
+
+    fn admits_log(&self, staged: &Staged, log: LogId, author: PeerId) -> bool {
         let is_known = |log: &LogId| self.logs.contains_key(log) || *log == LogId::TEAM;
+        if is_known(&log) || staged.seqs.contains_key(&log) {
+            return true;
+        }
         let new = staged.seqs.keys().filter(|log| !is_known(log)).count();
-        is_known(&log) || staged.seqs.contains_key(&log) || self.logs.len() + new < LOGS_MAX
+        let begun = self.logs.values().filter(|log| log.founder == Some(author));
+        self.logs.len() + new < LOGS_MAX && begun.count() + new < LOGS_PER_AUTHOR_MAX
+    }
+
+    fn admits_writer(&self, staged: &Staged, log: LogId, writer: Writer) -> bool {
+        let is_staged = staged.writers.contains_key(&(log, writer));
+        let Some(known) = self.logs.get(&log) else {
+            return true;
+        };
+        let lives = |incarnation| Writer {
+            peer: writer.peer,
+            incarnation,
+        };
+        let lives = lives(Incarnation(0))..=lives(Incarnation(u64::MAX));
+        is_staged
+            || known.writers.contains_key(&writer)
+            || known.writers.range(lives).count() < LIVES_MAX
     }
 
     /// Remembers a placement for the rest of the batch.
@@ -276,10 +309,48 @@ mod tests {
             ledger.logs.insert(log(n), Log::default());
         }
         let mut staged = Staged::default();
-        assert!(ledger.admits(&staged, log(LOGS_MAX)));
+        let writer = Writer {
+            peer: PeerId([1; 32]),
+            incarnation: Incarnation(1),
+        };
+        let admits = |staged: &Staged, log| ledger.admits(staged, log, writer);
+        assert!(admits(&staged, log(LOGS_MAX)));
         staged.seqs.insert(log(LOGS_MAX), 1);
-        assert!(ledger.admits(&staged, log(LOGS_MAX)));
-        assert!(!ledger.admits(&staged, log(LOGS_MAX + 1)));
-        assert!(ledger.admits(&staged, log(1)) && ledger.admits(&staged, LogId::TEAM));
+        assert!(admits(&staged, log(LOGS_MAX)));
+        assert!(!admits(&staged, log(LOGS_MAX + 1)));
+        assert!(admits(&staged, log(1)) && admits(&staged, LogId::TEAM));
+    }
+
+    #[test]
+    fn one_member_begins_so_many_logs_and_has_so_many_lives_in_one() {
+        let mut ledger = Ledger::default();
+        let writer = |peer: u8, incarnation: usize| Writer {
+            peer: PeerId([peer; 32]),
+            incarnation: Incarnation(incarnation as u64),
+        };
+        for n in 0..LOGS_PER_AUTHOR_MAX {
+            let founder = Some(PeerId([1; 32]));
+            let begun = Log {
+                founder,
+                ..Log::default()
+            };
+            ledger.logs.insert(log(n), begun);
+        }
+        let staged = Staged::default();
+        let new = log(LOGS_PER_AUTHOR_MAX);
+        assert!(!ledger.admits(&staged, new, writer(1, 1)));
+        assert!(ledger.admits(&staged, new, writer(2, 1)));
+        let known = ledger.logs.entry(log(0)).or_default();
+        for n in 0..LIVES_MAX {
+            let chain = Chain {
+                seqs: Vec::new(),
+                last: Digest::ZERO,
+                level: 0,
+            };
+            known.writers.insert(writer(1, n), chain);
+        }
+        assert!(ledger.admits(&staged, log(0), writer(1, 0)));
+        assert!(!ledger.admits(&staged, log(0), writer(1, LIVES_MAX)));
+        assert!(ledger.admits(&staged, log(0), writer(2, LIVES_MAX)));
     }
 }

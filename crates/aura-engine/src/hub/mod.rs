@@ -39,7 +39,7 @@ use bytes::Bytes;
 
 pub use admission::{IssueSubject, Issued};
 pub use io::{Command, Config, Input, Output};
-pub use ledger::{LOGS_MAX, Ledger, Log};
+pub use ledger::{LIVES_MAX, LOGS_MAX, LOGS_PER_AUTHOR_MAX, Ledger, Log};
 pub use links::LinkId;
 pub use push::{PushedEntry, check_push};
 pub use roll::{MadeToken, Member, Roll};

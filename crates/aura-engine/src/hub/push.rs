@@ -154,7 +154,8 @@ impl Hub {
                 .allowed(push.log, &entry)
                 .and_then(|()| self.ledger.place(staged, entry.entry()))
                 .and_then(|placement| {
-                    let fits = self.ledger.admits(staged, push.log);
+                    let writer = entry.header().writer;
+                    let fits = self.ledger.admits(staged, push.log, writer);
                     fits.then_some(placement).ok_or(Code::BUSY)
                 });
             let outcome = match placement {

@@ -19,6 +19,10 @@ pub const WORD_BYTES_MAX: usize = 4_096;
 pub const WHY_BYTES_MAX: usize = 64 << 10;
 /// Versions that one version may follow: more heads than a unit is ever settled from.
 pub const PARENTS_MAX: usize = 1_024;
+/// Units that one patch may touch: each costs every member memory for good. A larger file travels in pieces.
+pub const TOUCHED_MAX: usize = 32_768;
+/// Parents of all units of a patch together.
+pub const PARENTS_SUM_MAX: usize = 2 * TOUCHED_MAX;
 
 /// Names one version of one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,7 +119,9 @@ impl PatchBody {
                 .why
                 .as_ref()
                 .is_none_or(|why| why.len() <= WHY_BYTES_MAX)
-            && self.parents.iter().all(|row| row.len() <= PARENTS_MAX);
+            && self.patch.touched.len() <= TOUCHED_MAX
+            && self.parents.iter().all(|row| row.len() <= PARENTS_MAX)
+            && self.parents.iter().map(Vec::len).sum::<usize>() <= PARENTS_SUM_MAX;
         if !is_bounded {
             return Err(BodyError::Bounds);
         }

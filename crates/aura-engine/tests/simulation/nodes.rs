@@ -76,7 +76,9 @@ impl PeerNode {
     /// What this peer believes: the heads of every unit and the open conflicts.
     pub(crate) fn belief(&self) -> (Vec<Vec<VersionId>>, Vec<String>) {
         let heads = (0..UNITS).map(|n| self.units.heads(unit(n))).collect();
-        let conflicts = self.units.conflicts(&|recorded| self.body(recorded));
+        let conflicts = self
+            .units
+            .conflicts(&|recorded| self.body(recorded), &|_, _| None);
         let ids = conflicts.into_iter().map(|conflict| conflict.id);
         (heads, ids.collect())
     }

@@ -1,7 +1,8 @@
 //! What this device decides for the team: joins that it owes, settlements, and taking back.
 //!
 //! Invariants:
-//! - a decision follows from every head of each unit that it touches, so that afterwards there is one;
+//! - a decision follows from every head of each unit that it touches, so that afterwards there is one, but for
+//!   versions that nobody was shown;
 //! - a decision changes the files of this device first, so it is refused where they have edits of the user;
 //! - a text that is not known is never taken for a deletion.
 
@@ -14,7 +15,8 @@ use aura_engine::peer::{
 };
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Chunk, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched, UnitId, bring, merge_lines,
+    Chunk, ContentHash, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched, UnitId, bring,
+    merge_lines,
 };
 use aura_trust::KeyRing;
 
@@ -25,7 +27,7 @@ impl Desk {
     pub(crate) fn settle(&mut self, ring: &KeyRing) {
         for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
             let change = self.change(&due.path, due.unit, &due.name, Some(&due.merged));
-            let queued = change.map(|patch| self.decide(patch, Cause::Merge, ring));
+            let queued = change.map(|patch| self.decide(patch, Cause::Merge, None, ring));
             if matches!(queued, Some(Ok(true))) {
                 let text = format!("joined {}", due.name);
                 self.notice("merged", Some(due.name), text);
@@ -61,10 +63,17 @@ impl Desk {
                 )
             })?;
         }
-        let patch = self
-            .change(&conflict.path, conflict.unit, &conflict.name, text.as_ref())
+        let kept = self.kept_file(&path, conflict, text.as_ref(), ring);
+        let patch = kept
+            .or_else(|| self.change(&conflict.path, conflict.unit, &conflict.name, text.as_ref()))
+            .or_else(|| self.change_in_absence(&path, conflict, text.as_ref(), ring))
             .ok_or_else(|| no_place(&conflict.name))?;
-        self.carry_through(&path, patch, Cause::Resolve, ring)
+        // A third version stays open: nobody has looked at it.
+        let shown = (
+            conflict.unit,
+            vec![conflict.mine.version, conflict.theirs.version],
+        );
+        self.carry_through(&path, patch, Cause::Resolve, Some(shown), ring)
     }
 
     /// The text that a choice means; `None` for a deletion.
@@ -86,8 +95,14 @@ impl Desk {
             },
             Choice::With { bytes } => {
                 let side = mine()?.or(theirs()?);
+                let ends_open = |text: &OwnText| !text.head.bytes().ends_with(b"\n");
+                // Files end with a line end, functions before it.
+                let mut bytes = &bytes[..];
+                if side.as_ref().is_none_or(ends_open) {
+                    bytes = bytes.trim_ascii_end();
+                }
                 Some(OwnText {
-                    head: Text(bytes.clone()),
+                    head: Text(bytes.to_vec()),
                     foot: side.and_then(|text| text.foot),
                 })
             }
@@ -134,7 +149,7 @@ impl Desk {
         let patch = self.reverse(&path, &body.patch)?;
         let symbols = body.patch.touched.iter().map(|row| row.name.clone());
         let symbols = symbols.collect();
-        self.carry_through(&path, patch, Cause::Undo, ring)?;
+        self.carry_through(&path, patch, Cause::Undo, None, ring)?;
         Ok((name, symbols))
     }
 
@@ -189,6 +204,7 @@ impl Desk {
         path: &RepoPath,
         patch: FilePatch,
         cause: Cause,
+        shown: Option<Shown>,
         ring: &KeyRing,
     ) -> Result<(), Failure> {
         let shadow = self.shadow(path)?;
@@ -201,7 +217,7 @@ impl Desk {
                 Failure::new("CONFLICT", Exit::CONFLICT, why)
                     .next("aura publish", "makes your edits known first")
             })?;
-        if !self.decide(patch, cause, ring)? {
+        if !self.decide(patch, cause, shown, ring)? {
             let message = "it was not queued";
             return Err(Failure::new("AE-NOT-QUEUED", Exit::BUSY, message)
                 .next("aura status", "see what is held back"));
@@ -215,9 +231,20 @@ impl Desk {
         Ok(())
     }
 
-    /// Publishes a patch that follows from every head of what it touches.
-    fn decide(&mut self, patch: FilePatch, cause: Cause, ring: &KeyRing) -> Result<bool, Failure> {
+    /// Publishes a patch that follows from every head of what it touches, or of one unit from those `shown`.
+    fn decide(
+        &mut self,
+        patch: FilePatch,
+        cause: Cause,
+        shown: Option<Shown>,
+        ring: &KeyRing,
+    ) -> Result<bool, Failure> {
         let parents = patch.touched.iter().map(|row| {
+            if let Some((unit, versions)) = &shown
+                && *unit == row.unit
+            {
+                return versions.clone();
+            }
             let heads = self.units.heads(row.unit);
             if heads.is_empty() || !self.follows_heads(&patch, row.unit) {
                 let working = self.units.working(row.unit, row.before);
@@ -269,6 +296,82 @@ impl Desk {
             touched: vec![row],
         };
         Some(self.told(&checked, &shadow, vec![op], &like))
+    }
+
+    /// The change that settles a conflict over a unit whose file was deleted here: it stays deleted, or the file comes
+    /// back with that text in it.
+    fn change_in_absence(
+        &mut self,
+        path: &RepoPath,
+        conflict: &Conflict,
+        text: Option<&OwnText>,
+        ring: &KeyRing,
+    ) -> Option<FilePatch> {
+        if self.shadow(path).ok()?.is_some() {
+            return None;
+        }
+        let Some(text) = text else {
+            let nothing = Text::default();
+            return Some(FilePatch {
+                path: path.to_string(),
+                base: None,
+                result: None,
+                ops: vec![Op::Delete {
+                    unit: conflict.unit,
+                    name: conflict.name.clone(),
+                    base: ContentHash::of(nothing.bytes()),
+                    base_text: nothing,
+                }],
+                touched: vec![Touched {
+                    unit: conflict.unit,
+                    name: conflict.name.clone(),
+                    before: None,
+                    after: None,
+                }],
+            });
+        };
+        let before = self.deleted_file(conflict.mine.recorded, ring)?;
+        let mut file = aura_semantic::index(path.as_str(), before.bytes(), None, &self.budget);
+        self.identify(&mut file, None);
+        self.file_with(path, &file, conflict.unit, text)
+    }
+
+    /// The change that keeps a file here that others deleted whole: who keeps a function of it keeps what it is in.
+    fn kept_file(
+        &mut self,
+        path: &RepoPath,
+        conflict: &Conflict,
+        text: Option<&OwnText>,
+        ring: &KeyRing,
+    ) -> Option<FilePatch> {
+        let shadow = self.shadow(path).ok()??;
+        self.deleted_file(conflict.theirs.recorded, ring)?;
+        self.file_with(path, &shadow, conflict.unit, text?)
+    }
+
+    /// The file that a patch deletes as one piece.
+    fn deleted_file(&self, recorded: usize, ring: &KeyRing) -> Option<Text> {
+        match self.body_of(recorded, ring)?.patch.ops.pop() {
+            Some(Op::File {
+                base_text,
+                text: None,
+                ..
+            }) => base_text,
+            _ => None,
+        }
+    }
+
+    /// The change that makes a file what it is with another text of one unit, whatever heads its other units have.
+    fn file_with(
+        &mut self,
+        path: &RepoPath,
+        file: &Indexed,
+        unit: UnitId,
+        text: &OwnText,
+    ) -> Option<FilePatch> {
+        let file = aura_semantic::splice(file, unit, text).ok()?;
+        let text = Text(file.bytes()?.to_vec());
+        self.file_change(path, Some(&text)).ok()
     }
 
     /// A patch of these operations; names come from the rows of `like`.
@@ -377,6 +480,9 @@ impl Desk {
         })
     }
 }
+
+/// A unit, and the versions of it that a person has chosen from.
+type Shown = (UnitId, Vec<VersionId>);
 
 fn checked(path: &str) -> Result<RepoPath, Failure> {
     RepoPath::try_from(path)

@@ -470,8 +470,24 @@ impl Desk {
     }
 
     /// Open conflicts.
-    pub(crate) fn conflicts(&self, ring: &KeyRing) -> Vec<Conflict> {
-        self.units.conflicts(&|recorded| self.body(recorded, ring))
+    pub(crate) fn conflicts(&mut self, ring: &KeyRing) -> Vec<Conflict> {
+        let open = self.units.forked_paths();
+        let files: BTreeMap<String, BTreeMap<UnitId, ContentHash>> = open
+            .into_iter()
+            .filter_map(|path| {
+                let shadow = self.shadow(&RepoPath::try_from(&*path).ok()?).ok()?;
+                Some((path.to_string(), Self::contents(shadow.as_ref())))
+            })
+            .collect();
+        let here = |path: &str, unit| Some(files.get(path)?.get(&unit).copied());
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        self.units.conflicts(&bodies, &here)
+    }
+
+    /// The same without a look at the files: whose side is whose follows from the log.
+    pub(crate) fn conflicts_unseen(&self, ring: &KeyRing) -> Vec<Conflict> {
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        self.units.conflicts(&bodies, &|_, _| None)
     }
 
     fn open_conflicts(&self, ring: &KeyRing) -> Vec<OpenConflict> {

@@ -298,6 +298,10 @@ impl Desk {
             self.hold_back(path, "this device does not have the team key yet");
             return Ok(false);
         };
+        if body.check().is_err() {
+            self.hold_back(path, "the change touches too many functions at once");
+            return Ok(false);
+        }
         let plain = body.encode();
         if BODY_BYTES_MAX < plain.len() + SEAL_OVERHEAD_BYTES {
             self.hold_back(path, "the change is too large for one entry");

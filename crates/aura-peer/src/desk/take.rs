@@ -275,7 +275,7 @@ impl Desk {
         let shadow = found.shadow.as_ref();
         let plan = match self.units.plan(index, &body, &content, is_loose) {
             Ok(None) => return Taken::Known,
-            Ok(Some(plan)) => plan,
+            Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
             Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
         };
         let disk = match &found.disk {

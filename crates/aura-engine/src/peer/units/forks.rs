@@ -3,6 +3,8 @@
 //! Invariant: whether two versions exclude each other follows from their texts and their base alone, so every device
 //! finds the same conflicts under the same names.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use aura_proto::ids::base32;
 use aura_semantic::{ContentHash, LineMerge, OwnText, Text, UnitId, merge_lines};
 
@@ -72,17 +74,29 @@ pub struct OpenConflict {
 
 impl Units {
     /// Units of this channel in which concurrent versions exclude each other.
-    pub fn conflicts(&self, bodies: Bodies<'_>) -> Vec<Conflict> {
+    ///
+    /// `here` tells the content that a unit has in this working copy: that side is this peer's.
+    pub fn conflicts(&self, bodies: Bodies<'_>, here: Contents<'_>) -> Vec<Conflict> {
         let open = self.excluding(bodies);
         open.map(|fork| {
-            let base = self.base_of(&fork, bodies);
             let side = |(recorded, version): (usize, VersionId)| Side {
                 version,
                 recorded,
                 content: self.content(version).flatten(),
                 text: self.text_of(version, bodies),
             };
-            let (mine, theirs) = self.mine_and_theirs(&fork);
+            let content = here(fork.path, fork.unit);
+            let is_here =
+                |side: &&(usize, VersionId)| content.is_some() && self.content(side.1) == content;
+            let (mine, theirs) = match fork.sides.iter().find(is_here) {
+                Some(mine) => {
+                    let other = fork.sides.iter().find(|side| *side != mine);
+                    (*mine, other.copied().unwrap_or(fork.first))
+                }
+                None => self.mine_and_theirs(&fork),
+            };
+            let common = self.graph.common(mine.1, theirs.1);
+            let base = common.and_then(|common| self.text_of(common, bodies));
             Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
@@ -97,7 +111,12 @@ impl Units {
         .collect()
     }
 
-    /// The same without reading texts that were read before.
+    /// The files of units with more than one head.
+    pub fn forked_paths(&self) -> BTreeSet<Arc<str>> {
+        self.forks().map(|fork| Arc::from(fork.path)).collect()
+    }
+
+    /// The open conflicts, without reading texts that were read before.
     pub fn open_conflicts(&self, bodies: Bodies<'_>) -> Vec<OpenConflict> {
         let open = self.excluding(bodies).map(|fork| OpenConflict {
             id: conflict_id(fork.unit, &fork.heads),
@@ -173,6 +192,7 @@ impl Units {
                 name: &row.1,
                 first: *sides.first()?,
                 second: *sides.get(1)?,
+                sides,
                 heads,
             })
         })
@@ -219,6 +239,9 @@ impl Units {
     }
 }
 
+/// Tells the content of a unit of a file, `Some(None)` when it is not there; nothing when that is not known.
+pub type Contents<'a> = &'a dyn Fn(&str, UnitId) -> Option<Option<ContentHash>>;
+
 /// Of a pair of versions, seen while the unit had so many: whether they join.
 pub(super) type Verdict = ((usize, VersionId, VersionId), bool);
 
@@ -230,6 +253,8 @@ struct Fork<'a> {
     name: &'a str,
     first: (usize, VersionId),
     second: (usize, VersionId),
+    /// All of them in that order.
+    sides: Vec<(usize, VersionId)>,
     heads: Vec<VersionId>,
 }
 

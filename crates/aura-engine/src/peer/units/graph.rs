@@ -27,6 +27,14 @@ pub(super) struct Version {
     pub(super) is_rooted: bool,
 }
 
+/// From which of two versions another was reached, and whether a common one follows from it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Sides {
+    a: bool,
+    b: bool,
+    is_covered: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     versions: BTreeMap<VersionId, Version>,
@@ -107,6 +115,10 @@ impl Graph {
         let floor = self.depth(older);
         let mut open = vec![newer];
         while let Some(id) = open.last().copied() {
+            if known.contains_key(&id) {
+                open.pop();
+                continue;
+            }
             let follows =
                 |parent: &&VersionId| **parent == older || known.get(parent) == Some(&true);
             let is_found = self.parents(id).iter().any(|parent| follows(&parent));
@@ -114,8 +126,8 @@ impl Graph {
                 |parent: &&VersionId| floor < self.depth(**parent) && !known.contains_key(*parent);
             let further = self.parents(id).iter().filter(is_open);
             let further: Vec<VersionId> = further.copied().collect();
-            if is_found || further.is_empty() || known.contains_key(&id) {
-                known.entry(id).or_insert(is_found);
+            if is_found || further.is_empty() {
+                known.insert(id, is_found);
                 open.pop();
             } else {
                 open.extend(further);
@@ -124,22 +136,33 @@ impl Graph {
         known.get(&newer) == Some(&true)
     }
 
-    /// The deepest version that both follow from.
+    /// The version that both follow from and that follows from all others of that kind; none where two such versions do
+    /// not exclude each other, as after two settlements of one conflict.
     pub(super) fn common(&self, a: VersionId, b: VersionId) -> Option<VersionId> {
-        let mut open = BTreeMap::from([((self.depth(a), a), (true, false))]);
-        let second: &mut (bool, bool) = open.entry((self.depth(b), b)).or_default();
-        second.1 = true;
-        while let Some(((_, id), sides)) = open.pop_last() {
-            if sides == (true, true) {
-                return Some(id);
+        let mut open: BTreeMap<(u32, VersionId), Sides> = BTreeMap::new();
+        open.entry((self.depth(a), a)).or_default().a = true;
+        open.entry((self.depth(b), b)).or_default().b = true;
+        let mut found = None;
+        // The deepest first: whoever has been passed is nobody's descendant that is still to come.
+        while let Some(((_, id), mut sides)) = open.pop_last() {
+            if sides.a && sides.b && !sides.is_covered {
+                if found.is_some() {
+                    return None;
+                }
+                found = Some(id);
+                sides.is_covered = true;
+            }
+            if found.is_some() && open.values().all(|sides| sides.is_covered) && sides.is_covered {
+                return found;
             }
             for parent in self.parents(id) {
-                let found: &mut (bool, bool) =
-                    open.entry((self.depth(*parent), *parent)).or_default();
-                *found = (found.0 || sides.0, found.1 || sides.1);
+                let known = open.entry((self.depth(*parent), *parent)).or_default();
+                known.a |= sides.a;
+                known.b |= sides.b;
+                known.is_covered |= sides.is_covered;
             }
         }
-        None
+        found
     }
 
     fn parents(&self, id: VersionId) -> &[VersionId] {
@@ -182,10 +205,30 @@ impl Graph {
                 children.entry(*parent).or_default().push(*child);
             }
         }
-        let mut open = children.get(&id).cloned().unwrap_or_default();
+        // Each once, behind all of its parents that follow, too: otherwise a long chain is walked again and again.
+        let below = |id: &VersionId| children.get(id).into_iter().flatten().copied();
+        let mut due: BTreeMap<VersionId, usize> = BTreeMap::new();
+        let mut open = vec![id];
         while let Some(id) = open.pop() {
-            if self.derive(id) {
-                open.extend(children.get(&id).into_iter().flatten());
+            for child in below(&id) {
+                let parents = due.entry(child).or_insert(0);
+                *parents += 1;
+                if *parents == 1 {
+                    open.push(child);
+                }
+            }
+        }
+        let mut ready = vec![id];
+        while let Some(id) = ready.pop() {
+            for child in below(&id) {
+                let Some(parents) = due.get_mut(&child) else {
+                    continue;
+                };
+                *parents -= 1;
+                if *parents == 0 {
+                    self.derive(child);
+                    ready.push(child);
+                }
             }
         }
     }
@@ -249,6 +292,45 @@ mod tests {
             assert_eq!(graph.get(id(5)).map(|version| version.depth), Some(3));
             assert!(graph.get(id(5)).is_some_and(|version| version.is_rooted));
         }
+    }
+
+    #[test]
+    fn two_settlements_of_one_conflict_have_no_common_ground() {
+        let graph = graph(&[(1, &[]), (2, &[1]), (3, &[1]), (4, &[2, 3]), (5, &[2, 3])]);
+        assert_eq!(graph.common(id(4), id(5)), None);
+        assert_eq!(graph.common(id(2), id(3)), Some(id(1)));
+        assert_eq!(graph.common(id(4), id(2)), Some(id(2)));
+    }
+
+    #[test]
+    fn a_root_that_is_told_last_raises_each_of_its_descendants_once() {
+        let of = |n: u32| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            VersionId(id)
+        };
+        let (mut graph, mut unit) = (Graph::default(), Vec::new());
+        let mut tell = |id: VersionId, parents: Vec<VersionId>| {
+            for parent in &parents {
+                graph.mention(*parent, None);
+            }
+            let told = Recordable {
+                parents,
+                content: None,
+                recorded: 0,
+            };
+            graph.record(id, told, &unit);
+            unit.push(id);
+            graph.depth(of(400))
+        };
+        for n in 1..=400 {
+            tell(of(n), (0..n).map(of).collect());
+        }
+        // Each told after its descendants, as long as it takes.
+        for n in 1_000..1_100 {
+            tell(of(n), vec![of(n + 1)]);
+        }
+        assert_eq!(tell(of(0), vec![of(1_000)]), 400 + 101);
     }
 
     #[test]

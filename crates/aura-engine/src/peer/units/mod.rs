@@ -14,15 +14,17 @@ mod graph;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use aura_proto::{PeerId, Writer};
-use aura_semantic::{Budget, ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, outline};
+use aura_semantic::{
+    Budget, ContentHash, FilePatch, Indexed, Op, OwnText, Text, Touched, UnitId, outline,
+};
 
 use super::body::{Cause, PatchBody, VersionId};
-pub use forks::{Conflict, DueMerge, OpenConflict, Side};
+pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
 use graph::{Graph, Recordable};
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
@@ -45,6 +47,13 @@ pub struct Origin {
 
 /// The number of a version that gives a unit another place and nothing else.
 pub const PLACEMENT: usize = 0;
+
+/// Patches that are asked for one text.
+const CARRIERS_MAX: usize = 8;
+/// Patches whose texts are kept at hand: both sides and bases of what is compared.
+const CARRIED_MAX: usize = 6;
+/// Bytes of such texts, unless one patch alone has more.
+const CARRIED_BYTES_MAX: usize = 32 << 20;
 
 /// One recorded patch.
 #[derive(Debug, Clone)]
@@ -75,6 +84,32 @@ impl Recorded {
     pub fn ops(&self) -> impl Iterator<Item = String> {
         let versions = self.touched.iter().map(|(.., version, _)| version);
         versions.map(|version| format!("o-{}", version.short()))
+    }
+}
+
+type Texts = BTreeMap<ContentHash, OwnText>;
+
+/// Texts of the patches that were read last, the newest at the end.
+#[derive(Debug, Default)]
+struct Carried(VecDeque<(usize, Texts)>);
+
+impl Carried {
+    fn get(&self, index: usize) -> Option<&Texts> {
+        let found = self.0.iter().find(|(known, _)| *known == index);
+        found.map(|(_, texts)| texts)
+    }
+
+    fn keep(&mut self, index: usize, texts: Texts) {
+        self.0.push_back((index, texts));
+        let bytes = |texts: &Texts| -> usize {
+            let heads = texts.values().map(|text| text.head.bytes().len());
+            heads.sum()
+        };
+        let mut all: usize = self.0.iter().map(|(_, texts)| bytes(texts)).sum();
+        while CARRIED_MAX < self.0.len() || CARRIED_BYTES_MAX < all && 1 < self.0.len() {
+            let oldest = self.0.pop_front();
+            all -= oldest.map_or(0, |(_, texts)| bytes(&texts));
+        }
     }
 }
 
@@ -117,8 +152,10 @@ pub struct Units {
     told_again: BTreeMap<VersionId, Vec<usize>>,
     /// Units with more than one head, by branch.
     forked: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
-    /// Which recorded patch carries a text.
-    texts: BTreeMap<ContentHash, usize>,
+    /// Which recorded patches carry a text, or claim to.
+    texts: BTreeMap<ContentHash, Vec<usize>>,
+    /// The texts of patches that were read last.
+    carried: RefCell<Carried>,
     recorded: Vec<Recorded>,
     /// Which recorded patches insert a unit, and which move it.
     inserted: BTreeMap<UnitId, Vec<usize>>,
@@ -145,6 +182,7 @@ impl Units {
             told_again: BTreeMap::new(),
             forked: BTreeMap::new(),
             texts: BTreeMap::new(),
+            carried: RefCell::default(),
             recorded: Vec::new(),
             inserted: BTreeMap::new(),
             moved: BTreeMap::new(),
@@ -200,6 +238,11 @@ impl Units {
         self.undone.contains(&index)
     }
 
+    fn author_of(&self, version: VersionId) -> Option<PeerId> {
+        let recorded = self.graph.get(version)?.recorded?;
+        Some(self.recorded[recorded].origin.writer.peer)
+    }
+
     /// Whether a patch of this branch tells of a version.
     fn is_told(&self, version: VersionId) -> bool {
         let first = self.graph.get(version).and_then(|known| known.recorded);
@@ -210,17 +253,18 @@ impl Units {
 
     /// The text of a version that a patch carried.
     pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
-        let carrier = self.recorded.get(*self.texts.get(&content)?)?;
-        let patch = bodies(carrier)?.patch;
-        let is_wanted = |text: &OwnText| text.hash() == content;
-        let plain = patch.ops.iter().flat_map(texts_of).find(is_wanted);
-        let inner = || {
-            patch
-                .ops
-                .iter()
-                .flat_map(|op| inner_texts_of(&patch.path, op))
-        };
-        plain.or_else(|| inner().find(is_wanted))
+        let carriers = self.texts.get(&content)?;
+        let mut texts = carriers.iter().filter_map(|index| {
+            if let Some(known) = self.carried.borrow().get(*index) {
+                return known.get(&content).cloned();
+            }
+            let patch = bodies(self.recorded.get(*index)?)?.patch;
+            let texts = texts_in(&patch);
+            let found = texts.get(&content).cloned();
+            self.carried.borrow_mut().keep(*index, texts);
+            found
+        });
+        texts.next()
     }
 
     /// Records one patch; the second time nothing happens but that its position may become known.
@@ -239,7 +283,11 @@ impl Units {
         }
         let index = self.recorded.len();
         for content in contents_of(&body.patch) {
-            self.texts.entry(content).or_insert(index);
+            let carriers = self.texts.entry(content).or_default();
+            // A patch may claim what it does not carry, so the first is not the only one.
+            if carriers.len() < CARRIERS_MAX {
+                carriers.push(index);
+            }
         }
         for op in &body.patch.ops {
             match op {
@@ -404,6 +452,14 @@ impl Units {
     /// did last: a device that forgot what it had tells nothing new.
     fn followed(&self, row: &Touched) -> Vec<VersionId> {
         let before = self.working(row.unit, row.before);
+        // Who goes back by git and tries anew has given up what he wrote before.
+        if let (Some(before), [head]) = (before, &self.heads(row.unit)[..])
+            && self.content(*head) != Some(row.after)
+            && self.author_of(*head) == Some(self.me)
+            && self.graph.is_ancestor(before, *head)
+        {
+            return vec![*head];
+        }
         let known = self
             .working(row.unit, row.after)
             .and_then(|after| Some((after, self.graph.get(after)?)));
@@ -577,13 +633,13 @@ impl Units {
     fn follow(&mut self, unit: UnitId, version: VersionId, channel: &Arc<str>) {
         let history = self.units.entry(unit).or_default();
         let heads = history.heads.entry(Arc::clone(channel)).or_default();
-        heads.insert(version);
-        if 1 < heads.len() {
-            // A version that others had named before it came may stand between two that were heads until now.
-            let all: Vec<VersionId> = heads.iter().copied().collect();
-            let follows =
-                |head: &VersionId, other: &VersionId| self.graph.is_ancestor(*head, *other);
-            heads.retain(|head| !all.iter().any(|other| follows(head, other)));
+        // A version that others had named before it came may stand between two that were heads until now.
+        let is_followed = heads
+            .iter()
+            .any(|head| self.graph.is_ancestor(version, *head));
+        heads.retain(|head| !self.graph.is_ancestor(*head, version));
+        if !is_followed {
+            heads.insert(version);
         }
         let forked = self.forked.entry(Arc::clone(channel)).or_default();
         if 1 < heads.len() {
@@ -618,6 +674,14 @@ fn contents_of(patch: &FilePatch) -> BTreeSet<ContentHash> {
         .filter(|row| has_units && row.unit != file);
     let inner = rows.flat_map(|row| [row.before, row.after]).flatten();
     plain.chain(inner).collect()
+}
+
+/// Every text that a patch carries, those of units within others included.
+fn texts_in(patch: &FilePatch) -> Texts {
+    let plain = patch.ops.iter().flat_map(texts_of);
+    let inner = patch.ops.iter();
+    let inner = inner.flat_map(|op| inner_texts_of(&patch.path, op));
+    plain.chain(inner).map(|text| (text.hash(), text)).collect()
 }
 
 /// The own texts of the units within a text that an operation carries.
@@ -664,6 +728,21 @@ pub struct Plan {
     pub patch: FilePatch,
     /// Units of which the working copy has a version that the patch follows.
     pub older: BTreeSet<UnitId>,
+}
+
+impl Plan {
+    /// A file that is deleted with every unit that `here` has of it is deleted, whatever became of the others before.
+    pub fn of_all_that_is_left(mut self, here: Option<&Indexed>) -> Self {
+        if let ([Op::File { text: None, .. }], Some(here)) = (&self.patch.ops[..], here) {
+            let gone = self.patch.touched.iter().filter(|row| row.after.is_none());
+            let gone: BTreeSet<UnitId> = gone.map(|row| row.unit).collect();
+            let is_left = |unit: &UnitId| !gone.contains(unit) || !self.older.contains(unit);
+            if !here.ids.is_empty() && !here.ids.iter().any(is_left) {
+                self.older.insert(UnitId::file(&self.patch.path));
+            }
+        }
+        self
+    }
 }
 
 /// The unit that stands between a patch and a working copy.

@@ -54,13 +54,13 @@ impl Daemon {
         })
     }
 
-    pub(in crate::daemon) fn conflicts(&self, repo: Option<&str>, id: Option<&str>) -> Answer {
+    pub(in crate::daemon) fn conflicts(&mut self, repo: Option<&str>, id: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
+        let found = self.with_desk(&path, |desk, ring| Ok(desk.conflicts(ring)))?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let conflicts: Vec<docs::ConflictDoc> = desk
-            .conflicts(&self.identity.ring)
+        let conflicts: Vec<docs::ConflictDoc> = found
             .iter()
             .filter(|conflict| id.is_none_or(|id| conflict.id.starts_with(id)))
             .map(|conflict| shape::conflict(desk, conflict, &self.peers, true))

@@ -54,7 +54,7 @@ impl Daemon {
 
     /// What only a person can decide: open conflicts, then devices that wait for the team key.
     fn needs(&self, desk: &Desk) -> Vec<docs::NeedDoc> {
-        let conflicts = desk.conflicts(&self.identity.ring);
+        let conflicts = desk.conflicts_unseen(&self.identity.ring);
         let conflict = |conflict: &Conflict| {
             let row = shape::conflict(desk, conflict, &self.peers, false);
             docs::NeedDoc {
