@@ -3,8 +3,8 @@
 //! Invariant: everything that it sends is well signed and well chained, so only what a body says can be refused.
 
 use aura_engine::peer::{
-    body::{Cause, PatchBody},
-    units::{Origin, Units},
+    body::PatchBody,
+    units::{Made, Origin, Units},
 };
 use aura_proto::{
     Digest, Entry, Kind, LogId,
@@ -96,8 +96,11 @@ impl Forger {
 
     /// The body of a patch, with the versions that it follows as this member knows them.
     pub fn body(&self, patch: FilePatch) -> PatchBody {
-        let commit = self.commit.clone();
-        let body = self.units.body(patch, commit, Cause::Edit, None);
+        let made = Made {
+            commit: self.commit.clone(),
+            ..Made::default()
+        };
+        let body = self.units.body(patch, made);
         body.expect("a version that the log does not have")
     }
 

@@ -472,6 +472,22 @@ fn who_goes_back_by_git_and_tries_anew_is_in_no_conflict_with_himself() {
 }
 
 #[test]
+fn an_edit_that_all_dropped_by_git_arrives_when_it_is_made_again() {
+    let mut pair = Pair::new();
+    let list = LIST.replace("two", "again");
+    for _ in 0..2 {
+        pair.save(&list);
+        assert_eq!(pair.agreed(), list);
+        for laptop in [&pair.alice, &pair.bob] {
+            git(&laptop.repo, &["checkout", "-q", "--", "."]);
+            laptop.aura(&["pull"]).ok();
+        }
+    }
+    pair.save(&list);
+    assert_eq!(pair.agreed(), list);
+}
+
+#[test]
 fn a_file_deleted_against_an_edit_in_it_is_settled_from_either_side() {
     for by_alice in [true, false] {
         for choice in ["--mine", "--theirs"] {

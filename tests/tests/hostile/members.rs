@@ -8,9 +8,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use aura_engine::peer::body::PatchBody;
+use aura_engine::peer::body::{PatchBody, VersionId};
 use aura_proto::pack::FORMAT_ZSTD;
-use aura_semantic::{Op, UnitId};
+use aura_semantic::{Op, OwnText, Touched, UnitId};
 use mothership_tests::{
     RISK, Team, amount,
     copy::{put, tree},
@@ -299,6 +299,59 @@ fn conflicts_that_stay_open_make_what_comes_after_no_dearer() {
         beside < 2 * alone + 200,
         "{alone} ms alone, {beside} ms beside"
     );
+}
+
+/// A patch of this many invented functions of a file that nobody has.
+fn invented(mallory: &Forger, count: u32, word: &str) -> PatchBody {
+    let mut body = mallory.creation("zz/nowhere.rs", "fn a() {}\n");
+    let rows = (0..count).map(|n| {
+        let mut unit = [7; 16];
+        unit[..4].copy_from_slice(&n.to_be_bytes());
+        let base_text = OwnText::leaf(format!("fn f{n}() {{}}").as_bytes());
+        let text = OwnText::leaf(format!("fn f{n}() {{ {word} }}").as_bytes());
+        let row = Touched {
+            unit: UnitId(unit),
+            name: format!("f{n}"),
+            before: Some(base_text.hash()),
+            after: Some(text.hash()),
+        };
+        let op = Op::Replace {
+            unit: row.unit,
+            name: row.name.clone(),
+            base: base_text.hash(),
+            base_text,
+            text,
+        };
+        (op, row)
+    });
+    (body.patch.ops, body.patch.touched) = rows.unzip();
+    let birth = |row: &Touched| vec![VersionId::birth(row.unit, row.before.unwrap())];
+    body.parents = body.patch.touched.iter().map(birth).collect();
+    body
+}
+
+#[test]
+fn four_thousand_conflicts_in_two_entries_cost_each_device_seconds_at_most() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "mallory");
+    let begun = alice.cpu_ms();
+    for word in ["one", "two"] {
+        let body = invented(&mallory, 4_000, word);
+        let entry = mallory.entry(&body.encode());
+        mallory.push(&entry);
+    }
+    mallory.reaches(&alice);
+    assert_eq!(alice.conflicts().len(), 4_000);
+    let took = alice.cpu_ms() - begun;
+    assert!(took < 5_000, "{took} ms");
+    // What comes after is as before, also after a restart.
+    alice.aura(&["down"]).ok();
+    alice.aura(&["up"]).ok();
+    mallory.reaches(&alice);
+    alice.save("src/risk.rs", RISK.replace("100", "1"));
+    assert_eq!(alice.aura(&["publish"]).ok()["state"], "published");
 }
 
 #[test]

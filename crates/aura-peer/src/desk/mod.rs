@@ -139,6 +139,8 @@ pub(crate) struct Desk {
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
     loose: Loose,
+    /// Files that git wrote since the daemon runs.
+    adopted: BTreeSet<RepoPath>,
     /// Files of which all that waits was looked at and cannot be taken, as they and the log were then.
     stuck: BTreeMap<Arc<str>, take::Look>,
     /// How many patches the log has of each file.
@@ -227,6 +229,7 @@ impl Desk {
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
+            adopted: BTreeSet::new(),
             stuck: BTreeMap::new(),
             patches: BTreeMap::new(),
             tried: BTreeMap::new(),

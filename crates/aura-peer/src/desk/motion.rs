@@ -133,6 +133,7 @@ impl Desk {
 
     /// Takes what the file holds now as the shadow: git wrote it.
     fn adopt(&mut self, path: &RepoPath) -> Result<(), Failure> {
+        self.adopted.insert(path.clone());
         match self.copy.root().read_file(path) {
             Ok(file) => {
                 let before = self.shadow(path)?;
@@ -157,6 +158,7 @@ impl Desk {
                 .map(|file| file.bytes);
             if disk.is_some() && disk == self.shadows.head_text(&path)? {
                 self.shadows.forget(&path);
+                self.adopted.insert(path);
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     body::{Cause, PatchBody},
     replica,
+    units::Made,
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
@@ -268,10 +269,12 @@ impl Desk {
         let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
             return Ok(false);
         };
-        let commit = self.commit.clone();
-        let body = self
-            .units
-            .body(patch, commit, Cause::Edit, intent.why.clone());
+        let made = Made {
+            commit: self.commit.clone(),
+            why: intent.why.clone(),
+            is_sure: self.adopted.remove(path) || self.shadows.kept(path).is_some(),
+        };
+        let body = self.units.body(patch, made);
         if let Some(body) = body
             && !self.queue(&body, ring)?
         {

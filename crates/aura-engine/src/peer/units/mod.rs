@@ -416,26 +416,20 @@ impl Units {
 
     /// Completes a patch of this working copy to a body that can be published.
     /// `None` when the log knows every version in it.
-    pub fn body(
-        &self,
-        patch: FilePatch,
-        commit: String,
-        cause: Cause,
-        why: Option<String>,
-    ) -> Option<PatchBody> {
+    pub fn body(&self, patch: FilePatch, made: Made) -> Option<PatchBody> {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
             .map(|row| match self.placement(row.unit) {
                 Some(place) if is_placement(&patch, row) => vec![place],
-                _ => self.followed(row),
+                _ => self.followed(row, made.is_sure),
             })
             .collect();
         let body = PatchBody {
             channel: self.channel.to_string(),
-            commit,
-            cause,
-            why,
+            commit: made.commit,
+            cause: Cause::Edit,
+            why: made.why,
             patch,
             parents,
         };
@@ -450,15 +444,16 @@ impl Units {
     ///
     /// Where the team came from the same content to the same content, on whatever way, the change is what the team
     /// did last: a device that forgot what it had tells nothing new.
-    fn followed(&self, row: &Touched) -> Vec<VersionId> {
+    fn followed(&self, row: &Touched, is_sure: bool) -> Vec<VersionId> {
         let before = self.working(row.unit, row.before);
-        // Who goes back by git and tries anew has given up what he wrote before.
+        // Who goes back by git and tries anew has given up what he wrote before; or writes the same again.
         if let (Some(before), [head]) = (before, &self.heads(row.unit)[..])
-            && self.content(*head) != Some(row.after)
-            && self.author_of(*head) == Some(self.me)
             && self.graph.is_ancestor(before, *head)
         {
-            return vec![*head];
+            let is_again = self.content(*head) == Some(row.after);
+            if is_again && is_sure || !is_again && self.author_of(*head) == Some(self.me) {
+                return vec![*head];
+            }
         }
         let known = self
             .working(row.unit, row.after)
@@ -719,6 +714,17 @@ fn texts_of(op: &Op) -> Vec<OwnText> {
         } => base_text.iter().chain(text).map(leaf).collect(),
         Op::Gap { .. } | Op::Move { .. } => Vec::new(),
     }
+}
+
+/// How a change of this working copy was made.
+#[derive(Debug, Clone, Default)]
+pub struct Made {
+    /// The commit that was checked out.
+    pub commit: String,
+    /// The author's reason.
+    pub why: Option<String>,
+    /// Whether it is certain what the file was before; after a power cut it may not be.
+    pub is_sure: bool,
 }
 
 /// What is to be carried out on a working copy.
