@@ -272,7 +272,7 @@ impl Desk {
         let made = Made {
             commit: self.commit.clone(),
             why: intent.why.clone(),
-            is_sure: self.adopted.remove(path) || self.shadows.kept(path).is_some(),
+            is_sure: self.adopted.remove(path),
         };
         let body = self.units.body(patch, made);
         if let Some(body) = body

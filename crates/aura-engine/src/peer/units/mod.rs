@@ -723,7 +723,7 @@ pub struct Made {
     pub commit: String,
     /// The author's reason.
     pub why: Option<String>,
-    /// Whether it is certain what the file was before; after a power cut it may not be.
+    /// Whether it is certain what the file was before; after a crash it is not.
     pub is_sure: bool,
 }
 
