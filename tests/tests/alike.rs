@@ -488,6 +488,25 @@ fn an_edit_that_all_dropped_by_git_arrives_when_it_is_made_again() {
 }
 
 #[test]
+fn what_git_took_out_of_the_files_waits_until_it_is_pulled() {
+    let mut pair = Pair::new();
+    let list = ordered("cab").replace("two", "deux");
+    pair.save(&list);
+    git(&pair.bob.repo, &["checkout", "-q", "--", "."]);
+    // Neither what comes in nor a start brings it back unasked.
+    pair.bob.aura(&["publish"]);
+    pair.meet();
+    pair.bob.aura(&["down"]).ok();
+    pair.bob.aura(&["up"]).ok();
+    pair.meet();
+    assert_eq!(pair.bob.read(PATH), LIST);
+    let incoming = &pair.bob.aura(&["status"]).ok()["incoming"];
+    assert_eq!(incoming["patches"], 1);
+    pair.bob.aura(&["pull"]).ok();
+    assert_eq!(pair.agreed(), list);
+}
+
+#[test]
 fn a_file_deleted_against_an_edit_in_it_is_settled_from_either_side() {
     for by_alice in [true, false] {
         for choice in ["--mine", "--theirs"] {

@@ -20,6 +20,8 @@ struct Memory {
     seen: u64,
     /// Records up to there whose moves and gaps wait.
     waiting: BTreeSet<u64>,
+    /// Records that git took out of the files again.
+    dropped: BTreeSet<u64>,
 }
 
 /// Which records have moves or gaps, and which of those wait to be carried out.
@@ -28,6 +30,7 @@ pub(super) struct Loose {
     file: PathBuf,
     all: BTreeSet<u64>,
     waiting: BTreeSet<u64>,
+    dropped: BTreeSet<u64>,
     /// What an earlier process remembered, while the log is replayed.
     before: Option<Memory>,
     seen: u64,
@@ -41,13 +44,15 @@ impl Loose {
         let before = before.and_then(|bytes| codec::decode(&bytes).ok());
         let forgotten = Memory {
             seen: u64::MAX,
-            waiting: BTreeSet::new(),
+            ..Memory::default()
         };
+        let before: Memory = before.unwrap_or(forgotten);
         Self {
             file,
             all: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            before: Some(before.unwrap_or(forgotten)),
+            dropped: before.dropped.clone(),
+            before: Some(before),
             seen: 0,
             is_saved: false,
         }
@@ -94,9 +99,23 @@ impl Loose {
 
     /// A patch was taken.
     pub(super) fn taken(&mut self, lsn: u64) {
-        if self.waiting.remove(&lsn) {
+        let waited = self.waiting.remove(&lsn);
+        if self.dropped.remove(&lsn) || waited {
             self.is_saved = false;
         }
+    }
+
+    /// Git took what a patch had done out of the files.
+    pub(super) fn dropped(&mut self, lsn: u64) {
+        self.taken_back(lsn);
+        if self.dropped.insert(lsn) {
+            self.is_saved = false;
+        }
+    }
+
+    /// Whether git took what a patch had done out of the files, so that only its user brings it back.
+    pub(super) fn is_dropped(&self, lsn: u64) -> bool {
+        self.dropped.contains(&lsn)
     }
 
     /// A patch was taken back.
@@ -114,6 +133,7 @@ impl Loose {
         let memory = Memory {
             seen: self.seen,
             waiting: self.waiting.clone(),
+            dropped: self.dropped.clone(),
         };
         match write_atomic(&self.file, &codec::encode(&memory), 0o600) {
             Ok(()) => self.is_saved = true,

@@ -426,7 +426,7 @@ impl Desk {
         let path = Arc::clone(&self.units.recorded()[index].path);
         *self.patches.entry(path).or_default() += 1;
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
-        if is_new && is_for_files {
+        if is_new && (is_for_files || self.loose.is_dropped(lsn)) {
             self.waiting.insert(index);
             self.loose.note(lsn, &body.patch);
         }

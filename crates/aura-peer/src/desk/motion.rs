@@ -67,17 +67,20 @@ impl Desk {
             .repo
             .classify_after_motion(&held)
             .map_err(|error| super::git_failure(&error))?;
-        let mut users = BTreeSet::new();
+        let (mut users, mut by_git) = (BTreeSet::new(), BTreeSet::new());
         for (path, at_head) in at_head {
             match settled.whose(&path, at_head) {
-                Whose::Git => self.adopt(&path)?,
+                Whose::Git => {
+                    self.adopt(&path)?;
+                    by_git.insert(path);
+                }
                 Whose::User => {
                     users.insert(path);
                 }
             }
         }
         if settled.kind == MotionKind::Tree {
-            self.adopt_head()?;
+            self.adopt_head(&mut by_git)?;
         }
         let head = self
             .repo
@@ -103,6 +106,7 @@ impl Desk {
         } else {
             self.shadows.rebase(&self.repo)?;
         }
+        self.drop_by_git(&by_git);
         if let Some(intent) = self.postponed.take() {
             let changed = self.changed_files()?;
             self.publish(&changed, &intent, ring)?;
@@ -147,7 +151,7 @@ impl Desk {
     }
 
     /// After a checkout or reset: every file that equals HEAD was put there by git.
-    fn adopt_head(&mut self) -> Result<(), Failure> {
+    fn adopt_head(&mut self, by_git: &mut BTreeSet<RepoPath>) -> Result<(), Failure> {
         self.shadows.rebase(&self.repo)?;
         for path in self.changed_files()? {
             let disk = self
@@ -158,7 +162,8 @@ impl Desk {
                 .map(|file| file.bytes);
             if disk.is_some() && disk == self.shadows.head_text(&path)? {
                 self.shadows.forget(&path);
-                self.adopted.insert(path);
+                self.adopted.insert(path.clone());
+                by_git.insert(path);
             }
         }
         Ok(())

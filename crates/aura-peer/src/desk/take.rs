@@ -158,7 +158,9 @@ impl Desk {
             let before = self.waiting.len();
             for index in self.waiting.clone() {
                 let path = Arc::clone(&self.units.recorded()[index].path);
-                if !self.is_wanted(index, wanted) {
+                let lsn = self.units.recorded()[index].origin.lsn;
+                let is_left = wanted.is_patient && self.loose.is_dropped(lsn);
+                if is_left || !self.is_wanted(index, wanted) {
                     continue;
                 }
                 let pass = match passes.entry(Arc::clone(&path)) {
@@ -191,6 +193,42 @@ impl Desk {
         let stuck = stuck.filter_map(|(path, pass)| Some((path, pass.look?)));
         self.stuck.extend(stuck);
         taken
+    }
+
+    /// What these files had of the team and git took out of them waits, until its user pulls it.
+    pub(super) fn drop_by_git(&mut self, paths: &BTreeSet<RepoPath>) {
+        let recorded = self.units.recorded();
+        // What never was in the files waits as before; what the user wrote is where the user put it.
+        let was_here = |index: &usize| {
+            let recorded = &recorded[*index];
+            *recorded.channel == *self.units.channel()
+                && recorded.origin.writer.peer != self.key_peer
+                && !self.waiting.contains(index)
+        };
+        let mut by_path: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for index in (0..recorded.len()).filter(was_here) {
+            by_path
+                .entry(&recorded[index].path)
+                .or_default()
+                .push(index);
+        }
+        let known: Vec<(RepoPath, Vec<usize>)> = paths
+            .iter()
+            .filter_map(|path| Some((path.clone(), by_path.remove(path.as_str())?)))
+            .collect();
+        for (path, patches) in known {
+            let Some(mut here) = self.look_at(path) else {
+                continue;
+            };
+            for index in patches {
+                let standing = self.standing(index, &mut here);
+                if standing.units.contains(&Relation::Forward) {
+                    self.waiting.insert(index);
+                    self.loose.dropped(self.units.recorded()[index].origin.lsn);
+                }
+            }
+        }
+        self.loose.save();
     }
 
     /// Nothing is looked at again that could not be taken and has not changed.
