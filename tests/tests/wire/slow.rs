@@ -105,11 +105,11 @@ async fn case_044_a_half_open_link_is_found_on_both_sides_in_three_heartbeats() 
         proxy.set(way, Fate::Lose);
     }
     mothership.event(|event| event["kind"] == "away");
-    in_time(clock.mono_ms(), 3 * 1_000 + 500);
+    in_time(clock.mono_ms(), 3 * 2_000 + 500);
     alice.event(|event| {
         event["kind"] == "link" && event["text"].as_str().unwrap().starts_with("offline")
     });
-    in_time(clock.mono_ms(), 3 * 1_000 + 500);
+    in_time(clock.mono_ms(), 3 * 2_000 + 500);
     for way in [Way::There, Way::Back] {
         proxy.set(way, Fate::Pass);
     }
