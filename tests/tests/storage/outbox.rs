@@ -51,14 +51,18 @@ impl Away {
     fn publish_under(&mut self, fault: &Fault) -> Option<i32> {
         self.proxy.close();
         let daemon = Foreground::start(&self.alice, fault);
+        let mut last = 11;
         if daemon.is_ready {
             for _ in 0..3 {
-                if self.publish().exit != 11 {
+                last = self.publish().exit;
+                if last != 11 {
                     break;
                 }
             }
         }
-        daemon.end(&self.alice)
+        let ended = daemon.end(&self.alice);
+        // A daemon whose one repository cannot be opened serves the others, and says so.
+        if last == 14 { Some(14) } else { ended }
     }
 
     /// Changes `score` and publishes.

@@ -69,13 +69,18 @@ impl Segment {
 
     /// The record that holds an entry.
     pub(crate) fn holding(&self, entry: &Entry) -> Range<usize> {
+        self.find(entry).expect("the segment holds the entry")
+    }
+
+    /// The record that holds an entry, if it is in this segment.
+    pub(crate) fn find(&self, entry: &Entry) -> Option<Range<usize>> {
         let holds = |record: &&Range<usize>| {
             let record = &self.bytes[(*record).clone()];
             record
                 .windows(entry.bytes().len())
                 .any(|part| part == entry.bytes())
         };
-        self.records.iter().find(holds).unwrap().clone()
+        self.records.iter().find(holds).cloned()
     }
 
     /// The position that a record says it has.
