@@ -344,9 +344,10 @@ impl Desk {
         text: Option<&OwnText>,
         ring: &KeyRing,
     ) -> Option<FilePatch> {
-        let shadow = self.shadow(path).ok()??;
+        let text = text?;
         self.deleted_file(conflict.theirs.recorded, ring)?;
-        self.file_with(path, &shadow, conflict.unit, text?)
+        let shadow = self.shadow(path).ok()??;
+        self.file_with(path, &shadow, conflict.unit, text)
     }
 
     /// The file that a patch deletes as one piece.

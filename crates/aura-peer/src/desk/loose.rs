@@ -66,17 +66,10 @@ impl Loose {
         }
         self.seen = self.seen.max(lsn);
         self.all.insert(lsn);
-        let waits = match &self.before {
-            Some(before) => before.seen < lsn || before.waiting.contains(&lsn),
-            None => true,
-        };
-        if waits {
-            self.waiting.insert(lsn);
-            self.is_saved = false;
-        }
+        self.hold(lsn);
     }
 
-    /// Takes in a record that cannot be read yet.
+    /// Takes in a record that may have moves or gaps: it cannot be read yet.
     pub(super) fn hold(&mut self, lsn: u64) {
         let waits = match &self.before {
             Some(before) => before.seen < lsn || before.waiting.contains(&lsn),

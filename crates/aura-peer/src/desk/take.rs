@@ -175,7 +175,7 @@ impl Desk {
                 if matches!(outcome, Taken::Applied | Taken::Known) {
                     self.waiting.remove(&index);
                     self.tried.remove(&index);
-                    self.loose.taken(self.units.recorded()[index].origin.lsn);
+                    self.loose.taken(lsn);
                 }
                 if outcome != Taken::Known {
                     taken.insert(index, outcome);
@@ -189,7 +189,7 @@ impl Desk {
         if !wanted.is_dry_run && passes.values().any(|pass| pass.is_moved) {
             self.retry_in(MOVED_RETRY_MS);
         }
-        let stuck = passes.into_iter().filter(|_| wanted.is_patient);
+        let stuck = passes.into_iter();
         let stuck = stuck.filter_map(|(path, pass)| Some((path, pass.look?)));
         self.stuck.extend(stuck);
         taken
@@ -197,6 +197,9 @@ impl Desk {
 
     /// What these files had of the team and git took out of them waits, until its user pulls it.
     pub(super) fn drop_by_git(&mut self, paths: &BTreeSet<RepoPath>) {
+        if paths.is_empty() {
+            return;
+        }
         let recorded = self.units.recorded();
         // What never was in the files waits as before; what the user wrote is where the user put it.
         let was_here = |index: &usize| {
@@ -233,12 +236,14 @@ impl Desk {
 
     /// Nothing is looked at again that could not be taken and has not changed.
     fn begin_pass(&self, path: &Arc<str>, wanted: &Wanted) -> Pass {
+        // Whoever waits gets an answer for every patch, so nothing is passed over.
         let known = RepoPath::try_from(&**path).ok();
+        let known = known.filter(|_| wanted.is_patient);
         let mark = known.and_then(|path| self.mark(&path));
         let patches = self.patches.get(path).copied().unwrap_or(0);
         let look = mark.map(|mark| Look { mark, patches });
         Pass {
-            is_over: wanted.is_patient && look.is_some() && self.stuck.get(path) == look.as_ref(),
+            is_over: look.is_some() && self.stuck.get(path) == look.as_ref(),
             is_moved: false,
             look,
         }

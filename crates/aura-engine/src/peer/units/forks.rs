@@ -40,7 +40,7 @@ pub struct Conflict {
     pub mine: Side,
     /// The other side.
     pub theirs: Side,
-    /// Every head, for the parents of a settlement.
+    /// Every head in rising order, from which the id is made.
     pub heads: Vec<VersionId>,
 }
 
