@@ -309,15 +309,12 @@ impl Daemon {
     }
 
     pub(super) fn set_mode(&mut self, path: &Path, mode: Mode) -> Result<(), Failure> {
-        if let Some(desk) = self.desks.get_mut(path) {
-            desk.mode = mode;
-        }
         for row in self.remembered.iter_mut().filter(|row| row.path == path) {
             row.mode = mode;
         }
         self.save_remembered()?;
         self.with_desk(path, |desk, ring| {
-            desk.settle(ring);
+            desk.set_mode(mode, ring);
             Ok(())
         })
     }

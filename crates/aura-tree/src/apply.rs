@@ -5,10 +5,13 @@
 //! - new content takes the target's place only in exchange for the inode that held what was
 //!   expected; whatever else came out is put back (I8);
 //! - the inode that came out is kept, since an editor may still write into it;
+//! - what was taken and given back is kept, too: whoever read the path between may save over it;
 //! - the parent is one open handle from the first check to the last call, so no link swapped in
 //!   between leads anywhere.
 
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -27,7 +30,7 @@ use aura_proto::path::{RepoPath, fold_key};
 
 use self::stage::{copy_attributes, put_absent, stage};
 use crate::git::Repo;
-use crate::kept::{self, Fingerprint, Kept, Kind, Place, Reason, Store, SwapName, fingerprint};
+use crate::kept::{self, Fingerprint, Found, Kept, Kind, Place, Reason, Store, SwapName, found};
 use crate::root::{
     FileStamp, ReadError, Root, is_repository, open_component, open_regular, read_within_budget,
     stamp_at,
@@ -201,7 +204,7 @@ impl WorkingCopy {
         let place = self.store.place_for(&parent, path).map_err(from_io)?;
         let name = SwapName::swap(&place, None, old, path);
         renameat(&parent, leaf(path), place.directory(), name.as_str()).map_err(from_errno)?;
-        let out = fingerprint(place.directory(), &name);
+        let out = found(place.directory(), &name).print;
         if out.hash() == Some(old) {
             self.keep(now_ms, place, name, path, Reason::Replaced(old));
             fsync(&parent).map_err(from_errno)?;
@@ -364,8 +367,8 @@ impl Swap<'_> {
                 errno => from_errno(errno),
             });
         }
-        let out = fingerprint(self.place.directory(), &self.name);
-        if out.hash() == Some(old) {
+        let out = found(self.place.directory(), &self.name);
+        if out.print.hash() == Some(old) {
             fsync(self.parent)
                 .and(fsync(self.place.directory()))
                 .map_err(from_errno)?;
@@ -388,9 +391,10 @@ impl Swap<'_> {
     ///
     /// Each trade shows what the user did since the one before: if what we had put there comes out
     /// untouched, nobody saved meanwhile. Otherwise it is newer than what went in and goes back in.
-    fn put_back(self, ours: Fingerprint, found: Fingerprint) {
+    fn put_back(self, ours: Fingerprint, out: Found) {
         let mut placed = ours;
-        let mut in_hand = found;
+        let mut in_hand = out;
+        let mut given_back = None;
         let mut why = match ours.hash() {
             Some(hash) => Reason::Staged(hash),
             None => Reason::Displaced,
@@ -404,14 +408,19 @@ impl Swap<'_> {
                     break;
                 }
             }
-            let out = fingerprint(self.place.directory(), &self.name);
-            if out == placed {
+            let out = found(self.place.directory(), &self.name);
+            let was = std::mem::replace(&mut placed, in_hand.print);
+            given_back = in_hand.bytes;
+            in_hand = out;
+            if in_hand.print == was {
                 break;
             }
-            (placed, in_hand) = (in_hand, out);
             why = Reason::Displaced;
         }
-        tracing::debug!(path = %self.path, ?in_hand, "gave way to a save");
+        tracing::debug!(path = %self.path, ?placed, "gave way to a save");
+        if let Some(bytes) = given_back {
+            self.keep_given_back(&bytes);
+        }
         let Self {
             copy,
             now_ms,
@@ -421,6 +430,25 @@ impl Swap<'_> {
             ..
         } = self;
         copy.keep(now_ms, place, name, path, why);
+    }
+
+    /// Keeps another copy of what stands at the target again, until it is known that nobody saved over it who had read
+    /// what stood there for a moment.
+    fn keep_given_back(&self, bytes: &[u8]) {
+        let name = SwapName::swap(
+            &self.place,
+            None,
+            blake3::Hash::from_bytes([0; 32]),
+            self.path,
+        );
+        match stage(&self.place, &name, bytes) {
+            Ok(_) => {
+                let why = Reason::GivenBack(blake3::hash(bytes));
+                let place = self.place.clone();
+                self.copy.keep(self.now_ms, place, name, self.path, why);
+            }
+            Err(error) => tracing::warn!(%error, path = %self.path, "a save has no second copy"),
+        }
     }
 
     fn trade(&self) -> Result<(), Errno> {
@@ -464,7 +492,7 @@ impl Swap<'_> {
                 AtFlags::empty(),
             )
             .map_err(from_errno)?;
-            if fingerprint(place.directory(), &kept).hash() != Some(old) {
+            if found(place.directory(), &kept).print.hash() != Some(old) {
                 unlinkat(place.directory(), kept.as_str(), AtFlags::empty()).ok();
                 return Err(WriteRefusal::Moved);
             }

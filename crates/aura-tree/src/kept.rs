@@ -37,7 +37,7 @@ use aura_proto::{
 };
 
 use crate::apply::WorkingCopy;
-use crate::root::{file_type, open_regular, read_within_budget};
+use crate::root::{Root, file_type, open_regular, read_within_budget};
 
 /// Content that a user saved and that is in no file any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub(crate) enum Reason {
     Replaced(blake3::Hash),
     /// Ours, which was visible for a moment.
     Staged(blake3::Hash),
+    /// A copy of the user's, whose inode was taken away and is at its path again.
+    GivenBack(blake3::Hash),
 }
 
 /// What stands at a name, for telling whether anybody touched it.
@@ -99,6 +101,12 @@ pub(crate) enum Kind {
     Regular(blake3::Hash),
     /// Anything else.
     Other,
+}
+
+/// What stands at a name, with its content if that can be read whole.
+pub(crate) struct Found {
+    pub(crate) print: Fingerprint,
+    pub(crate) bytes: Option<Vec<u8>>,
 }
 
 impl Fingerprint {
@@ -279,7 +287,8 @@ impl WorkingCopy {
     /// that just changed, or that is not kept, stays for another grace time.
     pub fn sweep_kept(&self, now_ms: u64, keep: &mut Keep<'_>) {
         lock(&self.kept).retain_mut(|kept| {
-            now_ms < kept.since_ms.saturating_add(GRACE_MS) || kept.sweep(now_ms, keep)
+            let is_young = now_ms < kept.since_ms.saturating_add(GRACE_MS);
+            is_young || kept.sweep(&self.root, now_ms, keep)
         });
     }
 
@@ -293,7 +302,8 @@ impl WorkingCopy {
 
     /// Looks at every kept inode now, whatever its age; for a stop of the process.
     pub fn sweep_all(&self, keep: &mut Keep<'_>) {
-        lock(&self.kept).retain_mut(|kept| kept.sweep(0, keep) && kept.sweep(0, keep));
+        lock(&self.kept)
+            .retain_mut(|kept| kept.sweep(&self.root, 0, keep) && kept.sweep(&self.root, 0, keep));
     }
 
     /// Removes what an earlier process left; `keep` gets the content that was only there.
@@ -321,7 +331,7 @@ impl WorkingCopy {
 
 impl Kept {
     /// Returns whether the inode must be kept on.
-    fn sweep(&mut self, now_ms: u64, keep: &mut Keep<'_>) -> bool {
+    fn sweep(&mut self, root: &Root, now_ms: u64, keep: &mut Keep<'_>) -> bool {
         let Some(bytes) = read(self.place.directory(), self.name.as_str()) else {
             // Gone, or a thing that cannot be read and is left where it is.
             return false;
@@ -333,9 +343,14 @@ impl Kept {
             // An editor that empties a file before it writes is still at it.
             Reason::Replaced(_) | Reason::Staged(_) if bytes.is_empty() => None,
             Reason::Replaced(_) | Reason::Staged(_) => Some(RescuedFrom::LateWrite),
+            Reason::GivenBack(known) if self.is_at_its_path(root, known) => None,
+            Reason::GivenBack(_) => Some(RescuedFrom::Displaced),
         };
-        let changed =
-            !matches!(self.why, Reason::Replaced(known) | Reason::Staged(known) if known == hash);
+        let changed = match self.why {
+            Reason::Displaced => true,
+            Reason::Replaced(known) | Reason::Staged(known) => known != hash,
+            Reason::GivenBack(_) => from.is_some(),
+        };
         let rescued = from.map(|from| Rescued {
             bytes,
             from,
@@ -348,8 +363,17 @@ impl Kept {
             self.since_ms = now_ms;
             return true;
         }
-        unlinkat(self.place.directory(), self.name.as_str(), AtFlags::empty()).ok();
+        self.drop_inode();
         false
+    }
+
+    fn is_at_its_path(&self, root: &Root, content: blake3::Hash) -> bool {
+        let there = root.read_file(&self.path);
+        there.is_ok_and(|there| blake3::hash(&there.bytes) == content)
+    }
+
+    fn drop_inode(&self) {
+        unlinkat(self.place.directory(), self.name.as_str(), AtFlags::empty()).ok();
     }
 }
 
@@ -396,12 +420,17 @@ fn clean_directory(
 }
 
 /// What stands at a name; a thing that cannot be read whole is `Other`.
-pub(crate) fn fingerprint(directory: BorrowedFd<'_>, name: &SwapName) -> Fingerprint {
+pub(crate) fn found(directory: BorrowedFd<'_>, name: &SwapName) -> Found {
     let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
     let ino = stat.map_or(0, |stat| stat.st_ino);
-    let kind = read(directory, name.as_str())
-        .map_or(Kind::Other, |bytes| Kind::Regular(blake3::hash(&bytes)));
-    Fingerprint { ino, kind }
+    let bytes = read(directory, name.as_str());
+    let kind = bytes
+        .as_ref()
+        .map_or(Kind::Other, |bytes| Kind::Regular(blake3::hash(bytes)));
+    Found {
+        print: Fingerprint { ino, kind },
+        bytes,
+    }
 }
 
 fn read(directory: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
@@ -447,4 +476,4 @@ const ELSEWHERE: &str = "elsewhere";
 const TAG_CHARS: usize = 32;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

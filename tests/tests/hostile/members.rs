@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Read,
     os::unix::fs::symlink,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use aura_engine::peer::body::{PatchBody, VersionId};
@@ -385,51 +385,65 @@ fn a_patch_that_hides_which_unit_it_changes_does_not_reach_an_edit_of_the_user()
     assert_eq!(alice.files(), before);
 }
 
+/// Ends what another thread does, whatever becomes of this one.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn case_083_a_directory_swapped_for_a_link_while_patches_land_leads_nowhere() {
-    let (old, new) = (
-        "fn number() -> u8 {\n    1\n}\n",
-        "fn number() -> u8 {\n    2\n}\n",
-    );
+    let text = |round: usize| format!("fn number() -> usize {{\n    {round}\n}}\n");
     let names: Vec<String> = (0..amount(80, 800)).map(|n| format!("f{n}.rs")).collect();
-    let files: Vec<(String, &str)> = names.iter().map(|n| (format!("src/d/{n}"), old)).collect();
+    let files: Vec<(String, String)> = names
+        .iter()
+        .map(|n| (format!("src/d/{n}"), text(0)))
+        .collect();
     let team = Team::with(&files);
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
     alice.publishes_on_demand();
     let mut mallory = Forger::join(&alice, "mallory");
     let (real, aside) = (alice.repo.join("src/d"), alice.repo.join("src/aside"));
-    // The link leads to what a patch expects, so that nothing but the link is in its way.
     let outside = team.dir.path().join("outside");
-    for name in &names {
-        put(&outside.join(name), old.as_bytes());
-    }
-    let before = tree(&outside);
+    let swaps = AtomicUsize::new(0);
     let is_done = AtomicBool::new(false);
-    let swaps = std::thread::scope(|scope| {
+    let rounds = std::thread::scope(|scope| {
+        let _end = End(&is_done);
         let swapper = scope.spawn(|| {
-            let mut swaps = 0;
             while !is_done.load(Ordering::Acquire) {
                 fs::rename(&real, &aside).unwrap();
                 symlink(&outside, &real).unwrap();
                 fs::remove_file(&real).unwrap();
                 fs::rename(&aside, &real).unwrap();
-                swaps += 1;
+                swaps.fetch_add(1, Ordering::AcqRel);
             }
-            swaps
         });
-        for (path, _) in &files {
-            mallory.publish(&mallory.draft(path, old.as_bytes(), new.as_bytes()));
+        // As fast as this machine swaps, patches land until there were enough of both.
+        let mut round = 0;
+        while swaps.load(Ordering::Acquire) < amount(1_000, 10_000) || round == 0 {
+            assert!(!swapper.is_finished());
+            let (old, new) = (text(round), text(round + 1));
+            // The link leads to what a patch expects, so that nothing but the link is in its way.
+            for name in &names {
+                put(&outside.join(name), old.as_bytes());
+            }
+            let before = tree(&outside);
+            for (path, _) in &files {
+                mallory.publish(&mallory.draft(path, old.as_bytes(), new.as_bytes()));
+            }
+            mallory.reaches(&alice);
+            assert_eq!(tree(&outside), before);
+            round += 1;
         }
-        mallory.reaches(&alice);
-        is_done.store(true, Ordering::Release);
-        swapper.join().unwrap()
+        round
     });
-    assert!(amount(1_000, 10_000) < swaps, "{swaps} swaps");
-    assert_eq!(tree(&outside), before);
     alice.pull();
     for (path, _) in &files {
-        assert_eq!(alice.read(path), new);
+        assert_eq!(alice.read(path), text(rounds));
     }
 }
 

@@ -31,7 +31,7 @@ const GRAIN_NS: i128 = 100_000_000;
 const NEW_PERCENT: usize = 5;
 
 /// Names a file and its shadow as they were when they were found equal.
-pub(super) type Mark = [u8; 16];
+type Mark = [u8; 16];
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Row {
@@ -237,13 +237,6 @@ impl Desk {
         let known = self.files.rows.keys();
         let gone_or_changed = known.filter(|path| !unchanged.contains(path));
         Ok(gone_or_changed.cloned().chain(others).collect())
-    }
-
-    /// Names a file and its shadow as they are; nothing when another write could bear the same time.
-    pub(super) fn mark(&self, path: &RepoPath) -> Option<Mark> {
-        let stamp = self.copy.root().stamp(path).ok()?;
-        let (mark, changed_ns) = self.sight().mark(path, &stamp);
-        self.is_past(changed_ns).then_some(mark)
     }
 
     fn is_past(&self, changed_ns: i128) -> bool {

@@ -141,10 +141,7 @@ pub(crate) struct Desk {
     loose: Loose,
     /// Files that git wrote since the daemon runs.
     adopted: BTreeSet<RepoPath>,
-    /// Files of which all that waits was looked at and cannot be taken, as they and the log were then.
-    stuck: BTreeMap<Arc<str>, take::Look>,
-    /// How many patches the log has of each file.
-    patches: BTreeMap<Arc<str>, usize>,
+    due: take::Due,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries under a key that this device does not have yet: record, and place if it has one.
@@ -230,8 +227,7 @@ impl Desk {
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
             adopted: BTreeSet::new(),
-            stuck: BTreeMap::new(),
-            patches: BTreeMap::new(),
+            due: take::Due::All,
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             conflicts_seen: BTreeSet::new(),
@@ -281,6 +277,13 @@ impl Desk {
     /// The commit that is checked out.
     pub(crate) fn commit(&self) -> &str {
         &self.commit
+    }
+
+    /// Begins with another mode.
+    pub(crate) fn set_mode(&mut self, mode: Mode, ring: &KeyRing) {
+        self.mode = mode;
+        self.due = take::Due::All;
+        self.settle(ring);
     }
 
     /// Feeds the replica and carries out what it orders.
@@ -349,6 +352,7 @@ impl Desk {
     /// Tries again what could not be done.
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         self.retry_at_ms = None;
+        self.due = take::Due::All;
         self.feed(replica::Input::Retry, ring);
         self.publish_saved(ring)?;
         self.settle(ring);
@@ -423,8 +427,7 @@ impl Desk {
             seq,
         };
         let (index, is_new) = self.units.record(&body, origin);
-        let path = Arc::clone(&self.units.recorded()[index].path);
-        *self.patches.entry(path).or_default() += 1;
+        self.due.add(&body.patch.path);
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && (is_for_files || self.loose.is_dropped(lsn)) {
             self.waiting.insert(index);

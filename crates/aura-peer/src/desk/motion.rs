@@ -13,15 +13,19 @@ use aura_tree::{
 };
 use aura_trust::KeyRing;
 
-use super::{Desk, Publishing, publish::Intent};
+use super::{Desk, Publishing, publish::Intent, take::Due};
 
 impl Desk {
     /// Takes in what the watcher saw.
     pub(crate) fn watched(&mut self, event: WatchEvent, ring: &KeyRing) -> Result<(), Failure> {
         let now = self.clock.mono_ms();
         match event {
-            WatchEvent::Changed(paths) => self.motion.changed(now, paths),
+            WatchEvent::Changed(paths) => {
+                paths.iter().for_each(|path| self.due.add(path.as_str()));
+                self.motion.changed(now, paths);
+            }
             WatchEvent::Rescan => {
+                self.due = Due::All;
                 let paths = self.changed_files()?;
                 self.motion.changed(now, paths);
             }
@@ -62,6 +66,7 @@ impl Desk {
     }
 
     fn settled(&mut self, settled: &Settled, ring: &KeyRing) -> Result<(), Failure> {
+        self.due = Due::All;
         let held: BTreeSet<RepoPath> = settled.held.keys().cloned().collect();
         let at_head = self
             .repo
@@ -90,7 +95,6 @@ impl Desk {
         let channel = head.branch.unwrap_or_else(|| head.commit.to_string());
         if channel != self.units.channel() {
             self.units.set_channel(&channel);
-            self.stuck.clear();
             // What the user takes along to another branch is not known there.
             self.shadows.rebase(&self.repo)?;
             users.extend(self.shadows.forget_edits());

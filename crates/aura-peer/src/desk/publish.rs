@@ -189,6 +189,7 @@ impl Desk {
         for (path, bytes) in off_head {
             if at_head.get(&path) == Some(&AtHead::Equal) {
                 self.shadows.adopt(&path, &bytes)?;
+                self.due.add(path.as_str());
             }
         }
         Ok(())
@@ -281,6 +282,7 @@ impl Desk {
             return Ok(false);
         }
         self.shadows.set(path, after.as_ref())?;
+        self.due.add(path.as_str());
         Ok(true)
     }
 

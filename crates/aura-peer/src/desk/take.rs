@@ -3,10 +3,10 @@
 //! Invariants:
 //! - a unit with edits that the team does not know is never written by anybody but its user;
 //! - bytes outside the units that a patch names stay as they are, in the file and in the shadow alike;
-//! - a patch that was refused is not carried out again before something that it depends on has changed.
+//! - a patch that was refused is not tried again by itself before its file or the log of its file has changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitI
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, RETRY_MS, batch, files::Mark};
+use super::{Desk, RETRY_MS, batch};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,20 +76,39 @@ struct Written {
     shadow: Option<Indexed>,
 }
 
-/// A file, its shadow and the number of its patches, as they were looked at.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    mark: Mark,
-    patches: usize,
+/// Files of which something that waits may go now. What is not among them costs nothing, however much of it waits.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// Any.
+    All,
+    /// These.
+    Files(BTreeSet<Arc<str>>),
+}
+
+impl Due {
+    /// Takes in a file that has changed, or of which there is news.
+    pub(super) fn add(&mut self, path: &str) {
+        if let Self::Files(paths) = self
+            && !paths.contains(path)
+        {
+            paths.insert(path.into());
+        }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Files(paths) => paths.contains(path),
+        }
+    }
 }
 
 /// One file while waiting patches are taken.
+#[derive(Default)]
 struct Pass {
-    /// As it was found, while nothing of it was taken and all that waits does so for the versions it has.
-    look: Option<Look>,
-    /// Whether it is left alone for now.
-    is_over: bool,
-    /// Whether its user is saving it right now.
+    /// Whether something was taken, or waits for something else than a version.
+    is_due: bool,
+    /// Whether it is left alone for now: its user is saving it.
     is_moved: bool,
 }
 
@@ -101,11 +120,9 @@ impl Pass {
         };
         match outcome {
             Taken::Waiting(why) if waits_for_versions(why) => {}
-            Taken::Waiting(why) if why.starts_with("MOVED") => {
-                (self.is_over, self.is_moved, self.look) = (true, true, None);
-            }
             Taken::Applied | Taken::Known | Taken::WouldApply | Taken::Waiting(_) => {
-                self.look = None;
+                self.is_due = true;
+                self.is_moved |= matches!(outcome, Taken::Waiting(why) if why.starts_with("MOVED"));
             }
         }
     }
@@ -152,6 +169,11 @@ impl Desk {
                 .map(|index| (index, stays.clone()))
                 .collect();
         }
+        // Whoever waits gets an answer for every patch, so nothing is passed over.
+        let due = match wanted.is_patient {
+            true => std::mem::replace(&mut self.due, Due::Files(BTreeSet::new())),
+            false => Due::All,
+        };
         let mut here = None;
         let mut passes: BTreeMap<Arc<str>, Pass> = BTreeMap::new();
         loop {
@@ -160,14 +182,11 @@ impl Desk {
                 let path = Arc::clone(&self.units.recorded()[index].path);
                 let lsn = self.units.recorded()[index].origin.lsn;
                 let is_left = wanted.is_patient && self.loose.is_dropped(lsn);
-                if is_left || !self.is_wanted(index, wanted) {
+                if is_left || !due.has(&path) || !self.is_wanted(index, wanted) {
                     continue;
                 }
-                let pass = match passes.entry(Arc::clone(&path)) {
-                    Entry::Occupied(pass) => pass.into_mut(),
-                    Entry::Vacant(pass) => pass.insert(self.begin_pass(&path, wanted)),
-                };
-                if pass.is_over {
+                let pass = passes.entry(path).or_default();
+                if pass.is_moved {
                     continue;
                 }
                 let outcome = self.take(index, wanted, &mut here, ring);
@@ -186,12 +205,14 @@ impl Desk {
             }
         }
         self.loose.save();
-        if !wanted.is_dry_run && passes.values().any(|pass| pass.is_moved) {
+        if wanted.is_dry_run {
+            return taken;
+        }
+        if passes.values().any(|pass| pass.is_moved) {
             self.retry_in(MOVED_RETRY_MS);
         }
-        let stuck = passes.into_iter();
-        let stuck = stuck.filter_map(|(path, pass)| Some((path, pass.look?)));
-        self.stuck.extend(stuck);
+        let again = passes.iter().filter(|(_, pass)| pass.is_due);
+        again.for_each(|(path, _)| self.due.add(path));
         taken
     }
 
@@ -232,21 +253,6 @@ impl Desk {
             }
         }
         self.loose.save();
-    }
-
-    /// Nothing is looked at again that could not be taken and has not changed.
-    fn begin_pass(&self, path: &Arc<str>, wanted: &Wanted) -> Pass {
-        // Whoever waits gets an answer for every patch, so nothing is passed over.
-        let known = RepoPath::try_from(&**path).ok();
-        let known = known.filter(|_| wanted.is_patient);
-        let mark = known.and_then(|path| self.mark(&path));
-        let patches = self.patches.get(path).copied().unwrap_or(0);
-        let look = mark.map(|mark| Look { mark, patches });
-        Pass {
-            is_over: look.is_some() && self.stuck.get(path) == look.as_ref(),
-            is_moved: false,
-            look,
-        }
     }
 
     /// Patches that the working copy does not have yet, without those that others made superfluous.

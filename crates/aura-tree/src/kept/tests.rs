@@ -13,13 +13,13 @@ use super::*;
 use crate::apply::{Applied, Expect, WriteRefusal};
 use crate::git::Repo;
 
-struct Ground {
-    copy: WorkingCopy,
+pub(crate) struct Ground {
+    pub(crate) copy: WorkingCopy,
     directory: TempDir,
 }
 
 /// A repository whose one file was left alone for a minute.
-fn ground() -> Ground {
+pub(crate) fn ground() -> Ground {
     let directory = TempDir::new().unwrap();
     for arguments in [
         &["init", "-q"][..],
@@ -50,20 +50,20 @@ fn ground() -> Ground {
 }
 
 impl Ground {
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("src/a.rs")
     }
 
-    fn save(&self, text: &str) {
+    pub(crate) fn save(&self, text: &str) {
         fs::write(self.file(), text).unwrap();
     }
 
-    fn replace(&self, old: &str, new: &str) -> Result<Applied, WriteRefusal> {
+    pub(crate) fn replace(&self, old: &str, new: &str) -> Result<Applied, WriteRefusal> {
         let expect = Expect::Hash(blake3::hash(old.as_bytes()));
         self.copy.replace(0, &a(), expect, Some(new.as_bytes()))
     }
 
-    fn names(&self, directory: &str) -> Vec<String> {
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path().join(directory)).unwrap();
         let mut names: Vec<_> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -73,12 +73,12 @@ impl Ground {
     }
 }
 
-fn a() -> RepoPath {
+pub(crate) fn a() -> RepoPath {
     RepoPath::try_from("src/a.rs").unwrap()
 }
 
 /// What a sweep hands over, all of it taken.
-fn handed_over(sweep: impl FnOnce(&mut Keep<'_>)) -> Vec<Rescued> {
+pub(crate) fn handed_over(sweep: impl FnOnce(&mut Keep<'_>)) -> Vec<Rescued> {
     let mut found = Vec::new();
     sweep(&mut |rescued| {
         found.push(rescued);
