@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use tree_sitter::Tree;
+
 use crate::identity::{self, Version};
-use crate::outline::{Budget, Outline, outline};
+use crate::outline::{Budget, Outline, parsed};
 use crate::value::{ContentHash, UnitId};
 
 /// One version of a file.
@@ -55,8 +57,18 @@ pub fn index(
     before: Option<&Indexed>,
     budget: &Budget,
 ) -> Indexed {
+    index_with_tree(path, bytes, before, budget).0
+}
+
+/// The same, with the syntax tree if there is one.
+pub(crate) fn index_with_tree(
+    path: &str,
+    bytes: impl Into<Arc<[u8]>>,
+    before: Option<&Indexed>,
+    budget: &Budget,
+) -> (Indexed, Option<Tree>) {
     let bytes = bytes.into();
-    let outline = outline(path, &bytes, budget);
+    let (outline, tree) = parsed(path, &bytes, budget);
     let ids = match before {
         None => identity::birth_ids(path, &outline),
         Some(before) => {
@@ -67,13 +79,14 @@ pub fn index(
             identity::carried_ids(path, before.version(), &before.ids, after)
         }
     };
-    Indexed {
+    let indexed = Indexed {
         path: path.to_owned(),
         bytes,
         outline,
         ids,
         budget: budget.clone(),
-    }
+    };
+    (indexed, tree)
 }
 
 /// Carries ids from one outline to the next; the texts are needed to compare bodies.

@@ -38,13 +38,18 @@ pub enum Chunk {
 
 /// Merges two changes of one text, line by line.
 pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
-    merge(base, ours, theirs, false)
+    merge(Algorithm::Histogram, base, ours, theirs, false)
+}
+
+/// The same by the algorithm of `git merge-file`.
+pub(crate) fn merge_lines_by_myers(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
+    merge(Algorithm::Myers, base, ours, theirs, false)
 }
 
 /// Merges with everything from the first to the last change in one conflict, for answers that
 /// look clean but are not.
 pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Chunk> {
-    match merge(base, ours, theirs, true) {
+    match merge(Algorithm::Histogram, base, ours, theirs, true) {
         LineMerge::Conflict(chunks) => chunks,
         LineMerge::Clean(_) => vec![Chunk::Conflict {
             base: base.to_vec(),
@@ -54,7 +59,13 @@ pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> 
     }
 }
 
-fn merge(base: &[u8], ours: &[u8], theirs: &[u8], as_one: bool) -> LineMerge {
+fn merge(
+    algorithm: Algorithm,
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    as_one: bool,
+) -> LineMerge {
     if !as_one {
         if base == ours || ours == theirs {
             return LineMerge::Clean(theirs.to_vec());
@@ -64,7 +75,7 @@ fn merge(base: &[u8], ours: &[u8], theirs: &[u8], as_one: bool) -> LineMerge {
         }
     }
     let texts = [base, ours, theirs].map(starts);
-    let sides = [hunks(base, ours), hunks(base, theirs)];
+    let sides = [hunks(algorithm, base, ours), hunks(algorithm, base, theirs)];
     let mut regions = regions(&sides);
     if as_one && let (Some(first), Some(last)) = (regions.first().cloned(), regions.last()) {
         let whole = |at: usize| first[at].start..last[at].end;
@@ -96,13 +107,13 @@ const HISTOGRAM_MAX: usize = 25_000_000;
 /// A change: lines of base, lines of the side.
 type Hunk = (Range<usize>, Range<usize>);
 
-fn hunks(base: &[u8], side: &[u8]) -> Vec<Hunk> {
+fn hunks(algorithm: Algorithm, base: &[u8], side: &[u8]) -> Vec<Hunk> {
     let input = InternedInput::new(base, side);
     // Histogram takes the product of both lengths at worst.
     let algorithm = if HISTOGRAM_MAX < input.before.len() * input.after.len() {
         Algorithm::Myers
     } else {
-        Algorithm::Histogram
+        algorithm
     };
     let mut diff = Diff::compute(algorithm, &input);
     // git merges without the indentation heuristic, so neither is it used here.

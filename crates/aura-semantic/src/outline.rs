@@ -166,21 +166,26 @@ const ERROR_COST: usize = 6;
 
 /// Finds the units of a file. Never fails: what cannot be understood is in `problems`.
 pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
+    parsed(path, bytes, budget).0
+}
+
+/// The same, with the syntax tree if there is one.
+pub(crate) fn parsed(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, Option<Tree>) {
     let language = language_of(path);
     let Some(found) = language else {
-        return Outline::whole_file(None, Problem::NoGrammar);
+        return (Outline::whole_file(None, Problem::NoGrammar), None);
     };
     let problem = precheck(bytes, budget);
     if let Some(problem) = problem {
-        return Outline::whole_file(language, problem);
+        return (Outline::whole_file(language, problem), None);
     }
     let Some(tree) = parse(found, bytes, budget) else {
-        return Outline::whole_file(language, Problem::ParseBudget);
+        return (Outline::whole_file(language, Problem::ParseBudget), None);
     };
     let Some(walked) = walk::walk(found.0, &tree, bytes, budget.depth_max) else {
-        return Outline::whole_file(language, Problem::TooDeep);
+        return (Outline::whole_file(language, Problem::TooDeep), None);
     };
-    finish(found, walked, bytes)
+    (finish(found, walked, bytes), Some(tree))
 }
 
 fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {

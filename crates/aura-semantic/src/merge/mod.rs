@@ -1,0 +1,229 @@
+//! Three-way merge of whole files: lines first, units second, proof last.
+//!
+//! Invariants:
+//! - what one side alone changed is taken as it is;
+//! - a clean answer has no more errors than the worse side, doubles no name, and keeps every line
+//!   in a number between what both kept and what both together have;
+//! - swapping the sides gives the same verdict and, where clean, the same bytes.
+
+mod align;
+mod free;
+mod piece;
+mod weave;
+
+use std::collections::BTreeMap;
+
+use tree_sitter::Tree;
+
+use self::piece::{Pieces, pieces};
+use self::weave::{Woven, weave};
+use crate::check;
+use crate::indexed::{Indexed, index, index_with_tree};
+use crate::lines::{
+    Chunk, Labels, LineMerge, merge_as_one_conflict, merge_lines, merge_lines_by_myers,
+    render_diff3,
+};
+use crate::outline::{Budget, outline};
+
+/// Signs in a conflict marker, as git has them.
+const MARKER_SIZE: usize = 7;
+
+/// What made a merge clean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeLevel {
+    /// Lines alone.
+    Lines,
+    /// The identity of units.
+    Units,
+}
+
+/// The outcome of a three-way merge of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileMerge {
+    /// Both changes together.
+    Clean {
+        /// The merged file.
+        bytes: Vec<u8>,
+        /// How it was found.
+        level: MergeLevel,
+    },
+    /// Changes that exclude each other.
+    Conflict {
+        /// The file with diff3 markers.
+        bytes: Vec<u8>,
+        /// The file in parts.
+        chunks: Vec<Chunk>,
+    },
+}
+
+/// Merges two changes of one file.
+pub fn merge_files(path: &str, base: &[u8], ours: &[u8], theirs: &[u8]) -> FileMerge {
+    merge_files_within(path, base, ours, theirs, &Budget::default())
+}
+
+/// Merges two changes of one file, parsing within a budget.
+pub fn merge_files_within(
+    path: &str,
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    budget: &Budget,
+) -> FileMerge {
+    let clean = |bytes: Vec<u8>, level| FileMerge::Clean { bytes, level };
+    let first = merge_lines_by_myers(base, ours, theirs);
+    if let LineMerge::Clean(merged) = &first
+        && (merged == ours || merged == theirs)
+    {
+        return clean(merged.clone(), MergeLevel::Lines);
+    }
+    let (base_file, base_tree) = index_with_tree(path, base, None, budget);
+    let side = |bytes: &[u8]| index_with_tree(path, bytes, Some(&base_file), budget);
+    let ((ours_file, ours_tree), (theirs_file, theirs_tree)) = (side(ours), side(theirs));
+    let files = [&base_file, &ours_file, &theirs_file];
+    let structured = files.iter().all(|file| file.is_structured());
+    let second = match first {
+        LineMerge::Clean(_) => None,
+        LineMerge::Conflict(_) => Some(merge_lines(base, ours, theirs)),
+    };
+    let mut chunks = None;
+    for lines in [Some(first), second].into_iter().flatten() {
+        match lines {
+            LineMerge::Clean(merged) if !structured || passes(files, &merged) => {
+                return clean(merged, MergeLevel::Lines);
+            }
+            LineMerge::Clean(_) => {}
+            LineMerge::Conflict(found) => chunks = Some(found),
+        }
+    }
+    let mut chunks = chunks.unwrap_or_else(|| merge_as_one_conflict(base, ours, theirs));
+    let trees = [base_tree, ours_tree, theirs_tree];
+    if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
+        match by_pieces(files, [base, ours, theirs]) {
+            Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
+                return clean(bytes, MergeLevel::Units);
+            }
+            Some(woven) => {
+                let woven = woven.chunks();
+                if size(&woven) < size(&chunks) {
+                    chunks = woven;
+                }
+            }
+            None => {}
+        }
+    }
+    let bytes = render_diff3(&chunks, MARKER_SIZE, Labels::default());
+    FileMerge::Conflict { bytes, chunks }
+}
+
+type Three<'a> = [&'a Indexed; 3];
+
+/// How much of both sides a person has to read.
+fn size(chunks: &[Chunk]) -> usize {
+    let lines = |text: &[u8]| text.split_inclusive(|byte| *byte == b'\n').count();
+    let sizes = chunks.iter().map(|chunk| match chunk {
+        Chunk::Clean(_) => 0,
+        Chunk::Conflict { ours, theirs, .. } => lines(ours) + lines(theirs),
+    });
+    sizes.sum()
+}
+
+/// Merges by syntax; what comes out must parse into the very tokens that were meant.
+fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
+    let versions: Vec<Pieces<'_>> = files
+        .iter()
+        .zip(trees)
+        .map(|(file, tree)| pieces(file, tree))
+        .collect();
+    let [base, ours, theirs] = &versions[..] else {
+        return None;
+    };
+    let woven = weave([base, ours, theirs]).ok()?;
+    let budget = &files[0].budget;
+    if !woven.clashes.is_empty() {
+        return is_whole_either_way(files, &woven).then_some(woven);
+    }
+    let (result, tree) =
+        index_with_tree(&files[0].path, &woven.bytes[..], Some(files[0]), budget);
+    let found = pieces(&result, &tree?);
+    let is_meant = found.tokens(found.root()) == woven.tokens;
+    (is_meant && is_sound(files, &result)).then_some(woven)
+}
+
+/// Whether what stands around the conflicts parses with either side in them.
+fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
+    let errors_max = files[1].outline.errors.max(files[2].outline.errors);
+    [1, 2].into_iter().all(|side| {
+        let mut text = Vec::new();
+        let mut from = 0;
+        for left in &woven.clashes {
+            text.extend_from_slice(&woven.bytes[from..left.at]);
+            text.extend_from_slice(&left.texts[side]);
+            from = left.at;
+        }
+        text.extend_from_slice(&woven.bytes[from..]);
+        let outline = outline(&files[0].path, &text, &files[0].budget);
+        outline.whole_file_problem().is_none() && outline.errors <= errors_max
+    })
+}
+
+/// The gate: see the invariants of this file.
+fn passes(files: Three<'_>, merged: &[u8]) -> bool {
+    let base = files[0];
+    let result = index(&base.path, merged, Some(base), &base.budget);
+    is_sound(files, &result)
+}
+
+fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
+    let errors_max = ours.outline.errors.max(theirs.outline.errors);
+    result.is_structured()
+        && result.outline.errors <= errors_max
+        && keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes)
+        && !doubles_names([ours, theirs], result)
+}
+
+fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed) -> bool {
+    let by_name = |file: &Indexed| {
+        let mut counts = BTreeMap::new();
+        for ((parent, kind, name, parameters), (count, _)) in
+            check::counts(&file.outline, &file.ids)
+        {
+            counts.insert(
+                (parent, kind, name.to_owned(), parameters.to_owned()),
+                count,
+            );
+        }
+        counts
+    };
+    let (ours, theirs) = (by_name(ours), by_name(theirs));
+    let most = |key| ours.get(key).max(theirs.get(key)).copied().unwrap_or(1);
+    by_name(result)
+        .iter()
+        .any(|(key, count)| *count > most(key).max(1))
+}
+
+/// Whether every line that says something stands as often as it can have been meant to.
+fn keeps_lines([base, ours, theirs]: [&[u8]; 3], merged: &[u8]) -> bool {
+    let mut counts: BTreeMap<&[u8], [usize; 4]> = BTreeMap::new();
+    for (side, text) in [base, ours, theirs, merged].into_iter().enumerate() {
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = line.trim_ascii();
+            if line
+                .iter()
+                .any(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())
+            {
+                counts.entry(line).or_default()[side] += 1;
+            }
+        }
+    }
+    counts.values().all(|[base, ours, theirs, merged]| {
+        let least = base.min(ours).min(theirs);
+        // Both sides may have added the same line to the same place.
+        let most = (ours + theirs)
+            .saturating_sub(*base)
+            .max(*ours)
+            .max(*theirs);
+        // A line that no version has was put together of what both changed in it.
+        let is_new = base + ours + theirs == 0;
+        least <= merged && (is_new || *merged <= most)
+    })
+}

@@ -1,0 +1,308 @@
+//! A file as nested pieces: units of the outline, the syntax within them, down to single tokens.
+//!
+//! Invariants:
+//! - every token of the file is in exactly one leaf, so leaves and the white space between them join to the file;
+//! - a unit is one piece with all that is attached to it, wherever it stands;
+//! - built with a cursor and a stack: nesting costs no recursion.
+
+use std::ops::Range;
+
+use tree_sitter::{Node, Tree, TreeCursor};
+
+use crate::indexed::Indexed;
+use crate::language::UnitKind;
+use crate::value::UnitId;
+
+/// A unit of the outline that a piece stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) id: UnitId,
+    pub(crate) kind: UnitKind,
+    pub(crate) is_named: bool,
+}
+
+/// One piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    /// The grammar's number for the kind of node; units have that of the first node in them.
+    pub(crate) kind: u16,
+    /// The field of the parent that the node fills, or zero.
+    pub(crate) field: u16,
+    pub(crate) unit: Option<Held>,
+    /// A comment or the like, which may stand anywhere.
+    pub(crate) is_extra: bool,
+    pub(crate) is_named: bool,
+    pub(crate) span: Range<usize>,
+    /// Its parts in order, in [`Pieces::children`].
+    children: Range<usize>,
+    /// Its tokens in order, in [`Pieces::tokens`].
+    tokens: Range<usize>,
+    /// Equal for equal tokens in equal nesting, whatever the white space between them.
+    pub(crate) hash: u64,
+}
+
+/// The pieces of one file version.
+pub(crate) struct Pieces<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) language: tree_sitter::Language,
+    pieces: Vec<Piece>,
+    children: Vec<usize>,
+    tokens: Vec<u64>,
+    root: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn root(&self) -> usize {
+        self.root
+    }
+
+    pub(crate) fn get(&self, at: usize) -> &Piece {
+        &self.pieces[at]
+    }
+
+    pub(crate) fn text(&self, at: usize) -> &'a [u8] {
+        &self.bytes[self.pieces[at].span.clone()]
+    }
+
+    pub(crate) fn children(&self, at: usize) -> &[usize] {
+        &self.children[self.pieces[at].children.clone()]
+    }
+
+    pub(crate) fn tokens(&self, at: usize) -> &[u64] {
+        &self.tokens[self.pieces[at].tokens.clone()]
+    }
+
+    pub(crate) fn kind_name(&self, at: usize) -> &str {
+        self.language
+            .node_kind_for_id(self.pieces[at].kind)
+            .unwrap_or("")
+    }
+
+    /// The white space between the part before and the part `nth` of a piece.
+    pub(crate) fn gap(&self, parent: usize, nth: usize) -> &'a [u8] {
+        let parts = self.children(parent);
+        let whole = &self.pieces[parent].span;
+        let from = match nth.checked_sub(1) {
+            Some(before) => self.pieces[parts[before]].span.end,
+            None => whole.start,
+        };
+        let to = match parts.get(nth) {
+            Some(part) => self.pieces[*part].span.start,
+            None => whole.end,
+        };
+        &self.bytes[from.min(to)..to]
+    }
+}
+
+/// A piece under construction.
+struct Open {
+    piece: Piece,
+    parts: Vec<usize>,
+    /// The unit whose members may stand in it, if it is within one.
+    within: Option<usize>,
+    /// Where the wrapped unit ends, for a piece that is one.
+    end: Option<usize>,
+    is_node: bool,
+}
+
+struct Build<'a> {
+    file: &'a Indexed,
+    pieces: Pieces<'a>,
+    /// The next unit of the outline that has not been met.
+    next: usize,
+    open: Vec<Open>,
+}
+
+/// Takes a parsed file apart.
+pub(crate) fn pieces<'a>(file: &'a Indexed, tree: &Tree) -> Pieces<'a> {
+    let bytes = &file.bytes[..];
+    let mut build = Build {
+        file,
+        pieces: Pieces {
+            bytes,
+            language: tree.language().to_owned(),
+            pieces: Vec::new(),
+            children: Vec::new(),
+            tokens: Vec::new(),
+            root: 0,
+        },
+        next: 0,
+        open: Vec::new(),
+    };
+    let mut cursor = tree.walk();
+    let mut root = build.node(cursor.node(), 0);
+    root.piece.span = 0..bytes.len();
+    build.open.push(root);
+    build.descend(&mut cursor);
+    while 1 < build.open.len() {
+        build.close();
+    }
+    build.close();
+    build.pieces.root = build.pieces.pieces.len() - 1;
+    build.pieces
+}
+
+impl Build<'_> {
+    /// Visits every node below the root.
+    fn descend(&mut self, cursor: &mut TreeCursor<'_>) {
+        if !cursor.goto_first_child() {
+            return;
+        }
+        let mut depth = 1_usize;
+        while 0 < depth {
+            let node = cursor.node();
+            let field = cursor.field_id().map_or(0, std::num::NonZero::get);
+            self.leave(node.start_byte());
+            self.enter(node);
+            let opened = self.node(node, field);
+            self.open.push(opened);
+            if cursor.goto_first_child() {
+                depth += 1;
+                continue;
+            }
+            self.leaf(node);
+            self.close_node();
+            while 0 < depth && !cursor.goto_next_sibling() {
+                cursor.goto_parent();
+                depth -= 1;
+                if 0 < depth {
+                    self.close_node();
+                }
+            }
+        }
+    }
+
+    fn node(&self, node: Node<'_>, field: u16) -> Open {
+        let within = self.open.last().and_then(|open| open.within);
+        Open {
+            piece: Piece {
+                kind: node.kind_id(),
+                field,
+                unit: None,
+                is_extra: node.is_extra(),
+                is_named: node.is_named(),
+                span: node.byte_range(),
+                children: 0..0,
+                tokens: self.pieces.tokens.len()..0,
+                hash: u64::from(node.kind_id()),
+            },
+            parts: Vec::new(),
+            within,
+            end: None,
+            is_node: true,
+        }
+    }
+
+    /// Closes units that end before an offset.
+    fn leave(&mut self, start: usize) {
+        while let Some(open) = self.open.last()
+            && !open.is_node
+            && open.end.is_some_and(|end| end <= start)
+        {
+            self.close();
+        }
+    }
+
+    /// Opens the units that begin with a node.
+    fn enter(&mut self, node: Node<'_>) {
+        let language = self.file.outline.language;
+        if language.is_some_and(|language| language.0.transparent.contains(&node.kind())) {
+            return;
+        }
+        while let Some(unit) = self.file.outline.units.get(self.next) {
+            let within = self.open.last().and_then(|open| open.within);
+            let is_here = unit.parent == within
+                && unit.span.start <= node.start_byte()
+                && node.end_byte() <= unit.span.end;
+            if !is_here {
+                // A unit that the syntax does not show as one is text of what is around it.
+                if unit.span.end <= node.start_byte() {
+                    self.next += 1;
+                    continue;
+                }
+                return;
+            }
+            let mut open = self.node(node, 0);
+            open.piece.unit = self.file.ids.get(self.next).map(|id| Held {
+                id: *id,
+                kind: unit.kind,
+                is_named: !unit.name.is_empty(),
+            });
+            open.piece.is_extra = false;
+            open.piece.is_named = true;
+            open.within = Some(self.next);
+            open.end = Some(unit.span.end);
+            open.is_node = false;
+            self.next += 1;
+            self.open.push(open);
+        }
+    }
+
+    fn leaf(&mut self, node: Node<'_>) {
+        let text = &self.pieces.bytes[node.byte_range()];
+        let token = token(node.kind_id(), text);
+        if !text.is_empty() {
+            self.pieces.tokens.push(token);
+        }
+        if let Some(open) = self.open.last_mut() {
+            open.piece.hash = token;
+        }
+    }
+
+    /// Closes the innermost node, and units in it that are still open.
+    fn close_node(&mut self) {
+        while let Some(open) = self.open.last() {
+            let is_node = open.is_node;
+            self.close();
+            if is_node {
+                return;
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(Open {
+            mut piece,
+            parts,
+            is_node,
+            ..
+        }) = self.open.pop()
+        else {
+            return;
+        };
+        if !is_node
+            && let (Some(first), Some(last)) = (parts.first(), parts.last())
+        {
+            piece.span = self.pieces.pieces[*first].span.start..self.pieces.pieces[*last].span.end;
+        }
+        piece.tokens.end = self.pieces.tokens.len();
+        let from = self.pieces.children.len();
+        for part in parts {
+            // What the parser made up or what is empty has no text.
+            if self.pieces.pieces[part].span.is_empty() {
+                continue;
+            }
+            piece.hash = mix(piece.hash, self.pieces.pieces[part].hash);
+            self.pieces.children.push(part);
+        }
+        piece.children = from..self.pieces.children.len();
+        let at = self.pieces.pieces.len();
+        self.pieces.pieces.push(piece);
+        if let Some(around) = self.open.last_mut() {
+            around.parts.push(at);
+        }
+    }
+}
+
+/// The hash of a token.
+pub(crate) fn token(kind: u16, text: &[u8]) -> u64 {
+    let seed = mix(SEED, u64::from(kind));
+    text.iter().fold(seed, |hash, byte| mix(hash, u64::from(*byte)))
+}
+
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn mix(hash: u64, value: u64) -> u64 {
+    let mixed = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}

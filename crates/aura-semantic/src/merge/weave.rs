@@ -1,0 +1,567 @@
+//! Merging three versions of a file piece by piece.
+//!
+//! Invariants:
+//! - what comes out is slices of the versions, but for words merged within a comment;
+//! - neither side has a name: swapping them gives the same bytes;
+//! - what both sides changed is taken apart until only one side changed each part; where that ends, it is a clash;
+//! - nesting beyond [`DEPTH_MAX`] is a clash, so the stack is bounded.
+
+use std::collections::BTreeSet;
+
+use super::align::{Pairs, Parts, align};
+use super::free::is_free;
+use super::piece::{Piece, Pieces, token};
+use crate::language::UnitKind;
+use crate::lines::{Chunk, LineMerge, merge_as_one_conflict, merge_lines};
+use crate::value::UnitId;
+use crate::walk::is_blank;
+
+/// Deepest nesting of pieces that is looked into.
+const DEPTH_MAX: usize = 300;
+
+/// Both sides changed one thing in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clash;
+
+/// What came out: the text, the tokens that are meant to be in it, and what is left to a person.
+#[derive(Debug, Default)]
+pub(crate) struct Woven {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) tokens: Vec<u64>,
+    pub(crate) clashes: Vec<Left>,
+}
+
+/// A stretch that both sides changed in two ways.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// Where in the text it is to stand.
+    pub(crate) at: usize,
+    /// Base, ours and theirs.
+    pub(crate) texts: [Vec<u8>; 3],
+}
+
+/// One of the two sides, as a number into the versions; zero is the base.
+type Side = usize;
+const BASE: Side = 0;
+const SIDES: [Side; 2] = [1, 2];
+
+/// The same piece in base and both sides.
+type Three = [usize; 3];
+
+pub(crate) struct Weave<'a> {
+    versions: [&'a Pieces<'a>; 3],
+    out: Woven,
+    depth: usize,
+}
+
+/// Merges files that were taken apart.
+pub(crate) fn weave(versions: [&Pieces<'_>; 3]) -> Result<Woven, Clash> {
+    let mut weave = Weave {
+        versions,
+        out: Woven::default(),
+        depth: 0,
+    };
+    weave.piece(versions.map(Pieces::root))?;
+    Ok(weave.out)
+}
+
+/// The parts of one piece while they are merged.
+struct List<'a> {
+    three: Three,
+    parts: [&'a [usize]; 3],
+    /// From base to either side; the first is not used.
+    pairs: [Pairs; 3],
+    /// For each place between parts of base what a side has there that base has not, or not there.
+    runs: [Vec<Vec<usize>>; 3],
+    /// Units that one side added and that are written already.
+    written: BTreeSet<UnitId>,
+    is_free: bool,
+    /// Whether something of it is written.
+    is_begun: bool,
+}
+
+impl<'a> Weave<'a> {
+    fn part(&self, side: Side, at: usize) -> &'a Piece {
+        self.versions[side].get(at)
+    }
+
+    fn text(&self, side: Side, at: usize) -> &'a [u8] {
+        self.versions[side].text(at)
+    }
+
+    /// Whether two pieces say the same, whatever the white space between their tokens.
+    fn is_same(&self, (side, at): (Side, usize), (other, with): (Side, usize)) -> bool {
+        self.part(side, at).hash == self.part(other, with).hash
+            && said(self.text(side, at)).eq(said(self.text(other, with)))
+    }
+
+    fn put(&mut self, side: Side, at: usize) {
+        self.out.bytes.extend_from_slice(self.text(side, at));
+        self.out
+            .tokens
+            .extend_from_slice(self.versions[side].tokens(at));
+    }
+
+    fn piece(&mut self, three: Three) -> Result<(), Clash> {
+        let [base, ours, theirs] = [0, 1, 2].map(|side| self.text(side, three[side]));
+        if ours == base || ours == theirs {
+            self.put(2, three[2]);
+            return Ok(());
+        }
+        if theirs == base {
+            self.put(1, three[1]);
+            return Ok(());
+        }
+        let kinds = [0, 1, 2].map(|side| self.part(side, three[side]).kind);
+        let is_unit = [0, 1, 2].map(|side| self.part(side, three[side]).unit.is_some());
+        let is_leaf = |side: Side| self.versions[side].children(three[side]).is_empty();
+        if [0, 1, 2].into_iter().any(is_leaf) {
+            return self.leaf(three);
+        }
+        let is_alike = kinds == [kinds[0]; 3] || is_unit == [true; 3];
+        if !is_alike || self.depth == DEPTH_MAX {
+            return Err(Clash);
+        }
+        let before = [self.out.bytes.len(), self.out.tokens.len(), self.out.clashes.len()];
+        self.depth += 1;
+        let done = self.parts(three);
+        self.depth -= 1;
+        if done.is_err() && is_unit == [true; 3] {
+            self.out.bytes.truncate(before[0]);
+            self.out.tokens.truncate(before[1]);
+            self.out.clashes.truncate(before[2]);
+            self.leave(three);
+            return Ok(());
+        }
+        done
+    }
+
+    /// Leaves a unit to a person, as far as its lines do not merge.
+    fn leave(&mut self, three: Three) {
+        let line = self.out.bytes.iter().rposition(|byte| *byte == b'\n');
+        let line = line.map_or(0, |end| end + 1);
+        // Markers stand on lines of their own.
+        let lead = match is_blank(&self.out.bytes[line..]) {
+            true => self.out.bytes.split_off(line),
+            false => Vec::new(),
+        };
+        let texts = [0, 1, 2].map(|side| [&lead, self.text(side, three[side])].concat());
+        let [base, ours, theirs] = &texts;
+        let chunks = match merge_lines(base, ours, theirs) {
+            LineMerge::Conflict(chunks) => chunks,
+            // Its lines would merge, but not its syntax.
+            LineMerge::Clean(_) => merge_as_one_conflict(base, ours, theirs),
+        };
+        for chunk in chunks {
+            match chunk {
+                Chunk::Clean(text) => self.out.bytes.extend(text),
+                Chunk::Conflict { base, ours, theirs } => self.out.clashes.push(Left {
+                    at: self.out.bytes.len(),
+                    texts: [base, ours, theirs],
+                }),
+            }
+        }
+    }
+
+    /// A token that both changed: a comment is merged by lines, anything else is one thing.
+    fn leaf(&mut self, three: Three) -> Result<(), Clash> {
+        let piece = self.part(BASE, three[0]);
+        let kind = piece.kind;
+        let is_comment = [0, 1, 2].iter().all(|side| {
+            let piece = self.part(*side, three[*side]);
+            piece.is_extra && piece.kind == kind && self.versions[*side].children(three[*side]).is_empty()
+        });
+        if !is_comment {
+            return Err(Clash);
+        }
+        let [base, ours, theirs] = [0, 1, 2].map(|side| self.text(side, three[side]));
+        match merge_lines(base, ours, theirs) {
+            LineMerge::Clean(text) => {
+                self.out.tokens.push(token(kind, &text));
+                self.out.bytes.extend(text);
+                Ok(())
+            }
+            LineMerge::Conflict(_) => Err(Clash),
+        }
+    }
+
+    fn parts(&mut self, three: Three) -> Result<(), Clash> {
+        let versions = self.versions;
+        let parts = [0, 1, 2].map(|side| versions[side].children(three[side]));
+        let pairs = [0, 1, 2].map(|side| match side {
+            BASE => Pairs::default(),
+            side => align(
+                Parts {
+                    pieces: versions[BASE],
+                    parts: parts[BASE],
+                },
+                Parts {
+                    pieces: versions[side],
+                    parts: parts[side],
+                },
+            ),
+        });
+        let runs = [0, 1, 2].map(|side| match side {
+            BASE => Vec::new(),
+            side => runs(&pairs[side], parts[BASE].len()),
+        });
+        let kind = versions[BASE].kind_name(three[BASE]);
+        let mut list = List {
+            three,
+            parts,
+            pairs,
+            runs,
+            written: BTreeSet::new(),
+            is_free: is_free(kind),
+            is_begun: false,
+        };
+        self.refuse_torn(&list)?;
+        for nth in 0..=list.parts[BASE].len() {
+            self.inserted(&mut list, nth)?;
+            if nth < list.parts[BASE].len() {
+                self.kept(&mut list, nth)?;
+            }
+        }
+        let tails = [0, 1, 2].map(|side| {
+            let count = list.parts[side].len();
+            versions[side].gap(three[side], count)
+        });
+        self.out.bytes.extend_from_slice(choose(tails));
+        Ok(())
+    }
+
+    /// What one side put amid what the other took out has lost its place.
+    fn refuse_torn(&self, list: &List<'_>) -> Result<(), Clash> {
+        for side in SIDES {
+            let other = 3 - side;
+            let is_gone = |nth: usize| list.pairs[side].there[nth].is_none();
+            for nth in 1..list.parts[BASE].len() {
+                let run = &list.runs[other][nth];
+                let is_new = |at: &usize| list.pairs[other].back[*at].is_none();
+                if run.iter().any(is_new) && is_gone(nth - 1) && is_gone(nth) && !self.are_free(list, other, run) {
+                    return Err(Clash);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of base.
+    fn kept(&mut self, list: &mut List<'a>, nth: usize) -> Result<(), Clash> {
+        let base = list.parts[BASE][nth];
+        let there = SIDES.map(|side| list.pairs[side].there[nth]);
+        let moved = SIDES.map(|side| list.pairs[side].is_moved[nth]);
+        match there {
+            [None, None] => Ok(()),
+            [Some(at), None] | [None, Some(at)] => {
+                let side = if there[0].is_some() { 1 } else { 2 };
+                let is_same = self.is_same((side, list.parts[side][at]), (BASE, base));
+                if is_same { Ok(()) } else { Err(Clash) }
+            }
+            [Some(_), Some(_)] if moved[0] || moved[1] => Ok(()),
+            [Some(ours), Some(theirs)] => {
+                let gaps = [nth, ours, theirs];
+                let gaps = [0, 1, 2].map(|side| self.versions[side].gap(list.three[side], gaps[side]));
+                let gap = choose(gaps);
+                self.gap(list, gap);
+                self.piece([base, list.parts[1][ours], list.parts[2][theirs]])
+            }
+        }
+    }
+
+    fn gap(&mut self, list: &mut List<'_>, gap: &[u8]) {
+        self.out.bytes.extend_from_slice(gap);
+        list.is_begun = true;
+    }
+
+    /// What the sides have at one place that base has not there.
+    fn inserted(&mut self, list: &mut List<'a>, nth: usize) -> Result<(), Clash> {
+        let [ours, theirs] = SIDES.map(|side| list.runs[side][nth].clone());
+        let (ours, theirs) = (self.wanted(list, 1, ours)?, self.wanted(list, 2, theirs)?);
+        if ours.is_empty() || theirs.is_empty() {
+            for at in &ours {
+                self.insert(list, 1, *at, false)?;
+            }
+            for at in &theirs {
+                self.insert(list, 2, *at, false)?;
+            }
+            return Ok(());
+        }
+        let is_equal = ours.len() == theirs.len()
+            && ours.iter().zip(&theirs).all(|(one, other)| {
+                self.is_same((1, list.parts[1][*one]), (2, list.parts[2][*other]))
+            });
+        if is_equal {
+            let side = self.lesser(list, (1, &ours), (2, &theirs));
+            for at in if side == 1 { &ours } else { &theirs } {
+                self.insert(list, side, *at, false)?;
+            }
+            return Ok(());
+        }
+        if !self.are_free(list, 1, &ours) || !self.are_free(list, 2, &theirs) {
+            return Err(Clash);
+        }
+        self.union(list, ours, theirs)
+    }
+
+    /// A run without what is not written there: what the other side deleted or wrote, too.
+    fn wanted(&self, list: &List<'_>, side: Side, run: Vec<usize>) -> Result<Vec<usize>, Clash> {
+        let other = 3 - side;
+        let mut wanted = Vec::new();
+        for at in run {
+            let piece = list.parts[side][at];
+            let Some(nth) = list.pairs[side].back[at] else {
+                let id = self.part(side, piece).unit.map(|held| held.id);
+                if !id.is_some_and(|id| list.written.contains(&id)) {
+                    wanted.push(at);
+                }
+                continue;
+            };
+            // A unit that this side moved.
+            match list.pairs[other].there[nth] {
+                None if self.is_same((side, piece), (BASE, list.parts[BASE][nth])) => {}
+                None => return Err(Clash),
+                // Both moved it: to one place, or to two.
+                Some(there) if list.pairs[other].is_moved[nth] => {
+                    let place = |side: Side, at: usize| {
+                        let holds = |run: &Vec<usize>| run.contains(&at);
+                        list.runs[side].iter().position(holds)
+                    };
+                    if place(side, at) != place(other, there) {
+                        return Err(Clash);
+                    }
+                    if side == 1 {
+                        wanted.push(at);
+                    }
+                }
+                Some(_) => wanted.push(at),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Writes one part that base has not at this place.
+    fn insert(&mut self, list: &mut List<'a>, side: Side, at: usize, is_bare: bool) -> Result<(), Clash> {
+        let piece = list.parts[side][at];
+        let mut gap = self.versions[side].gap(list.three[side], at);
+        if is_blank(gap) && at == 0 && list.is_begun {
+            gap = self.versions[side].gap(list.three[side], 1);
+        }
+        if !is_bare {
+            self.gap(list, gap);
+        }
+        if let Some(nth) = list.pairs[side].back[at] {
+            let mut three = [list.parts[BASE][nth], 0, 0];
+            for side in SIDES {
+                let there = list.pairs[side].there[nth].ok_or(Clash)?;
+                three[side] = list.parts[side][there];
+            }
+            return self.piece(three);
+        }
+        if let Some(held) = self.part(side, piece).unit {
+            self.refuse_twin(list, side, (held.id, at))?;
+            list.written.insert(held.id);
+        }
+        self.put(side, piece);
+        Ok(())
+    }
+
+    /// A unit that both added must be the same, at the same place.
+    fn refuse_twin(&self, list: &List<'_>, side: Side, (id, at): (UnitId, usize)) -> Result<(), Clash> {
+        let other = 3 - side;
+        let parts = list.parts[other];
+        let is_twin = |part: &usize| self.part(other, *part).unit.is_some_and(|held| held.id == id);
+        let Some(twin) = parts.iter().position(is_twin) else {
+            return Ok(());
+        };
+        let place = |side: Side, at: usize| list.runs[side].iter().position(|run| run.contains(&at));
+        let is_same = self.is_same((side, list.parts[side][at]), (other, parts[twin]));
+        let is_here = place(side, at) == place(other, twin);
+        if is_same && is_here { Ok(()) } else { Err(Clash) }
+    }
+
+    /// Which of two runs stands first.
+    fn lesser(&self, list: &List<'_>, (one, ours): (Side, &[usize]), (other, theirs): (Side, &[usize])) -> Side {
+        let text = |side: Side, run: &[usize]| -> Vec<&[u8]> {
+            let parts = run.iter().map(|at| list.parts[side][*at]);
+            let parts = parts.filter(|part| self.part(side, *part).is_named);
+            parts.map(|part| self.text(side, part)).collect()
+        };
+        if text(one, ours) <= text(other, theirs) { one } else { other }
+    }
+
+    /// Whether the order of these parts means nothing.
+    fn are_free(&self, list: &List<'_>, side: Side, run: &[usize]) -> bool {
+        run.iter().all(|at| {
+            let piece = self.part(side, list.parts[side][*at]);
+            match piece.unit {
+                Some(held) => held.is_named || held.kind == UnitKind::Import,
+                None => list.is_free,
+            }
+        })
+    }
+
+    /// Both runs, where order means nothing: what both have once.
+    fn union(&mut self, list: &mut List<'a>, ours: Vec<usize>, theirs: Vec<usize>) -> Result<(), Clash> {
+        let first = self.lesser(list, (1, &ours), (2, &theirs));
+        let (one, other) = if first == 1 { (ours, theirs) } else { (theirs, ours) };
+        let second = 3 - first;
+        let (one, mut rest) = (self.elements(list, first, &one), self.elements(list, second, &other));
+        for element in &one {
+            let twins = |other: &Element| self.is_twin(list, (first, element), (second, other));
+            for twin in rest.iter().filter(|other| twins(other)) {
+                let same = self.is_same(
+                    (first, list.parts[first][element.item]),
+                    (second, list.parts[second][twin.item]),
+                );
+                if !same {
+                    return Err(Clash);
+                }
+            }
+            rest.retain(|other| !self.is_twin(list, (first, element), (second, other)));
+        }
+        let is_sorted = |side: Side, run: &[Element]| {
+            run.is_sorted_by_key(|element| self.text(side, list.parts[side][element.item]))
+        };
+        let is_list = list.is_free || self.are_imports(list, first, &one) && self.are_imports(list, second, &rest);
+        let mut all: Vec<(Side, Element)> = Vec::new();
+        all.extend(one.iter().map(|element| (first, *element)));
+        all.extend(rest.iter().map(|element| (second, *element)));
+        if is_list && is_sorted(first, &one) && is_sorted(second, &rest) {
+            all.sort_by_key(|(side, element)| self.text(*side, list.parts[*side][element.item]));
+        }
+        let mut is_open = false;
+        for (nth, (side, element)) in all.iter().enumerate() {
+            let lead = element.lead.filter(|_| !is_open || nth == 0);
+            if nth > 0 && !is_open && lead.is_none() && (element.lead.is_some() || element.trail.is_some()) {
+                return Err(Clash);
+            }
+            if let Some(lead) = lead {
+                self.insert(list, *side, lead, false)?;
+            }
+            self.insert(list, *side, element.item, false)?;
+            if let Some(trail) = element.trail {
+                self.insert(list, *side, trail, false)?;
+            }
+            is_open = element.trail.is_some();
+        }
+        Ok(())
+    }
+
+    fn are_imports(&self, list: &List<'_>, side: Side, run: &[Element]) -> bool {
+        run.iter().all(|element| {
+            let unit = self.part(side, list.parts[side][element.item]).unit;
+            unit.is_some_and(|held| held.kind == UnitKind::Import)
+        })
+    }
+
+    /// A run as what is listed and the signs before and after it.
+    fn elements(&self, list: &List<'_>, side: Side, run: &[usize]) -> Vec<Element> {
+        let is_sign = |at: usize| !self.part(side, list.parts[side][at]).is_named;
+        let mut elements: Vec<Element> = Vec::new();
+        let mut lead = None;
+        for at in run {
+            match elements.last_mut() {
+                _ if !is_sign(*at) => elements.push(Element {
+                    lead: lead.take(),
+                    item: *at,
+                    trail: None,
+                }),
+                Some(last) if last.trail.is_none() && last.lead.is_none() => last.trail = Some(*at),
+                _ => lead = Some(*at),
+            }
+        }
+        if let (Some(left), Some(last)) = (lead, elements.last_mut()) {
+            last.trail = Some(left);
+        }
+        elements
+    }
+
+    /// Whether two elements are of one key.
+    fn is_twin(&self, list: &List<'_>, (side, one): (Side, &Element), (other, two): (Side, &Element)) -> bool {
+        let (one, two) = (list.parts[side][one.item], list.parts[other][two.item]);
+        match (self.part(side, one).unit, self.part(other, two).unit) {
+            (Some(one), Some(two)) => one.id == two.id,
+            _ => self.key(side, one) == self.key(other, two),
+        }
+    }
+
+    /// What an element of a list is known by.
+    fn key(&self, side: Side, at: usize) -> &'a [u8] {
+        let version = self.versions[side];
+        let fields = ["key", "name", "property", "left"];
+        let fields = fields.map(|name| version.language.field_id_for_name(name));
+        let parts = version.children(at);
+        let named = fields.into_iter().flatten().find_map(|field| {
+            let is_field = |part: &&usize| version.get(**part).field == field.get();
+            parts.iter().find(is_field)
+        });
+        version.text(*named.unwrap_or(&at))
+    }
+}
+
+/// Something listed, with the signs that separate it.
+#[derive(Clone, Copy, Debug)]
+struct Element {
+    lead: Option<usize>,
+    item: usize,
+    trail: Option<usize>,
+}
+
+/// For each place in base, before its parts and after them all, what a side has there.
+fn runs(pairs: &Pairs, count: usize) -> Vec<Vec<usize>> {
+    let mut runs = vec![Vec::new(); count + 1];
+    let mut place = 0;
+    for (at, back) in pairs.back.iter().enumerate() {
+        match back {
+            Some(nth) if !pairs.is_moved[*nth] => place = nth + 1,
+            _ => runs[place].push(at),
+        }
+    }
+    runs
+}
+
+/// The white space of whichever side changed it; of two changes the lesser.
+fn choose<'t>([base, ours, theirs]: [&'t [u8]; 3]) -> &'t [u8] {
+    if ours == base {
+        theirs
+    } else if theirs == base {
+        ours
+    } else {
+        ours.min(theirs)
+    }
+}
+
+impl Woven {
+    /// The file in parts, each conflict on lines of its own.
+    pub(crate) fn chunks(self) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
+        let mut from = 0;
+        for Left { at, mut texts } in self.clashes {
+            if from < at {
+                chunks.push(Chunk::Clean(self.bytes[from..at].to_vec()));
+            }
+            from = at.max(from);
+            let rest = &self.bytes[from..];
+            let end = [&b"\n"[..], b"\r\n"].into_iter().find(|end| rest.starts_with(end));
+            let is_open = |text: &Vec<u8>| !text.is_empty() && !text.ends_with(b"\n");
+            if let Some(end) = end.filter(|_| texts.iter().any(is_open)) {
+                from += end.len();
+                for text in texts.iter_mut().filter(|text| is_open(text)) {
+                    text.extend_from_slice(end);
+                }
+            }
+            let [base, ours, theirs] = texts;
+            chunks.push(Chunk::Conflict { base, ours, theirs });
+        }
+        if from < self.bytes.len() {
+            chunks.push(Chunk::Clean(self.bytes[from..].to_vec()));
+        }
+        chunks
+    }
+}
+
+/// What a text says, without white space.
+fn said(text: &[u8]) -> impl Iterator<Item = &u8> {
+    text.iter().filter(|byte| !byte.is_ascii_whitespace())
+}
