@@ -187,7 +187,8 @@ pub fn language_of(path: &str) -> Option<Language> {
     let folded = |table: &&Table| table.extensions.contains(&lower.as_str());
     TABLES
         .iter()
+        .copied()
         .find(holds)
-        .or_else(|| TABLES.iter().find(folded))
+        .or_else(|| TABLES.iter().copied().find(folded))
         .map(Language)
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - each runs on a thread with two megabytes of stack, so a recursive walk would abort the test.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

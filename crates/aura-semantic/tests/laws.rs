@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - `AURA_FUZZ_PATCHES` sets the number of random patches per language.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
