@@ -11,7 +11,8 @@ use std::ops::{ControlFlow, Range};
 
 use tree_sitter::{ParseOptions, Parser, Tree};
 
-use crate::language::{Language, UnitKind, language_of};
+use crate::guard::is_too_much;
+use crate::language::{Guard, Language, UnitKind, language_of};
 use crate::value::{ContentHash, OwnText, own_hash};
 use crate::walk;
 
@@ -170,7 +171,7 @@ pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
     let Some(found) = language else {
         return Outline::whole_file(None, Problem::NoGrammar);
     };
-    let problem = precheck(bytes, budget);
+    let problem = precheck(found.0.guards, bytes, budget);
     if let Some(problem) = problem {
         return Outline::whole_file(language, problem);
     }
@@ -183,7 +184,7 @@ pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
     finish(found, walked, bytes)
 }
 
-fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {
+fn precheck(guards: &[Guard], bytes: &[u8], budget: &Budget) -> Option<Problem> {
     if bytes.len() > budget.bytes_max || u32::try_from(bytes.len()).is_err() {
         return Some(Problem::TooLarge);
     }
@@ -192,7 +193,8 @@ fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {
     if nuls > 2 && nuls * SNIFF_NUL_SHARE > sniffed.len() {
         return Some(Problem::Binary);
     }
-    (depth(bytes) > budget.brackets_max).then_some(Problem::TooDeep)
+    let is_deep = depth(bytes) > budget.brackets_max || is_too_much(guards, bytes);
+    is_deep.then_some(Problem::TooDeep)
 }
 
 /// The deepest nesting of brackets, or of signs in front of an operand, as a bound on what the parser will build.

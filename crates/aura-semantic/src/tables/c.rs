@@ -1,7 +1,7 @@
 //! C and C++.
 
 use super::{BODY, MEMBERS, NAME, rule};
-use crate::language::{Body, Naming, Rule, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind};
 
 #[cfg(feature = "lang-c")]
 pub(super) const C: Table = family("c", &["c", "h"], || tree_sitter_c::LANGUAGE.into(), C_RULES);
@@ -9,7 +9,7 @@ pub(super) const C: Table = family("c", &["c", "h"], || tree_sitter_c::LANGUAGE.
 #[cfg(feature = "lang-cpp")]
 pub(super) const CPP: Table = Table {
     wrappers: &[("template_declaration", "")],
-    overloads: true,
+    overloads: Overloads::List("parameters"),
     ..family(
         "cpp",
         &[
@@ -40,7 +40,10 @@ const fn family(
         transparent: &[],
         skipped: &["access_specifier"],
         functions: &[],
-        overloads: false,
+        overloads: Overloads::No,
+        top: &[],
+        hands_over: false,
+        guards: &[],
     }
 }
 

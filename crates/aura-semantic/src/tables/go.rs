@@ -1,7 +1,7 @@
 //! Go.
 
 use super::{BODY, NAME, rule};
-use crate::language::{Body, Naming, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const GO: Table = Table {
     name: "go",
@@ -49,5 +49,8 @@ pub(super) const GO: Table = Table {
     transparent: &[],
     skipped: &[],
     functions: &["func_literal"],
-    overloads: false,
+    overloads: Overloads::No,
+    top: &[],
+    hands_over: false,
+    guards: &[],
 };

@@ -1,7 +1,7 @@
 //! Java.
 
 use super::{BODY, MEMBERS, NAME, rule};
-use crate::language::{Body, Naming, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const JAVA: Table = Table {
     name: "java",
@@ -55,5 +55,8 @@ pub(super) const JAVA: Table = Table {
     transparent: &["enum_body_declarations"],
     skipped: &[],
     functions: &[],
-    overloads: true,
+    overloads: Overloads::List("parameters"),
+    top: &[],
+    hands_over: false,
+    guards: &[],
 };

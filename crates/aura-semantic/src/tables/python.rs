@@ -1,7 +1,7 @@
 //! Python.
 
 use super::{BODY, NAME, rule};
-use crate::language::{Body, Naming, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const PYTHON: Table = Table {
     name: "python",
@@ -44,5 +44,8 @@ pub(super) const PYTHON: Table = Table {
     transparent: &["block"],
     skipped: &[],
     functions: &["lambda"],
-    overloads: false,
+    overloads: Overloads::No,
+    top: &[],
+    hands_over: false,
+    guards: &[],
 };

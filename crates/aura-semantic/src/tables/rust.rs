@@ -1,7 +1,7 @@
 //! Rust.
 
 use super::{BODY, MEMBERS, NAME, rule};
-use crate::language::{Body, Naming, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const RUST: Table = Table {
     name: "rust",
@@ -59,5 +59,8 @@ pub(super) const RUST: Table = Table {
     transparent: &[],
     skipped: &["shebang"],
     functions: &[],
-    overloads: false,
+    overloads: Overloads::No,
+    top: &[],
+    hands_over: false,
+    guards: &[],
 };

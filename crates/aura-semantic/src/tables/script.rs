@@ -1,7 +1,7 @@
 //! JavaScript and TypeScript, with and without markup.
 
 use super::{BODY, MEMBERS, NAME, rule};
-use crate::language::{Body, Naming, Rule, Table, UnitKind};
+use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind};
 
 #[cfg(feature = "lang-javascript")]
 pub(super) const JAVASCRIPT: Table = script("javascript", &["js", "jsx", "mjs", "cjs"], || {
@@ -37,7 +37,10 @@ const fn script(
         transparent: &[],
         skipped: &["hash_bang_line"],
         functions: SCRIPT_FUNCTIONS,
-        overloads: false,
+        overloads: Overloads::No,
+        top: &[],
+        hands_over: false,
+        guards: &[],
     }
 }
 
