@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - a language is data: no code here or elsewhere asks for a language by name;
-//! - a node kind has at most one rule in a table.
+//! - a node falls under the first rule of a table that has its kind and whose condition holds.
 
 use std::fmt;
 
@@ -78,13 +78,24 @@ impl fmt::Display for UnitKind {
     }
 }
 
+/// A way down from a node. Each step goes to the first of its parts that is there, see
+/// [`crate::steps::part`]; a step that leads nowhere is left out.
+pub(crate) type Steps = &'static [&'static [&'static str]];
+
 /// Where a unit's name is found.
 #[derive(Clone, Copy)]
 pub(crate) enum Naming {
     /// The left side of an assignment, anywhere below the only child.
     Assignment,
+    /// The value of the attribute of this name in the first child, behind a `#`; without one, the
+    /// end of the steps.
+    Attribute(&'static str, Steps),
+    /// The text before the first of these parts, or all of it.
+    Before(&'static [&'static str]),
     /// The first declarator of a binding; a function value makes it a function.
     Binding,
+    /// The end of the first steps; a function at the end of the second makes it a function.
+    Bound(Steps, Steps),
     /// Down the chain of `declarator` fields.
     Declarator,
     /// The text of a field.
@@ -93,12 +104,21 @@ pub(crate) enum Naming {
     Header,
     /// `trait` for `type`.
     Impl,
+    /// The end of the steps, without quotes around it or the colon of a symbol before it.
+    Key(Steps),
     /// Nowhere: the unit is known by its content.
     None,
+    /// The end of the steps, or this word where they lead nowhere.
+    Path(Steps, &'static str),
     /// The `name` field, below the receiver's type.
     Receiver,
+    /// All from the start of the end of the first steps, if that stands before, to the end of the
+    /// end of the second.
+    Span(Steps, Steps),
     /// The `name` of the first descendant of one of these kinds, two levels deep at most.
     Spec(&'static [&'static str]),
+    /// The text before the members, which themselves stand below the end of the steps.
+    Under(Steps),
 }
 
 /// Where a unit's body is, and whether it holds members.
@@ -106,23 +126,70 @@ pub(crate) enum Naming {
 pub(crate) enum Body {
     /// Members are the node's own children after the first token of this kind.
     After(&'static str),
-    /// Members are the node's own children after the last of these fields, up to the closing
+    /// Members are the node's own children after the first of these parts and a comment on its
+    /// last line.
+    Below(&'static [&'static str]),
+    /// Members are the children of the first of these parts, between braces, or to its end behind
+    /// a colon or the token before it.
+    Block(&'static [&'static str]),
+    /// Members are the node's own children after the last of these parts, up to the closing
     /// token named second.
     Direct(&'static [&'static str], &'static str),
     /// A field that is opaque to us.
     Field(&'static str),
+    /// The first of these parts, opaque to us.
+    First(&'static [&'static str]),
     /// A field whose children, between braces, are members.
     Members(&'static str),
+    /// A field; seen through transparent nodes it may be of one of these kinds. Then its children
+    /// are members and the unit is a module; else it is opaque to us.
+    Nested(&'static str, &'static [&'static str]),
     /// No body.
     None,
+}
+
+/// What must hold of a node besides its kind.
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    /// Nothing.
+    Always,
+    /// A child is of one of these kinds.
+    Child(&'static [&'static str]),
+    /// The part named first has a child of one of these kinds.
+    Holds(&'static str, &'static [&'static str]),
+    /// The end of the steps is one of these words.
+    Text(Steps, &'static [&'static str]),
 }
 
 /// How one node kind becomes a unit.
 pub(crate) struct Rule {
     pub(crate) node: &'static str,
+    pub(crate) when: When,
     pub(crate) kind: UnitKind,
     pub(crate) naming: Naming,
     pub(crate) body: Body,
+}
+
+/// What tells functions of one name apart.
+#[derive(Clone, Copy)]
+pub(crate) enum Overloads {
+    /// The types in this part of a function.
+    List(&'static str),
+    /// Nothing.
+    No,
+    /// The types in its own children of this kind.
+    Own(&'static str),
+}
+
+/// What a grammar's own scanner cannot bear; a file with more is handled as a whole.
+#[derive(Clone, Copy)]
+pub(crate) enum Guard {
+    /// So many levels of indented blocks.
+    Blocks(usize),
+    /// So many elements in each other.
+    Elements(usize),
+    /// So many bytes in the word that ends a here-document.
+    HereWord(usize),
 }
 
 /// Everything known about a language.
@@ -145,12 +212,18 @@ pub(crate) struct Table {
     pub(crate) tails: &'static [&'static str],
     /// Node kinds without a unit of their own whose children are members.
     pub(crate) transparent: &'static [&'static str],
+    /// Node kinds around all units of a file.
+    pub(crate) top: &'static [&'static str],
     /// Node kinds that stay in the gap.
     pub(crate) skipped: &'static [&'static str],
     /// Node kinds of values that make a binding a function.
     pub(crate) functions: &'static [&'static str],
-    /// Whether parameter types tell functions of one name apart.
-    pub(crate) overloads: bool,
+    /// What tells functions of one name apart.
+    pub(crate) overloads: Overloads,
+    /// Comments at the end of a unit that nothing closes, and no deeper than it, stand before
+    /// what follows it.
+    pub(crate) hands_over: bool,
+    pub(crate) guards: &'static [Guard],
 }
 
 /// A language with a grammar.
@@ -187,7 +260,8 @@ pub fn language_of(path: &str) -> Option<Language> {
     let folded = |table: &&Table| table.extensions.contains(&lower.as_str());
     TABLES
         .iter()
+        .copied()
         .find(holds)
-        .or_else(|| TABLES.iter().find(folded))
+        .or_else(|| TABLES.iter().copied().find(folded))
         .map(Language)
 }

@@ -6,12 +6,21 @@
 //! - bytes are never normalised; what an operation does not name stays as it is;
 //! - no input makes it panic or recurse, and every cost has a bound in [`Budget`] or a constant;
 //! - equal inputs give equal outputs on every machine.
+//!
+//! Each language is a feature, `lang-rust` and so on, all on by default. Which languages there are decides which units
+//! a file has, so devices that work together should be built alike.
+
+#![cfg_attr(
+    not(feature = "default"),
+    allow(dead_code, reason = "what only the tables of absent languages say")
+)]
 
 mod apply;
 mod check;
 mod diff;
 mod draft;
 mod extract;
+mod guard;
 mod identity;
 mod indexed;
 mod language;
@@ -20,8 +29,11 @@ mod merge;
 mod naming;
 mod onto;
 mod outline;
+mod parameters;
 mod patch;
+mod place;
 mod similar;
+mod steps;
 mod tables;
 mod value;
 mod walk;

@@ -9,18 +9,18 @@ use std::ops::Range;
 
 use tree_sitter::Node;
 
-use crate::language::{Naming, Rule, Table, UnitKind};
+use crate::language::{Naming, Rule, Steps, Table, UnitKind};
+use crate::parameters::parameters;
+use crate::place::header_span;
+use crate::steps::{attribute, first_part, follow, rule_of};
 use crate::value::ContentHash;
-use crate::walk;
 
 /// Longest name kept, in bytes.
 const NAME_BYTES_MAX: usize = 240;
 /// Past this length a qualified name is no longer extended.
 pub(crate) const QUALIFIED_BYTES_MAX: usize = 2048;
 /// Most steps down a chain of wrappers or declarators.
-const CHAIN_MAX: usize = 64;
-/// Most parameters that are read.
-const PARAMETERS_MAX: usize = 64;
+pub(crate) const CHAIN_MAX: usize = 64;
 
 /// A unit's kind and name.
 #[derive(Default)]
@@ -52,13 +52,13 @@ pub(crate) fn resolve<'tree>(
 ) -> Resolved<'tree> {
     let mut node = outer;
     for _ in 0..CHAIN_MAX {
-        let Some(inside) = unwrap_once(table, node) else {
+        let Some(inside) = unwrap_once(table, node, bytes) else {
             break;
         };
         node = inside;
     }
     let exported = table.exports.contains(&outer.kind());
-    let Some(rule) = rule_of(table, node) else {
+    let Some(rule) = rule_of(table, node, bytes) else {
         let kind = match exported {
             true if node.id() == outer.id() => UnitKind::Import,
             true => UnitKind::Constant,
@@ -95,12 +95,11 @@ fn name_default(named: &mut Named) {
     named.segment = "default".to_owned();
 }
 
-fn rule_of(table: &'static Table, node: Node<'_>) -> Option<&'static Rule> {
-    let kind = node.kind();
-    table.rules.iter().find(|rule| rule.node == kind)
-}
-
-fn unwrap_once<'tree>(table: &'static Table, node: Node<'tree>) -> Option<Node<'tree>> {
+fn unwrap_once<'tree>(
+    table: &'static Table,
+    node: Node<'tree>,
+    bytes: &[u8],
+) -> Option<Node<'tree>> {
     let kind = node.kind();
     let mut wrappers = table
         .wrappers
@@ -108,7 +107,7 @@ fn unwrap_once<'tree>(table: &'static Table, node: Node<'tree>) -> Option<Node<'
         .filter(|(wrapper, _)| *wrapper == kind);
     if let Some(inside) = wrappers.find_map(|(_, field)| {
         if field.is_empty() {
-            ruled_child(table, node)
+            ruled_child(table, node, bytes)
         } else {
             node.child_by_field_name(field)
         }
@@ -116,20 +115,25 @@ fn unwrap_once<'tree>(table: &'static Table, node: Node<'tree>) -> Option<Node<'
         return Some(inside);
     }
     // A declaration in the place of an expression, as namespaces are in TypeScript.
-    let wraps = rule_of(table, node).is_some_and(|rule| matches!(rule.naming, Naming::Assignment));
+    let wraps =
+        rule_of(table, node, bytes).is_some_and(|rule| matches!(rule.naming, Naming::Assignment));
     let child = node
         .named_child(0)
         .filter(|_| wraps && node.named_child_count() == 1)?;
-    let inside = rule_of(table, child)?;
+    let inside = rule_of(table, child, bytes)?;
     (inside.kind == UnitKind::Module).then_some(child)
 }
 
-fn ruled_child<'tree>(table: &'static Table, node: Node<'tree>) -> Option<Node<'tree>> {
+fn ruled_child<'tree>(
+    table: &'static Table,
+    node: Node<'tree>,
+    bytes: &[u8],
+) -> Option<Node<'tree>> {
     let mut cursor = node.walk();
     let is_ruled = |child: &Node<'tree>| {
         let kind = child.kind();
         let wrapper = table.wrappers.iter().any(|(wrapper, _)| *wrapper == kind);
-        wrapper || rule_of(table, *child).is_some()
+        wrapper || rule_of(table, *child, bytes).is_some()
     };
     node.named_children(&mut cursor).find(is_ruled)
 }
@@ -145,51 +149,119 @@ fn name(
         ..Named::default()
     };
     let mut body = None;
-    let text = |node: Node<'_>| readable(&bytes[node.byte_range()]);
     match rule.naming {
         Naming::None => {}
         Naming::Assignment => body = assignment(table, node, bytes, &mut named),
+        Naming::Attribute(name, steps) => attributed(node, (name, steps), bytes, &mut named),
+        Naming::Before(names) => before(node, names, bytes, &mut named),
         Naming::Binding => body = binding(table, node, bytes, &mut named),
+        Naming::Bound(name, value) => {
+            put(&mut named, follow(node, name), bytes);
+            body = follow(node, value).and_then(|value| function_of(table, value, &mut named));
+        }
         Naming::Declarator => declarator(node, bytes, &mut named),
         Naming::Field(field) => {
             put(&mut named, node.child_by_field_name(field), bytes);
             body = value_function(table, node, &mut named);
         }
         Naming::Header => {
-            let header = readable(&bytes[walk::header_span(rule, node)]);
+            let header = readable(&bytes[header_span(table, rule, node, bytes)]);
             named.name = header.trim_end_matches('{').trim_end().to_owned();
             named.grouping = true;
         }
         Naming::Impl => implementation(node, bytes, &mut named),
-        Naming::Receiver => {
-            put(&mut named, node.child_by_field_name("name"), bytes);
-            let receiver = node
-                .child_by_field_name("receiver")
-                .and_then(|list| list.named_child(0));
-            let of = receiver
-                .and_then(|one| one.child_by_field_name("type"))
-                .map(text);
-            let of = of.unwrap_or_default();
-            let of = of.trim_start_matches('*').trim();
-            let of = of.split('[').next().unwrap_or(of);
-            named.name = bounded(format!("{of}::{}", named.name));
+        Naming::Key(steps) => {
+            if let Some(key) = follow(node, steps) {
+                put_span(&mut named, bare(key.byte_range(), bytes), bytes);
+            }
         }
+        Naming::Path(steps, otherwise) => {
+            put(&mut named, follow(node, steps), bytes);
+            if named.name.is_empty() {
+                otherwise.clone_into(&mut named.name);
+            }
+        }
+        Naming::Receiver => receiver(node, bytes, &mut named),
+        Naming::Span(from, to) => span(node, (from, to), bytes, &mut named),
         Naming::Spec(kinds) => put(&mut named, spec_name(node, kinds), bytes),
+        Naming::Under(steps) => {
+            put(&mut named, follow(node, steps), bytes);
+            named.segment = std::mem::take(&mut named.name);
+            named.span = None;
+            let header = readable(&bytes[header_span(table, rule, node, bytes)]);
+            named.name = header.trim_end_matches(['{', ':']).trim_end().to_owned();
+        }
     }
     if named.segment.is_empty() {
         named.segment.clone_from(&named.name);
     }
-    if table.overloads && matches!(named.kind, UnitKind::Function | UnitKind::Declaration) {
-        named.parameters = parameters(node, bytes);
+    if matches!(named.kind, UnitKind::Function | UnitKind::Declaration) {
+        named.parameters = parameters(table.overloads, node, bytes);
     }
     (named, body)
 }
 
+fn receiver(node: Node<'_>, bytes: &[u8], named: &mut Named) {
+    put(named, node.child_by_field_name("name"), bytes);
+    let receiver = node
+        .child_by_field_name("receiver")
+        .and_then(|list| list.named_child(0));
+    let of = receiver
+        .and_then(|one| one.child_by_field_name("type"))
+        .map(|of| readable(&bytes[of.byte_range()]));
+    let of = of.unwrap_or_default();
+    let of = of.trim_start_matches('*').trim();
+    let of = of.split('[').next().unwrap_or(of);
+    named.name = bounded(format!("{of}::{}", named.name));
+}
+
+fn attributed(node: Node<'_>, (name, steps): (&str, Steps), bytes: &[u8], named: &mut Named) {
+    let tag = node.named_child(0);
+    let value = tag.and_then(|tag| attribute(tag, name, bytes));
+    put(named, value.or_else(|| follow(node, steps)), bytes);
+    if value.is_some() {
+        named.name.insert(0, '#');
+    }
+}
+
+fn span(node: Node<'_>, (from, to): (Steps, Steps), bytes: &[u8], named: &mut Named) {
+    let Some(to) = follow(node, to) else {
+        return;
+    };
+    let from = follow(node, from).map_or(to.start_byte(), |from| from.start_byte());
+    put_span(named, from.min(to.start_byte())..to.end_byte(), bytes);
+}
+
+fn before(node: Node<'_>, names: &[&str], bytes: &[u8], named: &mut Named) {
+    let end = first_part(node, names).map_or(node.end_byte(), |part| part.start_byte());
+    let text = bytes[node.start_byte()..end].trim_ascii_end();
+    put_span(
+        named,
+        node.start_byte()..node.start_byte() + text.len(),
+        bytes,
+    );
+}
+
+/// A key without quotes around it or the colon of a symbol before it.
+fn bare(span: Range<usize>, bytes: &[u8]) -> Range<usize> {
+    match &bytes[span.clone()] {
+        [b':', _, ..] => span.start + 1..span.end,
+        [first @ (b'"' | b'\'' | b'`'), _, .., last] if first == last => {
+            span.start + 1..span.end - 1
+        }
+        _ => span,
+    }
+}
+
 fn put(named: &mut Named, node: Option<Node<'_>>, bytes: &[u8]) {
     if let Some(node) = node {
-        named.name = readable(&bytes[node.byte_range()]);
-        named.span = Some(node.byte_range());
+        put_span(named, node.byte_range(), bytes);
     }
+}
+
+fn put_span(named: &mut Named, span: Range<usize>, bytes: &[u8]) {
+    named.name = readable(&bytes[span.clone()]);
+    named.span = Some(span);
 }
 
 /// Makes a field whose value is a function a function; returns the function's body.
@@ -197,6 +269,11 @@ fn value_function(table: &Table, node: Node<'_>, named: &mut Named) -> Option<Ra
     let value = node
         .child_by_field_name("value")
         .or_else(|| node.child_by_field_name("right"))?;
+    function_of(table, value, named)
+}
+
+/// Makes what has this value a function if the value is one; returns its body, or the value.
+fn function_of(table: &Table, value: Node<'_>, named: &mut Named) -> Option<Range<usize>> {
     if !table.functions.contains(&value.kind()) {
         return Some(value.byte_range()).filter(|_| named.kind == UnitKind::Constant);
     }
@@ -264,7 +341,7 @@ fn declarator(node: Node<'_>, bytes: &[u8], named: &mut Named) {
     }
 }
 
-fn below_declarator<'tree>(at: Node<'tree>) -> Option<Node<'tree>> {
+pub(crate) fn below_declarator<'tree>(at: Node<'tree>) -> Option<Node<'tree>> {
     at.child_by_field_name("declarator").or_else(|| {
         let inside = matches!(
             at.kind(),
@@ -310,52 +387,6 @@ fn spec_name<'tree>(node: Node<'tree>, kinds: &[&str]) -> Option<Node<'tree>> {
     spec?.child_by_field_name("name")
 }
 
-/// The parameters without their names, as one text.
-fn parameters(node: Node<'_>, bytes: &[u8]) -> String {
-    let mut at = node;
-    let mut list = None;
-    for _ in 0..CHAIN_MAX {
-        list = list.or_else(|| at.child_by_field_name("parameters"));
-        let Some(below) = below_declarator(at) else {
-            break;
-        };
-        at = below;
-    }
-    let Some(list) = list else {
-        return String::new();
-    };
-    let mut cursor = list.walk();
-    let texts = list.named_children(&mut cursor).take(PARAMETERS_MAX);
-    let texts: Vec<String> = texts
-        .filter(|child| !child.is_extra())
-        .map(|child| nameless(child, bytes))
-        .collect();
-    bounded(format!("({})", texts.join(",")))
-}
-
-fn nameless(parameter: Node<'_>, bytes: &[u8]) -> String {
-    let mut at = parameter;
-    for _ in 0..CHAIN_MAX {
-        let below = at
-            .child_by_field_name("name")
-            .or_else(|| at.child_by_field_name("declarator"))
-            .or_else(|| {
-                at.named_child(0)
-                    .filter(|_| at.kind() == "reference_declarator")
-            });
-        let Some(below) = below else {
-            break;
-        };
-        at = below;
-    }
-    if at.id() == parameter.id() || !at.kind().ends_with("identifier") {
-        return readable(&bytes[parameter.byte_range()]);
-    }
-    let before = &bytes[parameter.start_byte()..at.start_byte()];
-    let after = &bytes[at.end_byte()..parameter.end_byte()];
-    readable(&[before, b" ", after].concat())
-}
-
 /// Text for people and keys: runs of white space become one space, odd bytes are escaped.
 pub(crate) fn readable(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -369,7 +400,7 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
     bounded(words.join(" "))
 }
 
-fn bounded(text: String) -> String {
+pub(crate) fn bounded(text: String) -> String {
     if text.len() <= NAME_BYTES_MAX {
         return text;
     }

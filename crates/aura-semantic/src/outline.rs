@@ -11,7 +11,8 @@ use std::ops::{ControlFlow, Range};
 
 use tree_sitter::{ParseOptions, Parser, Tree};
 
-use crate::language::{Language, UnitKind, language_of};
+use crate::guard::is_too_much;
+use crate::language::{Guard, Language, UnitKind, language_of};
 use crate::value::{ContentHash, OwnText, own_hash};
 use crate::walk;
 
@@ -175,7 +176,7 @@ pub(crate) fn parsed(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, Opt
     let Some(found) = language else {
         return (Outline::whole_file(None, Problem::NoGrammar), None);
     };
-    let problem = precheck(bytes, budget);
+    let problem = precheck(found.0.guards, bytes, budget);
     if let Some(problem) = problem {
         return (Outline::whole_file(language, problem), None);
     }
@@ -188,7 +189,7 @@ pub(crate) fn parsed(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, Opt
     (finish(found, walked, bytes), Some(tree))
 }
 
-fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {
+fn precheck(guards: &[Guard], bytes: &[u8], budget: &Budget) -> Option<Problem> {
     if bytes.len() > budget.bytes_max || u32::try_from(bytes.len()).is_err() {
         return Some(Problem::TooLarge);
     }
@@ -197,7 +198,8 @@ fn precheck(bytes: &[u8], budget: &Budget) -> Option<Problem> {
     if nuls > 2 && nuls * SNIFF_NUL_SHARE > sniffed.len() {
         return Some(Problem::Binary);
     }
-    (depth(bytes) > budget.brackets_max).then_some(Problem::TooDeep)
+    let is_deep = depth(bytes) > budget.brackets_max || is_too_much(guards, bytes);
+    is_deep.then_some(Problem::TooDeep)
 }
 
 /// The deepest nesting of brackets, or of signs in front of an operand, as a bound on what the parser will build.

@@ -12,7 +12,12 @@ use tree_sitter::{Node, Tree, TreeCursor};
 use crate::language::{Body, Rule, Table, UnitKind};
 use crate::naming::{self, Named};
 use crate::outline::Unit;
+use crate::place::{Inside, Place, find_body};
+use crate::steps::rule_of;
 use crate::value::ContentHash;
+
+/// Most columns that are told apart.
+const COLUMN_MAX: usize = 1024;
 
 /// What the walk found.
 pub(crate) struct Walked {
@@ -27,8 +32,10 @@ pub(crate) struct Walked {
 struct Level<'tree> {
     cursor: TreeCursor<'tree>,
     parent: Option<usize>,
-    /// Where members may stand.
+    /// Where members may start and end, white space not counted.
     inner: Range<usize>,
+    /// Where nodes of members may end.
+    reach: usize,
     /// What stands before the names of members, for people.
     prefix: String,
     /// Transparent nodes entered above the current child.
@@ -76,11 +83,16 @@ pub(crate) fn walk(
         walk.gap_errors = 1;
         walk.gap_error_bytes = root.end_byte().saturating_sub(root.start_byte());
     }
-    let mut stack = vec![Level::new(root.walk(), None, 0..bytes.len(), String::new())];
+    let mut stack = vec![Level::new(
+        root.walk(),
+        None,
+        (0..bytes.len(), bytes.len()),
+        String::new(),
+    )];
     while let Some(level) = stack.last_mut() {
         let Some(node) = level.next_node() else {
-            if let Some(done) = stack.pop() {
-                walk.close(&done, stack.last_mut());
+            if let Some(mut done) = stack.pop() {
+                walk.close(&mut done, stack.last_mut());
             }
             continue;
         };
@@ -108,13 +120,14 @@ impl<'tree> Level<'tree> {
     fn new(
         cursor: TreeCursor<'tree>,
         parent: Option<usize>,
-        inner: Range<usize>,
+        (inner, reach): (Range<usize>, usize),
         prefix: String,
     ) -> Self {
         Self {
             cursor,
             parent,
             inner,
+            reach,
             prefix,
             entered: 0,
             started: false,
@@ -132,7 +145,8 @@ impl<'tree> Level<'tree> {
                 return None;
             }
             let node = self.cursor.node();
-            if node.start_byte() >= self.inner.start && node.end_byte() <= self.inner.end {
+            let starts = node.start_byte() >= self.inner.start;
+            if starts && node.end_byte() <= self.reach {
                 return Some(node);
             }
         }
@@ -162,7 +176,7 @@ impl Walk<'_> {
         level: &mut Level<'tree>,
         mut node: Node<'tree>,
     ) -> Option<Level<'tree>> {
-        while self.table.transparent.contains(&node.kind()) && level.parent.is_some() {
+        while self.is_entered(level, node) {
             if !level.cursor.goto_first_child() {
                 return None;
             }
@@ -184,6 +198,15 @@ impl Walk<'_> {
             return self.unit(level, node);
         }
         None
+    }
+
+    /// Whether a node is no unit, but what is in it may be.
+    fn is_entered(&self, level: &Level<'_>, node: Node<'_>) -> bool {
+        let kinds = match level.parent {
+            None => self.table.top,
+            Some(_) => self.table.transparent,
+        };
+        kinds.contains(&node.kind()) && rule_of(self.table, node, self.bytes).is_none()
     }
 
     fn comment(&mut self, level: &mut Level<'_>, node: Node<'_>) {
@@ -234,42 +257,86 @@ impl Walk<'_> {
         level: &mut Level<'tree>,
         outer: Node<'tree>,
     ) -> Option<Level<'tree>> {
-        let found = naming::resolve(self.table, outer, self.bytes);
-        let core = self.trimmed(outer.byte_range());
+        let mut found = naming::resolve(self.table, outer, self.bytes);
+        let mut core = self.trimmed(outer.byte_range());
+        let place = find_body(self.table, found.rule, found.node, &core, self.bytes);
+        let (body, inside, follow) = match place {
+            Place::Container(inside) => (Some(inside.inner.clone()), Some(inside), Vec::new()),
+            Place::Leaf(body) => {
+                let follow = self.following_comments(outer, &core);
+                let end = follow.first().map_or(core.end, |first| first.start);
+                core = self.trimmed(core.start..end);
+                let body = body.or(found.body.clone());
+                let within = |body: Range<usize>| body.start.min(core.end)..body.end.min(core.end);
+                (body.map(within), None, follow)
+            }
+        };
         if core.is_empty() {
             return None;
         }
         let start = level.take_pending(self.bytes, core.start);
-        let place = find_body(found.rule, found.node, &core);
-        let (body, inner) = match place {
-            Place::Container(inner) => (Some(inner.clone()), Some(inner)),
-            Place::Leaf(body) => (body.or(found.body.clone()), None),
-        };
+        let is_nested = |rule: &Rule| matches!(rule.body, Body::Nested(..));
+        if inside.is_some() && found.rule.is_some_and(is_nested) {
+            found.named.kind = UnitKind::Module;
+        }
         let index = self.units.len();
         let opaque = outer.has_error();
-        let unit = self.describe(
-            level,
-            &found.named,
-            (start, core, body),
-            inner.clone(),
-            opaque,
-        );
+        let members = inside.as_ref().map(|inside| inside.inner.clone());
+        let unit = self.describe(level, &found.named, (start, core, body), members, opaque);
         self.units.push(unit);
         level.last = Some(index);
-        let Some(inner) = inner else {
+        let Some(inside) = inside else {
             level.broken_member |= opaque;
+            for comment in follow {
+                level.pend(self.bytes, comment, false);
+            }
             return None;
-        };
-        let cursor = match found.rule.map(|rule| rule.body) {
-            Some(Body::Members(field)) => found.node.child_by_field_name(field)?.walk(),
-            _ => found.node.walk(),
         };
         let prefix = if found.named.grouping {
             level.prefix.clone()
         } else {
             self.units[index].qualified.clone()
         };
-        Some(Level::new(cursor, Some(index), inner, prefix))
+        let Inside {
+            inner,
+            reach,
+            around,
+        } = inside;
+        Some(Level::new(
+            around.walk(),
+            Some(index),
+            (inner, reach),
+            prefix,
+        ))
+    }
+
+    /// The comments at the end of a node that stand before what follows it.
+    fn following_comments(&self, node: Node<'_>, whole: &Range<usize>) -> Vec<Range<usize>> {
+        if !self.table.hands_over {
+            return Vec::new();
+        }
+        let mut comments = Vec::new();
+        let mut cursor = node.walk();
+        while cursor.goto_last_child() {
+            while self.table.comments.contains(&cursor.node().kind()) {
+                let span = self.trimmed(cursor.node().byte_range());
+                if self.column(span.start) > self.column(whole.start) {
+                    break;
+                }
+                comments.push(span);
+                if !cursor.goto_previous_sibling() {
+                    break;
+                }
+            }
+        }
+        comments.reverse();
+        comments
+    }
+
+    /// The bytes before an offset on its line; past a bound it is far to the right anyway.
+    fn column(&self, offset: usize) -> usize {
+        let before = self.bytes[..offset].iter().rev().take(COLUMN_MAX);
+        before.take_while(|byte| **byte != b'\n').count()
     }
 
     fn describe(
@@ -320,10 +387,13 @@ impl Walk<'_> {
     }
 
     /// Finishes a container: its extent in the list, and whether it is itself broken.
-    fn close(&mut self, done: &Level<'_>, outside: Option<&mut Level<'_>>) {
+    fn close(&mut self, done: &mut Level<'_>, mut outside: Option<&mut Level<'_>>) {
         let Some(index) = done.parent else {
             return;
         };
+        if let Some(outside) = outside.as_mut() {
+            self.hand_over(index, done, outside);
+        }
         let end = self.units.len();
         let unit = &mut self.units[index];
         unit.end = end;
@@ -332,6 +402,32 @@ impl Walk<'_> {
         if let Some(outside) = outside {
             outside.broken_member |= broken;
         }
+    }
+
+    /// Takes comments at the end of a container that nothing closes out of it.
+    fn hand_over(&mut self, index: usize, done: &mut Level<'_>, outside: &mut Level<'_>) {
+        let unit = &self.units[index];
+        let is_open = unit
+            .inner
+            .as_ref()
+            .is_some_and(|inner| inner.end == unit.core.end);
+        if !self.table.hands_over || !is_open {
+            return;
+        }
+        let own_column = self.column(unit.core.start);
+        let deep = |pending: &Pending| self.column(pending.span.start) > own_column;
+        let Some(pending) = done.pending.take().filter(|pending| !deep(pending)) else {
+            return;
+        };
+        let end = self.trimmed(unit.core.start..pending.span.start).end;
+        outside.pending = Some(pending);
+        let unit = &mut self.units[index];
+        let inside = [unit.inner.as_mut(), unit.body.as_mut()];
+        for range in inside.into_iter().flatten().chain([&mut unit.core]) {
+            range.end = end.max(range.start);
+        }
+        unit.span.end = unit.core.end;
+        unit.signature.end = unit.signature.end.min(unit.core.end);
     }
 
     fn trimmed(&self, span: Range<usize>) -> Range<usize> {
@@ -386,71 +482,4 @@ fn adjoins(bytes: &[u8], end: usize, start: usize) -> bool {
 /// Whether bytes are white space only.
 pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_whitespace)
-}
-
-enum Place {
-    Container(Range<usize>),
-    Leaf(Option<Range<usize>>),
-}
-
-fn find_body(rule: Option<&'static Rule>, node: Node<'_>, core: &Range<usize>) -> Place {
-    let Some(rule) = rule else {
-        return Place::Leaf(None);
-    };
-    let inner = match rule.body {
-        Body::None => return Place::Leaf(None),
-        Body::Field(field) => {
-            return Place::Leaf(
-                node.child_by_field_name(field)
-                    .map(|body| body.byte_range()),
-            );
-        }
-        Body::Members(field) => braces(node.child_by_field_name(field)),
-        Body::After(token) => after_token(node, token),
-        Body::Direct(fields, closing) => direct(node, fields, closing),
-    };
-    match inner {
-        Some(inner) => {
-            let end = inner.end.min(core.end);
-            Place::Container(inner.start.min(end)..end)
-        }
-        None => Place::Leaf(None),
-    }
-}
-
-fn braces(body: Option<Node<'_>>) -> Option<Range<usize>> {
-    let body = body?;
-    let open = body.child(0)?;
-    let close = body.child(body.child_count().checked_sub(1)?)?;
-    let whole = open.kind() == "{" && close.kind() == "}" && !close.is_missing();
-    whole.then(|| open.end_byte()..close.start_byte())
-}
-
-fn after_token(node: Node<'_>, token: &str) -> Option<Range<usize>> {
-    let mut cursor = node.walk();
-    let opening = node
-        .children(&mut cursor)
-        .find(|child| child.kind() == token)?;
-    (!opening.is_missing()).then(|| opening.end_byte()..node.end_byte())
-}
-
-fn direct(node: Node<'_>, fields: &[&str], closing: &str) -> Option<Range<usize>> {
-    let header = fields
-        .iter()
-        .rev()
-        .find_map(|field| node.child_by_field_name(field));
-    let start = header.or_else(|| node.child(0))?.end_byte();
-    if closing.is_empty() {
-        return Some(start..node.end_byte());
-    }
-    let last = node.child(node.child_count().checked_sub(1)?)?;
-    (last.kind() == closing && !last.is_missing()).then(|| start..last.start_byte())
-}
-
-/// The text before the members of a node, for naming.
-pub(crate) fn header_span(rule: &'static Rule, node: Node<'_>) -> Range<usize> {
-    match find_body(Some(rule), node, &node.byte_range()) {
-        Place::Container(inner) => node.start_byte()..inner.start,
-        Place::Leaf(_) => node.byte_range(),
-    }
 }

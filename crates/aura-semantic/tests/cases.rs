@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - expected texts are whole files, so a stray byte shows.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

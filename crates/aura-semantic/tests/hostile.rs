@@ -2,13 +2,14 @@
 //!
 //! Invariants:
 //! - each runs on a thread with two megabytes of stack, so a recursive walk would abort the test.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use aura_semantic::{Budget, Op, Problem, Refusal, apply, diff_files, extract, outline, splice};
 use aura_semantic::{OwnText, merge_files};
-use common::{FIXTURES, fixture, fresh, next};
+use common::{all_fixtures, fixture, fresh, next};
 
 fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new()
@@ -25,7 +26,7 @@ fn problem(path: &str, bytes: &[u8]) -> Option<Problem> {
 #[test]
 fn a_hundred_thousand_brackets_are_answered_with_a_problem() {
     on_a_small_stack(|| {
-        for name in FIXTURES {
+        for name in all_fixtures() {
             for open in ["(", "[", "{"] {
                 let text = open.repeat(100_000);
                 assert_eq!(
@@ -164,7 +165,7 @@ fn the_parser_stops_when_its_budget_is_spent() {
 
 #[test]
 fn no_truncation_of_a_fixture_makes_anything_panic() {
-    for name in FIXTURES {
+    for name in all_fixtures() {
         let whole = fixture(name);
         let full = fresh(name, &whole);
         for end in (0..whole.len()).step_by(97) {
@@ -198,4 +199,63 @@ fn a_broken_unit_is_opaque_and_the_others_are_fine() {
         .map(|unit| (unit.name.as_str(), unit.opaque))
         .collect();
     assert_eq!(opaque, [("one", false), ("two", true), ("three", false)]);
+}
+
+#[test]
+fn what_the_scanner_of_a_grammar_cannot_bear_is_answered_with_a_problem() {
+    on_a_small_stack(|| {
+        let steps = |step: &str| -> String {
+            let lines = (0..300).map(|level| " ".repeat(level) + step);
+            lines.collect()
+        };
+        let word = "A".repeat(300);
+        for (path, text) in [
+            ("a.yaml", "- ".repeat(300)),
+            ("a.yaml", steps("k:\n")),
+            ("a.yaml", steps("- k:\n")),
+            ("a.yaml", "k: [\n".to_owned() + &": ".repeat(300)),
+            ("a.rb", format!("x = <<~{word}\n a #{{b}} c\n{word}\n")),
+            ("a.rb", format!("x = <<\"{word}\"\n a #{{b}} c\n{word}\n")),
+            ("a.html", "<div>".repeat(100_000)),
+            ("a.html", "<div></x>".repeat(100_000)),
+            ("a.html", "<script>".repeat(1_000_000)),
+            ("a.html", "<!--<a ".repeat(1_000_000)),
+            ("a.html", "<div><!--</div>-->".repeat(100_000)),
+            ("a.html", "<div a='</div>'>".repeat(100_000)),
+            ("a.html", "<div><script></div></script>".repeat(100_000)),
+        ] {
+            let found = problem(path, text.as_bytes());
+            assert_eq!(found, Some(Problem::TooDeep), "{path}: {}", &text[..20]);
+        }
+    });
+}
+
+#[test]
+fn what_only_looks_deep_is_no_problem() {
+    let line = |text: &str| text.repeat(20_000);
+    for (path, text) in [
+        ("a.yaml", "- k: v\n  # a: b: c\n".repeat(9_000)),
+        ("a.rb", line("x <<\"text\"\n\n\ny << z\n")),
+        ("a.html", line("<p>a<br>b <img src=c> <input></p>\n")),
+        (
+            "a.html",
+            line("<p a='<b>'><!-- <b> --><script>'<b>'</script></p>\n"),
+        ),
+    ] {
+        assert_eq!(problem(path, text.as_bytes()), None, "{path}");
+    }
+}
+
+#[test]
+fn members_of_nested_data_are_units_to_any_depth() {
+    on_a_small_stack(|| {
+        let json = "{\"a\":".repeat(3_000) + "1" + &"}".repeat(3_000);
+        assert_eq!(fresh("a.json", json.as_bytes()).ids.len(), 3_000);
+        let hashes = |level: usize| "#".repeat(level % 6 + 1);
+        let sections = (0..5_000).map(|level| format!("{} a{level}\n\ntext\n\n", hashes(level)));
+        let file = fresh("a.md", sections.collect::<String>().as_bytes());
+        assert_eq!(file.ids.len(), 10_000);
+        let quotes = fresh("b.md", ">".repeat(100_000).as_bytes());
+        assert!(quotes.outline.whole_file_problem().is_some() || !quotes.ids.is_empty());
+    });
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - `AURA_FUZZ_PATCHES` sets the number of random patches per language.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 
 use aura_semantic::{ContentHash, Indexed, Op, Problem, UnitId, apply, extract};
 use common::{
-    Dice, FIXTURES, assert_tiled, bodies, disguises, edit, edit_body, fixture, fresh, next,
+    Dice, all_fixtures, assert_tiled, bodies, code_fixtures, disguises, edit, edit_body, fixture,
+    fresh, next,
 };
 
 fn patches() -> u64 {
@@ -22,11 +24,13 @@ fn patches() -> u64 {
 
 #[test]
 fn units_and_gaps_join_to_the_file_in_every_disguise() {
-    for name in FIXTURES {
+    for name in all_fixtures() {
         for (disguise, bytes) in disguises(&fixture(name)) {
             assert_tiled(name, &bytes);
             let found = fresh(name, &bytes).outline.units.len();
-            let healthy = disguise != "nul" && disguise != "latin-1";
+            // YAML is not indented with tabs.
+            let strange = name.ends_with(".yaml") && disguise == "tabs";
+            let healthy = disguise != "nul" && disguise != "latin-1" && !strange;
             if healthy {
                 let plain = fresh(name, &fixture(name)).outline.units.len();
                 assert_eq!(found, plain, "{name} as {disguise}");
@@ -37,7 +41,7 @@ fn units_and_gaps_join_to_the_file_in_every_disguise() {
 
 #[test]
 fn fixtures_parse_without_a_problem_and_every_unit_has_an_id_of_its_own() {
-    for name in FIXTURES {
+    for name in all_fixtures() {
         let file = fresh(name, &fixture(name));
         assert_eq!(file.outline.problems, Vec::<Problem>::new(), "{name}");
         let ids: std::collections::BTreeSet<_> = file.ids.iter().collect();
@@ -48,7 +52,7 @@ fn fixtures_parse_without_a_problem_and_every_unit_has_an_id_of_its_own() {
 
 #[test]
 fn a_patch_carried_out_on_its_base_gives_its_result_byte_for_byte() {
-    for name in FIXTURES {
+    for name in all_fixtures() {
         let mut whole_file = 0;
         for (disguise, bytes) in disguises(&fixture(name)) {
             let count = patches().div_ceil(8);
@@ -99,7 +103,7 @@ fn check_law(before: &Indexed, after: &Indexed, note: &str) -> u64 {
 
 #[test]
 fn a_body_edit_lands_in_a_file_whose_other_units_were_edited_and_moved() {
-    for name in FIXTURES {
+    for name in code_fixtures() {
         for (disguise, bytes) in disguises(&fixture(name)) {
             let base = fresh(name, &bytes);
             for (turn, unit) in bodies(&base).into_iter().enumerate() {
@@ -170,7 +174,7 @@ fn assert_foreign_bytes_stay(here: &Indexed, after: &Indexed, id: UnitId, sent: 
 
 #[test]
 fn edits_of_two_people_to_different_units_commute() {
-    for name in FIXTURES {
+    for name in code_fixtures() {
         let base = fresh(name, &fixture(name));
         let some = bodies(&base);
         let (first, second) = (some[0], some[some.len() - 1]);
@@ -197,13 +201,13 @@ fn edits_of_two_people_to_different_units_commute() {
 
 #[test]
 fn ids_are_the_same_whichever_file_is_indexed_first() {
-    let index_all = |names: Vec<&&str>| -> BTreeMap<String, Vec<UnitId>> {
+    let index_all = |names: Vec<&str>| -> BTreeMap<String, Vec<UnitId>> {
         names
             .into_iter()
-            .map(|name| ((*name).to_string(), fresh(name, &fixture(name)).ids))
+            .map(|name| (name.to_string(), fresh(name, &fixture(name)).ids))
             .collect()
     };
-    let forwards = index_all(FIXTURES.iter().collect());
-    let backwards = index_all(FIXTURES.iter().rev().collect());
+    let forwards = index_all(all_fixtures().collect());
+    let backwards = index_all(all_fixtures().rev().collect());
     assert_eq!(forwards, backwards);
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - every law is checked over seeded edits of all fixtures, with and without markers.
+#![cfg(feature = "default")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aura_semantic::{Budget, Indexed, Unit, UnitKind, index, outline};
 
-/// One file per language.
+/// One file for each of the languages that the tests of the whole system use as well.
 pub(crate) const FIXTURES: &[&str] = &[
     "Ledger.java",
     "cart.jsx",
@@ -20,6 +20,39 @@ pub(crate) const FIXTURES: &[&str] = &[
     "risk.rs",
     "shapes.ts",
 ];
+
+/// One file for each other language with functions.
+pub(crate) const MORE_FIXTURES: &[&str] = &[
+    "Depot.cs",
+    "Garden.kt",
+    "Player.swift",
+    "Routes.scala",
+    "invoice.php",
+    "ledger.rb",
+    "release.sh",
+    "world.lua",
+];
+
+/// One file for each format of data and pages.
+pub(crate) const DATA_FIXTURES: &[&str] = &[
+    "guide.md",
+    "index.html",
+    "package.json",
+    "pipeline.yaml",
+    "server.toml",
+    "site.css",
+];
+
+/// The files with functions.
+pub(crate) fn code_fixtures() -> impl Iterator<Item = &'static str> {
+    FIXTURES.iter().chain(MORE_FIXTURES).copied()
+}
+
+/// A file for each language there is.
+pub(crate) fn all_fixtures() -> impl DoubleEndedIterator<Item = &'static str> {
+    let code = FIXTURES.iter().chain(MORE_FIXTURES);
+    code.chain(DATA_FIXTURES).copied()
+}
 
 /// The bytes of a fixture; other crates' tests find them from where they stand.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
@@ -107,7 +140,8 @@ pub(crate) fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 pub(crate) fn bodies(file: &Indexed) -> Vec<usize> {
     let with_body = |unit: &Unit| {
         let function = matches!(unit.kind, UnitKind::Function | UnitKind::Method);
-        function && unit.inner.is_none() && !unit.opaque && unit.end_line > unit.start_line + 1
+        let long = unit.body.is_some() && unit.end_line > unit.start_line + 1;
+        function && unit.inner.is_none() && !unit.opaque && long
     };
     let units = file.outline.units.iter().enumerate();
     units
@@ -123,8 +157,13 @@ pub(crate) fn edit_body(file: &Indexed, unit: usize, mark: &str) -> Vec<u8> {
     let body = unit.body.clone().expect("chosen for its body");
     // A new last line before the closing, or after the last line where nothing closes.
     let text = &bytes[body.clone()];
-    let closes = text.ends_with(b"}");
     let python = file.path.ends_with(".py");
+    let closings: &[&[u8]] = if python {
+        &[b"}"]
+    } else {
+        &[b"}", b")", b"end"]
+    };
+    let closes = closings.iter().any(|end| text.ends_with(end));
     let crlf = bytes.windows(2).any(|pair| pair == b"\r\n");
     let end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
     let mut out;
@@ -134,11 +173,10 @@ pub(crate) fn edit_body(file: &Indexed, unit: usize, mark: &str) -> Vec<u8> {
             .rposition(|byte| *byte == b'\n')
             .map_or(1, |at| at + 1);
         out = bytes[..body.start + line].to_vec();
-        out.extend_from_slice(format!("        // {mark}").as_bytes());
+        out.extend_from_slice(format!("        {} {mark}", comment_sign(&file.path)).as_bytes());
         out.extend_from_slice(end);
         out.extend_from_slice(&bytes[body.start + line..]);
     } else {
-        assert!(python, "only Python has bodies without braces");
         out = bytes[..body.start].to_vec();
         let column = bytes[..body.start]
             .iter()
@@ -152,6 +190,14 @@ pub(crate) fn edit_body(file: &Indexed, unit: usize, mark: &str) -> Vec<u8> {
         out.extend_from_slice(&bytes[body.start..]);
     }
     out
+}
+
+fn comment_sign(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("lua") => "--",
+        Some("py" | "rb" | "sh") => "#",
+        _ => "//",
+    }
 }
 
 /// Makes one plausible edit; may give the bytes back unchanged.

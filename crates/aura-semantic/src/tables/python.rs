@@ -1,0 +1,51 @@
+//! Python.
+
+use super::{BODY, NAME, rule};
+use crate::language::{Body, Naming, Overloads, Table, UnitKind};
+
+pub(super) const PYTHON: Table = Table {
+    name: "python",
+    extensions: &["py", "pyi", "pyw"],
+    grammar: || tree_sitter_python::LANGUAGE.into(),
+    rules: &[
+        rule("function_definition", UnitKind::Function, NAME, BODY),
+        rule("class_definition", UnitKind::Class, NAME, Body::After(":")),
+        rule(
+            "import_statement",
+            UnitKind::Import,
+            Naming::None,
+            Body::None,
+        ),
+        rule(
+            "import_from_statement",
+            UnitKind::Import,
+            Naming::None,
+            Body::None,
+        ),
+        rule(
+            "future_import_statement",
+            UnitKind::Import,
+            Naming::None,
+            Body::None,
+        ),
+        rule(
+            "expression_statement",
+            UnitKind::Constant,
+            Naming::Assignment,
+            Body::None,
+        ),
+    ],
+    wrappers: &[("decorated_definition", "definition")],
+    exports: &[],
+    comments: &["comment"],
+    detached: &["#!", "# -*-"],
+    attributes: &[],
+    tails: &[";"],
+    transparent: &["block"],
+    skipped: &[],
+    functions: &["lambda"],
+    overloads: Overloads::No,
+    top: &[],
+    hands_over: false,
+    guards: &[],
+};
