@@ -58,6 +58,14 @@ struct Here {
 }
 
 impl Here {
+    /// What the file says, nothing where there is none; or why that is not known.
+    fn text(&self) -> Result<Option<&[u8]>, String> {
+        self.disk
+            .as_ref()
+            .map(Option::as_deref)
+            .map_err(Clone::clone)
+    }
+
     /// Whether it has edits that the team does not know and that were saved just now.
     fn is_in_work(&self, wall_ms: u64) -> bool {
         let (shadow, disk) = &self.hashes;
@@ -307,38 +315,36 @@ impl Desk {
         if let Some(known) = self.blocked(index, &standing) {
             return known;
         }
-        match self.tried.get(&index) {
-            Some((before, taken @ Taken::Waiting(_))) if *before == standing => {
-                return taken.clone();
-            }
-            Some((before, taken)) if *before == standing && wanted.is_dry_run => {
-                return taken.clone();
-            }
-            Some(_) | None => {}
+        if let Some((before, taken)) = self.tried.get(&index)
+            && *before == standing
+            && (wanted.is_dry_run || matches!(taken, Taken::Waiting(_)))
+        {
+            return taken.clone();
         }
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
         let content = |unit: UnitId| found.contents.get(&unit).copied();
-        let is_loose = self.is_loose(index);
         let shadow = found.shadow.as_ref();
-        let plan = match self.units.plan(index, &body, &content, is_loose) {
+        let plan = match self
+            .units
+            .plan(index, &body, &content, self.is_loose(index))
+        {
             Ok(None) => return Taken::Known,
             Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
             Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
         };
-        let disk = match &found.disk {
-            Ok(disk) => disk.as_deref(),
-            Err(why) => return Taken::Waiting(why.clone()),
+        let disk = match found.text() {
+            Ok(disk) => disk,
+            Err(why) => return Taken::Waiting(why),
         };
         let written = self.prepare(index, &found.path, (shadow, disk), &plan);
+        // A file may have come here on another way, and what was written between its units gone on since.
+        if written.is_err() && self.has_units(index, &standing) {
+            return Taken::Known;
+        }
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
-            // A move of a function that an earlier patch brings does nothing yet.
-            return match self.waits_behind(index) {
-                true if wanted.is_dry_run => Taken::WouldApply,
-                true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
-                false => Taken::Known,
-            };
+            return self.does_nothing(index, wanted);
         }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
@@ -352,6 +358,16 @@ impl Desk {
                 self.write(&path, &plan.patch, &written)
             }
             Ok(_) | Err(_) => taken,
+        }
+    }
+
+    /// What became of a patch that would change nothing: a move of a function that an earlier patch brings does
+    /// nothing yet.
+    fn does_nothing(&self, index: usize, wanted: &Wanted) -> Taken {
+        match self.waits_behind(index) {
+            true if wanted.is_dry_run => Taken::WouldApply,
+            true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
+            false => Taken::Known,
         }
     }
 
@@ -396,6 +412,16 @@ impl Desk {
         };
         let ((unit, name, ..), _) = rows.find(stands)?;
         Some(self.obstructed(*unit, name))
+    }
+
+    /// Whether a patch of a file as one piece tells of units, and all of them are here.
+    fn has_units(&self, index: usize, standing: &Standing) -> bool {
+        let recorded = &self.units.recorded()[index];
+        let file = UnitId::file(&recorded.path);
+        let is_whole = recorded.touched.first().is_some_and(|row| row.0 == file);
+        let units = standing.units.get(1..).unwrap_or_default();
+        let is_known = |relation: &Relation| *relation == Relation::Known;
+        is_whole && !units.is_empty() && units.iter().all(is_known)
     }
 
     /// Whether an earlier patch of the same file waits.
