@@ -159,7 +159,7 @@ pub(crate) struct Wanted {
 /// A file that was saved less than this ago is about to be saved again, in nanoseconds.
 const QUIET_NS: i128 = 20_000_000;
 /// When a file that was being saved is looked at again, in milliseconds.
-const MOVED_RETRY_MS: u64 = 200;
+pub(super) const MOVED_RETRY_MS: u64 = 200;
 
 impl Desk {
     /// Takes waiting patches in order, again and again until nothing moves.
@@ -351,14 +351,12 @@ impl Desk {
             Err(why) => Taken::Waiting(why.clone()),
         };
         self.tried.insert(index, (standing, taken.clone()));
-        match written {
-            Ok(written) if !wanted.is_dry_run => {
-                let path = found.path.clone();
-                *here = None;
-                self.write(&path, &plan.patch, &written)
-            }
-            Ok(_) | Err(_) => taken,
+        if let (Ok(written), false) = (&written, wanted.is_dry_run)
+            && let Some(found) = here.take()
+        {
+            return self.write(index, &found, &plan.patch, written);
         }
+        taken
     }
 
     /// What became of a patch that would change nothing: a move of a function that an earlier patch brings does
@@ -514,7 +512,13 @@ impl Desk {
     }
 
     /// Replaces the file; nothing is written on any refusal.
-    fn write(&mut self, path: &RepoPath, patch: &FilePatch, written: &Written) -> Taken {
+    fn write(
+        &mut self,
+        index: usize,
+        Here { path, shadow, .. }: &Here,
+        patch: &FilePatch,
+        written: &Written,
+    ) -> Taken {
         let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
         let row = self.batch.is_some().then(|| batch::Row {
             path: path.clone(),
@@ -539,6 +543,10 @@ impl Desk {
         }
         if let (Some(batch), Some(row)) = (&mut self.batch, row) {
             batch.note(row);
+        }
+        if self.units.recorded()[index].origin.writer.peer != self.key_peer {
+            self.lately
+                .note(path, shadow.as_ref(), written.shadow.as_ref());
         }
         let symbol = patch.touched.first().map(|row| row.name.clone());
         self.notice("applied", symbol.clone(), symbol.unwrap_or_default());
