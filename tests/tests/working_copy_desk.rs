@@ -361,3 +361,26 @@ fn an_editor_that_saves_what_it_read_before_takes_back_nothing_that_arrived_mean
     bob.event(|event| event["kind"] == "applied" && bob.read("list.rs") == back);
     assert_eq!(alice.read("list.rs"), back);
 }
+
+#[test]
+fn who_pulls_after_a_settlement_is_told_of_nothing_that_was_settled() {
+    let text = |value: &str| format!("fn a() {{\n    {value};\n}}\n");
+    let team = Team::with(&[("list.rs", &text("one()"))]);
+    let (_box, alice, bob) = pair(&team);
+    let carol = team.member(&alice, "carol", "observe");
+    alice.publishes_on_demand();
+    alice.save("list.rs", text("hers()"));
+    bob.save("list.rs", text("his()"));
+    bob.aura(&["publish"]).ok();
+    alice.events("received", 1);
+    alice.aura(&["publish"]).ok();
+    bob.events("conflict", 1);
+    let id = bob.conflicts()[0]["id"].as_str().unwrap().to_owned();
+    bob.aura(&["resolve", &id, "--theirs"]).ok();
+    carol.event(|event| event["kind"] == "resolved");
+    let (exit, rows) = carol.pull();
+    assert_eq!(exit, 0, "{rows:?}");
+    assert!(rows.iter().all(|row| row.0 != "waiting"), "{rows:?}");
+    assert_eq!(carol.read("list.rs"), text("hers()"));
+    assert_eq!(carol.pull(), (0, Vec::new()));
+}

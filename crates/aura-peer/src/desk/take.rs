@@ -204,9 +204,11 @@ impl Desk {
                     self.tried.remove(&index);
                     self.loose.taken(lsn);
                 }
-                if outcome != Taken::Known {
-                    taken.insert(index, outcome);
-                }
+                // What stood in its way may have been settled by a patch that came after it.
+                match outcome {
+                    Taken::Known => taken.remove(&index),
+                    outcome => taken.insert(index, outcome),
+                };
             }
             if self.waiting.len() == before {
                 break;
@@ -439,12 +441,14 @@ impl Desk {
     }
 
     fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
-        let why = if self.units.heads(unit).len() < 2 {
-            "BASE_MISMATCH: this working copy has another version of"
+        Taken::Waiting(if self.units.heads(unit).len() < 2 {
+            format!(
+                "BASE_MISMATCH: this working copy has a version of {name} that the team was not told; bring the \
+                 branches together with git, or edit it here"
+            )
         } else {
-            "CONFLICT: concurrent with the version here of"
-        };
-        Taken::Waiting(format!("{why} {name}"))
+            format!("CONFLICT: concurrent with the version here of {name}")
+        })
     }
 
     /// What the outcome of a waiting patch depends on.
