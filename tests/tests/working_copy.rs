@@ -383,12 +383,13 @@ fn types(file: &Path, style: Style, stop: &Receiver<()>) -> usize {
     unreachable!("there is always another token")
 }
 
-/// One file in which somebody types while each of its other functions is changed once by the team.
+/// One file in which somebody types while its other functions are changed by the team, one after the other and again.
 fn no_token_is_lost(style: Style) {
-    let patches = amount(100, 5_000);
+    const FUNCTIONS: u32 = 100;
+    let patches = amount(FUNCTIONS, 5_000);
     let function = |n: u32, number: u32| format!("fn f{n}() -> u32 {{\n    {number}\n}}\n\n");
-    let functions: String = (0..patches).map(|n| function(n, 0)).collect();
-    let desk = functions + "fn tokens() {\n    // t\n}\n";
+    let functions: String = (0..FUNCTIONS).map(|n| function(n, 0)).collect();
+    let mut desk = functions + "fn tokens() {\n    // t\n}\n";
     let team = Team::with(&[("desk.rs", &desk)]);
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
@@ -397,10 +398,12 @@ fn no_token_is_lost(style: Style) {
     let (stop, stopped) = channel();
     let tokens = std::thread::scope(|scope| {
         let editor = scope.spawn(move || types(file, style, &stopped));
-        for n in 0..patches {
-            let after = desk.replacen(&function(n, 0), &function(n, 1 + n), 1);
+        for patch in 0..patches {
+            let (n, round) = (patch % FUNCTIONS, patch / FUNCTIONS);
+            let after = desk.replacen(&function(n, round), &function(n, round + 1), 1);
             let change = mallory.draft("desk.rs", desk.as_bytes(), after.as_bytes());
             mallory.publish(&change);
+            desk = after;
         }
         mallory.reaches(&alice);
         stop.send(()).unwrap();

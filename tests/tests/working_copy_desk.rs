@@ -313,3 +313,74 @@ fn a_device_that_forgot_what_its_files_were_tells_nothing_new() {
     assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
     assert!(alice.conflicts().is_empty() && bob.conflicts().is_empty());
 }
+
+#[test]
+fn an_editor_that_saves_what_it_read_before_takes_back_nothing_that_arrived_meanwhile() {
+    let text = |a: &str, b: &str| {
+        format!("fn a() {{\n    start();\n    middle();\n    {a};\n}}\n\nfn b() {{\n    {b};\n}}\n")
+    };
+    let team = Team::with(&[("list.rs", &text("one()", "two()"))]);
+    let (_box, alice, bob) = pair(&team);
+    let arrives = |a: &str, b: &str| {
+        bob.save("list.rs", text(a, b));
+        alice.applied("a");
+    };
+    arrives("bobs()", "two()");
+    // An agent writes the file that it read a minute ago, with a change of its own in the other function.
+    alice.save("list.rs", text("one()", "hers()"));
+    bob.applied("b");
+    for laptop in [&alice, &bob] {
+        assert_eq!(laptop.read("list.rs"), text("bobs()", "hers()"));
+    }
+    let told = alice.events("kept", 1);
+    assert!(
+        told[0]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("list.rs was saved by an editor")
+    );
+    // A change of her own in the very function is joined with his.
+    arrives("bobs(2)", "hers()");
+    alice.save(
+        "list.rs",
+        text("bobs()", "hers()").replace("start()", "begin()"),
+    );
+    bob.applied("a");
+    for laptop in [&alice, &bob] {
+        let both = text("bobs(2)", "hers()").replace("start()", "begin()");
+        assert_eq!(laptop.read("list.rs"), both);
+    }
+    // Who takes a change back and does nothing else means it.
+    bob.save(
+        "list.rs",
+        text("bobs(3)", "hers()").replace("start()", "begin()"),
+    );
+    alice.event(|event| event["kind"] == "applied" && alice.read("list.rs").contains("bobs(3)"));
+    let back = text("bobs(2)", "hers()").replace("start()", "begin()");
+    alice.save("list.rs", &back);
+    bob.event(|event| event["kind"] == "applied" && bob.read("list.rs") == back);
+    assert_eq!(alice.read("list.rs"), back);
+}
+
+#[test]
+fn who_pulls_after_a_settlement_is_told_of_nothing_that_was_settled() {
+    let text = |value: &str| format!("fn a() {{\n    {value};\n}}\n");
+    let team = Team::with(&[("list.rs", &text("one()"))]);
+    let (_box, alice, bob) = pair(&team);
+    let carol = team.member(&alice, "carol", "observe");
+    alice.publishes_on_demand();
+    alice.save("list.rs", text("hers()"));
+    bob.save("list.rs", text("his()"));
+    bob.aura(&["publish"]).ok();
+    alice.events("received", 1);
+    alice.aura(&["publish"]).ok();
+    bob.events("conflict", 1);
+    let id = bob.conflicts()[0]["id"].as_str().unwrap().to_owned();
+    bob.aura(&["resolve", &id, "--theirs"]).ok();
+    carol.event(|event| event["kind"] == "resolved");
+    let (exit, rows) = carol.pull();
+    assert_eq!(exit, 0, "{rows:?}");
+    assert!(rows.iter().all(|row| row.0 != "waiting"), "{rows:?}");
+    assert_eq!(carol.read("list.rs"), text("hers()"));
+    assert_eq!(carol.pull(), (0, Vec::new()));
+}

@@ -72,10 +72,19 @@ pub(crate) fn conflict(
         symbol: format!("{}::{}", conflict.path, conflict.name),
         path: conflict.path.clone(),
         since: rfc3339(since.unwrap_or(0)),
-        reason: "both sides changed the same lines".to_owned(),
+        reason: reason(conflict).to_owned(),
         base,
         mine: side(&conflict.mine),
         theirs: side(&conflict.theirs),
+    }
+}
+
+fn reason(conflict: &Conflict) -> &'static str {
+    match [&conflict.mine, &conflict.theirs].map(|side| side.content.is_none()) {
+        [false, false] if conflict.base.is_none() => "both sides made it, with different texts",
+        [false, false] => "both sides changed the same lines",
+        [true, false] | [false, true] => "one side deleted it, the other changed it",
+        [true, true] => "both sides deleted it",
     }
 }
 

@@ -584,8 +584,8 @@ fn filtered(bytes: &[u8], keeps: impl Fn(&Vec<u8>) -> bool) -> Vec<u8> {
     kept.concat()
 }
 
-/// Merges two changes of one own text.
-fn merge_own(base: &OwnText, mine: &OwnText, theirs: &OwnText) -> Option<OwnText> {
+/// Merges two changes of one own text line by line; `None` when they exclude each other.
+pub fn merge_own(base: &OwnText, mine: &OwnText, theirs: &OwnText) -> Option<OwnText> {
     let head = merge_part(base.head.bytes(), mine.head.bytes(), theirs.head.bytes())?;
     let foot = match (&base.foot, &mine.foot, &theirs.foot) {
         (None, None, None) => None,

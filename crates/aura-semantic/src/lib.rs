@@ -38,7 +38,7 @@ mod tables;
 mod value;
 mod walk;
 
-pub use apply::{Applied, Landing, apply, land, splice};
+pub use apply::{Applied, Landing, apply, land, merge_own, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};
 pub use extract::{extract, moves};
 pub use indexed::{Indexed, index, match_outlines};

@@ -1,4 +1,5 @@
-//! Patches whose traces in a file do not tell whether it has them: moves, and text between units.
+//! Patches whose traces in a file do not tell whether it has them: moves, and text between units, alone or with the
+//! whole file.
 //!
 //! Every other patch is known by the content that it leads to, so nothing else needs to be remembered.
 //!
@@ -61,11 +62,15 @@ impl Loose {
     /// Takes in a patch that the files may lack.
     pub(super) fn note(&mut self, lsn: u64, patch: &FilePatch) {
         let is_loose = |op: &Op| matches!(op, Op::Gap { .. } | Op::Move { .. });
-        if !patch.ops.iter().any(is_loose) {
+        let is_whole = |op: &Op| matches!(op, Op::File { .. });
+        if !patch.ops.iter().any(|op| is_loose(op) || is_whole(op)) {
             return;
         }
         self.seen = self.seen.max(lsn);
-        self.all.insert(lsn);
+        // Who takes a whole file back takes its units back, too, and those tell.
+        if patch.ops.iter().any(is_loose) {
+            self.all.insert(lsn);
+        }
         self.hold(lsn);
     }
 

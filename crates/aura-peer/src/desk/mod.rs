@@ -12,6 +12,7 @@ mod loose;
 mod motion;
 pub(crate) mod publish;
 mod shadow;
+mod stale;
 pub(crate) mod take;
 
 use std::{
@@ -139,6 +140,7 @@ pub(crate) struct Desk {
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
     loose: Loose,
+    lately: stale::Lately,
     /// Files that git wrote since the daemon runs.
     adopted: BTreeSet<RepoPath>,
     due: take::Due,
@@ -226,6 +228,7 @@ impl Desk {
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
+            lately: stale::Lately::default(),
             adopted: BTreeSet::new(),
             due: take::Due::All,
             tried: BTreeMap::new(),

@@ -126,6 +126,9 @@ impl Desk {
         let stays = self.deletions_that_stay(paths, is_asked)?;
         let mut count = 0;
         for path in paths.difference(&stays) {
+            if !is_asked {
+                self.bring_up_to_date(path)?;
+            }
             count += usize::from(self.publish_file(path, intent, ring)?);
         }
         self.keep_files();

@@ -58,6 +58,14 @@ struct Here {
 }
 
 impl Here {
+    /// What the file says, nothing where there is none; or why that is not known.
+    fn text(&self) -> Result<Option<&[u8]>, String> {
+        self.disk
+            .as_ref()
+            .map(Option::as_deref)
+            .map_err(Clone::clone)
+    }
+
     /// Whether it has edits that the team does not know and that were saved just now.
     fn is_in_work(&self, wall_ms: u64) -> bool {
         let (shadow, disk) = &self.hashes;
@@ -151,7 +159,7 @@ pub(crate) struct Wanted {
 /// A file that was saved less than this ago is about to be saved again, in nanoseconds.
 const QUIET_NS: i128 = 20_000_000;
 /// When a file that was being saved is looked at again, in milliseconds.
-const MOVED_RETRY_MS: u64 = 200;
+pub(super) const MOVED_RETRY_MS: u64 = 200;
 
 impl Desk {
     /// Takes waiting patches in order, again and again until nothing moves.
@@ -196,9 +204,11 @@ impl Desk {
                     self.tried.remove(&index);
                     self.loose.taken(lsn);
                 }
-                if outcome != Taken::Known {
-                    taken.insert(index, outcome);
-                }
+                // What stood in its way may have been settled by a patch that came after it.
+                match outcome {
+                    Taken::Known => taken.remove(&index),
+                    outcome => taken.insert(index, outcome),
+                };
             }
             if self.waiting.len() == before {
                 break;
@@ -307,51 +317,57 @@ impl Desk {
         if let Some(known) = self.blocked(index, &standing) {
             return known;
         }
-        match self.tried.get(&index) {
-            Some((before, taken @ Taken::Waiting(_))) if *before == standing => {
-                return taken.clone();
-            }
-            Some((before, taken)) if *before == standing && wanted.is_dry_run => {
-                return taken.clone();
-            }
-            Some(_) | None => {}
+        if let Some((before, taken)) = self.tried.get(&index)
+            && *before == standing
+            && (wanted.is_dry_run || matches!(taken, Taken::Waiting(_)))
+        {
+            return taken.clone();
         }
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
         let content = |unit: UnitId| found.contents.get(&unit).copied();
-        let is_loose = self.is_loose(index);
         let shadow = found.shadow.as_ref();
-        let plan = match self.units.plan(index, &body, &content, is_loose) {
+        let plan = match self
+            .units
+            .plan(index, &body, &content, self.is_loose(index))
+        {
             Ok(None) => return Taken::Known,
             Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
             Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
         };
-        let disk = match &found.disk {
-            Ok(disk) => disk.as_deref(),
-            Err(why) => return Taken::Waiting(why.clone()),
+        let disk = match found.text() {
+            Ok(disk) => disk,
+            Err(why) => return Taken::Waiting(why),
         };
         let written = self.prepare(index, &found.path, (shadow, disk), &plan);
+        // A file may have come here on another way, and what was written between its units gone on since.
+        if written.is_err() && self.has_units(index, &standing) {
+            return Taken::Known;
+        }
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
-            // A move of a function that an earlier patch brings does nothing yet.
-            return match self.waits_behind(index) {
-                true if wanted.is_dry_run => Taken::WouldApply,
-                true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
-                false => Taken::Known,
-            };
+            return self.does_nothing(index, wanted);
         }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
             Err(why) => Taken::Waiting(why.clone()),
         };
         self.tried.insert(index, (standing, taken.clone()));
-        match written {
-            Ok(written) if !wanted.is_dry_run => {
-                let path = found.path.clone();
-                *here = None;
-                self.write(&path, &plan.patch, &written)
-            }
-            Ok(_) | Err(_) => taken,
+        if let (Ok(written), false) = (&written, wanted.is_dry_run)
+            && let Some(found) = here.take()
+        {
+            return self.write(index, &found, &plan.patch, written);
+        }
+        taken
+    }
+
+    /// What became of a patch that would change nothing: a move of a function that an earlier patch brings does
+    /// nothing yet.
+    fn does_nothing(&self, index: usize, wanted: &Wanted) -> Taken {
+        match self.waits_behind(index) {
+            true if wanted.is_dry_run => Taken::WouldApply,
+            true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
+            false => Taken::Known,
         }
     }
 
@@ -398,6 +414,16 @@ impl Desk {
         Some(self.obstructed(*unit, name))
     }
 
+    /// Whether a patch of a file as one piece tells of units, and all of them are here.
+    fn has_units(&self, index: usize, standing: &Standing) -> bool {
+        let recorded = &self.units.recorded()[index];
+        let file = UnitId::file(&recorded.path);
+        let is_whole = recorded.touched.first().is_some_and(|row| row.0 == file);
+        let units = standing.units.get(1..).unwrap_or_default();
+        let is_known = |relation: &Relation| *relation == Relation::Known;
+        is_whole && !units.is_empty() && units.iter().all(is_known)
+    }
+
     /// Whether an earlier patch of the same file waits.
     fn waits_behind(&self, index: usize) -> bool {
         let recorded = self.units.recorded();
@@ -415,12 +441,14 @@ impl Desk {
     }
 
     fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
-        let why = if self.units.heads(unit).len() < 2 {
-            "BASE_MISMATCH: this working copy has another version of"
+        Taken::Waiting(if self.units.heads(unit).len() < 2 {
+            format!(
+                "BASE_MISMATCH: this working copy has a version of {name} that the team was not told; bring the \
+                 branches together with git, or edit it here"
+            )
         } else {
-            "CONFLICT: concurrent with the version here of"
-        };
-        Taken::Waiting(format!("{why} {name}"))
+            format!("CONFLICT: concurrent with the version here of {name}")
+        })
     }
 
     /// What the outcome of a waiting patch depends on.
@@ -488,7 +516,13 @@ impl Desk {
     }
 
     /// Replaces the file; nothing is written on any refusal.
-    fn write(&mut self, path: &RepoPath, patch: &FilePatch, written: &Written) -> Taken {
+    fn write(
+        &mut self,
+        index: usize,
+        Here { path, shadow, .. }: &Here,
+        patch: &FilePatch,
+        written: &Written,
+    ) -> Taken {
         let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
         let row = self.batch.is_some().then(|| batch::Row {
             path: path.clone(),
@@ -513,6 +547,10 @@ impl Desk {
         }
         if let (Some(batch), Some(row)) = (&mut self.batch, row) {
             batch.note(row);
+        }
+        if self.units.recorded()[index].origin.writer.peer != self.key_peer {
+            self.lately
+                .note(path, shadow.as_ref(), written.shadow.as_ref());
         }
         let symbol = patch.touched.first().map(|row| row.name.clone());
         self.notice("applied", symbol.clone(), symbol.unwrap_or_default());

@@ -11,6 +11,7 @@
 
 mod forks;
 mod graph;
+mod whole;
 
 use std::{
     cell::RefCell,
@@ -26,6 +27,7 @@ use aura_semantic::{
 use super::body::{Cause, PatchBody, VersionId};
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
 use graph::{Graph, Recordable};
+use whole::has_all_units;
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
 pub type Bodies<'a> = &'a dyn Fn(&Recorded) -> Option<PatchBody>;
@@ -422,7 +424,9 @@ impl Units {
             .iter()
             .map(|row| match self.placement(row.unit) {
                 Some(place) if is_placement(&patch, row) => vec![place],
-                _ => self.followed(row, made.is_sure),
+                _ => self
+                    .followed_by_file(&patch, row)
+                    .unwrap_or_else(|| self.followed(row, made.is_sure)),
             })
             .collect();
         let body = PatchBody {
@@ -566,8 +570,10 @@ impl Units {
                 }
             }
         }
+        // What was done to a file as one piece is known by its units, once these went on by themselves.
+        let are_units_here = is_whole && has_all_units(&patch, &known);
         patch.ops.retain(|op| match op {
-            Op::File { .. } => !known.contains(&file),
+            Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
             Op::Gap { .. } => is_loose,
             Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
             op => op.unit().is_none_or(|unit| !known.contains(&unit)),

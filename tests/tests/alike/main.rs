@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 // The fixtures of every language and the maker of plausible edits.
-#[path = "../../crates/aura-semantic/tests/common/mod.rs"]
+#[path = "../../../crates/aura-semantic/tests/common/mod.rs"]
 mod plausible;
+
+mod files;
 
 use std::{collections::BTreeSet, fs};
 
@@ -504,39 +506,6 @@ fn what_git_took_out_of_the_files_waits_until_it_is_pulled() {
     assert_eq!(incoming["patches"], 1);
     pair.bob.aura(&["pull"]).ok();
     assert_eq!(pair.agreed(), list);
-}
-
-#[test]
-fn a_file_deleted_against_an_edit_in_it_is_settled_from_either_side() {
-    for by_alice in [true, false] {
-        for choice in ["--mine", "--theirs"] {
-            let mut pair = Pair::with(&[(PATH, LIST), ("src/other.rs", "fn other() {}\n")]);
-            let mothership = pair.mothership.take().unwrap();
-            let listen = mothership.listen.clone();
-            assert_eq!(mothership.stop("-TERM"), Some(0));
-            fs::remove_file(pair.alice.repo.join(PATH)).unwrap();
-            let edited = LIST.replace("two", "deux");
-            put(&pair.bob.repo.join(PATH), edited.as_bytes());
-            for laptop in [&pair.alice, &pair.bob] {
-                assert_eq!(laptop.aura(&["publish"]).exit, 11);
-            }
-            pair.mothership = Some(pair.team.serve(&listen));
-            pair.meet();
-            let laptop = if by_alice { &pair.alice } else { &pair.bob };
-            let conflicts = laptop.conflicts();
-            assert_eq!(conflicts.len(), 1, "{conflicts:?}");
-            let id = conflicts[0]["id"].as_str().unwrap();
-            laptop.aura(&["resolve", id, choice]).ok();
-            pair.meet();
-            let stays = by_alice != (choice == "--mine");
-            for laptop in [&pair.alice, &pair.bob] {
-                assert_eq!(laptop.conflicts(), [] as [Value; 0]);
-                let there = fs::read_to_string(laptop.repo.join(PATH)).ok();
-                let wanted = stays.then(|| edited.clone());
-                assert_eq!(there, wanted, "{choice} by alice: {by_alice}");
-            }
-        }
-    }
 }
 
 #[test]
