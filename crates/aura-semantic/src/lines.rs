@@ -59,13 +59,7 @@ pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> 
     }
 }
 
-fn merge(
-    algorithm: Algorithm,
-    base: &[u8],
-    ours: &[u8],
-    theirs: &[u8],
-    as_one: bool,
-) -> LineMerge {
+fn merge(algorithm: Algorithm, base: &[u8], ours: &[u8], theirs: &[u8], as_one: bool) -> LineMerge {
     if !as_one {
         if base == ours || ours == theirs {
             return LineMerge::Clean(theirs.to_vec());

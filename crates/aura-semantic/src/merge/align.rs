@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imara_diff::{Algorithm, Diff, InternedInput};
 
-use super::piece::Pieces;
+use super::piece::{Pieces, token};
 use crate::value::UnitId;
 
 /// Most pairs of parts of one run that are compared.
@@ -129,8 +129,12 @@ type Both<'a> = (Parts<'a>, Parts<'a>, &'a BTreeSet<u16>);
 
 fn between(both: Both<'_>, from: At, to: At, pairs: &mut Pairs) {
     let (one, other, _) = both;
-    let ours: Vec<usize> = (from.0..to.0).filter(|at| pairs.there[*at].is_none()).collect();
-    let theirs: Vec<usize> = (from.1..to.1).filter(|at| pairs.back[*at].is_none()).collect();
+    let ours: Vec<usize> = (from.0..to.0)
+        .filter(|at| pairs.there[*at].is_none())
+        .collect();
+    let theirs: Vec<usize> = (from.1..to.1)
+        .filter(|at| pairs.back[*at].is_none())
+        .collect();
     if ours.is_empty() || theirs.is_empty() {
         return;
     }
@@ -218,17 +222,33 @@ fn likeness((one, other, repeated): Both<'_>, (a, b): At, is_alone: bool) -> usi
     }
     let (ours, theirs) = (one.pieces.tokens(a), other.pieces.tokens(b));
     let is_leaf = one.pieces.children(a).is_empty() || other.pieces.children(b).is_empty();
+    if is_leaf && left.is_extra && right.is_extra {
+        let words = [one.pieces.text(a), other.pieces.text(b)].map(words);
+        let percent = share(&words[0], &words[1]);
+        return if ALIKE_PERCENT <= percent { percent } else { 0 };
+    }
     if is_leaf {
         // One name for another, where nothing else could be meant.
         return usize::from(is_alone) * 50;
     }
     let percent = share(ours, theirs);
     let is_same_start = ours.first() == theirs.first() && ours.get(1) == theirs.get(1);
-    let least = if is_alone { ALIKE_PERCENT / 2 } else { ALIKE_PERCENT };
+    let least = if is_alone {
+        ALIKE_PERCENT / 2
+    } else {
+        ALIKE_PERCENT
+    };
     match percent {
         percent if least <= percent => percent + usize::from(is_same_start) * 10,
         _ => 0,
     }
+}
+
+/// The words of a comment.
+fn words(text: &[u8]) -> Vec<u64> {
+    let words = text.split(|byte| !byte.is_ascii_alphanumeric() && byte.is_ascii());
+    let words = words.filter(|word| !word.is_empty());
+    words.map(|word| token(0, word)).collect()
 }
 
 /// Twice the common tokens over all tokens, in percent.

@@ -27,6 +27,9 @@ const FREE: &[&str] = &[
     // Java
     "annotation_argument_list",
     "modifiers",
+    // Markdown
+    "list",
+    "list_item",
     // C, C++
     "enumerator_list",
 ];

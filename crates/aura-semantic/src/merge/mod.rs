@@ -1,9 +1,10 @@
-//! Three-way merge of whole files: lines first, units second, proof last.
+//! Three-way merge of whole files: lines first, syntax second, proof last.
 //!
 //! Invariants:
-//! - what one side alone changed is taken as it is;
-//! - a clean answer has no more errors than the worse side, doubles no name, and keeps every line
-//!   in a number between what both kept and what both together have;
+//! - what one side alone changed is taken as it is, and what git merges well by lines stays as git merges it;
+//! - a clean answer has no more errors than both sides together brought, doubles no name, and keeps every line in a
+//!   number between what both kept and what both together have; what was merged by syntax parses into the very tokens
+//!   that were meant;
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
@@ -142,8 +143,7 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     if !woven.clashes.is_empty() {
         return is_whole_either_way(files, &woven).then_some(woven);
     }
-    let (result, tree) =
-        index_with_tree(&files[0].path, &woven.bytes[..], Some(files[0]), budget);
+    let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], Some(files[0]), budget);
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     (is_meant && is_sound(files, &result)).then_some(woven)
@@ -151,7 +151,7 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
 
 /// Whether what stands around the conflicts parses with either side in them.
 fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
-    let errors_max = files[1].outline.errors.max(files[2].outline.errors);
+    let errors_max = errors_max(files);
     [1, 2].into_iter().all(|side| {
         let mut text = Vec::new();
         let mut from = 0;
@@ -174,11 +174,16 @@ fn passes(files: Three<'_>, merged: &[u8]) -> bool {
 }
 
 fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
-    let errors_max = ours.outline.errors.max(theirs.outline.errors);
     result.is_structured()
-        && result.outline.errors <= errors_max
+        && result.outline.errors <= errors_max([base, ours, theirs])
         && keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes)
         && !doubles_names([ours, theirs], result)
+}
+
+/// What each side brought may stand in the result together.
+fn errors_max(files: Three<'_>) -> usize {
+    let [base, ours, theirs] = files.map(|file| file.outline.errors);
+    (ours + theirs).saturating_sub(base).max(ours).max(theirs)
 }
 
 fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed) -> bool {

@@ -181,7 +181,7 @@ impl Build<'_> {
                 unit: None,
                 is_extra: node.is_extra(),
                 is_named: node.is_named(),
-                span: node.byte_range(),
+                span: self.said(node),
                 children: 0..0,
                 tokens: self.pieces.tokens.len()..0,
                 hash: u64::from(node.kind_id()),
@@ -191,6 +191,13 @@ impl Build<'_> {
             end: None,
             is_node: true,
         }
+    }
+
+    /// Where a node stands, without the white space that some grammars give it at its end.
+    fn said(&self, node: Node<'_>) -> Range<usize> {
+        let span = node.byte_range();
+        let text = self.pieces.bytes.get(span.clone()).unwrap_or_default();
+        span.start..span.start + text.trim_ascii_end().len()
     }
 
     /// Closes units that end before an offset.
@@ -213,7 +220,7 @@ impl Build<'_> {
             let within = self.open.last().and_then(|open| open.within);
             let is_here = unit.parent == within
                 && unit.span.start <= node.start_byte()
-                && node.end_byte() <= unit.span.end;
+                && self.said(node).end <= unit.span.end;
             if !is_here {
                 // A unit that the syntax does not show as one is text of what is around it.
                 if unit.span.end <= node.start_byte() {
@@ -239,7 +246,7 @@ impl Build<'_> {
     }
 
     fn leaf(&mut self, node: Node<'_>) {
-        let text = &self.pieces.bytes[node.byte_range()];
+        let text = &self.pieces.bytes[self.said(node)];
         let token = token(node.kind_id(), text);
         if !text.is_empty() {
             self.pieces.tokens.push(token);
@@ -270,9 +277,7 @@ impl Build<'_> {
         else {
             return;
         };
-        if !is_node
-            && let (Some(first), Some(last)) = (parts.first(), parts.last())
-        {
+        if !is_node && let (Some(first), Some(last)) = (parts.first(), parts.last()) {
             piece.span = self.pieces.pieces[*first].span.start..self.pieces.pieces[*last].span.end;
         }
         piece.tokens.end = self.pieces.tokens.len();
@@ -297,7 +302,8 @@ impl Build<'_> {
 /// The hash of a token.
 pub(crate) fn token(kind: u16, text: &[u8]) -> u64 {
     let seed = mix(SEED, u64::from(kind));
-    text.iter().fold(seed, |hash, byte| mix(hash, u64::from(*byte)))
+    text.iter()
+        .fold(seed, |hash, byte| mix(hash, u64::from(*byte)))
 }
 
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;

@@ -122,7 +122,11 @@ impl<'a> Weave<'a> {
         if !is_alike || self.depth == DEPTH_MAX {
             return Err(Clash);
         }
-        let before = [self.out.bytes.len(), self.out.tokens.len(), self.out.clashes.len()];
+        let before = [
+            self.out.bytes.len(),
+            self.out.tokens.len(),
+            self.out.clashes.len(),
+        ];
         self.depth += 1;
         let done = self.parts(three);
         self.depth -= 1;
@@ -169,7 +173,9 @@ impl<'a> Weave<'a> {
         let kind = piece.kind;
         let is_comment = [0, 1, 2].iter().all(|side| {
             let piece = self.part(*side, three[*side]);
-            piece.is_extra && piece.kind == kind && self.versions[*side].children(three[*side]).is_empty()
+            piece.is_extra
+                && piece.kind == kind
+                && self.versions[*side].children(three[*side]).is_empty()
         });
         if !is_comment {
             return Err(Clash);
@@ -238,7 +244,11 @@ impl<'a> Weave<'a> {
             for nth in 1..list.parts[BASE].len() {
                 let run = &list.runs[other][nth];
                 let is_new = |at: &usize| list.pairs[other].back[*at].is_none();
-                if run.iter().any(is_new) && is_gone(nth - 1) && is_gone(nth) && !self.are_free(list, other, run) {
+                if run.iter().any(is_new)
+                    && is_gone(nth - 1)
+                    && is_gone(nth)
+                    && !self.are_free(list, other, run)
+                {
                     return Err(Clash);
                 }
             }
@@ -261,7 +271,8 @@ impl<'a> Weave<'a> {
             [Some(_), Some(_)] if moved[0] || moved[1] => Ok(()),
             [Some(ours), Some(theirs)] => {
                 let gaps = [nth, ours, theirs];
-                let gaps = [0, 1, 2].map(|side| self.versions[side].gap(list.three[side], gaps[side]));
+                let gaps =
+                    [0, 1, 2].map(|side| self.versions[side].gap(list.three[side], gaps[side]));
                 let gap = choose(gaps);
                 self.gap(list, gap);
                 self.piece([base, list.parts[1][ours], list.parts[2][theirs]])
@@ -341,7 +352,13 @@ impl<'a> Weave<'a> {
     }
 
     /// Writes one part that base has not at this place.
-    fn insert(&mut self, list: &mut List<'a>, side: Side, at: usize, is_bare: bool) -> Result<(), Clash> {
+    fn insert(
+        &mut self,
+        list: &mut List<'a>,
+        side: Side,
+        at: usize,
+        is_bare: bool,
+    ) -> Result<(), Clash> {
         let piece = list.parts[side][at];
         let mut gap = self.versions[side].gap(list.three[side], at);
         if is_blank(gap) && at == 0 && list.is_begun {
@@ -367,27 +384,50 @@ impl<'a> Weave<'a> {
     }
 
     /// A unit that both added must be the same, at the same place.
-    fn refuse_twin(&self, list: &List<'_>, side: Side, (id, at): (UnitId, usize)) -> Result<(), Clash> {
+    fn refuse_twin(
+        &self,
+        list: &List<'_>,
+        side: Side,
+        (id, at): (UnitId, usize),
+    ) -> Result<(), Clash> {
         let other = 3 - side;
         let parts = list.parts[other];
-        let is_twin = |part: &usize| self.part(other, *part).unit.is_some_and(|held| held.id == id);
+        let is_twin = |part: &usize| {
+            self.part(other, *part)
+                .unit
+                .is_some_and(|held| held.id == id)
+        };
         let Some(twin) = parts.iter().position(is_twin) else {
             return Ok(());
         };
-        let place = |side: Side, at: usize| list.runs[side].iter().position(|run| run.contains(&at));
+        let place =
+            |side: Side, at: usize| list.runs[side].iter().position(|run| run.contains(&at));
         let is_same = self.is_same((side, list.parts[side][at]), (other, parts[twin]));
         let is_here = place(side, at) == place(other, twin);
-        if is_same && is_here { Ok(()) } else { Err(Clash) }
+        if is_same && is_here {
+            Ok(())
+        } else {
+            Err(Clash)
+        }
     }
 
     /// Which of two runs stands first.
-    fn lesser(&self, list: &List<'_>, (one, ours): (Side, &[usize]), (other, theirs): (Side, &[usize])) -> Side {
+    fn lesser(
+        &self,
+        list: &List<'_>,
+        (one, ours): (Side, &[usize]),
+        (other, theirs): (Side, &[usize]),
+    ) -> Side {
         let text = |side: Side, run: &[usize]| -> Vec<&[u8]> {
             let parts = run.iter().map(|at| list.parts[side][*at]);
             let parts = parts.filter(|part| self.part(side, *part).is_named);
             parts.map(|part| self.text(side, part)).collect()
         };
-        if text(one, ours) <= text(other, theirs) { one } else { other }
+        if text(one, ours) <= text(other, theirs) {
+            one
+        } else {
+            other
+        }
     }
 
     /// Whether the order of these parts means nothing.
@@ -402,11 +442,23 @@ impl<'a> Weave<'a> {
     }
 
     /// Both runs, where order means nothing: what both have once.
-    fn union(&mut self, list: &mut List<'a>, ours: Vec<usize>, theirs: Vec<usize>) -> Result<(), Clash> {
+    fn union(
+        &mut self,
+        list: &mut List<'a>,
+        ours: Vec<usize>,
+        theirs: Vec<usize>,
+    ) -> Result<(), Clash> {
         let first = self.lesser(list, (1, &ours), (2, &theirs));
-        let (one, other) = if first == 1 { (ours, theirs) } else { (theirs, ours) };
+        let (one, other) = if first == 1 {
+            (ours, theirs)
+        } else {
+            (theirs, ours)
+        };
         let second = 3 - first;
-        let (one, mut rest) = (self.elements(list, first, &one), self.elements(list, second, &other));
+        let (one, mut rest) = (
+            self.elements(list, first, &one),
+            self.elements(list, second, &other),
+        );
         for element in &one {
             let twins = |other: &Element| self.is_twin(list, (first, element), (second, other));
             for twin in rest.iter().filter(|other| twins(other)) {
@@ -423,7 +475,8 @@ impl<'a> Weave<'a> {
         let is_sorted = |side: Side, run: &[Element]| {
             run.is_sorted_by_key(|element| self.text(side, list.parts[side][element.item]))
         };
-        let is_list = list.is_free || self.are_imports(list, first, &one) && self.are_imports(list, second, &rest);
+        let is_list = list.is_free
+            || self.are_imports(list, first, &one) && self.are_imports(list, second, &rest);
         let mut all: Vec<(Side, Element)> = Vec::new();
         all.extend(one.iter().map(|element| (first, *element)));
         all.extend(rest.iter().map(|element| (second, *element)));
@@ -433,7 +486,11 @@ impl<'a> Weave<'a> {
         let mut is_open = false;
         for (nth, (side, element)) in all.iter().enumerate() {
             let lead = element.lead.filter(|_| !is_open || nth == 0);
-            if nth > 0 && !is_open && lead.is_none() && (element.lead.is_some() || element.trail.is_some()) {
+            if nth > 0
+                && !is_open
+                && lead.is_none()
+                && (element.lead.is_some() || element.trail.is_some())
+            {
                 return Err(Clash);
             }
             if let Some(lead) = lead {
@@ -478,7 +535,12 @@ impl<'a> Weave<'a> {
     }
 
     /// Whether two elements are of one key.
-    fn is_twin(&self, list: &List<'_>, (side, one): (Side, &Element), (other, two): (Side, &Element)) -> bool {
+    fn is_twin(
+        &self,
+        list: &List<'_>,
+        (side, one): (Side, &Element),
+        (other, two): (Side, &Element),
+    ) -> bool {
         let (one, two) = (list.parts[side][one.item], list.parts[other][two.item]);
         match (self.part(side, one).unit, self.part(other, two).unit) {
             (Some(one), Some(two)) => one.id == two.id,
@@ -522,7 +584,7 @@ fn runs(pairs: &Pairs, count: usize) -> Vec<Vec<usize>> {
 }
 
 /// The white space of whichever side changed it; of two changes the lesser.
-fn choose<'t>([base, ours, theirs]: [&'t [u8]; 3]) -> &'t [u8] {
+fn choose([base, ours, theirs]: [&[u8]; 3]) -> &[u8] {
     if ours == base {
         theirs
     } else if theirs == base {
@@ -543,7 +605,9 @@ impl Woven {
             }
             from = at.max(from);
             let rest = &self.bytes[from..];
-            let end = [&b"\n"[..], b"\r\n"].into_iter().find(|end| rest.starts_with(end));
+            let end = [&b"\n"[..], b"\r\n"]
+                .into_iter()
+                .find(|end| rest.starts_with(end));
             let is_open = |text: &Vec<u8>| !text.is_empty() && !text.ends_with(b"\n");
             if let Some(end) = end.filter(|_| texts.iter().any(is_open)) {
                 from += end.len();
