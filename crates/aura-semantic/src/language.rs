@@ -223,6 +223,8 @@ pub(crate) struct Table {
     /// Comments at the end of a unit that nothing closes, and no deeper than it, stand before
     /// what follows it.
     pub(crate) hands_over: bool,
+    /// Node kinds whose parts may stand in any order.
+    pub(crate) free: &'static [&'static str],
     pub(crate) guards: &'static [Guard],
 }
 

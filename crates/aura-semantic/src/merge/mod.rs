@@ -8,7 +8,6 @@
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
-mod free;
 mod piece;
 mod weave;
 

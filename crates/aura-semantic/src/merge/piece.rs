@@ -45,6 +45,8 @@ pub(crate) struct Piece {
 pub(crate) struct Pieces<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) language: tree_sitter::Language,
+    /// Kinds of nodes whose parts may stand in any order.
+    free: &'static [&'static str],
     pieces: Vec<Piece>,
     children: Vec<usize>,
     tokens: Vec<u64>,
@@ -72,10 +74,10 @@ impl<'a> Pieces<'a> {
         &self.tokens[self.pieces[at].tokens.clone()]
     }
 
-    pub(crate) fn kind_name(&self, at: usize) -> &str {
-        self.language
-            .node_kind_for_id(self.pieces[at].kind)
-            .unwrap_or("")
+    /// Whether the parts of a piece may stand in any order.
+    pub(crate) fn is_free(&self, at: usize) -> bool {
+        let kind = self.language.node_kind_for_id(self.pieces[at].kind);
+        kind.is_some_and(|kind| self.free.contains(&kind))
     }
 
     /// The white space between the part before and the part `nth` of a piece.
@@ -121,6 +123,10 @@ pub(crate) fn pieces<'a>(file: &'a Indexed, tree: &Tree) -> Pieces<'a> {
         pieces: Pieces {
             bytes,
             language: tree.language().to_owned(),
+            free: file
+                .outline
+                .language
+                .map_or(&[], |language| language.0.free),
             pieces: Vec::new(),
             children: Vec::new(),
             tokens: Vec::new(),

@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 
 use super::align::{Pairs, Parts, align};
-use super::free::is_free;
 use super::piece::{Piece, Pieces, token};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_as_one_conflict, merge_lines};
@@ -211,14 +210,13 @@ impl<'a> Weave<'a> {
             BASE => Vec::new(),
             side => runs(&pairs[side], parts[BASE].len()),
         });
-        let kind = versions[BASE].kind_name(three[BASE]);
         let mut list = List {
             three,
             parts,
             pairs,
             runs,
             written: BTreeSet::new(),
-            is_free: is_free(kind),
+            is_free: versions[BASE].is_free(three[BASE]),
             is_begun: false,
         };
         self.refuse_torn(&list)?;

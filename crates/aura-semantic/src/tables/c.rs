@@ -43,6 +43,7 @@ const fn family(
         overloads: Overloads::No,
         top: &[],
         hands_over: false,
+        free: &["enumerator_list", "field_declaration_list"],
         guards: &[],
     }
 }

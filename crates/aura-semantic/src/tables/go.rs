@@ -52,5 +52,11 @@ pub(super) const GO: Table = Table {
     overloads: Overloads::No,
     top: &[],
     hands_over: false,
+    free: &[
+        "import_spec_list",
+        "interface_type",
+        "literal_value",
+        "field_declaration_list",
+    ],
     guards: &[],
 };

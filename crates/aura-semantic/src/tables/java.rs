@@ -58,5 +58,6 @@ pub(super) const JAVA: Table = Table {
     overloads: Overloads::List("parameters"),
     top: &[],
     hands_over: false,
+    free: &["annotation_argument_list", "modifiers"],
     guards: &[],
 };

@@ -119,6 +119,7 @@ const fn table(
         functions: &[],
         overloads: Overloads::No,
         hands_over: false,
+        free: &[],
         guards: &[],
     }
 }

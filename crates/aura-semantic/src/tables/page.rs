@@ -130,6 +130,7 @@ pub(super) const MARKDOWN: Table = Table {
     comments: &[],
     top: &["section"],
     skipped: &["block_continuation"],
+    free: &["list", "list_item"],
     ..table(
         "markdown",
         &["md", "markdown"],

@@ -47,5 +47,6 @@ pub(super) const PYTHON: Table = Table {
     overloads: Overloads::No,
     top: &[],
     hands_over: false,
+    free: &["import_from_statement", "dictionary", "set"],
     guards: &[],
 };

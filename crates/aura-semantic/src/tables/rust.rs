@@ -62,5 +62,11 @@ pub(super) const RUST: Table = Table {
     overloads: Overloads::No,
     top: &[],
     hands_over: false,
+    free: &[
+        "use_list",
+        "field_declaration_list",
+        "enum_variant_list",
+        "field_initializer_list",
+    ],
     guards: &[],
 };

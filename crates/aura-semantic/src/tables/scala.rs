@@ -10,6 +10,7 @@ pub(super) const SCALA: Table = Table {
     // Further parameter lists of an extension.
     skipped: &["end_marker", "parameters", "self_type"],
     overloads: Overloads::List("parameters"),
+    free: &["modifiers"],
     ..table(
         "scala",
         &["scala", "sc", "sbt"],

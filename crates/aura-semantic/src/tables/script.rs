@@ -40,6 +40,16 @@ const fn script(
         overloads: Overloads::No,
         top: &[],
         hands_over: false,
+        free: &[
+            "named_imports",
+            "export_clause",
+            "object",
+            "object_pattern",
+            "object_type",
+            "interface_body",
+            "enum_body",
+            "class_body",
+        ],
         guards: &[],
     }
 }

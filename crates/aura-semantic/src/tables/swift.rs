@@ -8,6 +8,7 @@ pub(super) const SWIFT: Table = Table {
     detached: &["#!"],
     tails: &[";"],
     skipped: &["shebang_line"],
+    free: &["modifiers"],
     overloads: Overloads::Own("parameter"),
     ..table(
         "swift",
