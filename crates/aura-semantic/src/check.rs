@@ -164,10 +164,7 @@ fn refuse_doubles(current: &Indexed, outline: &Outline, ids: &[UnitId]) -> Resul
 type Place<'a> = (Option<UnitId>, UnitKind, &'a str, &'a str);
 
 /// How often each name stands in each container, for kinds where it should stand once.
-pub(crate) fn counts<'a>(
-    outline: &'a Outline,
-    ids: &[UnitId],
-) -> BTreeMap<Place<'a>, (usize, UnitId)> {
+fn counts<'a>(outline: &'a Outline, ids: &[UnitId]) -> BTreeMap<Place<'a>, (usize, UnitId)> {
     let mut counts = BTreeMap::new();
     for (unit, id) in outline.units.iter().zip(ids) {
         if is_unique(unit) {

@@ -222,12 +222,13 @@ fn likeness((one, other, repeated): Both<'_>, (a, b): At, is_alone: bool) -> usi
     }
     let (ours, theirs) = (one.pieces.tokens(a), other.pieces.tokens(b));
     let is_leaf = one.pieces.children(a).is_empty() || other.pieces.children(b).is_empty();
+    let is_token = ours.len() == 1 && theirs.len() == 1;
     if is_leaf && left.is_extra && right.is_extra {
         let words = [one.pieces.text(a), other.pieces.text(b)].map(words);
         let percent = share(&words[0], &words[1]);
         return if ALIKE_PERCENT <= percent { percent } else { 0 };
     }
-    if is_leaf {
+    if is_leaf || is_token {
         // One name for another, where nothing else could be meant.
         return usize::from(is_alone) * 50;
     }
@@ -242,6 +243,11 @@ fn likeness((one, other, repeated): Both<'_>, (a, b): At, is_alone: bool) -> usi
         percent if least <= percent => percent + usize::from(is_same_start) * 10,
         _ => 0,
     }
+}
+
+/// Whether two texts have most of their words in common.
+pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    ALIKE_PERCENT <= share(&words(one), &words(other))
 }
 
 /// The words of a comment.

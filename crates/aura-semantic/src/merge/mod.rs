@@ -11,19 +11,20 @@ mod align;
 mod piece;
 mod weave;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::Tree;
 
 use self::piece::{Pieces, pieces};
 use self::weave::{Woven, weave};
-use crate::check;
 use crate::indexed::{Indexed, index, index_with_tree};
+use crate::language::UnitKind;
 use crate::lines::{
     Chunk, Labels, LineMerge, merge_as_one_conflict, merge_lines, merge_lines_by_myers,
     render_diff3,
 };
 use crate::outline::{Budget, outline};
+use crate::value::UnitId;
 
 /// Signs in a conflict marker, as git has them.
 const MARKER_SIZE: usize = 7;
@@ -72,7 +73,7 @@ pub fn merge_files_within(
     let clean = |bytes: Vec<u8>, level| FileMerge::Clean { bytes, level };
     let first = merge_lines_by_myers(base, ours, theirs);
     if let LineMerge::Clean(merged) = &first
-        && (merged == ours || merged == theirs)
+        && [base, theirs].contains(&ours) | (theirs == base)
     {
         return clean(merged.clone(), MergeLevel::Lines);
     }
@@ -177,6 +178,7 @@ fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
         && result.outline.errors <= errors_max([base, ours, theirs])
         && keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes)
         && !doubles_names([ours, theirs], result)
+        && !brings_back([base, ours, theirs], result)
 }
 
 /// What each side brought may stand in the result together.
@@ -185,24 +187,62 @@ fn errors_max(files: Three<'_>) -> usize {
     (ours + theirs).saturating_sub(base).max(ours).max(theirs)
 }
 
+/// Whether a name, or an import, stands more often in one place than on either side.
 fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed) -> bool {
-    let by_name = |file: &Indexed| {
-        let mut counts = BTreeMap::new();
-        for ((parent, kind, name, parameters), (count, _)) in
-            check::counts(&file.outline, &file.ids)
-        {
-            counts.insert(
-                (parent, kind, name.to_owned(), parameters.to_owned()),
-                count,
-            );
-        }
-        counts
-    };
-    let (ours, theirs) = (by_name(ours), by_name(theirs));
+    let [ours, theirs, result] = [ours, theirs, result].map(counts);
     let most = |key| ours.get(key).max(theirs.get(key)).copied().unwrap_or(1);
-    by_name(result)
+    result.iter().any(|(key, count)| *count > most(key).max(1))
+}
+
+type Place<'a> = (Option<UnitId>, UnitKind, &'a [u8], &'a str);
+
+/// How often what may be defined once stands in each container.
+fn counts(file: &Indexed) -> BTreeMap<Place<'_>, usize> {
+    let mut counts = BTreeMap::new();
+    for unit in &file.outline.units {
+        let name = match unit.kind {
+            UnitKind::Import => file.bytes.get(unit.span.clone()).unwrap_or_default(),
+            UnitKind::Class
+            | UnitKind::Constant
+            | UnitKind::Function
+            | UnitKind::Method
+            | UnitKind::Type => unit.name.as_bytes(),
+            _ => continue,
+        };
+        if !name.is_empty() {
+            let parent = unit.parent.and_then(|parent| file.ids.get(parent).copied());
+            let key = (parent, unit.kind.sort(), name, unit.parameters.as_str());
+            *counts.entry(key).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// Whether something is there again that one side took out.
+fn brings_back([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
+    let names = |file: &Indexed| -> BTreeSet<(UnitKind, String)> {
+        let units = file.outline.units.iter();
+        units
+            .map(|unit| (unit.kind.sort(), unit.name.clone()))
+            .collect()
+    };
+    let ids = |file: &Indexed| -> BTreeSet<UnitId> { file.ids.iter().copied().collect() };
+    let kept = [ours, theirs].map(|side| (ids(side), names(side)));
+    let there: BTreeSet<(UnitId, &str)> = result
+        .ids
         .iter()
-        .any(|(key, count)| *count > most(key).max(1))
+        .zip(&result.outline.units)
+        .map(|(id, unit)| (*id, unit.name.as_str()))
+        .collect();
+    base.outline.units.iter().zip(&base.ids).any(|(unit, id)| {
+        let key = (unit.kind.sort(), unit.name.clone());
+        let is_gone = |(ids, names): &(BTreeSet<UnitId>, BTreeSet<(UnitKind, String)>)| {
+            !ids.contains(id) && !names.contains(&key)
+        };
+        !unit.name.is_empty()
+            && there.contains(&(*id, unit.name.as_str()))
+            && kept.iter().any(is_gone)
+    })
 }
 
 /// Whether every line that says something stands as often as it can have been meant to.
@@ -220,7 +260,12 @@ fn keeps_lines([base, ours, theirs]: [&[u8]; 3], merged: &[u8]) -> bool {
         }
     }
     counts.values().all(|[base, ours, theirs, merged]| {
-        let least = base.min(ours).min(theirs);
+        // Each side may have taken out another one of them.
+        let least = (ours + theirs)
+            .saturating_sub(*base)
+            .min(*base)
+            .min(*ours)
+            .min(*theirs);
         // Both sides may have added the same line to the same place.
         let most = (ours + theirs)
             .saturating_sub(*base)
@@ -228,6 +273,6 @@ fn keeps_lines([base, ours, theirs]: [&[u8]; 3], merged: &[u8]) -> bool {
             .max(*theirs);
         // A line that no version has was put together of what both changed in it.
         let is_new = base + ours + theirs == 0;
-        least <= merged && (is_new || *merged <= most)
+        least <= *merged && (is_new || *merged <= most)
     })
 }

@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) id: UnitId,
     pub(crate) kind: UnitKind,
     pub(crate) is_named: bool,
+    /// The hash of its name.
+    pub(crate) name: u64,
 }
 
 /// One piece.
@@ -105,6 +107,8 @@ struct Open {
     /// Where the wrapped unit ends, for a piece that is one.
     end: Option<usize>,
     is_node: bool,
+    /// Whether it is only around a unit, which then has its parts.
+    is_wrapper: bool,
 }
 
 struct Build<'a> {
@@ -196,7 +200,18 @@ impl Build<'_> {
             within,
             end: None,
             is_node: true,
+            is_wrapper: self.is_wrapper(node),
         }
+    }
+
+    /// Whether a node is the first of a unit and belongs to what it is around.
+    fn is_wrapper(&self, node: Node<'_>) -> bool {
+        let language = self.file.outline.language;
+        let is_around = |(kind, _): &(&str, &str)| *kind == node.kind();
+        self.open
+            .last()
+            .is_some_and(|open| !open.is_node || open.is_wrapper)
+            && language.is_some_and(|language| language.0.wrappers.iter().any(is_around))
     }
 
     /// Where a node stands, without the white space that some grammars give it at its end.
@@ -240,12 +255,14 @@ impl Build<'_> {
                 id: *id,
                 kind: unit.kind,
                 is_named: !unit.name.is_empty(),
+                name: token(0, unit.name.as_bytes()),
             });
             open.piece.is_extra = false;
             open.piece.is_named = true;
             open.within = Some(self.next);
             open.end = Some(unit.span.end);
             open.is_node = false;
+            open.is_wrapper = false;
             self.next += 1;
             self.open.push(open);
         }
@@ -278,11 +295,16 @@ impl Build<'_> {
             mut piece,
             parts,
             is_node,
+            is_wrapper,
             ..
         }) = self.open.pop()
         else {
             return;
         };
+        if is_wrapper && let Some(around) = self.open.last_mut() {
+            around.parts.extend(parts);
+            return;
+        }
         if !is_node && let (Some(first), Some(last)) = (parts.first(), parts.last()) {
             piece.span = self.pieces.pieces[*first].span.start..self.pieces.pieces[*last].span.end;
         }

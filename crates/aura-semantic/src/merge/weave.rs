@@ -8,11 +8,10 @@
 
 use std::collections::BTreeSet;
 
-use super::align::{Pairs, Parts, align};
+use super::align::{Pairs, Parts, align, are_alike};
 use super::piece::{Piece, Pieces, token};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_as_one_conflict, merge_lines};
-use crate::value::UnitId;
 use crate::walk::is_blank;
 
 /// Deepest nesting of pieces that is looked into.
@@ -72,11 +71,13 @@ struct List<'a> {
     pairs: [Pairs; 3],
     /// For each place between parts of base what a side has there that base has not, or not there.
     runs: [Vec<Vec<usize>>; 3],
-    /// Units that one side added and that are written already.
-    written: BTreeSet<UnitId>,
+    /// Parts that are written already, as the other side has the same.
+    written: BTreeSet<(Side, usize)>,
     is_free: bool,
     /// Whether something of it is written.
     is_begun: bool,
+    /// Whether the last part of it that is written is a sign.
+    is_after_sign: bool,
 }
 
 impl<'a> Weave<'a> {
@@ -193,7 +194,7 @@ impl<'a> Weave<'a> {
     fn parts(&mut self, three: Three) -> Result<(), Clash> {
         let versions = self.versions;
         let parts = [0, 1, 2].map(|side| versions[side].children(three[side]));
-        let pairs = [0, 1, 2].map(|side| match side {
+        let mut pairs = [0, 1, 2].map(|side| match side {
             BASE => Pairs::default(),
             side => align(
                 Parts {
@@ -206,6 +207,7 @@ impl<'a> Weave<'a> {
                 },
             ),
         });
+        self.part_replaced(parts, &mut pairs);
         let runs = [0, 1, 2].map(|side| match side {
             BASE => Vec::new(),
             side => runs(&pairs[side], parts[BASE].len()),
@@ -218,6 +220,7 @@ impl<'a> Weave<'a> {
             written: BTreeSet::new(),
             is_free: versions[BASE].is_free(three[BASE]),
             is_begun: false,
+            is_after_sign: false,
         };
         self.refuse_torn(&list)?;
         for nth in 0..=list.parts[BASE].len() {
@@ -232,6 +235,66 @@ impl<'a> Weave<'a> {
         });
         self.out.bytes.extend_from_slice(choose(tails));
         Ok(())
+    }
+
+    /// What stands in place of another is not that one changed, if the other side took out the old one or has the new
+    /// one, too.
+    fn part_replaced(&self, parts: [&[usize]; 3], pairs: &mut [Pairs; 3]) {
+        for nth in 0..parts[BASE].len() {
+            for side in SIDES {
+                let there = SIDES.map(|side| pairs[side].there[nth].map(|at| parts[side][at]));
+                let (Some(new), other) = (there[side - 1], 3 - side) else {
+                    continue;
+                };
+                let is_new = |part: &usize| self.is_same((other, *part), (side, new));
+                let is_replaced = match there[other - 1] {
+                    // Both have the same in its place.
+                    Some(theirs) if is_new(&theirs) => false,
+                    Some(_) => {
+                        self.is_other(parts[BASE][nth], (side, new), true)
+                            && parts[other].iter().any(is_new)
+                    }
+                    None => {
+                        let is_there = parts[other].iter().any(is_new);
+                        self.is_other(parts[BASE][nth], (side, new), is_there)
+                    }
+                };
+                if let Some(at) = pairs[side].there[nth].filter(|_| is_replaced) {
+                    pairs[side].there[nth] = None;
+                    pairs[side].back[at] = None;
+                    pairs[side].is_moved[nth] = false;
+                }
+            }
+        }
+    }
+
+    /// Whether a unit has another name than its base and little of its text, or whatever text if that is surely new.
+    fn is_other(&self, base: usize, (side, new): (Side, usize), is_new: bool) -> bool {
+        let (Some(old), Some(unit)) = (self.part(BASE, base).unit, self.part(side, new).unit)
+        else {
+            return false;
+        };
+        if self.is_same((BASE, base), (side, new)) {
+            return false;
+        }
+        if unit.kind == UnitKind::Import {
+            return !self.is_grown(base, (side, new));
+        }
+        let is_unlike = || !are_alike(self.text(BASE, base), self.text(side, new));
+        old.name != unit.name && (is_new || is_unlike())
+    }
+
+    /// Whether one of two versions of a part has every token of the other, in order.
+    fn is_grown(&self, base: usize, (side, at): (Side, usize)) -> bool {
+        let holds = |all: &[u64], some: &[u64]| {
+            let mut all = all.iter();
+            some.iter().all(|token| all.any(|other| other == token))
+        };
+        let (old, new) = (
+            self.versions[BASE].tokens(base),
+            self.versions[side].tokens(at),
+        );
+        holds(old, new) || holds(new, old)
     }
 
     /// What one side put amid what the other took out has lost its place.
@@ -273,6 +336,7 @@ impl<'a> Weave<'a> {
                     [0, 1, 2].map(|side| self.versions[side].gap(list.three[side], gaps[side]));
                 let gap = choose(gaps);
                 self.gap(list, gap);
+                list.is_after_sign = !self.part(BASE, base).is_named;
                 self.piece([base, list.parts[1][ours], list.parts[2][theirs]])
             }
         }
@@ -289,10 +353,10 @@ impl<'a> Weave<'a> {
         let (ours, theirs) = (self.wanted(list, 1, ours)?, self.wanted(list, 2, theirs)?);
         if ours.is_empty() || theirs.is_empty() {
             for at in &ours {
-                self.insert(list, 1, *at, false)?;
+                self.insert(list, 1, *at)?;
             }
             for at in &theirs {
-                self.insert(list, 2, *at, false)?;
+                self.insert(list, 2, *at)?;
             }
             return Ok(());
         }
@@ -303,7 +367,7 @@ impl<'a> Weave<'a> {
         if is_equal {
             let side = self.lesser(list, (1, &ours), (2, &theirs));
             for at in if side == 1 { &ours } else { &theirs } {
-                self.insert(list, side, *at, false)?;
+                self.insert(list, side, *at)?;
             }
             return Ok(());
         }
@@ -320,8 +384,7 @@ impl<'a> Weave<'a> {
         for at in run {
             let piece = list.parts[side][at];
             let Some(nth) = list.pairs[side].back[at] else {
-                let id = self.part(side, piece).unit.map(|held| held.id);
-                if !id.is_some_and(|id| list.written.contains(&id)) {
+                if !list.written.contains(&(side, at)) {
                     wanted.push(at);
                 }
                 continue;
@@ -350,21 +413,14 @@ impl<'a> Weave<'a> {
     }
 
     /// Writes one part that base has not at this place.
-    fn insert(
-        &mut self,
-        list: &mut List<'a>,
-        side: Side,
-        at: usize,
-        is_bare: bool,
-    ) -> Result<(), Clash> {
+    fn insert(&mut self, list: &mut List<'a>, side: Side, at: usize) -> Result<(), Clash> {
         let piece = list.parts[side][at];
         let mut gap = self.versions[side].gap(list.three[side], at);
-        if is_blank(gap) && at == 0 && list.is_begun {
-            gap = self.versions[side].gap(list.three[side], 1);
+        if list.is_begun && self.is_first(list, side, at) {
+            gap = self.versions[side].gap(list.three[side], at + 1);
         }
-        if !is_bare {
-            self.gap(list, gap);
-        }
+        self.gap(list, gap);
+        list.is_after_sign = !self.part(side, piece).is_named;
         if let Some(nth) = list.pairs[side].back[at] {
             let mut three = [list.parts[BASE][nth], 0, 0];
             for side in SIDES {
@@ -373,37 +429,57 @@ impl<'a> Weave<'a> {
             }
             return self.piece(three);
         }
-        if let Some(held) = self.part(side, piece).unit {
-            self.refuse_twin(list, side, (held.id, at))?;
-            list.written.insert(held.id);
+        if let Some(twin) = self.twin(list, side, at)? {
+            list.written.insert((3 - side, twin));
         }
         self.put(side, piece);
         Ok(())
     }
 
+    /// Whether nothing but a sign, which is not before it now, stands before a unit that another one follows.
+    fn is_first(&self, list: &List<'_>, side: Side, at: usize) -> bool {
+        let parts = list.parts[side];
+        let is_named = |at: usize| self.part(side, parts[at]).is_named;
+        let is_led = match at.checked_sub(1) {
+            None => is_blank(self.versions[side].gap(list.three[side], 0)),
+            Some(before) => !is_named(before) && !list.is_after_sign,
+        };
+        let is_unit = self.part(side, parts[at]).unit.is_some();
+        let is_followed = at + 1 < parts.len() && is_named(at + 1);
+        is_led && (is_unit && is_followed || at == 0)
+    }
+
     /// A unit that both added must be the same, at the same place.
-    fn refuse_twin(
-        &self,
-        list: &List<'_>,
-        side: Side,
-        (id, at): (UnitId, usize),
-    ) -> Result<(), Clash> {
+    fn twin(&self, list: &List<'_>, side: Side, at: usize) -> Result<Option<usize>, Clash> {
         let other = 3 - side;
+        let piece = list.parts[side][at];
+        let Some(unit) = self.part(side, piece).unit else {
+            return Ok(None);
+        };
         let parts = list.parts[other];
         let is_twin = |part: &usize| {
-            self.part(other, *part)
-                .unit
-                .is_some_and(|held| held.id == id)
+            let is_same = || self.is_same((side, piece), (other, *part));
+            self.part(other, *part).unit.is_some_and(|held| {
+                held.id == unit.id || held.kind == UnitKind::Import && is_same()
+            })
         };
         let Some(twin) = parts.iter().position(is_twin) else {
-            return Ok(());
+            return Ok(None);
         };
-        let place =
-            |side: Side, at: usize| list.runs[side].iter().position(|run| run.contains(&at));
-        let is_same = self.is_same((side, list.parts[side][at]), (other, parts[twin]));
-        let is_here = place(side, at) == place(other, twin);
+        let place = |side: Side, at: usize| {
+            let run = list.runs[side].iter().position(|run| run.contains(&at));
+            run.unwrap_or_default()
+        };
+        let is_same = self.is_same((side, piece), (other, parts[twin]));
+        let places = [place(side, at), place(other, twin)];
+        let is_gone = |nth: usize| {
+            SIDES
+                .iter()
+                .any(|side| list.pairs[*side].there[nth].is_none())
+        };
+        let is_here = (places[0].min(places[1])..places[0].max(places[1])).all(is_gone);
         if is_same && is_here {
-            Ok(())
+            Ok(Some(twin))
         } else {
             Err(Clash)
         }
@@ -492,11 +568,11 @@ impl<'a> Weave<'a> {
                 return Err(Clash);
             }
             if let Some(lead) = lead {
-                self.insert(list, *side, lead, false)?;
+                self.insert(list, *side, lead)?;
             }
-            self.insert(list, *side, element.item, false)?;
+            self.insert(list, *side, element.item)?;
             if let Some(trail) = element.trail {
-                self.insert(list, *side, trail, false)?;
+                self.insert(list, *side, trail)?;
             }
             is_open = element.trail.is_some();
         }
