@@ -223,8 +223,10 @@ pub(crate) struct Table {
     /// Comments at the end of a unit that nothing closes, and no deeper than it, stand before
     /// what follows it.
     pub(crate) hands_over: bool,
-    /// Node kinds whose parts may stand in any order.
-    pub(crate) free: &'static [&'static str],
+    /// Node kinds whose parts may stand in any order: these kinds of parts, or all.
+    pub(crate) free: &'static [(&'static str, &'static [&'static str])],
+    /// Further node kinds in which no key should stand twice.
+    pub(crate) keyed: &'static [&'static str],
     pub(crate) guards: &'static [Guard],
 }
 

@@ -176,10 +176,10 @@ fn run(both: Both<'_>, ours: &[usize], theirs: &[usize], pairs: &mut Pairs) {
     let width = theirs.len() + 1;
     let mut best = vec![0_usize; (ours.len() + 1) * width];
     let mut worth = vec![0_usize; ours.len() * theirs.len()];
-    let is_alone = ours.len() == 1 && theirs.len() == 1;
+    let is_alone = |i: usize, j: usize| i == j && ours.len() == theirs.len();
     for (i, a) in ours.iter().enumerate().rev() {
         for (j, b) in theirs.iter().enumerate().rev() {
-            let value = likeness(both, (*a, *b), is_alone);
+            let value = likeness(both, (*a, *b), is_alone(i, j));
             worth[i * theirs.len() + j] = value;
             let with = match value {
                 0 => 0,
@@ -247,7 +247,7 @@ fn likeness((one, other, repeated): Both<'_>, (a, b): At, is_alone: bool) -> usi
 
 /// Whether two texts have most of their words in common.
 pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
-    ALIKE_PERCENT <= share(&words(one), &words(other))
+    ALIKE_PERCENT < share(&words(one), &words(other))
 }
 
 /// The words of a comment.

@@ -17,7 +17,7 @@ use tree_sitter::Tree;
 
 use self::piece::{Pieces, pieces};
 use self::weave::{Woven, weave};
-use crate::indexed::{Indexed, index, index_with_tree};
+use crate::indexed::{Indexed, index_with_tree};
 use crate::language::UnitKind;
 use crate::lines::{
     Chunk, Labels, LineMerge, merge_as_one_conflict, merge_lines, merge_lines_by_myers,
@@ -86,10 +86,13 @@ pub fn merge_files_within(
         LineMerge::Clean(_) => None,
         LineMerge::Conflict(_) => Some(merge_lines(base, ours, theirs)),
     };
+    let trees = [base_tree, ours_tree, theirs_tree];
     let mut chunks = None;
     for lines in [Some(first), second].into_iter().flatten() {
         match lines {
-            LineMerge::Clean(merged) if !structured || passes(files, &merged) => {
+            LineMerge::Clean(merged)
+                if !structured || passes(files, trees.each_ref().map(Option::as_ref), &merged) =>
+            {
                 return clean(merged, MergeLevel::Lines);
             }
             LineMerge::Clean(_) => {}
@@ -97,7 +100,7 @@ pub fn merge_files_within(
         }
     }
     let mut chunks = chunks.unwrap_or_else(|| merge_as_one_conflict(base, ours, theirs));
-    let trees = [base_tree, ours_tree, theirs_tree];
+
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
             Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
@@ -146,7 +149,8 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], Some(files[0]), budget);
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
-    (is_meant && is_sound(files, &result)).then_some(woven)
+    let is_doubled = doubles_keys(trees.map(Some), files, &found);
+    (is_meant && !is_doubled && is_sound(files, &result)).then_some(woven)
 }
 
 /// Whether what stands around the conflicts parses with either side in them.
@@ -167,10 +171,12 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
 }
 
 /// The gate: see the invariants of this file.
-fn passes(files: Three<'_>, merged: &[u8]) -> bool {
+fn passes(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8]) -> bool {
     let base = files[0];
-    let result = index(&base.path, merged, Some(base), &base.budget);
-    is_sound(files, &result)
+    let (result, tree) = index_with_tree(&base.path, merged, Some(base), &base.budget);
+    let found = tree.as_ref().map(|tree| pieces(&result, tree));
+    let is_doubled = found.is_some_and(|found| doubles_keys(trees, files, &found));
+    !is_doubled && is_sound(files, &result)
 }
 
 fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
@@ -185,6 +191,28 @@ fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
 fn errors_max(files: Three<'_>) -> usize {
     let [base, ours, theirs] = files.map(|file| file.outline.errors);
     (ours + theirs).saturating_sub(base).max(ours).max(theirs)
+}
+
+/// Whether a key stands more often in one list than in any list of either side.
+fn doubles_keys(trees: [Option<&Tree>; 3], files: Three<'_>, result: &Pieces<'_>) -> bool {
+    let doubled = result.doubled();
+    if doubled.is_empty() {
+        return false;
+    }
+    let sides = [1, 2].map(|side| trees[side].map(|tree| pieces(files[side], tree)));
+    let known = sides
+        .each_ref()
+        .map(|side| side.as_ref().map(Pieces::doubled));
+    let most = |key| {
+        known
+            .iter()
+            .flatten()
+            .filter_map(|known| known.get(key))
+            .max()
+    };
+    doubled
+        .iter()
+        .any(|(key, count)| most(key).is_none_or(|most| most < count))
 }
 
 /// Whether a name, or an import, stands more often in one place than on either side.

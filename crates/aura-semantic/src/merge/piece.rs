@@ -1,10 +1,11 @@
 //! A file as nested pieces: units of the outline, the syntax within them, down to single tokens.
 //!
 //! Invariants:
-//! - every token of the file is in exactly one leaf, so leaves and the white space between them join to the file;
+//! - every token of the file but commas is in exactly one leaf, so leaves and what is between them join to the file;
 //! - a unit is one piece with all that is attached to it, wherever it stands;
 //! - built with a cursor and a stack: nesting costs no recursion.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tree_sitter::{Node, Tree, TreeCursor};
@@ -47,8 +48,12 @@ pub(crate) struct Piece {
 pub(crate) struct Pieces<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) language: tree_sitter::Language,
-    /// Kinds of nodes whose parts may stand in any order.
-    free: &'static [&'static str],
+    /// Kinds of nodes whose parts may stand in any order, and of these parts.
+    free: &'static [(&'static str, &'static [&'static str])],
+    /// Further kinds of nodes in which no key should stand twice.
+    keyed: &'static [&'static str],
+    /// The kinds of a comma and a semicolon, see [`Pieces::is_separator`].
+    separators: [u16; 2],
     pieces: Vec<Piece>,
     children: Vec<usize>,
     tokens: Vec<u64>,
@@ -76,10 +81,94 @@ impl<'a> Pieces<'a> {
         &self.tokens[self.pieces[at].tokens.clone()]
     }
 
-    /// Whether the parts of a piece may stand in any order.
-    pub(crate) fn is_free(&self, at: usize) -> bool {
+    fn kind_name(&self, at: usize) -> &str {
         let kind = self.language.node_kind_for_id(self.pieces[at].kind);
-        kind.is_some_and(|kind| self.free.contains(&kind))
+        kind.unwrap_or_default()
+    }
+
+    /// Which kinds of parts of a piece may stand in any order, if any: nothing stands for all.
+    pub(crate) fn free(&self, at: usize) -> Option<&'static [&'static str]> {
+        let kind = self.kind_name(at);
+        let free = self.free.iter().find(|(container, _)| *container == kind);
+        free.map(|(_, kinds)| *kinds)
+    }
+
+    /// Whether a part may stand anywhere among such kinds.
+    pub(crate) fn is_one_of(&self, at: usize, kinds: &[&str]) -> bool {
+        let piece = &self.pieces[at];
+        let is_known = || self.children(at).is_empty() || self.key_part(at).is_some();
+        kinds.is_empty()
+            || piece.is_extra
+            || !piece.is_named
+            || kinds.contains(&self.kind_name(at)) && is_known()
+    }
+
+    /// What an element of a list is known by.
+    pub(crate) fn key(&self, at: usize) -> &'a [u8] {
+        self.text(self.key_part(at).unwrap_or(at))
+    }
+
+    fn key_part(&self, at: usize) -> Option<usize> {
+        let parts = self.children(at);
+        let fields = KEY_FIELDS.map(|name| self.language.field_id_for_name(name));
+        let named = fields.into_iter().flatten().find_map(|field| {
+            let is_field = |part: &&usize| self.pieces[**part].field == field.get();
+            parts.iter().find(is_field).copied()
+        });
+        let is_before_sign = || {
+            let sign = parts.get(1).map(|part| self.text(*part));
+            sign.is_some_and(|sign| KEY_SIGNS.contains(&sign))
+        };
+        named.or_else(|| parts.first().copied().filter(|_| is_before_sign()))
+    }
+
+    /// Keys that stand more than once in one list, and how often.
+    pub(crate) fn doubled(&self) -> BTreeMap<(u16, &'a [u8]), usize> {
+        let mut doubled = BTreeMap::new();
+        if self.free.is_empty() && self.keyed.is_empty() {
+            return doubled;
+        }
+        for at in 0..self.pieces.len() {
+            let kind = self.kind_name(at);
+            if !self.keyed.contains(&kind) && self.free(at).is_none() {
+                continue;
+            }
+            let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
+            for part in self.children(at) {
+                let piece = &self.pieces[*part];
+                if piece.is_named
+                    && !piece.is_extra
+                    && piece.unit.is_none()
+                    && let Some(key) = self.key_part(*part)
+                {
+                    *counts.entry(self.text(key)).or_default() += 1;
+                }
+            }
+            for (key, count) in counts.into_iter().filter(|(_, count)| 1 < *count) {
+                let most = doubled.entry((self.pieces[at].kind, key)).or_insert(0);
+                *most = count.max(*most);
+            }
+        }
+        doubled
+    }
+
+    /// Appends the tokens that white space has.
+    pub(crate) fn say(&self, gap: &[u8], tokens: &mut Vec<u64>) {
+        let [comma, semicolon] = self.separators;
+        tokens.extend(gap.iter().filter_map(|byte| match byte {
+            b',' => Some(token(comma, b",")),
+            b';' => Some(token(semicolon, b";")),
+            _ => None,
+        }));
+    }
+
+    /// Whether a part of a node is a sign that counts as white space, as it belongs to what is before and behind it:
+    /// any comma, and the semicolons of a list without an order.
+    fn is_separator(&self, part: &Piece, within: u16) -> bool {
+        let [comma, semicolon] = self.separators;
+        let kind = || self.language.node_kind_for_id(within).unwrap_or_default();
+        let is_listed = || self.free.iter().any(|(container, _)| *container == kind());
+        !part.is_named && (part.kind == comma || part.kind == semicolon && is_listed())
     }
 
     /// The white space between the part before and the part `nth` of a piece.
@@ -97,6 +186,11 @@ impl<'a> Pieces<'a> {
         &self.bytes[from.min(to)..to]
     }
 }
+
+/// Fields by which an element of a list is known, the first that it has.
+const KEY_FIELDS: [&str; 5] = ["key", "name", "property", "left", "declarator"];
+/// Signs behind what an element of a list is known by.
+const KEY_SIGNS: &[&[u8]] = &[b":", b"=>", b"="];
 
 /// A piece under construction.
 struct Open {
@@ -131,6 +225,11 @@ pub(crate) fn pieces<'a>(file: &'a Indexed, tree: &Tree) -> Pieces<'a> {
                 .outline
                 .language
                 .map_or(&[], |language| language.0.free),
+            keyed: file
+                .outline
+                .language
+                .map_or(&[], |language| language.0.keyed),
+            separators: [",", ";"].map(|sign| tree.language().id_for_node_kind(sign, false)),
             pieces: Vec::new(),
             children: Vec::new(),
             tokens: Vec::new(),
@@ -290,6 +389,27 @@ impl Build<'_> {
         }
     }
 
+    /// Whether something that is not in any of its parts stands in a piece.
+    fn has_words(&self, piece: &Piece) -> bool {
+        let parts = &self.pieces.children[piece.children.clone()];
+        let Some(last) = parts.last() else {
+            return false;
+        };
+        let says = |range: Range<usize>| {
+            let text = self.pieces.bytes.get(range).unwrap_or_default();
+            let is_space = |byte: &u8| byte.is_ascii_whitespace() || b",;\\".contains(byte);
+            !text.iter().all(is_space)
+        };
+        let mut from = piece.span.start;
+        let is_between = parts.iter().any(|part| {
+            let span = &self.pieces.pieces[*part].span;
+            let gap = from..span.start;
+            from = span.end;
+            says(gap)
+        });
+        is_between || says(self.pieces.pieces[*last].span.end..piece.span.end)
+    }
+
     fn close(&mut self) {
         let Some(Open {
             mut piece,
@@ -305,10 +425,12 @@ impl Build<'_> {
             around.parts.extend(parts);
             return;
         }
-        if !is_node && let (Some(first), Some(last)) = (parts.first(), parts.last()) {
-            piece.span = self.pieces.pieces[*first].span.start..self.pieces.pieces[*last].span.end;
-        }
         piece.tokens.end = self.pieces.tokens.len();
+        if !is_node && let (Some(first), Some(last)) = (parts.first(), parts.last()) {
+            let [first, last] = [first, last].map(|part| &self.pieces.pieces[*part]);
+            piece.span = first.span.start..last.span.end;
+            piece.tokens = first.tokens.start..last.tokens.end;
+        }
         let from = self.pieces.children.len();
         for part in parts {
             // What the parser made up or what is empty has no text.
@@ -319,6 +441,16 @@ impl Build<'_> {
             self.pieces.children.push(part);
         }
         piece.children = from..self.pieces.children.len();
+        if !self.open.is_empty() && self.has_words(&piece) {
+            // Some grammars have no nodes for the words of a text.
+            self.pieces.children.truncate(from);
+            piece.children = from..from;
+            piece.hash = token(piece.kind, &self.pieces.bytes[piece.span.clone()]);
+        }
+        let around = self.open.last().map(|around| around.piece.kind);
+        if around.is_some_and(|around| self.pieces.is_separator(&piece, around)) {
+            return;
+        }
         let at = self.pieces.pieces.len();
         self.pieces.pieces.push(piece);
         if let Some(around) = self.open.last_mut() {

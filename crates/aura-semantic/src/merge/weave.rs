@@ -73,10 +73,12 @@ struct List<'a> {
     runs: [Vec<Vec<usize>>; 3],
     /// Parts that are written already, as the other side has the same.
     written: BTreeSet<(Side, usize)>,
-    is_free: bool,
+    /// Kinds of parts whose order means nothing, if any: nothing stands for all.
+    free: Option<&'static [&'static str]>,
     /// Whether something of it is written.
     is_begun: bool,
-    /// Whether the last part of it that is written is a sign.
+    /// Where the last part of it that is written stands in each version, and whether it is a sign.
+    last: [Option<usize>; 3],
     is_after_sign: bool,
 }
 
@@ -207,7 +209,7 @@ impl<'a> Weave<'a> {
                 },
             ),
         });
-        self.part_replaced(parts, &mut pairs);
+        self.part_replaced(three[BASE], parts, &mut pairs);
         let runs = [0, 1, 2].map(|side| match side {
             BASE => Vec::new(),
             side => runs(&pairs[side], parts[BASE].len()),
@@ -218,8 +220,9 @@ impl<'a> Weave<'a> {
             pairs,
             runs,
             written: BTreeSet::new(),
-            is_free: versions[BASE].is_free(three[BASE]),
+            free: versions[BASE].free(three[BASE]),
             is_begun: false,
+            last: [None; 3],
             is_after_sign: false,
         };
         self.refuse_torn(&list)?;
@@ -233,13 +236,14 @@ impl<'a> Weave<'a> {
             let count = list.parts[side].len();
             versions[side].gap(three[side], count)
         });
-        self.out.bytes.extend_from_slice(choose(tails));
+        self.space(choose(tails)?);
         Ok(())
     }
 
     /// What stands in place of another is not that one changed, if the other side took out the old one or has the new
     /// one, too.
-    fn part_replaced(&self, parts: [&[usize]; 3], pairs: &mut [Pairs; 3]) {
+    fn part_replaced(&self, whole: usize, parts: [&[usize]; 3], pairs: &mut [Pairs; 3]) {
+        let is_free = self.versions[BASE].free(whole).is_some();
         for nth in 0..parts[BASE].len() {
             for side in SIDES {
                 let there = SIDES.map(|side| pairs[side].there[nth].map(|at| parts[side][at]));
@@ -247,17 +251,17 @@ impl<'a> Weave<'a> {
                     continue;
                 };
                 let is_new = |part: &usize| self.is_same((other, *part), (side, new));
+                let old = parts[BASE][nth];
+                let is_there = parts[other].iter().any(is_new);
+                let is_other = match is_free && self.part(BASE, old).unit.is_none() {
+                    true => self.versions[BASE].key(old) != self.versions[side].key(new),
+                    false => self.is_other(old, (side, new), is_there),
+                };
                 let is_replaced = match there[other - 1] {
                     // Both have the same in its place.
                     Some(theirs) if is_new(&theirs) => false,
-                    Some(_) => {
-                        self.is_other(parts[BASE][nth], (side, new), true)
-                            && parts[other].iter().any(is_new)
-                    }
-                    None => {
-                        let is_there = parts[other].iter().any(is_new);
-                        self.is_other(parts[BASE][nth], (side, new), is_there)
-                    }
+                    Some(_) => is_other && is_there,
+                    None => is_other,
                 };
                 if let Some(at) = pairs[side].there[nth].filter(|_| is_replaced) {
                     pairs[side].there[nth] = None;
@@ -331,19 +335,42 @@ impl<'a> Weave<'a> {
             }
             [Some(_), Some(_)] if moved[0] || moved[1] => Ok(()),
             [Some(ours), Some(theirs)] => {
-                let gaps = [nth, ours, theirs];
-                let gaps =
-                    [0, 1, 2].map(|side| self.versions[side].gap(list.three[side], gaps[side]));
-                let gap = choose(gaps);
+                let places = [nth, ours, theirs];
+                let gap = self.gap_before(list, places)?;
                 self.gap(list, gap);
+                list.last = places.map(Some);
                 list.is_after_sign = !self.part(BASE, base).is_named;
                 self.piece([base, list.parts[1][ours], list.parts[2][theirs]])
             }
         }
     }
 
-    fn gap(&mut self, list: &mut List<'_>, gap: &[u8]) {
+    /// The white space before a part that all versions have.
+    fn gap_before(&self, list: &List<'a>, places: [usize; 3]) -> Result<&'a [u8], Clash> {
+        let gap = |side: Side, at: usize| self.versions[side].gap(list.three[side], at);
+        let follows = |side: &Side| match list.last[*side] {
+            Some(last) => last + 1 == places[*side],
+            None => !list.is_begun && places[*side] == 0,
+        };
+        let is_inserted = list.is_begun && list.last[BASE].is_none();
+        if is_inserted && let Some(side) = SIDES.into_iter().find(|side| follows(side)) {
+            return Ok(gap(side, places[side]));
+        }
+        if let Some(last) = list.last[BASE].filter(|_| list.is_after_sign)
+            && !(0..3).any(|side| follows(&side))
+        {
+            return Ok(gap(BASE, last + 1));
+        }
+        choose([0, 1, 2].map(|side| gap(side, places[side])))
+    }
+
+    fn space(&mut self, gap: &[u8]) {
         self.out.bytes.extend_from_slice(gap);
+        self.versions[BASE].say(gap, &mut self.out.tokens);
+    }
+
+    fn gap(&mut self, list: &mut List<'_>, gap: &[u8]) {
+        self.space(gap);
         list.is_begun = true;
     }
 
@@ -415,11 +442,17 @@ impl<'a> Weave<'a> {
     /// Writes one part that base has not at this place.
     fn insert(&mut self, list: &mut List<'a>, side: Side, at: usize) -> Result<(), Clash> {
         let piece = list.parts[side][at];
-        let mut gap = self.versions[side].gap(list.three[side], at);
-        if list.is_begun && self.is_first(list, side, at) {
-            gap = self.versions[side].gap(list.three[side], at + 1);
-        }
+        let place = match list.last[side] {
+            // What stood between a sign and this is gone.
+            Some(last) if list.is_after_sign && self.is_behind_named(list, side, at) => last + 1,
+            None if !list.is_begun => 0,
+            _ if list.is_begun && self.is_first(list, side, at) => at + 1,
+            _ => at,
+        };
+        let gap = self.versions[side].gap(list.three[side], place);
         self.gap(list, gap);
+        list.last = [None; 3];
+        list.last[side] = Some(at);
         list.is_after_sign = !self.part(side, piece).is_named;
         if let Some(nth) = list.pairs[side].back[at] {
             let mut three = [list.parts[BASE][nth], 0, 0];
@@ -444,26 +477,38 @@ impl<'a> Weave<'a> {
             None => is_blank(self.versions[side].gap(list.three[side], 0)),
             Some(before) => !is_named(before) && !list.is_after_sign,
         };
-        let is_unit = self.part(side, parts[at]).unit.is_some();
         let is_followed = at + 1 < parts.len() && is_named(at + 1);
-        is_led && (is_unit && is_followed || at == 0)
+        is_led && (is_followed || at == 0)
+    }
+
+    fn is_behind_named(&self, list: &List<'_>, side: Side, at: usize) -> bool {
+        let before = at.checked_sub(1).map(|before| list.parts[side][before]);
+        before.is_some_and(|before| self.part(side, before).is_named)
     }
 
     /// A unit that both added must be the same, at the same place.
     fn twin(&self, list: &List<'_>, side: Side, at: usize) -> Result<Option<usize>, Clash> {
         let other = 3 - side;
         let piece = list.parts[side][at];
-        let Some(unit) = self.part(side, piece).unit else {
+        let unit = self.part(side, piece).unit;
+        if unit.is_none() && !(list.free.is_some() && self.part(side, piece).is_named) {
             return Ok(None);
-        };
+        }
         let parts = list.parts[other];
-        let is_twin = |part: &usize| {
-            let is_same = || self.is_same((side, piece), (other, *part));
-            self.part(other, *part).unit.is_some_and(|held| {
-                held.id == unit.id || held.kind == UnitKind::Import && is_same()
-            })
+        let is_twin = |nth: &usize| {
+            let part = parts[*nth];
+            list.pairs[other].back[*nth].is_none()
+                && match (unit, self.part(other, part).unit) {
+                    (Some(unit), Some(held)) => {
+                        held.id == unit.id || self.is_same((side, piece), (other, part))
+                    }
+                    (None, None) => {
+                        self.versions[side].key(piece) == self.versions[other].key(part)
+                    }
+                    _ => false,
+                }
         };
-        let Some(twin) = parts.iter().position(is_twin) else {
+        let Some(twin) = (0..parts.len()).find(is_twin) else {
             return Ok(None);
         };
         let place = |side: Side, at: usize| {
@@ -510,7 +555,9 @@ impl<'a> Weave<'a> {
             let piece = self.part(side, list.parts[side][*at]);
             match piece.unit {
                 Some(held) => held.is_named || held.kind == UnitKind::Import,
-                None => list.is_free,
+                None => list.free.is_some_and(|kinds| {
+                    self.versions[side].is_one_of(list.parts[side][*at], kinds)
+                }),
             }
         })
     }
@@ -523,60 +570,75 @@ impl<'a> Weave<'a> {
         theirs: Vec<usize>,
     ) -> Result<(), Clash> {
         let first = self.lesser(list, (1, &ours), (2, &theirs));
+        let second = 3 - first;
         let (one, other) = if first == 1 {
             (ours, theirs)
         } else {
             (theirs, ours)
         };
-        let second = 3 - first;
-        let (one, mut rest) = (
-            self.elements(list, first, &one),
-            self.elements(list, second, &other),
-        );
+        let one = self.elements(list, first, &one)?;
+        let mut rest = self.elements(list, second, &other)?;
         for element in &one {
-            let twins = |other: &Element| self.is_twin(list, (first, element), (second, other));
-            for twin in rest.iter().filter(|other| twins(other)) {
-                let same = self.is_same(
-                    (first, list.parts[first][element.item]),
-                    (second, list.parts[second][twin.item]),
-                );
-                if !same {
-                    return Err(Clash);
-                }
+            let is_twin = |other: &Element| self.is_twin(list, (first, element), (second, other));
+            let mut twins = rest.iter().filter(|other| is_twin(other));
+            if twins.any(|twin| !self.is_equal(list, (first, element), (second, twin))) {
+                return Err(Clash);
             }
-            rest.retain(|other| !self.is_twin(list, (first, element), (second, other)));
+            rest.retain(|other| !is_twin(other));
         }
         let is_sorted = |side: Side, run: &[Element]| {
             run.is_sorted_by_key(|element| self.text(side, list.parts[side][element.item]))
         };
-        let is_list = list.is_free
+        let is_list = list.free.is_some()
             || self.are_imports(list, first, &one) && self.are_imports(list, second, &rest);
-        let mut all: Vec<(Side, Element)> = Vec::new();
-        all.extend(one.iter().map(|element| (first, *element)));
-        all.extend(rest.iter().map(|element| (second, *element)));
-        if is_list && is_sorted(first, &one) && is_sorted(second, &rest) {
+        let is_sorted = is_list && is_sorted(first, &one) && is_sorted(second, &rest);
+        let one = one.into_iter().map(|element| (first, element));
+        let mut all: Vec<(Side, Element)> = one.collect();
+        all.extend(rest.into_iter().map(|element| (second, element)));
+        if is_sorted {
             all.sort_by_key(|(side, element)| self.text(*side, list.parts[*side][element.item]));
         }
+        self.all(list, &all)
+    }
+
+    /// Writes elements with their comments and signs.
+    fn all(&mut self, list: &mut List<'a>, all: &[(Side, Element)]) -> Result<(), Clash> {
         let mut is_open = false;
         for (nth, (side, element)) in all.iter().enumerate() {
             let lead = element.lead.filter(|_| !is_open || nth == 0);
-            if nth > 0
-                && !is_open
-                && lead.is_none()
-                && (element.lead.is_some() || element.trail.is_some())
-            {
+            let has_signs = element.lead.is_some() || element.trail.is_some();
+            if nth > 0 && !is_open && lead.is_none() && has_signs {
                 return Err(Clash);
             }
-            if let Some(lead) = lead {
-                self.insert(list, *side, lead)?;
-            }
-            self.insert(list, *side, element.item)?;
-            if let Some(trail) = element.trail {
-                self.insert(list, *side, trail)?;
+            let before = lead.iter().chain(&element.notes);
+            let behind = element.trail.iter().chain(&element.tail);
+            for at in before.chain([&element.item]).chain(behind) {
+                self.insert(list, *side, *at)?;
             }
             is_open = element.trail.is_some();
         }
         Ok(())
+    }
+
+    /// Whether two elements say the same, with all that is said about them.
+    fn is_equal(
+        &self,
+        list: &List<'_>,
+        (side, one): (Side, &Element),
+        (other, two): (Side, &Element),
+    ) -> bool {
+        let all = |element: &Element| {
+            let parts = element.notes.iter().chain([&element.item]);
+            parts.chain(&element.tail).copied().collect::<Vec<usize>>()
+        };
+        let (ones, twos) = (all(one), all(two));
+        let same = |(one, two): (&usize, &usize)| {
+            self.is_same(
+                (side, list.parts[side][*one]),
+                (other, list.parts[other][*two]),
+            )
+        };
+        ones.len() == twos.len() && ones.iter().zip(&twos).all(same)
     }
 
     fn are_imports(&self, list: &List<'_>, side: Side, run: &[Element]) -> bool {
@@ -586,26 +648,41 @@ impl<'a> Weave<'a> {
         })
     }
 
-    /// A run as what is listed and the signs before and after it.
-    fn elements(&self, list: &List<'_>, side: Side, run: &[usize]) -> Vec<Element> {
-        let is_sign = |at: usize| !self.part(side, list.parts[side][at]).is_named;
+    /// A run as what is listed, and the signs and comments before and behind it.
+    fn elements(&self, list: &List<'_>, side: Side, run: &[usize]) -> Result<Vec<Element>, Clash> {
+        let part = |at: usize| self.part(side, list.parts[side][at]);
+        let is_on_line = |at: usize| {
+            let gap = self.versions[side].gap(list.three[side], at);
+            !gap.contains(&b'\n') && 0 < at
+        };
         let mut elements: Vec<Element> = Vec::new();
-        let mut lead = None;
-        for at in run {
+        let (mut lead, mut notes) = (None, Vec::new());
+        for at in run.iter().copied() {
             match elements.last_mut() {
-                _ if !is_sign(*at) => elements.push(Element {
+                Some(last) if part(at).is_extra && is_on_line(at) => last.tail.push(at),
+                // It speaks of what is not in the run.
+                None if part(at).is_extra && is_on_line(at) => return Err(Clash),
+                _ if part(at).is_extra => notes.push(at),
+                _ if part(at).is_named => elements.push(Element {
                     lead: lead.take(),
-                    item: *at,
+                    notes: std::mem::take(&mut notes),
+                    item: at,
                     trail: None,
+                    tail: Vec::new(),
                 }),
-                Some(last) if last.trail.is_none() && last.lead.is_none() => last.trail = Some(*at),
-                _ => lead = Some(*at),
+                Some(last) if last.trail.is_none() && last.lead.is_none() && notes.is_empty() => {
+                    last.trail = Some(at);
+                }
+                _ => lead = Some(at),
             }
+        }
+        if !notes.is_empty() {
+            return Err(Clash);
         }
         if let (Some(left), Some(last)) = (lead, elements.last_mut()) {
             last.trail = Some(left);
         }
-        elements
+        Ok(elements)
     }
 
     /// Whether two elements are of one key.
@@ -617,31 +694,24 @@ impl<'a> Weave<'a> {
     ) -> bool {
         let (one, two) = (list.parts[side][one.item], list.parts[other][two.item]);
         match (self.part(side, one).unit, self.part(other, two).unit) {
-            (Some(one), Some(two)) => one.id == two.id,
-            _ => self.key(side, one) == self.key(other, two),
+            (Some(left), Some(right)) => {
+                left.id == right.id || self.is_same((side, one), (other, two))
+            }
+            _ => self.versions[side].key(one) == self.versions[other].key(two),
         }
-    }
-
-    /// What an element of a list is known by.
-    fn key(&self, side: Side, at: usize) -> &'a [u8] {
-        let version = self.versions[side];
-        let fields = ["key", "name", "property", "left"];
-        let fields = fields.map(|name| version.language.field_id_for_name(name));
-        let parts = version.children(at);
-        let named = fields.into_iter().flatten().find_map(|field| {
-            let is_field = |part: &&usize| version.get(**part).field == field.get();
-            parts.iter().find(is_field)
-        });
-        version.text(*named.unwrap_or(&at))
     }
 }
 
 /// Something listed, with the signs that separate it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Element {
     lead: Option<usize>,
+    /// Comments before it.
+    notes: Vec<usize>,
     item: usize,
     trail: Option<usize>,
+    /// Comments behind it, on its line.
+    tail: Vec<usize>,
 }
 
 /// For each place in base, before its parts and after them all, what a side has there.
@@ -658,13 +728,20 @@ fn runs(pairs: &Pairs, count: usize) -> Vec<Vec<usize>> {
 }
 
 /// The white space of whichever side changed it; of two changes the lesser.
-fn choose([base, ours, theirs]: [&[u8]; 3]) -> &[u8] {
+fn choose([base, ours, theirs]: [&[u8]; 3]) -> Result<&[u8], Clash> {
     if ours == base {
-        theirs
+        Ok(theirs)
     } else if theirs == base {
-        ours
+        Ok(ours)
+    } else if said(ours).eq(said(theirs)) {
+        Ok(ours.min(theirs))
+    } else if said(ours).eq(said(base)) {
+        // Commas mean more than white space.
+        Ok(theirs)
+    } else if said(theirs).eq(said(base)) {
+        Ok(ours)
     } else {
-        ours.min(theirs)
+        Err(Clash)
     }
 }
 

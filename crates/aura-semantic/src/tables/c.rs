@@ -43,7 +43,11 @@ const fn family(
         overloads: Overloads::No,
         top: &[],
         hands_over: false,
-        free: &["enumerator_list", "field_declaration_list"],
+        free: &[
+            ("enumerator_list", &[]),
+            ("field_declaration_list", &["field_declaration"]),
+        ],
+        keyed: &[],
         guards: &[],
     }
 }

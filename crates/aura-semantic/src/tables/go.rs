@@ -53,10 +53,11 @@ pub(super) const GO: Table = Table {
     top: &[],
     hands_over: false,
     free: &[
-        "import_spec_list",
-        "interface_type",
-        "literal_value",
-        "field_declaration_list",
+        ("import_spec_list", &[]),
+        ("interface_type", &[]),
+        ("literal_value", &["keyed_element"]),
+        ("field_declaration_list", &[]),
     ],
+    keyed: &[],
     guards: &[],
 };

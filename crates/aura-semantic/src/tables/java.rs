@@ -58,6 +58,10 @@ pub(super) const JAVA: Table = Table {
     overloads: Overloads::List("parameters"),
     top: &[],
     hands_over: false,
-    free: &["annotation_argument_list", "modifiers"],
+    free: &[
+        ("annotation_argument_list", &["element_value_pair"]),
+        ("modifiers", &[]),
+    ],
+    keyed: &[],
     guards: &[],
 };

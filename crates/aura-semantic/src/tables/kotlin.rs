@@ -7,7 +7,7 @@ pub(super) const KOTLIN: Table = Table {
     comments: &["line_comment", "block_comment"],
     tails: &[";", ","],
     skipped: &["shebang"],
-    free: &["modifiers"],
+    free: &[("modifiers", &[])],
     overloads: Overloads::List("function_value_parameters"),
     ..table(
         "kotlin",

@@ -7,6 +7,7 @@ pub(super) const LUA: Table = Table {
     tails: &[";", "empty_statement"],
     skipped: &["hash_bang_line"],
     functions: &["function_definition"],
+    free: &[("table_constructor", &["field"])],
     ..table("lua", &["lua"], || tree_sitter_lua::LANGUAGE.into(), RULES)
 };
 

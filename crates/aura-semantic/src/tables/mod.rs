@@ -120,6 +120,7 @@ const fn table(
         overloads: Overloads::No,
         hands_over: false,
         free: &[],
+        keyed: &[],
         guards: &[],
     }
 }

@@ -70,6 +70,7 @@ const RAW: Body = Body::First(&["raw_text"]);
 pub(super) const CSS: Table = Table {
     comments: &["comment", "js_comment"],
     tails: &[";"],
+    keyed: &["block"],
     ..table(
         "css",
         &["css"],
@@ -130,7 +131,7 @@ pub(super) const MARKDOWN: Table = Table {
     comments: &[],
     top: &["section"],
     skipped: &["block_continuation"],
-    free: &["list", "list_item"],
+    free: &[("list", &[]), ("list_item", &[])],
     ..table(
         "markdown",
         &["md", "markdown"],

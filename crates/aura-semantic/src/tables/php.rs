@@ -7,6 +7,10 @@ pub(super) const PHP: Table = Table {
     tails: &[";", ",", "empty_statement"],
     skipped: &["php_tag", "php_end_tag", "text", "text_interpolation"],
     functions: &["anonymous_function", "arrow_function"],
+    free: &[
+        ("array_creation_expression", &["array_element_initializer"]),
+        ("namespace_use_group", &[]),
+    ],
     ..table(
         "php",
         &["php"],

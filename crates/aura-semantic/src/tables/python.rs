@@ -47,6 +47,11 @@ pub(super) const PYTHON: Table = Table {
     overloads: Overloads::No,
     top: &[],
     hands_over: false,
-    free: &["import_from_statement", "dictionary", "set"],
+    free: &[
+        ("import_from_statement", &[]),
+        ("dictionary", &["pair"]),
+        ("set", &[]),
+    ],
+    keyed: &[],
     guards: &[],
 };

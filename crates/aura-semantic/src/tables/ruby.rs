@@ -18,6 +18,7 @@ pub(super) const RUBY: Table = Table {
     functions: &["lambda"],
     // The scanner keeps the length of the word in one byte.
     guards: &[Guard::HereWord(200)],
+    free: &[("hash", &["pair"])],
     ..table(
         "ruby",
         &["rb", "rake", "gemspec"],

@@ -63,10 +63,14 @@ pub(super) const RUST: Table = Table {
     top: &[],
     hands_over: false,
     free: &[
-        "use_list",
-        "field_declaration_list",
-        "enum_variant_list",
-        "field_initializer_list",
+        ("use_list", &[]),
+        ("field_declaration_list", &[]),
+        ("enum_variant_list", &[]),
+        (
+            "field_initializer_list",
+            &["field_initializer", "shorthand_field_initializer"],
+        ),
     ],
+    keyed: &[],
     guards: &[],
 };

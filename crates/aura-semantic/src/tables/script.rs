@@ -41,15 +41,23 @@ const fn script(
         top: &[],
         hands_over: false,
         free: &[
-            "named_imports",
-            "export_clause",
-            "object",
-            "object_pattern",
-            "object_type",
-            "interface_body",
-            "enum_body",
-            "class_body",
+            ("named_imports", &[]),
+            ("export_clause", &[]),
+            ("object", &["pair", "shorthand_property_identifier"]),
+            (
+                "object_pattern",
+                &[
+                    "shorthand_property_identifier_pattern",
+                    "pair_pattern",
+                    "object_assignment_pattern",
+                ],
+            ),
+            ("object_type", &[]),
+            ("interface_body", &[]),
+            ("enum_body", &[]),
+            ("class_body", &["index_signature", "method_signature"]),
         ],
+        keyed: &[],
         guards: &[],
     }
 }

@@ -8,7 +8,7 @@ pub(super) const SWIFT: Table = Table {
     detached: &["#!"],
     tails: &[";"],
     skipped: &["shebang_line"],
-    free: &["modifiers"],
+    free: &[("modifiers", &[])],
     overloads: Overloads::Own("parameter"),
     ..table(
         "swift",
