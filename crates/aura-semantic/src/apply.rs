@@ -6,7 +6,7 @@
 //! - carrying out a patch twice changes nothing the second time.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::check;
@@ -14,9 +14,9 @@ use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
 use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
-use crate::onto::{bring_as, onto};
+use crate::onto::{bring, bring_as, onto};
 use crate::outline::Budget;
-use crate::patch::{Clash, FilePatch, Op, Refusal};
+use crate::patch::{Clash, FilePatch, Op, Refusal, Touched};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
 use crate::walk::is_blank;
 
@@ -64,21 +64,72 @@ pub fn land(
         ops: Vec::new(),
         ..patch.clone()
     };
-    if let [Op::File { text, .. }] = &patch.ops[..]
-        && landing.older.contains(&UnitId::file(&patch.path))
-    {
-        let base_text = current.map(|current| Text(current.bytes.to_vec()));
-        let text = text.clone();
+    if let [Op::File { text, .. }] = &patch.ops[..] {
+        let applied = land_file(current, patch, text.as_ref(), landing)?;
+        let bytes = |file: &Indexed| Text(file.bytes.to_vec());
         landed.ops = vec![Op::File {
             base: file_hash(current),
-            base_text,
-            text,
+            base_text: current.map(bytes),
+            text: applied.after.as_ref().map(bytes),
         }];
-        return Ok((apply(current, &landed)?, landed));
+        return Ok((applied, landed));
     }
     let (applied, ops) = carry_out(current, patch, None, Some(landing))?;
     landed.ops = ops;
     Ok((applied, landed))
+}
+
+/// Carries out the patch of a whole file, so that the units which it tells of are in the versions that it tells.
+// spec: patch/2.10
+fn land_file(
+    current: Option<&Indexed>,
+    patch: &FilePatch,
+    text: Option<&Text>,
+    landing: &Landing<'_>,
+) -> Result<Applied, Refusal> {
+    let mut applied = if landing.older.contains(&UnitId::file(&patch.path)) {
+        let here = current.map(|current| &current.bytes[..]);
+        apply_file(current, &patch.path, here, text.map(Text::bytes))?
+    } else {
+        apply(current, patch)?
+    };
+    let (Some(here), Some(after)) = (current, &applied.after) else {
+        return Ok(applied);
+    };
+    let contents = |file: &Indexed| -> BTreeMap<UnitId, ContentHash> {
+        let hashes = file.outline.units.iter().map(|unit| unit.own_hash);
+        file.ids.iter().copied().zip(hashes).collect()
+    };
+    let (was, is) = (contents(here), contents(after));
+    let was_older =
+        |row: &&Touched| landing.older.contains(&row.unit) && was.contains_key(&row.unit);
+    let mut left = Vec::new();
+    for row in patch.touched.iter().filter(was_older) {
+        match (is.get(&row.unit), row.after) {
+            (is, told) if is == told.as_ref() => {}
+            // Neither text of the author had it, so merging by lines kept it.
+            (Some(_), None) => left.push(row),
+            _ => {
+                return Err(Refusal::BaseMismatch {
+                    unit: row.unit,
+                    name: row.name.clone(),
+                });
+            }
+        }
+    }
+    let gone: Vec<Op> = left
+        .iter()
+        .filter_map(|row| bring(after, row.unit, &row.name, None))
+        .collect();
+    if !gone.is_empty() {
+        let patch = FilePatch {
+            ops: gone,
+            ..patch.clone()
+        };
+        applied = apply(Some(after), &patch)?;
+        applied.merged = true;
+    }
+    Ok(applied)
 }
 
 pub(crate) fn apply_known(

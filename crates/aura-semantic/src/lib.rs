@@ -23,6 +23,7 @@ mod outline;
 mod patch;
 mod similar;
 mod tables;
+mod untrue;
 mod value;
 mod walk;
 
@@ -35,5 +36,6 @@ pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
 pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
 pub use onto::bring;
 pub use outline::{Budget, Outline, Problem, Unit, outline};
-pub use patch::{Clash, FilePatch, Op, Refusal, Touched, Untrue};
+pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
+pub use untrue::Untrue;
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

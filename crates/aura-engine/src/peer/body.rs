@@ -10,7 +10,7 @@ use aura_proto::{
     pack::{pack, unpack},
     path::PathError,
 };
-use aura_semantic::{ContentHash, FilePatch, UnitId, Untrue};
+use aura_semantic::{ContentHash, FilePatch, Touched, UnitId, Untrue};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a branch, a commit or a unit, in bytes.
@@ -124,6 +124,15 @@ impl PatchBody {
             && self.parents.iter().map(Vec::len).sum::<usize>() <= PARENTS_SUM_MAX;
         if !is_bounded {
             return Err(BodyError::Bounds);
+        }
+        // What is gone before and after is told only of a unit that somebody else told of.
+        let is_rootless = |(row, parents): &(&Touched, &Vec<VersionId>)| {
+            row.before.is_none() && row.after.is_none() && parents.is_empty()
+        };
+        let mut rows = self.patch.touched.iter().zip(&self.parents);
+        if let Some((row, _)) = rows.find(is_rootless) {
+            let name = row.name.clone();
+            return Err(BodyError::Patch(Untrue { name }));
         }
         self.patch.check().map_err(BodyError::Patch)
     }

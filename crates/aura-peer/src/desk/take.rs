@@ -325,7 +325,7 @@ impl Desk {
         let plan = match self.units.plan(index, &body, &content, is_loose) {
             Ok(None) => return Taken::Known,
             Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
-            Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
+            Err(obstacle) => return self.obstructed(index, obstacle.unit, &obstacle.name),
         };
         let disk = match &found.disk {
             Ok(disk) => disk.as_deref(),
@@ -395,7 +395,7 @@ impl Desk {
             **relation == Relation::Concurrent && *unit != file
         };
         let ((unit, name, ..), _) = rows.find(stands)?;
-        Some(self.obstructed(*unit, name))
+        Some(self.obstructed(index, *unit, name))
     }
 
     /// Whether an earlier patch of the same file waits.
@@ -414,8 +414,9 @@ impl Desk {
         self.loose.waits(self.units.recorded()[index].origin.lsn)
     }
 
-    fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
-        let why = if self.units.heads(unit).len() < 2 {
+    fn obstructed(&self, index: usize, unit: UnitId, name: &str) -> Taken {
+        let path = &self.units.recorded()[index].path;
+        let why = if self.units.heads(path, unit).len() < 2 {
             "BASE_MISMATCH: this working copy has another version of"
         } else {
             "CONFLICT: concurrent with the version here of"
@@ -425,14 +426,16 @@ impl Desk {
 
     /// What the outcome of a waiting patch depends on.
     fn standing(&self, index: usize, here: &mut Here) -> Standing {
+        let path = here.path.as_str();
         let (contents, standpoints) = (&here.contents, &mut here.standpoints);
         let relation = |(unit, _, version, number): &Row| {
             if *number == PLACEMENT {
                 return Relation::Known;
             }
+            let content = contents.get(unit).copied();
             let standpoint = standpoints
                 .entry(*unit)
-                .or_insert_with(|| self.units.standpoint(*unit, contents.get(unit).copied()));
+                .or_insert_with(|| self.units.standpoint(path, *unit, content));
             self.units.relation_to(standpoint, *version)
         };
         let touched = &self.units.recorded()[index].touched;

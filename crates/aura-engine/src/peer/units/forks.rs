@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aura_proto::ids::base32;
 use aura_semantic::{ContentHash, LineMerge, OwnText, Text, UnitId, merge_lines};
 
-use super::{super::body::VersionId, Bodies, Units};
+use super::{super::body::VersionId, Bodies, Units, file::File};
 
 /// One side of a conflict.
 #[derive(Debug, Clone)]
@@ -82,12 +82,11 @@ impl Units {
             let side = |(recorded, version): (usize, VersionId)| Side {
                 version,
                 recorded,
-                content: self.content(version).flatten(),
-                text: self.text_of(version, bodies),
+                content: fork.content(version),
+                text: self.text_of(fork.file, version, bodies),
             };
             let content = here(fork.path, fork.unit);
-            let is_here =
-                |side: &&(usize, VersionId)| content.is_some() && self.content(side.1) == content;
+            let is_here = |side: &&(usize, VersionId)| content == Some(fork.content(side.1));
             let (mine, theirs) = match fork.sides.iter().find(is_here) {
                 Some(mine) => {
                     let other = fork.sides.iter().find(|side| *side != mine);
@@ -95,8 +94,8 @@ impl Units {
                 }
                 None => self.mine_and_theirs(&fork),
             };
-            let common = self.graph.common(mine.1, theirs.1);
-            let base = common.and_then(|common| self.text_of(common, bodies));
+            let common = fork.file.graph.common(mine.1, theirs.1);
+            let base = common.and_then(|common| self.text_of(fork.file, common, bodies));
             Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
@@ -113,7 +112,7 @@ impl Units {
 
     /// The files of units with more than one head.
     pub fn forked_paths(&self) -> BTreeSet<Arc<str>> {
-        self.forks().map(|fork| Arc::from(fork.path)).collect()
+        self.forks().map(|fork| Arc::clone(fork.path)).collect()
     }
 
     /// The open conflicts, without reading texts that were read before.
@@ -142,7 +141,7 @@ impl Units {
                     unit: fork.unit,
                     name: fork.name.to_string(),
                     path: fork.path.to_string(),
-                    mine: self.text_of(fork.second.1, bodies)?,
+                    mine: self.text_of(fork.file, fork.second.1, bodies)?,
                     heads: fork.heads,
                     merged,
                 })
@@ -168,56 +167,62 @@ impl Units {
     /// placed them; one without a place comes last.
     fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
         let forked = self.forked.get(&self.channel);
-        forked.into_iter().flatten().filter_map(move |unit| {
-            let history = self.units.get(unit)?;
-            let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
-            let mut sides: Vec<(usize, VersionId)> = heads
-                .iter()
-                .filter_map(|head| Some((self.first_told(*head)?, *head)))
-                .collect();
-            sides.sort_by_key(|(recorded, _)| self.place(*recorded));
-            let newest = self.recorded.get(sides.get(1)?.0)?;
-            let file = UnitId::file(&newest.path);
-            if *unit != file && forked.is_some_and(|forked| forked.contains(&file)) {
-                // Whoever settles the file settles its units.
-                return None;
-            }
-            let row = newest
-                .touched
-                .iter()
-                .find(|(touched, ..)| touched == unit)?;
-            Some(Fork {
-                unit: *unit,
-                path: &newest.path,
-                name: &row.1,
-                first: *sides.first()?,
-                second: *sides.get(1)?,
-                sides,
-                heads,
+        forked
+            .into_iter()
+            .flatten()
+            .filter_map(move |(path, unit)| {
+                let whole = UnitId::file(path);
+                if *unit != whole
+                    && forked.is_some_and(|forked| forked.contains(&(Arc::clone(path), whole)))
+                {
+                    // Whoever settles the file settles its units.
+                    return None;
+                }
+                let file = self.files.get(path)?;
+                let heads = file.heads(*unit, &self.channel)?;
+                let heads: Vec<VersionId> = heads.iter().copied().collect();
+                let mut sides: Vec<(usize, VersionId)> = heads
+                    .iter()
+                    .filter_map(|head| Some((self.first_told(file, *head)?, *head)))
+                    .collect();
+                sides.sort_by_key(|(recorded, _)| self.place(*recorded));
+                let newest = self.recorded.get(sides.get(1)?.0)?;
+                let row = newest
+                    .touched
+                    .iter()
+                    .find(|(touched, ..)| touched == unit)?;
+                Some(Fork {
+                    unit: *unit,
+                    path,
+                    file,
+                    name: &row.1,
+                    first: *sides.first()?,
+                    second: *sides.get(1)?,
+                    sides,
+                    heads,
+                })
             })
-        })
     }
 
     /// Whether both sides join. Found once for each pair: many conflicts may stay open for long, and whatever comes
     /// in asks for all of them.
     fn joins(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> bool {
-        let versions = self.units.get(&fork.unit);
-        let versions = versions.map_or(0, |history| history.versions.len());
-        let pair = (versions, fork.first.1, fork.second.1);
-        if let Some((known, joins)) = self.verdicts.borrow().get(&fork.unit)
+        let pair = (fork.file.count(fork.unit), fork.first.1, fork.second.1);
+        let key = (Arc::clone(fork.path), fork.unit);
+        if let Some((known, joins)) = self.verdicts.borrow().get(&key)
             && *known == pair
         {
             return *joins;
         }
         let joins = self.merged(fork, bodies).is_some();
-        let is_read = |version: VersionId| match self.content(version).flatten() {
+        let is_read = |version: VersionId| match fork.content(version) {
             Some(content) => self.text(content, bodies).is_some(),
             None => true,
         };
         // A text that cannot be read yet may come.
         if joins || is_read(fork.first.1) && is_read(fork.second.1) {
             let mut verdicts = self.verdicts.borrow_mut();
-            verdicts.insert(fork.unit, (pair, joins));
+            verdicts.insert(key, (pair, joins));
         }
         joins
     }
@@ -225,17 +230,18 @@ impl Units {
     /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
     fn merged(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<Option<OwnText>> {
         let [first, second] = [fork.first.1, fork.second.1];
-        if self.content(first) == self.content(second) {
-            return Some(self.text_of(first, bodies));
+        if fork.content(first) == fork.content(second) {
+            return Some(self.text_of(fork.file, first, bodies));
         }
-        let (first, second) = (self.text_of(first, bodies)?, self.text_of(second, bodies)?);
+        let text = |version| self.text_of(fork.file, version, bodies);
+        let (first, second) = (text(first)?, text(second)?);
         merge(&self.base_of(fork, bodies)?, &first, &second).map(Some)
     }
 
     /// The text of the nearest version that both sides came from.
     fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
-        let common = self.graph.common(fork.first.1, fork.second.1)?;
-        self.text_of(common, bodies)
+        let common = fork.file.graph.common(fork.first.1, fork.second.1)?;
+        self.text_of(fork.file, common, bodies)
     }
 }
 
@@ -248,14 +254,22 @@ pub(super) type Verdict = ((usize, VersionId, VersionId), bool);
 /// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
 struct Fork<'a> {
     unit: UnitId,
-    /// Where it is and what it is called on the side that was placed later.
-    path: &'a str,
+    path: &'a Arc<str>,
+    file: &'a File,
+    /// What it is called on the side that was placed later.
     name: &'a str,
     first: (usize, VersionId),
     second: (usize, VersionId),
     /// All of them in that order.
     sides: Vec<(usize, VersionId)>,
     heads: Vec<VersionId>,
+}
+
+impl Fork<'_> {
+    /// The content of a version; `None` when the unit is deleted in it.
+    fn content(&self, version: VersionId) -> Option<ContentHash> {
+        self.file.graph.get(version)?.content
+    }
 }
 
 /// Joins two texts; `None` when they exclude each other.

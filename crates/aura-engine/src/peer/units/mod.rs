@@ -5,10 +5,12 @@
 //!
 //! Invariants:
 //! - the graph is a function of the set of patches recorded, whatever their order or repetition;
+//! - a patch of one file tells nothing of another's units, whatever ids it names;
 //! - a version is never dropped; a conflict is computed from heads, never stored;
 //! - which version a working copy has follows from its content, so losing every view costs nothing;
 //! - texts stay in the log: whoever asks hands over how to read a recorded patch again ([`Bodies`]).
 
+mod file;
 mod forks;
 mod graph;
 
@@ -24,8 +26,9 @@ use aura_semantic::{
 };
 
 use super::body::{Cause, PatchBody, VersionId};
+use file::File;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
-use graph::{Graph, Recordable};
+use graph::Recordable;
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
 pub type Bodies<'a> = &'a dyn Fn(&Recorded) -> Option<PatchBody>;
@@ -113,15 +116,6 @@ impl Carried {
     }
 }
 
-#[derive(Debug, Default)]
-struct History {
-    /// In the order of recording.
-    versions: Vec<VersionId>,
-    /// Every recorded version by its content; `None` for deleted.
-    by_content: BTreeSet<(Option<ContentHash>, VersionId)>,
-    heads: BTreeMap<Arc<str>, BTreeSet<VersionId>>,
-}
-
 /// How a version stands to what the working copy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
@@ -136,6 +130,7 @@ pub enum Relation {
 /// What a working copy has of one unit, for comparing many versions with it.
 #[derive(Debug)]
 pub struct Standpoint {
+    path: Arc<str>,
     working: Option<VersionId>,
     /// Which versions follow from it, as far as was asked.
     descends: BTreeMap<VersionId, bool>,
@@ -146,27 +141,20 @@ pub struct Standpoint {
 pub struct Units {
     me: PeerId,
     channel: Arc<str>,
-    graph: Graph,
-    units: BTreeMap<UnitId, History>,
-    /// Further patches that told of a version: equal edits made apart.
-    told_again: BTreeMap<VersionId, Vec<usize>>,
-    /// Units with more than one head, by branch.
-    forked: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
+    /// What is known of each file's units.
+    files: BTreeMap<Arc<str>, File>,
+    /// Units with more than one head and their files, by branch.
+    forked: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, UnitId)>>,
     /// Which recorded patches carry a text, or claim to.
     texts: BTreeMap<ContentHash, Vec<usize>>,
     /// The texts of patches that were read last.
     carried: RefCell<Carried>,
     recorded: Vec<Recorded>,
-    /// Which recorded patches insert a unit, and which move it.
-    inserted: BTreeMap<UnitId, Vec<usize>>,
-    moved: BTreeMap<UnitId, Vec<usize>>,
     /// Own patches that this peer has taken back.
     undone: BTreeSet<usize>,
     /// Which forks were seen to join, a view that can be lost.
-    verdicts: RefCell<BTreeMap<UnitId, forks::Verdict>>,
+    verdicts: RefCell<BTreeMap<(Arc<str>, UnitId), forks::Verdict>>,
     by_entry: BTreeMap<(Writer, u64), usize>,
-    /// Unit ids by path and name.
-    names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
     /// Paths, names and branches repeat in every patch; each is kept once.
     words: BTreeSet<Arc<str>>,
 }
@@ -177,19 +165,14 @@ impl Units {
         Self {
             me,
             channel: channel.into(),
-            graph: Graph::default(),
-            units: BTreeMap::new(),
-            told_again: BTreeMap::new(),
+            files: BTreeMap::new(),
             forked: BTreeMap::new(),
             texts: BTreeMap::new(),
             carried: RefCell::default(),
             recorded: Vec::new(),
-            inserted: BTreeMap::new(),
-            moved: BTreeMap::new(),
             undone: BTreeSet::new(),
             verdicts: RefCell::default(),
             by_entry: BTreeMap::new(),
-            names: BTreeMap::new(),
             words: BTreeSet::new(),
         }
     }
@@ -218,19 +201,14 @@ impl Units {
 
     /// The id that the log uses for the unit of this name in this file, when it speaks of it.
     pub fn id_of(&self, path: &str, name: &str) -> Option<UnitId> {
-        self.names.get(path)?.get(name).copied()
+        self.files.get(path)?.names.get(name).copied()
     }
 
-    /// Whether the log knows a version.
-    pub fn knows(&self, version: VersionId) -> bool {
-        self.graph
-            .get(version)
-            .is_some_and(|version| version.recorded.is_some())
-    }
-
-    /// The content of a version, `Some(None)` when the unit is deleted in it; nothing when the version is not known.
-    pub fn content(&self, version: VersionId) -> Option<Option<ContentHash>> {
-        self.graph.get(version).map(|version| version.content)
+    /// The content of a version of a unit of a file, `Some(None)` when the unit is deleted in it; nothing when the
+    /// version is not known.
+    pub fn content(&self, path: &str, version: VersionId) -> Option<Option<ContentHash>> {
+        let version = self.files.get(path)?.graph.get(version);
+        version.map(|version| version.content)
     }
 
     /// Whether this peer has taken its recorded patch back.
@@ -238,16 +216,14 @@ impl Units {
         self.undone.contains(&index)
     }
 
-    fn author_of(&self, version: VersionId) -> Option<PeerId> {
-        let recorded = self.graph.get(version)?.recorded?;
+    fn author_of(&self, file: &File, version: VersionId) -> Option<PeerId> {
+        let recorded = file.graph.get(version)?.recorded?;
         Some(self.recorded[recorded].origin.writer.peer)
     }
 
     /// Whether a patch of this branch tells of a version.
-    fn is_told(&self, version: VersionId) -> bool {
-        let first = self.graph.get(version).and_then(|known| known.recorded);
-        let again = self.told_again.get(&version).into_iter().flatten().copied();
-        let mut told = first.into_iter().chain(again);
+    fn is_told(&self, file: &File, version: VersionId) -> bool {
+        let mut told = file.told(version);
         told.any(|index| self.recorded[index].channel == self.channel)
     }
 
@@ -289,23 +265,24 @@ impl Units {
                 carriers.push(index);
             }
         }
-        for op in &body.patch.ops {
-            match op {
-                Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),
-                Op::Move { unit, .. } => self.moved.entry(*unit).or_default().push(index),
-                _ => {}
-            }
-        }
-        let file = UnitId::file(&body.patch.path);
-        let is_whole = is_whole(&body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
-        let mut touched = Vec::with_capacity(body.patch.touched.len());
-        for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
-            let name = self.word(&row.name);
-            self.describe(unit, &path, &name);
+        let names: Vec<Arc<str>> = body
+            .patch
+            .touched
+            .iter()
+            .map(|row| self.word(&row.name))
+            .collect();
+        let file = self.files.entry(Arc::clone(&path)).or_default();
+        file.place(index, &body.patch);
+        let id = UnitId::file(&path);
+        let is_whole = is_whole(&body.patch);
+        let forked = self.forked.entry(Arc::clone(&channel)).or_default();
+        let mut touched = Vec::with_capacity(names.len());
+        let rows = body.versions().zip(&body.patch.touched).zip(names);
+        for (((unit, version, parents), row), name) in rows {
+            file.names.insert(Arc::clone(&name), unit);
             for parent in parents {
-                // A parent that no patch made is the version that the unit was born with.
-                self.graph.mention(*parent, row.before);
+                file.graph.mention(*parent, born(unit, *parent, row.before));
             }
             let told = Recordable {
                 parents: parents.to_vec(),
@@ -317,11 +294,16 @@ impl Units {
                 touched.push((unit, name, version, PLACEMENT));
                 continue;
             }
-            self.insert(unit, version, told);
-            if unit != file || is_whole {
-                self.follow(unit, version, &channel);
+            file.insert(unit, version, told);
+            if unit != id || is_whole {
+                let key = (Arc::clone(&path), unit);
+                if 1 < file.follow(unit, version, &channel) {
+                    forked.insert(key);
+                } else {
+                    forked.remove(&key);
+                }
             }
-            let number = self.graph.get(version).map_or(0, |version| version.number);
+            let number = file.graph.get(version).map_or(0, |version| version.number);
             touched.push((unit, name, version, number));
         }
         self.recorded.push(Recorded {
@@ -346,12 +328,13 @@ impl Units {
             let recorded = &self.recorded[*index];
             recorded.origin.writer.peer == self.me
                 && recorded.cause != Cause::Undo
+                && *recorded.path == undo.path
                 && !self.undone.contains(index)
         };
         let led_to = |index: &usize, row: &Touched| {
-            let mut rows = self.recorded[*index].touched.iter();
-            rows.any(|(unit, _, version, _)| {
-                *unit == row.unit && self.content(*version) == Some(row.before)
+            let recorded = &self.recorded[*index];
+            recorded.touched.iter().any(|(unit, _, version, _)| {
+                *unit == row.unit && self.content(&undo.path, *version) == Some(row.before)
             })
         };
         let mut own = (0..self.recorded.len()).rev().filter(stands);
@@ -365,49 +348,44 @@ impl Units {
         }
     }
 
-    /// The version that content stands for: the recorded one with it that has most before it, else the one it was
-    /// born with.
-    pub fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
-        let range = (content, VersionId([0; 16]))..=(content, VersionId([u8::MAX; 16]));
-        let history = self.units.get(&unit);
-        let recorded = history.and_then(|history| {
-            let with_it = history.by_content.range(range).map(|(_, version)| *version);
-            with_it.max_by_key(|version| (self.graph.depth(*version), *version))
-        });
+    /// The version that content of a unit of a file stands for: the recorded one with it that has most before it, else
+    /// the one it was born with.
+    pub fn working(
+        &self,
+        path: &str,
+        unit: UnitId,
+        content: Option<ContentHash>,
+    ) -> Option<VersionId> {
+        let file = self.files.get(path);
+        let recorded = file.and_then(|file| file.working(unit, content));
         recorded.or_else(|| content.map(|content| VersionId::birth(unit, content)))
     }
 
-    /// How `version` stands to a working copy with this content of the unit.
-    pub fn relation(
-        &self,
-        unit: UnitId,
-        content: Option<ContentHash>,
-        version: VersionId,
-    ) -> Relation {
-        self.relation_to(&mut self.standpoint(unit, content), version)
-    }
-
-    /// A working copy with this content of a unit, to which many versions will be compared.
-    pub fn standpoint(&self, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
+    /// A working copy with this content of a unit of a file, to which many versions will be compared.
+    pub fn standpoint(&self, path: &str, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
         Standpoint {
-            working: self.working(unit, content),
+            path: path.into(),
+            working: self.working(path, unit, content),
             descends: BTreeMap::new(),
         }
     }
 
     /// How `version` stands to a working copy; what was found for other versions is not found again.
     pub fn relation_to(&self, here: &mut Standpoint, version: VersionId) -> Relation {
+        let Some(File { graph, .. }) = self.files.get(&here.path) else {
+            return Relation::Concurrent;
+        };
         let Some(working) = here.working else {
-            let version = self.graph.get(version);
+            let version = graph.get(version);
             return if version.is_some_and(|version| version.is_rooted) {
                 Relation::Forward
             } else {
                 Relation::Concurrent
             };
         };
-        if working == version || self.graph.is_ancestor(version, working) {
+        if working == version || graph.is_ancestor(version, working) {
             Relation::Known
-        } else if self.graph.descends(working, version, &mut here.descends) {
+        } else if graph.descends(working, version, &mut here.descends) {
             Relation::Forward
         } else {
             Relation::Concurrent
@@ -420,9 +398,9 @@ impl Units {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
-            .map(|row| match self.placement(row.unit) {
+            .map(|row| match self.placement(&patch.path, row.unit) {
                 Some(place) if is_placement(&patch, row) => vec![place],
-                _ => self.followed(row, made.is_sure),
+                _ => self.followed(&patch.path, row, made.is_sure),
             })
             .collect();
         let body = PatchBody {
@@ -433,10 +411,10 @@ impl Units {
             patch,
             parents,
         };
+        let file = self.files.get(&*body.patch.path);
+        let is_told = |version| file.is_some_and(|file| self.is_told(file, version));
         // What is on another branch alone is news on this one; a move is always.
-        let is_news = body
-            .versions()
-            .any(|(_, version, _)| !self.is_told(version));
+        let is_news = body.versions().any(|(_, version, _)| !is_told(version));
         is_news.then_some(body)
     }
 
@@ -444,23 +422,27 @@ impl Units {
     ///
     /// Where the team came from the same content to the same content, on whatever way, the change is what the team
     /// did last: a device that forgot what it had tells nothing new.
-    fn followed(&self, row: &Touched, is_sure: bool) -> Vec<VersionId> {
-        let before = self.working(row.unit, row.before);
+    fn followed(&self, path: &str, row: &Touched, is_sure: bool) -> Vec<VersionId> {
+        let before = self.working(path, row.unit, row.before);
+        let Some(file) = self.files.get(path) else {
+            return before.into_iter().collect();
+        };
         // Who goes back by git and tries anew has given up what he wrote before; or writes the same again.
-        if let (Some(before), [head]) = (before, &self.heads(row.unit)[..])
-            && self.graph.is_ancestor(before, *head)
+        if let (Some(before), [head]) = (before, &self.heads(path, row.unit)[..])
+            && file.graph.is_ancestor(before, *head)
         {
-            let is_again = self.content(*head) == Some(row.after);
-            if is_again && is_sure || !is_again && self.author_of(*head) == Some(self.me) {
+            let content = file.graph.get(*head).map(|head| head.content);
+            let is_again = content == Some(row.after);
+            if is_again && is_sure || !is_again && self.author_of(file, *head) == Some(self.me) {
                 return vec![*head];
             }
         }
         let known = self
-            .working(row.unit, row.after)
-            .and_then(|after| Some((after, self.graph.get(after)?)));
-        let known = known.filter(|(after, _)| self.is_told(*after));
+            .working(path, row.unit, row.after)
+            .and_then(|after| Some((after, file.graph.get(after)?)));
+        let known = known.filter(|(after, _)| self.is_told(file, *after));
         match (before, known) {
-            (Some(before), Some((after, version))) if self.graph.is_ancestor(before, after) => {
+            (Some(before), Some((after, version))) if file.graph.is_ancestor(before, after) => {
                 version.parents.clone()
             }
             (None, Some((_, version))) if version.is_rooted => version.parents.clone(),
@@ -469,8 +451,8 @@ impl Units {
     }
 
     /// The newest version that gave a unit another place and nothing else.
-    fn placement(&self, unit: UnitId) -> Option<VersionId> {
-        let moved = self.moved.get(&unit)?.iter().rev();
+    fn placement(&self, path: &str, unit: UnitId) -> Option<VersionId> {
+        let moved = self.files.get(path)?.moved.get(&unit)?.iter().rev();
         let here = moved.filter(|index| self.recorded[**index].channel == self.channel);
         let mut rows = here.flat_map(|index| &self.recorded[*index].touched);
         let row = rows.find(|(touched, .., number)| *touched == unit && *number == PLACEMENT)?;
@@ -481,7 +463,9 @@ impl Units {
     /// place, the later stands first.
     // spec: patch/3.8
     pub fn is_put_after(&self, index: usize, unit: UnitId) -> bool {
-        let (moved, inserted) = (self.moved.get(&unit), self.inserted.get(&unit));
+        let file = self.files.get(&self.recorded[index].path);
+        let moved = file.and_then(|file| file.moved.get(&unit));
+        let inserted = file.and_then(|file| file.inserted.get(&unit));
         let put = match self.places(index, moved).max() {
             Some(moved) => Some(moved),
             None => self.places(index, inserted).min(),
@@ -492,7 +476,9 @@ impl Units {
     /// Whether a patch that was placed behind another moves a unit, too: the later move stays.
     // spec: patch/3.9
     fn is_moved_after(&self, index: usize, unit: UnitId) -> bool {
-        let last = self.places(index, self.moved.get(&unit)).max();
+        let file = self.files.get(&self.recorded[index].path);
+        let moved = file.and_then(|file| file.moved.get(&unit));
+        let last = self.places(index, moved).max();
         last.is_some_and(|last| self.place(index) < last)
     }
 
@@ -510,14 +496,15 @@ impl Units {
 
     /// The units of a file that the log speaks of, by name.
     pub fn units_of(&self, path: &str) -> impl Iterator<Item = (&str, UnitId)> {
-        let names = self.names.get(path).into_iter().flatten();
+        let names = self.files.get(path).map(|file| &file.names);
+        let names = names.into_iter().flatten();
         names.map(|(name, unit)| (&**name, *unit))
     }
 
-    /// The heads of a unit on this channel.
-    pub fn heads(&self, unit: UnitId) -> Vec<VersionId> {
-        let history = self.units.get(&unit);
-        let heads = history.and_then(|history| history.heads.get(&self.channel));
+    /// The heads of a unit of a file on this channel.
+    pub fn heads(&self, path: &str, unit: UnitId) -> Vec<VersionId> {
+        let file = self.files.get(path);
+        let heads = file.and_then(|file| file.heads(unit, &self.channel));
         heads
             .map(|heads| heads.iter().copied().collect())
             .unwrap_or_default()
@@ -545,7 +532,9 @@ impl Units {
                 known.insert(unit);
                 continue;
             }
-            match self.relation(unit, contents(unit), version) {
+            let content = contents(unit);
+            let mut here = self.standpoint(&patch.path, unit, content);
+            match self.relation_to(&mut here, version) {
                 // All that the patch did between units was done by whatever led to this file.
                 Relation::Known if between => is_loose = false,
                 _ if between => {}
@@ -556,8 +545,7 @@ impl Units {
                     older.insert(unit);
                 }
                 // A whole file without versions of its own here is merged by lines, or refused there.
-                Relation::Concurrent if unit == file && !self.has_history(unit, contents(unit)) => {
-                }
+                Relation::Concurrent if unit == file && !self.is_recorded(&here) => {}
                 Relation::Concurrent => {
                     return Err(Obstacle {
                         unit,
@@ -581,20 +569,21 @@ impl Units {
         (seq.unwrap_or(u64::MAX), recorded)
     }
 
-    /// Of the patches that told of a version, the one that was placed first.
-    fn first_told(&self, version: VersionId) -> Option<usize> {
-        let again = self.told_again.get(&version).into_iter().flatten().copied();
-        let told = self.graph.get(version)?.recorded.into_iter().chain(again);
-        told.min_by_key(|recorded| self.place(*recorded))
+    /// Of the patches of a file that told of a version, the one that was placed first.
+    fn first_told(&self, file: &File, version: VersionId) -> Option<usize> {
+        file.told(version)
+            .min_by_key(|recorded| self.place(*recorded))
     }
 
-    fn text_of(&self, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
-        self.text(self.graph.get(version)?.content?, bodies)
+    fn text_of(&self, file: &File, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
+        self.text(file.graph.get(version)?.content?, bodies)
     }
 
-    fn has_history(&self, unit: UnitId, content: Option<ContentHash>) -> bool {
-        self.working(unit, content)
-            .is_some_and(|version| self.knows(version))
+    /// Whether a patch told of the version that a working copy has.
+    fn is_recorded(&self, here: &Standpoint) -> bool {
+        let version = self.files.get(&here.path).zip(here.working);
+        let version = version.and_then(|(file, version)| file.graph.get(version));
+        version.is_some_and(|version| version.recorded.is_some())
     }
 
     /// The one shared copy of a text that repeats.
@@ -606,43 +595,12 @@ impl Units {
         self.words.insert(Arc::clone(&word));
         word
     }
+}
 
-    /// Notes where a unit is and what it is called.
-    fn describe(&mut self, unit: UnitId, path: &Arc<str>, name: &Arc<str>) {
-        let names = self.names.entry(Arc::clone(path)).or_default();
-        names.insert(Arc::clone(name), unit);
-    }
-
-    fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable) {
-        let history = self.units.entry(unit).or_default();
-        let (content, recorded) = (told.content, told.recorded);
-        if self.graph.record(version, told, &history.versions) {
-            history.versions.push(version);
-            history.by_content.insert((content, version));
-        } else {
-            self.told_again.entry(version).or_default().push(recorded);
-        }
-    }
-
-    /// Makes a version a head, and what it follows none any more.
-    fn follow(&mut self, unit: UnitId, version: VersionId, channel: &Arc<str>) {
-        let history = self.units.entry(unit).or_default();
-        let heads = history.heads.entry(Arc::clone(channel)).or_default();
-        // A version that others had named before it came may stand between two that were heads until now.
-        let is_followed = heads
-            .iter()
-            .any(|head| self.graph.is_ancestor(version, *head));
-        heads.retain(|head| !self.graph.is_ancestor(*head, version));
-        if !is_followed {
-            heads.insert(version);
-        }
-        let forked = self.forked.entry(Arc::clone(channel)).or_default();
-        if 1 < heads.len() {
-            forked.insert(unit);
-        } else {
-            forked.remove(&unit);
-        }
-    }
+/// The content of a version that no patch has told of yet, as far as its name proves it.
+// spec: patch/3.2
+fn born(unit: UnitId, version: VersionId, before: Option<ContentHash>) -> Option<ContentHash> {
+    before.filter(|before| VersionId::birth(unit, *before) == version)
 }
 
 /// Whether a patch replaces a file as one piece.

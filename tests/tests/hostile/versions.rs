@@ -1,0 +1,130 @@
+//! What a member who lies can say about versions, and what it does to nobody's.
+
+use aura_engine::peer::body::{PatchBody, VersionId};
+use aura_semantic::{Text, Touched};
+use mothership_tests::{RISK, Team, forger::Forger};
+
+use crate::members::score;
+
+/// The creation of a file that tells of one more unit.
+fn telling(mallory: &Forger, path: &str, text: &str, row: Touched, of: VersionId) -> PatchBody {
+    let mut body = mallory.creation(path, text);
+    body.patch.touched.push(row);
+    body.parents.push(vec![of]);
+    body
+}
+
+/// The row and the version of an honest change of the function `score`.
+fn told(honest: &PatchBody) -> (Touched, VersionId) {
+    let (_, version, _) = honest.versions().next().unwrap();
+    (honest.patch.touched[0].clone(), version)
+}
+
+#[test]
+fn a_patch_of_one_file_takes_nobody_s_change_of_another_back() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    let mut mallory = Forger::join(&alice, "mallory");
+    let changed = RISK.replace("100", "1");
+    let (row, version) = told(&score(&mallory));
+    alice.save("src/risk.rs", &changed);
+    alice.aura(&["publish"]).ok();
+    alice.synced();
+    let back = |name: &str, after| Touched {
+        name: name.to_owned(),
+        before: None,
+        after,
+        ..row.clone()
+    };
+    // Texts that have no such function, and one that has.
+    let again = VersionId::of(row.unit, &[version], row.before);
+    let bodies = [
+        telling(
+            &mallory,
+            "zz/a.rs",
+            "// x\n",
+            back("score", row.before),
+            version,
+        ),
+        telling(
+            &mallory,
+            "zz/b.rs",
+            RISK,
+            back("score", row.before),
+            version,
+        ),
+        telling(&mallory, "zz/c.rs", RISK, back("score", None), again),
+    ];
+    for body in &bodies {
+        mallory.publish(body);
+    }
+    mallory.reaches(&bob);
+    assert_eq!(
+        bob.events("refused", 1)[0]["text"],
+        "PATCH: the versions of score do not follow from the operations"
+    );
+    // The lies alone are left.
+    let (_, rows) = bob.pull();
+    let left = rows.iter().filter(|(_, why)| !why.is_empty()).count();
+    assert_eq!(left, 2, "{rows:?}");
+    for laptop in [&alice, &bob] {
+        assert_eq!(laptop.read("src/risk.rs"), changed);
+        assert!(laptop.conflicts().is_empty());
+    }
+    // What follows the change reaches whoever has it.
+    let further = changed.replace("cmp::min(a, cap)", "cmp::max(a, cap)");
+    bob.save("src/risk.rs", &further);
+    bob.aura(&["publish"]).ok();
+    bob.synced();
+    alice.event(|event| event["kind"] == "applied" && alice.read("src/risk.rs") == further);
+}
+
+#[test]
+fn a_whole_file_that_tells_of_a_version_which_it_does_not_make_is_not_taken() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let mut mallory = Forger::join(&alice, "mallory");
+    let changed = RISK.replace("100", "1");
+    let (row, version) = told(&score(&mallory));
+    alice.save("src/risk.rs", &changed);
+    alice.aura(&["publish"]).ok();
+    alice.synced();
+    // The old text is there, as another function.
+    let start = RISK.find("/// Scores.").unwrap();
+    let end = RISK.find("pub fn load").unwrap();
+    let copied = format!(
+        "{changed}\nmod old {{\n{}\n}}\n",
+        RISK[start..end].trim_end()
+    );
+    let draft = mallory.draft("src/risk.rs", changed.as_bytes(), copied.as_bytes());
+    let lie = Touched {
+        name: "old::score".to_owned(),
+        before: row.after,
+        after: row.before,
+        ..row
+    };
+    let mut body = telling(&mallory, "src/risk.rs", &copied, lie, version);
+    let base = draft.patch.base;
+    body.patch.base = base;
+    body.patch.touched[0].before = base;
+    let [
+        aura_semantic::Op::File {
+            base: was,
+            base_text,
+            ..
+        },
+    ] = &mut body.patch.ops[..]
+    else {
+        panic!("a whole file");
+    };
+    (*was, *base_text) = (base, Some(Text(changed.clone().into_bytes())));
+    mallory.publish(&body);
+    mallory.reaches(&alice);
+    let (exit, rows) = alice.pull();
+    assert_eq!(exit, 9, "{rows:?}");
+    assert!(rows[0].1.starts_with("BASE_MISMATCH: "), "{rows:?}");
+    assert_eq!(alice.read("src/risk.rs"), changed);
+}
