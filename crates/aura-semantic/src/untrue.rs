@@ -57,6 +57,15 @@ impl FilePatch {
         lie.map_or(Ok(()), |row| Err(untrue(&row.name)))
     }
 
+    /// Whether a row tells another version of a unit that is given another place and nothing else.
+    fn is_only_moved(&self, op: &Op, row: &Touched) -> bool {
+        let edits = |op: &Op| match op {
+            Op::Rename { unit, .. } | Op::Replace { unit, .. } => *unit == row.unit,
+            _ => false,
+        };
+        matches!(op, Op::Move { .. }) && row.before != row.after && !self.ops.iter().any(edits)
+    }
+
     /// The units that the operations name, each told as its operation makes it.
     fn told(&self, rows: &BTreeMap<UnitId, &Touched>) -> Result<BTreeSet<UnitId>, Untrue> {
         let file = UnitId::file(&self.path);
@@ -72,7 +81,7 @@ impl FilePatch {
                 told.insert(file);
             }
             match rows.get(&unit) {
-                Some(row) if op.makes(row) => told.insert(unit),
+                Some(row) if op.makes(row) && !self.is_only_moved(op, row) => told.insert(unit),
                 Some(row) => return Err(untrue(&row.name)),
                 None => return Err(untrue(&self.path)),
             };

@@ -13,7 +13,7 @@ use aura_semantic::{ContentHash, FilePatch, Op, UnitId};
 
 use super::{
     super::body::VersionId,
-    graph::{Graph, Recordable},
+    graph::{Graph, Recordable, Told},
 };
 
 /// The units of one file.
@@ -22,7 +22,7 @@ pub(super) struct File {
     pub(super) graph: Graph,
     units: BTreeMap<UnitId, History>,
     /// Further patches that told of a version: equal edits made apart.
-    told_again: BTreeMap<VersionId, Vec<usize>>,
+    told_again: BTreeMap<VersionId, Vec<Told>>,
     /// Which recorded patches insert a unit, and which move it.
     pub(super) inserted: BTreeMap<UnitId, Vec<usize>>,
     pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
@@ -58,12 +58,12 @@ impl File {
     /// Takes a version that a patch told of.
     pub(super) fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable) {
         let history = self.units.entry(unit).or_default();
-        let (content, recorded) = (told.content, told.recorded);
+        let (content, row) = (told.content, told.told);
         if self.graph.record(version, told, &history.versions) {
             history.versions.push(version);
             history.by_content.insert((content, version));
         } else {
-            self.told_again.entry(version).or_default().push(recorded);
+            self.told_again.entry(version).or_default().push(row);
         }
     }
 
@@ -93,9 +93,9 @@ impl File {
         history.map_or(0, |history| history.versions.len())
     }
 
-    /// The patches that told of a version.
-    pub(super) fn told(&self, version: VersionId) -> impl Iterator<Item = usize> {
-        let first = self.graph.get(version).and_then(|known| known.recorded);
+    /// Where patches told of a version.
+    pub(super) fn told(&self, version: VersionId) -> impl Iterator<Item = Told> {
+        let first = self.graph.get(version).and_then(|known| known.told);
         let again = self.told_again.get(&version).into_iter().flatten().copied();
         first.into_iter().chain(again)
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aura_proto::ids::base32;
 use aura_semantic::{ContentHash, LineMerge, OwnText, Text, UnitId, merge_lines};
 
-use super::{super::body::VersionId, Bodies, Units, file::File};
+use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told};
 
 /// One side of a conflict.
 #[derive(Debug, Clone)]
@@ -167,64 +167,71 @@ impl Units {
     /// placed them; one without a place comes last.
     fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
         let forked = self.forked.get(&self.channel);
-        forked
-            .into_iter()
-            .flatten()
-            .filter_map(move |(path, unit)| {
-                let whole = UnitId::file(path);
-                if *unit != whole
-                    && forked.is_some_and(|forked| forked.contains(&(Arc::clone(path), whole)))
-                {
-                    // Whoever settles the file settles its units.
-                    return None;
-                }
-                let file = self.files.get(path)?;
-                let heads = file.heads(*unit, &self.channel)?;
-                let heads: Vec<VersionId> = heads.iter().copied().collect();
-                let mut sides: Vec<(usize, VersionId)> = heads
-                    .iter()
-                    .filter_map(|head| Some((self.first_told(file, *head)?, *head)))
-                    .collect();
-                sides.sort_by_key(|(recorded, _)| self.place(*recorded));
-                let newest = self.recorded.get(sides.get(1)?.0)?;
-                let row = newest
-                    .touched
-                    .iter()
-                    .find(|(touched, ..)| touched == unit)?;
-                Some(Fork {
-                    unit: *unit,
-                    path,
-                    file,
-                    name: &row.1,
-                    first: *sides.first()?,
-                    second: *sides.get(1)?,
-                    sides,
-                    heads,
-                })
-            })
+        let is_whole = move |path: &Arc<str>| {
+            let whole = (Arc::clone(path), UnitId::file(path));
+            forked.is_some_and(|forked| forked.contains(&whole))
+        };
+        // Whoever settles the file settles its units.
+        let open = forked.into_iter().flatten();
+        let open = open.filter(move |(path, unit)| *unit == UnitId::file(path) || !is_whole(path));
+        open.filter_map(|(path, unit)| self.fork(path, *unit))
+    }
+
+    fn fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {
+        let file = self.files.get(path)?;
+        let heads = file.heads(unit, &self.channel)?;
+        let heads: Vec<VersionId> = heads.iter().copied().collect();
+        let told = |head: &VersionId| Some((self.first_told(file, *head)?, *head));
+        let mut told: Vec<(Told, VersionId)> = heads.iter().filter_map(told).collect();
+        told.sort_by_key(|(told, _)| self.place(told.recorded));
+        let newest = told.get(1)?.0;
+        let row = self
+            .recorded
+            .get(newest.recorded)?
+            .touched
+            .get(newest.row)?;
+        let sides = told.iter().map(|(told, head)| (told.recorded, *head));
+        let sides: Vec<(usize, VersionId)> = sides.collect();
+        Some(Fork {
+            unit,
+            path,
+            file,
+            name: &row.1,
+            first: *sides.first()?,
+            second: *sides.get(1)?,
+            sides,
+            heads,
+        })
     }
 
     /// Whether both sides join. Found once for each pair: many conflicts may stay open for long, and whatever comes
-    /// in asks for all of them.
+    /// in asks for all of them. A text that cannot be read is looked for again when a further patch may carry it.
     fn joins(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> bool {
-        let pair = (fork.file.count(fork.unit), fork.first.1, fork.second.1);
         let key = (Arc::clone(fork.path), fork.unit);
-        if let Some((known, joins)) = self.verdicts.borrow().get(&key)
-            && *known == pair
+        let known = self.verdicts.borrow().get(&key).copied();
+        if let Some((known, joins)) = known
+            && known == self.seen(fork)
         {
-            return *joins;
+            return joins;
         }
         let joins = self.merged(fork, bodies).is_some();
-        let is_read = |version: VersionId| match fork.content(version) {
-            Some(content) => self.text(content, bodies).is_some(),
-            None => true,
-        };
-        // A text that cannot be read yet may come.
-        if joins || is_read(fork.first.1) && is_read(fork.second.1) {
-            let mut verdicts = self.verdicts.borrow_mut();
-            verdicts.insert(key, (pair, joins));
-        }
+        let mut verdicts = self.verdicts.borrow_mut();
+        verdicts.insert(key, (self.seen(fork), joins));
         joins
+    }
+
+    /// What the verdict over a fork depends on.
+    fn seen(&self, fork: &Fork<'_>) -> Seen {
+        let [first, second] = [fork.first.1, fork.second.1];
+        let carriers = [Some(first), Some(second), fork.common()].map(|version| {
+            let content = version.and_then(|version| fork.content(version));
+            content.map_or(0, |content| self.texts.count(content))
+        });
+        Seen {
+            versions: fork.file.count(fork.unit),
+            sides: [first, second],
+            carriers,
+        }
     }
 
     /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
@@ -240,16 +247,25 @@ impl Units {
 
     /// The text of the nearest version that both sides came from.
     fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
-        let common = fork.file.graph.common(fork.first.1, fork.second.1)?;
-        self.text_of(fork.file, common, bodies)
+        self.text_of(fork.file, fork.common()?, bodies)
     }
 }
 
 /// Tells the content of a unit of a file, `Some(None)` when it is not there; nothing when that is not known.
 pub type Contents<'a> = &'a dyn Fn(&str, UnitId) -> Option<Option<ContentHash>>;
 
-/// Of a pair of versions, seen while the unit had so many: whether they join.
-pub(super) type Verdict = ((usize, VersionId, VersionId), bool);
+/// Whether two versions join, and what that was found for.
+pub(super) type Verdict = (Seen, bool);
+
+/// What a verdict was found for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How many versions the unit had.
+    versions: usize,
+    sides: [VersionId; 2],
+    /// How many patches may carry the texts of both sides and of their base.
+    carriers: [usize; 3],
+}
 
 /// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
 struct Fork<'a> {
@@ -266,6 +282,11 @@ struct Fork<'a> {
 }
 
 impl Fork<'_> {
+    /// The nearest version that the first two sides came from.
+    fn common(&self) -> Option<VersionId> {
+        self.file.graph.common(self.first.1, self.second.1)
+    }
+
     /// The content of a version; `None` when the unit is deleted in it.
     fn content(&self, version: VersionId) -> Option<ContentHash> {
         self.file.graph.get(version)?.content

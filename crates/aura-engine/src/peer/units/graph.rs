@@ -17,9 +17,8 @@ pub(super) struct Version {
     pub(super) parents: Vec<VersionId>,
     /// `None` when the unit is deleted in it.
     pub(super) content: Option<ContentHash>,
-    /// Index into the recorded patches; `None` for the version that a unit was born with, or while no patch has
-    /// told of it.
-    pub(super) recorded: Option<usize>,
+    /// Where it was told first; `None` for the version that a unit was born with, or while no patch has told of it.
+    pub(super) told: Option<Told>,
     /// Its number within the unit, from 1 in the order of recording; 0 while not recorded.
     pub(super) number: usize,
     depth: u32,
@@ -50,7 +49,7 @@ impl Graph {
         self.versions.entry(id).or_insert(Version {
             parents: Vec::new(),
             content,
-            recorded: None,
+            told: None,
             number: 0,
             depth: 0,
             is_rooted: false,
@@ -65,14 +64,14 @@ impl Graph {
         unit: &[VersionId],
     ) -> bool {
         let known = self.versions.get(&id);
-        if known.is_some_and(|known| known.recorded.is_some()) {
+        if known.is_some_and(|known| known.told.is_some()) {
             return false;
         }
         let was_mentioned = known.is_some();
         let version = Version {
             parents: version.parents,
             content: version.content,
-            recorded: Some(version.recorded),
+            told: Some(version.told),
             number: unit.len() + 1,
             depth: 0,
             is_rooted: false,
@@ -238,7 +237,16 @@ impl Graph {
 pub(super) struct Recordable {
     pub(super) parents: Vec<VersionId>,
     pub(super) content: Option<ContentHash>,
+    pub(super) told: Told,
+}
+
+/// A row of a recorded patch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// Index into the recorded patches.
     pub(super) recorded: usize,
+    /// Index into what that patch touched.
+    pub(super) row: usize,
 }
 
 #[cfg(test)]
@@ -261,7 +269,7 @@ mod tests {
             let version_row = Recordable {
                 parents,
                 content: None,
-                recorded,
+                told: Told { recorded, row: 0 },
             };
             assert!(graph.record(id(*version), version_row, &unit));
             unit.push(id(*version));
@@ -317,7 +325,10 @@ mod tests {
             let told = Recordable {
                 parents,
                 content: None,
-                recorded: 0,
+                told: Told {
+                    recorded: 0,
+                    row: 0,
+                },
             };
             graph.record(id, told, &unit);
             unit.push(id);

@@ -13,22 +13,22 @@
 mod file;
 mod forks;
 mod graph;
+mod texts;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use aura_proto::{PeerId, Writer};
-use aura_semantic::{
-    Budget, ContentHash, FilePatch, Indexed, Op, OwnText, Text, Touched, UnitId, outline,
-};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
 
 use super::body::{Cause, PatchBody, VersionId};
 use file::File;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
-use graph::Recordable;
+use graph::{Recordable, Told};
+use texts::Texts;
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
 pub type Bodies<'a> = &'a dyn Fn(&Recorded) -> Option<PatchBody>;
@@ -50,13 +50,6 @@ pub struct Origin {
 
 /// The number of a version that gives a unit another place and nothing else.
 pub const PLACEMENT: usize = 0;
-
-/// Patches that are asked for one text.
-const CARRIERS_MAX: usize = 8;
-/// Patches whose texts are kept at hand: both sides and bases of what is compared.
-const CARRIED_MAX: usize = 6;
-/// Bytes of such texts, unless one patch alone has more.
-const CARRIED_BYTES_MAX: usize = 32 << 20;
 
 /// One recorded patch.
 #[derive(Debug, Clone)]
@@ -90,32 +83,6 @@ impl Recorded {
     }
 }
 
-type Texts = BTreeMap<ContentHash, OwnText>;
-
-/// Texts of the patches that were read last, the newest at the end.
-#[derive(Debug, Default)]
-struct Carried(VecDeque<(usize, Texts)>);
-
-impl Carried {
-    fn get(&self, index: usize) -> Option<&Texts> {
-        let found = self.0.iter().find(|(known, _)| *known == index);
-        found.map(|(_, texts)| texts)
-    }
-
-    fn keep(&mut self, index: usize, texts: Texts) {
-        self.0.push_back((index, texts));
-        let bytes = |texts: &Texts| -> usize {
-            let heads = texts.values().map(|text| text.head.bytes().len());
-            heads.sum()
-        };
-        let mut all: usize = self.0.iter().map(|(_, texts)| bytes(texts)).sum();
-        while CARRIED_MAX < self.0.len() || CARRIED_BYTES_MAX < all && 1 < self.0.len() {
-            let oldest = self.0.pop_front();
-            all -= oldest.map_or(0, |(_, texts)| bytes(&texts));
-        }
-    }
-}
-
 /// How a version stands to what the working copy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
@@ -145,10 +112,7 @@ pub struct Units {
     files: BTreeMap<Arc<str>, File>,
     /// Units with more than one head and their files, by branch.
     forked: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, UnitId)>>,
-    /// Which recorded patches carry a text, or claim to.
-    texts: BTreeMap<ContentHash, Vec<usize>>,
-    /// The texts of patches that were read last.
-    carried: RefCell<Carried>,
+    texts: Texts,
     recorded: Vec<Recorded>,
     /// Own patches that this peer has taken back.
     undone: BTreeSet<usize>,
@@ -167,8 +131,7 @@ impl Units {
             channel: channel.into(),
             files: BTreeMap::new(),
             forked: BTreeMap::new(),
-            texts: BTreeMap::new(),
-            carried: RefCell::default(),
+            texts: Texts::default(),
             recorded: Vec::new(),
             undone: BTreeSet::new(),
             verdicts: RefCell::default(),
@@ -217,30 +180,20 @@ impl Units {
     }
 
     fn author_of(&self, file: &File, version: VersionId) -> Option<PeerId> {
-        let recorded = file.graph.get(version)?.recorded?;
-        Some(self.recorded[recorded].origin.writer.peer)
+        let told = file.graph.get(version)?.told?;
+        Some(self.recorded[told.recorded].origin.writer.peer)
     }
 
     /// Whether a patch of this branch tells of a version.
     fn is_told(&self, file: &File, version: VersionId) -> bool {
         let mut told = file.told(version);
-        told.any(|index| self.recorded[index].channel == self.channel)
+        told.any(|told| self.recorded[told.recorded].channel == self.channel)
     }
 
     /// The text of a version that a patch carried.
     pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
-        let carriers = self.texts.get(&content)?;
-        let mut texts = carriers.iter().filter_map(|index| {
-            if let Some(known) = self.carried.borrow().get(*index) {
-                return known.get(&content).cloned();
-            }
-            let patch = bodies(self.recorded.get(*index)?)?.patch;
-            let texts = texts_in(&patch);
-            let found = texts.get(&content).cloned();
-            self.carried.borrow_mut().keep(*index, texts);
-            found
-        });
-        texts.next()
+        let read = |index: usize| Some(bodies(self.recorded.get(index)?)?.patch);
+        self.texts.get(content, &read)
     }
 
     /// Records one patch; the second time nothing happens but that its position may become known.
@@ -251,20 +204,15 @@ impl Units {
         let is_same = |index: &usize| {
             let told = body.versions().map(|(_, version, _)| version);
             let known = self.recorded[*index].touched.iter();
-            known.map(|(_, _, version, _)| *version).eq(told)
+            *self.recorded[*index].path == body.patch.path
+                && known.map(|(_, _, version, _)| *version).eq(told)
         };
         if let Some(index) = self.by_entry.get(&key).copied().filter(is_same) {
             self.recorded[index].origin.seq = self.recorded[index].origin.seq.or(origin.seq);
             return (index, false);
         }
         let index = self.recorded.len();
-        for content in contents_of(&body.patch) {
-            let carriers = self.texts.entry(content).or_default();
-            // A patch may claim what it does not carry, so the first is not the only one.
-            if carriers.len() < CARRIERS_MAX {
-                carriers.push(index);
-            }
-        }
+        self.texts.note(index, &body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
         let names: Vec<Arc<str>> = body
             .patch
@@ -287,7 +235,10 @@ impl Units {
             let told = Recordable {
                 parents: parents.to_vec(),
                 content: row.after,
-                recorded: index,
+                told: Told {
+                    recorded: index,
+                    row: touched.len(),
+                },
             };
             if is_placement(&body.patch, row) {
                 // A place excludes no text, so it is nobody's head and no content stands for it.
@@ -570,9 +521,9 @@ impl Units {
     }
 
     /// Of the patches of a file that told of a version, the one that was placed first.
-    fn first_told(&self, file: &File, version: VersionId) -> Option<usize> {
+    fn first_told(&self, file: &File, version: VersionId) -> Option<Told> {
         file.told(version)
-            .min_by_key(|recorded| self.place(*recorded))
+            .min_by_key(|told| self.place(told.recorded))
     }
 
     fn text_of(&self, file: &File, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
@@ -583,7 +534,7 @@ impl Units {
     fn is_recorded(&self, here: &Standpoint) -> bool {
         let version = self.files.get(&here.path).zip(here.working);
         let version = version.and_then(|(file, version)| file.graph.get(version));
-        version.is_some_and(|version| version.recorded.is_some())
+        version.is_some_and(|version| version.told.is_some())
     }
 
     /// The one shared copy of a text that repeats.
@@ -612,66 +563,6 @@ fn is_whole(patch: &FilePatch) -> bool {
 fn is_placement(patch: &FilePatch, row: &Touched) -> bool {
     let moves = |op: &Op| matches!(op, Op::Move { unit, .. } if *unit == row.unit);
     row.before == row.after && patch.ops.iter().any(moves)
-}
-
-/// The contents whose texts a patch carries.
-fn contents_of(patch: &FilePatch) -> BTreeSet<ContentHash> {
-    let file = UnitId::file(&patch.path);
-    let plain = patch.ops.iter().flat_map(texts_of).map(|text| text.hash());
-    let carries_units =
-        |op: &Op| matches!(op, Op::Delete { .. } | Op::File { .. } | Op::Insert { .. });
-    let has_units = patch.ops.iter().any(carries_units);
-    let rows = patch
-        .touched
-        .iter()
-        .filter(|row| has_units && row.unit != file);
-    let inner = rows.flat_map(|row| [row.before, row.after]).flatten();
-    plain.chain(inner).collect()
-}
-
-/// Every text that a patch carries, those of units within others included.
-fn texts_in(patch: &FilePatch) -> Texts {
-    let plain = patch.ops.iter().flat_map(texts_of);
-    let inner = patch.ops.iter();
-    let inner = inner.flat_map(|op| inner_texts_of(&patch.path, op));
-    plain.chain(inner).map(|text| (text.hash(), text)).collect()
-}
-
-/// The own texts of the units within a text that an operation carries.
-fn inner_texts_of(path: &str, op: &Op) -> Vec<OwnText> {
-    let texts = match op {
-        Op::Delete { base_text, .. } => vec![base_text],
-        Op::File {
-            base_text, text, ..
-        } => base_text.iter().chain(text).collect(),
-        Op::Insert { text, .. } => vec![text],
-        Op::Gap { .. } | Op::Move { .. } | Op::Rename { .. } | Op::Replace { .. } => Vec::new(),
-    };
-    let within = |text: &Text| {
-        let units = outline(path, text.bytes(), &Budget::default()).units;
-        let own = units.iter().map(|unit| unit.own_text(text.bytes()));
-        own.collect::<Vec<_>>()
-    };
-    texts.into_iter().flat_map(within).collect()
-}
-
-/// The texts that an operation carries.
-fn texts_of(op: &Op) -> Vec<OwnText> {
-    let leaf = |text: &Text| OwnText::leaf(text.bytes());
-    match op {
-        Op::Replace {
-            base_text, text, ..
-        }
-        | Op::Rename {
-            base_text, text, ..
-        } => vec![base_text.clone(), text.clone()],
-        Op::Insert { text, .. } => vec![leaf(text)],
-        Op::Delete { base_text, .. } => vec![leaf(base_text)],
-        Op::File {
-            base_text, text, ..
-        } => base_text.iter().chain(text).map(leaf).collect(),
-        Op::Gap { .. } | Op::Move { .. } => Vec::new(),
-    }
 }
 
 /// How a change of this working copy was made.
