@@ -1,7 +1,7 @@
 //! What a member who lies can say about versions, and what it does to nobody's.
 
 use aura_engine::peer::body::{PatchBody, VersionId};
-use aura_semantic::{Text, Touched};
+use aura_semantic::{Op, Text, Touched};
 use mothership_tests::{RISK, Team, forger::Forger};
 
 use crate::members::score;
@@ -111,7 +111,7 @@ fn a_whole_file_that_tells_of_a_version_which_it_does_not_make_is_not_taken() {
     body.patch.base = base;
     body.patch.touched[0].before = base;
     let [
-        aura_semantic::Op::File {
+        Op::File {
             base: was,
             base_text,
             ..
@@ -127,4 +127,26 @@ fn a_whole_file_that_tells_of_a_version_which_it_does_not_make_is_not_taken() {
     assert_eq!(exit, 9, "{rows:?}");
     assert!(rows[0].1.starts_with("BASE_MISMATCH: "), "{rows:?}");
     assert_eq!(alice.read("src/risk.rs"), changed);
+}
+
+#[test]
+fn a_comment_that_is_told_to_change_nothing_arrives_everywhere() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "observe");
+    let mut mallory = Forger::join(&alice, "mallory");
+    // Alice has another version of the file, Bob the one that the lie names.
+    alice.save("src/risk.rs", RISK.replace("100", "1"));
+    alice.aura(&["publish"]).ok();
+    alice.synced();
+    mallory.reaches(&bob);
+    let after = RISK.replace("//! Risk.", "//! Risks.");
+    let mut lie = mallory.draft("src/risk.rs", RISK.as_bytes(), after.as_bytes());
+    lie.patch.touched[0].after = lie.patch.touched[0].before;
+    mallory.publish(&lie);
+    mallory.reaches(&bob);
+    alice.event(|event| event["kind"] == "applied" && alice.read("src/risk.rs").contains("Risks"));
+    bob.pull();
+    assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
 }

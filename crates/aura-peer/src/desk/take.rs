@@ -11,8 +11,8 @@ use std::{
 };
 
 use aura_engine::peer::{
-    body::VersionId,
-    units::{PLACEMENT, Plan, Relation, Standpoint},
+    body::{PatchBody, VersionId},
+    units::{Loose, Obstacle, PLACEMENT, Plan, Relation, Standpoint},
 };
 use aura_proto::{PeerId, RepoPath};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitId};
@@ -319,10 +319,8 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
-        let content = |unit: UnitId| found.contents.get(&unit).copied();
-        let is_loose = self.is_loose(index);
         let shadow = found.shadow.as_ref();
-        let plan = match self.units.plan(index, &body, &content, is_loose) {
+        let plan = match self.plan(index, &body, found, ring) {
             Ok(None) => return Taken::Known,
             Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
             Err(obstacle) => return self.obstructed(index, obstacle.unit, &obstacle.name),
@@ -353,6 +351,26 @@ impl Desk {
             }
             Ok(_) | Err(_) => taken,
         }
+    }
+
+    /// What is to be carried out of a patch on the shadow of its file.
+    fn plan(
+        &self,
+        index: usize,
+        body: &PatchBody,
+        here: &Here,
+        ring: &KeyRing,
+    ) -> Result<Option<Plan>, Obstacle> {
+        let content = |unit: UnitId| here.contents.get(&unit).copied();
+        let shows = |recorded: usize| {
+            let shown = here.shadow.as_ref().zip(self.body_of(recorded, ring));
+            shown.is_some_and(|(shadow, body)| aura_semantic::holds(shadow, &body.patch))
+        };
+        let loose = Loose {
+            waits: self.is_loose(index),
+            shows: &shows,
+        };
+        self.units.plan(index, body, &content, loose)
     }
 
     /// None where git cannot be asked what the team has.

@@ -464,16 +464,17 @@ impl Units {
     /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
     /// when all of it is there. `Err` names the first unit that stands in the way.
     ///
-    /// Moves and the text between units leave no version behind: they are carried out only when `is_loose` says that
-    /// this copy has not done so yet.
+    /// Moves and the text between units leave no version behind: they are carried out only when `loose` says that this
+    /// copy has not done so yet.
     pub fn plan(
         &self,
         index: usize,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        mut is_loose: bool,
+        loose: Loose<'_>,
     ) -> Result<Option<Plan>, Obstacle> {
         let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
+        let mut is_loose = loose.waits;
         let mut patch = body.patch.clone();
         let is_whole = is_whole(&patch);
         let file = UnitId::file(&patch.path);
@@ -486,8 +487,10 @@ impl Units {
             let content = contents(unit);
             let mut here = self.standpoint(&patch.path, unit, content);
             match self.relation_to(&mut here, version) {
-                // All that the patch did between units was done by whatever led to this file.
-                Relation::Known if between => is_loose = false,
+                // All that the patch did between units was done by whatever led to this file; if it was.
+                Relation::Known if between => {
+                    is_loose = is_loose && !self.led_here(&here, loose.shows);
+                }
                 _ if between => {}
                 Relation::Known => {
                     known.insert(unit);
@@ -528,6 +531,16 @@ impl Units {
 
     fn text_of(&self, file: &File, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
         self.text(file.graph.get(version)?.content?, bodies)
+    }
+
+    /// Whether a patch told of the version that a working copy has of its file, and the file shows so.
+    // spec: patch/3.10
+    fn led_here(&self, here: &Standpoint, shows: &dyn Fn(usize) -> bool) -> bool {
+        let version = self.files.get(&here.path).zip(here.working);
+        let mut told = version
+            .into_iter()
+            .flat_map(|(file, version)| file.told(version));
+        told.any(|told| shows(told.recorded))
     }
 
     /// Whether a patch told of the version that a working copy has.
@@ -574,6 +587,15 @@ pub struct Made {
     pub why: Option<String>,
     /// Whether it is certain what the file was before; after a crash it is not.
     pub is_sure: bool,
+}
+
+/// What a working copy tells of moves and of the text between units.
+#[derive(Clone, Copy)]
+pub struct Loose<'a> {
+    /// Whether those of the patch wait to be carried out.
+    pub waits: bool,
+    /// Whether the file shows what a recorded patch does between units.
+    pub shows: &'a dyn Fn(usize) -> bool,
 }
 
 /// What is to be carried out on a working copy.
