@@ -52,7 +52,8 @@ pub struct Landing<'a> {
 }
 
 /// Carries out a patch of somebody else, as [`apply`] does, but so that devices that carry out the same patches in
-/// different orders come to the same file; and tells the operations as they were carried out, each from what was there.
+/// different orders come to the same file; and tells the operations as they were carried out, each from what was there,
+/// so that whoever carries them on to another file takes nothing out of it but what this one lost.
 ///
 /// Where two comments between units exclude each other both stay, in an order that depends on their texts alone.
 pub fn land(
@@ -182,8 +183,9 @@ fn carry_out(
             None => Some(op.clone()),
         };
         let Some(op) = op else { continue };
+        let before = edit.gap_of(&op);
         edit.carry_out(&op, file)?;
-        done.push(op);
+        done.extend(edit.as_done(op, before));
     }
     if let Some(landing) = landing {
         let gone = patch.touched.iter().filter(|row| row.after.is_none());
@@ -348,6 +350,33 @@ impl<'a> Edit<'a> {
                 text,
                 ..
             } => self.edit(*unit, name, None, base_text, text),
+        }
+    }
+
+    /// What stands in the gap that an operation changes.
+    fn gap_of(&self, op: &Op) -> Option<Text> {
+        let Op::Gap { parent, next, .. } = op else {
+            return None;
+        };
+        let (container, next) = self.draft.find_gap(*parent, *next)?;
+        Some(Text(self.draft.gap(container, next).to_vec()))
+    }
+
+    /// An operation as it was carried out here: a gap from what was in it to what is.
+    fn as_done(&self, op: Op, before: Option<Text>) -> Option<Op> {
+        let after = self.gap_of(&op);
+        match op {
+            Op::Gap { parent, next, .. } => {
+                let (base_text, text) = before.zip(after)?;
+                let is_changed = base_text != text;
+                is_changed.then_some(Op::Gap {
+                    parent,
+                    next,
+                    base_text,
+                    text,
+                })
+            }
+            op => Some(op),
         }
     }
 

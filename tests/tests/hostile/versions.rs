@@ -1,7 +1,7 @@
 //! What a member who lies can say about versions, and what it does to nobody's.
 
 use aura_engine::peer::body::{PatchBody, VersionId};
-use aura_semantic::{Op, Text, Touched};
+use aura_semantic::{ContentHash, Op, Text, Touched};
 use mothership_tests::{RISK, Team, forger::Forger};
 
 use crate::members::score;
@@ -149,4 +149,47 @@ fn a_comment_that_is_told_to_change_nothing_arrives_everywhere() {
     alice.event(|event| event["kind"] == "applied" && alice.read("src/risk.rs").contains("Risks"));
     bob.pull();
     assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
+}
+
+#[test]
+fn lines_that_a_user_has_not_told_are_not_taken_out_by_who_guesses_them() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.publishes_on_demand();
+    let mut mallory = Forger::join(&alice, "mallory");
+    let hers = RISK.replace("pub fn load", "// TODO\n// mine alone\n\npub fn load");
+    alice.save("src/risk.rs", &hers);
+    // As if the team had had the line, and another change of the same file that is news to her.
+    let guess = RISK.replace("pub fn load", "// FIXME\n// TODO\n\npub fn load");
+    let mut body = mallory.draft("src/risk.rs", guess.as_bytes(), RISK.as_bytes());
+    let news = RISK.replace("//! Risk.", "//! Risks.");
+    let other = mallory.draft("src/risk.rs", RISK.as_bytes(), news.as_bytes());
+    body.patch.ops.extend(other.patch.ops);
+    body.patch.touched[0].after = other.patch.touched[0].after;
+    mallory.publish(&body);
+    mallory.reaches(&alice);
+    let hers = hers.replace("//! Risk.", "//! Risks.");
+    alice.event(|event| event["kind"] == "applied" && alice.read("src/risk.rs").contains("Risks"));
+    assert_eq!(alice.read("src/risk.rs"), hers);
+    // The same said of the whole file.
+    let file = |text: &str| Some(Text(text.as_bytes().to_vec()));
+    let further = news.replace("use std::cmp;", "use std::{cmp, fs};");
+    let mut body = mallory.creation("src/risk.rs", &further);
+    let base = ContentHash::of(hers.as_bytes());
+    body.patch.base = Some(base);
+    body.patch.touched[0].before = Some(base);
+    body.patch.ops = vec![Op::File {
+        base: Some(base),
+        base_text: file(&hers),
+        text: file(&further),
+    }];
+    mallory.publish(&body);
+    mallory.reaches(&alice);
+    alice.pull();
+    assert!(
+        alice
+            .read("src/risk.rs")
+            .contains("// TODO\n// mine alone\n")
+    );
 }
