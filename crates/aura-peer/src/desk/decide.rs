@@ -137,8 +137,9 @@ impl Desk {
         for ((unit, ..), row) in body.versions().zip(&body.patch.touched) {
             let heads = self.units.heads(&body.patch.path, unit);
             // What came after and was taken back leads to the same content again.
-            let is_here =
-                |head: &VersionId| self.units.content(&body.patch.path, *head) == Some(row.after);
+            let is_here = |head: &VersionId| {
+                self.units.content(&body.patch.path, unit, *head) == Some(row.after)
+            };
             let is_agreed = matches!(&heads[..], [head] if is_here(head));
             if self.follows_heads(&body.patch, unit) && !is_agreed {
                 let message = format!("{} has changed since", row.name);

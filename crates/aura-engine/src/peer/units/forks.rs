@@ -83,7 +83,7 @@ impl Units {
                 version,
                 recorded,
                 content: fork.content(version),
-                text: self.text_of(fork.file, version, bodies),
+                text: self.text_of(&fork, version, bodies),
             };
             let content = here(fork.path, fork.unit);
             let is_here = |side: &&(usize, VersionId)| content == Some(fork.content(side.1));
@@ -94,8 +94,8 @@ impl Units {
                 }
                 None => self.mine_and_theirs(&fork),
             };
-            let common = fork.file.graph.common(mine.1, theirs.1);
-            let base = common.and_then(|common| self.text_of(fork.file, common, bodies));
+            let common = fork.file.graph.common(fork.unit, mine.1, theirs.1);
+            let base = common.and_then(|common| self.text_of(&fork, common, bodies));
             Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
@@ -136,12 +136,14 @@ impl Units {
         let due = self.forks().filter(is_due);
         due.filter(|fork| self.joins(fork, bodies))
             .filter_map(|fork| {
-                let merged = self.merged(&fork, bodies)??;
+                let [first, second] = [fork.first.1, fork.second.1];
+                let common = fork.file.graph.common(fork.unit, first, second);
+                let merged = self.merged(&fork, common, bodies)??;
                 Some(DueMerge {
                     unit: fork.unit,
                     name: fork.name.to_string(),
                     path: fork.path.to_string(),
-                    mine: self.text_of(fork.file, fork.second.1, bodies)?,
+                    mine: self.text_of(&fork, fork.second.1, bodies)?,
                     heads: fork.heads,
                     merged,
                 })
@@ -166,22 +168,19 @@ impl Units {
     /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
     /// placed them; one without a place comes last.
     fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
-        let forked = self.forked.get(&self.channel);
-        let is_whole = move |path: &Arc<str>| {
-            let whole = (Arc::clone(path), UnitId::file(path));
-            forked.is_some_and(|forked| forked.contains(&whole))
-        };
         // Whoever settles the file settles its units.
-        let open = forked.into_iter().flatten();
-        let open = open.filter(move |(path, unit)| *unit == UnitId::file(path) || !is_whole(path));
+        let is_open = |(path, unit): &&(Arc<str>, UnitId)| {
+            let whole = UnitId::file(path);
+            *unit == whole || !self.forked.contains(&(Arc::clone(path), whole))
+        };
+        let open = self.forked.iter().filter(is_open);
         open.filter_map(|(path, unit)| self.fork(path, *unit))
     }
 
     fn fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {
         let file = self.files.get(path)?;
-        let heads = file.heads(unit, &self.channel)?;
-        let heads: Vec<VersionId> = heads.iter().copied().collect();
-        let told = |head: &VersionId| Some((self.first_told(file, *head)?, *head));
+        let heads = file.heads(unit).to_vec();
+        let told = |head: &VersionId| Some((self.first_told(file, unit, *head)?, *head));
         let mut told: Vec<(Told, VersionId)> = heads.iter().filter_map(told).collect();
         told.sort_by_key(|(told, _)| self.place(told.recorded));
         let newest = told.get(1)?.0;
@@ -208,46 +207,57 @@ impl Units {
     /// in asks for all of them. A text that cannot be read is looked for again when a further patch may carry it.
     fn joins(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> bool {
         let key = (Arc::clone(fork.path), fork.unit);
+        let versions = fork.file.count(fork.unit);
+        let sides = [fork.first.1, fork.second.1];
         let known = self.verdicts.borrow().get(&key).copied();
-        if let Some((known, joins)) = known
-            && known == self.seen(fork)
+        let known = known.filter(|known| known.versions == versions && known.sides == sides);
+        if let Some(known) = known
+            && known.carriers == self.carriers(fork, known.common)
         {
-            return joins;
+            return known.joins;
         }
-        let joins = self.merged(fork, bodies).is_some();
-        let mut verdicts = self.verdicts.borrow_mut();
-        verdicts.insert(key, (self.seen(fork), joins));
+        let common = match known {
+            Some(known) => known.common,
+            None => fork.file.graph.common(fork.unit, sides[0], sides[1]),
+        };
+        let joins = self.merged(fork, common, bodies).is_some();
+        let verdict = Verdict {
+            versions,
+            sides,
+            common,
+            carriers: self.carriers(fork, common),
+            joins,
+        };
+        self.verdicts.borrow_mut().insert(key, verdict);
         joins
     }
 
-    /// What the verdict over a fork depends on.
-    fn seen(&self, fork: &Fork<'_>) -> Seen {
-        let [first, second] = [fork.first.1, fork.second.1];
-        let carriers = [Some(first), Some(second), fork.common()].map(|version| {
+    /// How many patches may carry the texts of both sides and of what both came from.
+    fn carriers(&self, fork: &Fork<'_>, common: Option<VersionId>) -> [usize; 3] {
+        [Some(fork.first.1), Some(fork.second.1), common].map(|version| {
             let content = version.and_then(|version| fork.content(version));
             content.map_or(0, |content| self.texts.count(content))
-        });
-        Seen {
-            versions: fork.file.count(fork.unit),
-            sides: [first, second],
-            carriers,
-        }
+        })
     }
 
     /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
-    fn merged(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<Option<OwnText>> {
+    fn merged(
+        &self,
+        fork: &Fork<'_>,
+        common: Option<VersionId>,
+        bodies: Bodies<'_>,
+    ) -> Option<Option<OwnText>> {
         let [first, second] = [fork.first.1, fork.second.1];
         if fork.content(first) == fork.content(second) {
-            return Some(self.text_of(fork.file, first, bodies));
+            return Some(self.text_of(fork, first, bodies));
         }
-        let text = |version| self.text_of(fork.file, version, bodies);
+        let text = |version| self.text_of(fork, version, bodies);
         let (first, second) = (text(first)?, text(second)?);
-        merge(&self.base_of(fork, bodies)?, &first, &second).map(Some)
+        merge(&text(common?)?, &first, &second).map(Some)
     }
 
-    /// The text of the nearest version that both sides came from.
-    fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
-        self.text_of(fork.file, fork.common()?, bodies)
+    fn text_of(&self, fork: &Fork<'_>, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
+        self.text(fork.content(version)?, bodies)
     }
 }
 
@@ -255,16 +265,15 @@ impl Units {
 pub type Contents<'a> = &'a dyn Fn(&str, UnitId) -> Option<Option<ContentHash>>;
 
 /// Whether two versions join, and what that was found for.
-pub(super) type Verdict = (Seen, bool);
-
-/// What a verdict was found for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verdict {
     /// How many versions the unit had.
     versions: usize,
     sides: [VersionId; 2],
-    /// How many patches may carry the texts of both sides and of their base.
+    /// The nearest version that both came from.
+    common: Option<VersionId>,
     carriers: [usize; 3],
+    joins: bool,
 }
 
 /// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
@@ -282,14 +291,9 @@ struct Fork<'a> {
 }
 
 impl Fork<'_> {
-    /// The nearest version that the first two sides came from.
-    fn common(&self) -> Option<VersionId> {
-        self.file.graph.common(self.first.1, self.second.1)
-    }
-
     /// The content of a version; `None` when the unit is deleted in it.
     fn content(&self, version: VersionId) -> Option<ContentHash> {
-        self.file.graph.get(version)?.content
+        self.file.graph.get(self.unit, version)?.content
     }
 }
 

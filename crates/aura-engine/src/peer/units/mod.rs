@@ -68,9 +68,16 @@ pub struct Recorded {
     pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
     /// `insert`, `replace` … for people.
     pub kind: &'static str,
+    /// Whether it replaces the file as one piece.
+    is_whole: bool,
 }
 
 impl Recorded {
+    /// Whether a row makes a head: neither a place does, nor what stands between units.
+    fn is_headed(&self, (unit, _, _, number): &(UnitId, Arc<str>, VersionId, usize)) -> bool {
+        *number != PLACEMENT && (self.is_whole || *unit != UnitId::file(&self.path))
+    }
+
     /// The short name of the operation: `o-` and six characters.
     pub fn op(&self) -> String {
         self.ops().next().unwrap_or_else(|| "o-".to_owned())
@@ -98,6 +105,7 @@ pub enum Relation {
 #[derive(Debug)]
 pub struct Standpoint {
     path: Arc<str>,
+    unit: UnitId,
     working: Option<VersionId>,
     /// Which versions follow from it, as far as was asked.
     descends: BTreeMap<VersionId, bool>,
@@ -110,8 +118,8 @@ pub struct Units {
     channel: Arc<str>,
     /// What is known of each file's units.
     files: BTreeMap<Arc<str>, File>,
-    /// Units with more than one head and their files, by branch.
-    forked: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, UnitId)>>,
+    /// Units with more than one head, with their files.
+    forked: BTreeSet<(Arc<str>, UnitId)>,
     texts: Texts,
     recorded: Vec<Recorded>,
     /// Own patches that this peer has taken back.
@@ -130,7 +138,7 @@ impl Units {
             me,
             channel: channel.into(),
             files: BTreeMap::new(),
-            forked: BTreeMap::new(),
+            forked: BTreeSet::new(),
             texts: Texts::default(),
             recorded: Vec::new(),
             undone: BTreeSet::new(),
@@ -147,7 +155,26 @@ impl Units {
 
     /// Looks from another branch.
     pub fn set_channel(&mut self, channel: &str) {
+        if *self.channel == *channel {
+            return;
+        }
         self.channel = channel.into();
+        self.forked.clear();
+        self.files.values_mut().for_each(File::leave);
+        let here = self.recorded.iter();
+        for recorded in here.filter(|recorded| recorded.channel == self.channel) {
+            let Some(file) = self.files.get_mut(&recorded.path) else {
+                continue;
+            };
+            for (unit, _, version, _) in recorded
+                .touched
+                .iter()
+                .filter(|row| recorded.is_headed(row))
+            {
+                let heads = file.follow(*unit, *version);
+                note_fork(&mut self.forked, &recorded.path, *unit, heads);
+            }
+        }
     }
 
     /// Every recorded patch, in the order of recording.
@@ -169,8 +196,13 @@ impl Units {
 
     /// The content of a version of a unit of a file, `Some(None)` when the unit is deleted in it; nothing when the
     /// version is not known.
-    pub fn content(&self, path: &str, version: VersionId) -> Option<Option<ContentHash>> {
-        let version = self.files.get(path)?.graph.get(version);
+    pub fn content(
+        &self,
+        path: &str,
+        unit: UnitId,
+        version: VersionId,
+    ) -> Option<Option<ContentHash>> {
+        let version = self.files.get(path)?.graph.get(unit, version);
         version.map(|version| version.content)
     }
 
@@ -179,14 +211,14 @@ impl Units {
         self.undone.contains(&index)
     }
 
-    fn author_of(&self, file: &File, version: VersionId) -> Option<PeerId> {
-        let told = file.graph.get(version)?.told?;
+    fn author_of(&self, file: &File, unit: UnitId, version: VersionId) -> Option<PeerId> {
+        let told = file.graph.get(unit, version)?.told?;
         Some(self.recorded[told.recorded].origin.writer.peer)
     }
 
     /// Whether a patch of this branch tells of a version.
-    fn is_told(&self, file: &File, version: VersionId) -> bool {
-        let mut told = file.told(version);
+    fn is_told(&self, file: &File, unit: UnitId, version: VersionId) -> bool {
+        let mut told = file.told(unit, version);
         told.any(|told| self.recorded[told.recorded].channel == self.channel)
     }
 
@@ -222,50 +254,45 @@ impl Units {
             .collect();
         let file = self.files.entry(Arc::clone(&path)).or_default();
         file.place(index, &body.patch);
-        let id = UnitId::file(&path);
-        let is_whole = is_whole(&body.patch);
-        let forked = self.forked.entry(Arc::clone(&channel)).or_default();
-        let mut touched = Vec::with_capacity(names.len());
+        let mut recorded = Recorded {
+            origin,
+            channel,
+            cause: body.cause,
+            why: body.why.clone(),
+            path,
+            touched: Vec::with_capacity(names.len()),
+            kind: kind_of(body),
+            is_whole: is_whole(&body.patch),
+        };
         let rows = body.versions().zip(&body.patch.touched).zip(names);
         for (((unit, version, parents), row), name) in rows {
             file.names.insert(Arc::clone(&name), unit);
             for parent in parents {
-                file.graph.mention(*parent, born(unit, *parent, row.before));
+                let content = born(unit, *parent, row.before);
+                file.graph.mention(unit, *parent, content);
+            }
+            if is_placement(&body.patch, row) {
+                // A place excludes no text, so it is nobody's head and no content stands for it.
+                recorded.touched.push((unit, name, version, PLACEMENT));
+                continue;
             }
             let told = Recordable {
                 parents: parents.to_vec(),
                 content: row.after,
                 told: Told {
                     recorded: index,
-                    row: touched.len(),
+                    row: recorded.touched.len(),
                 },
             };
-            if is_placement(&body.patch, row) {
-                // A place excludes no text, so it is nobody's head and no content stands for it.
-                touched.push((unit, name, version, PLACEMENT));
-                continue;
+            let (number, mut heads) = file.insert(unit, version, told);
+            let row = (unit, name, version, number);
+            if recorded.channel == self.channel && recorded.is_headed(&row) {
+                heads = file.follow(unit, version);
             }
-            file.insert(unit, version, told);
-            if unit != id || is_whole {
-                let key = (Arc::clone(&path), unit);
-                if 1 < file.follow(unit, version, &channel) {
-                    forked.insert(key);
-                } else {
-                    forked.remove(&key);
-                }
-            }
-            let number = file.graph.get(version).map_or(0, |version| version.number);
-            touched.push((unit, name, version, number));
+            note_fork(&mut self.forked, &recorded.path, unit, heads);
+            recorded.touched.push(row);
         }
-        self.recorded.push(Recorded {
-            origin,
-            channel,
-            cause: body.cause,
-            why: body.why.clone(),
-            path,
-            touched,
-            kind: kind_of(body),
-        });
+        self.recorded.push(recorded);
         self.by_entry.insert(key, index);
         if body.cause == Cause::Undo && origin.writer.peer == self.me {
             self.undone.extend(self.taken_back(&body.patch));
@@ -285,7 +312,7 @@ impl Units {
         let led_to = |index: &usize, row: &Touched| {
             let recorded = &self.recorded[*index];
             recorded.touched.iter().any(|(unit, _, version, _)| {
-                *unit == row.unit && self.content(&undo.path, *version) == Some(row.before)
+                *unit == row.unit && self.content(&undo.path, *unit, *version) == Some(row.before)
             })
         };
         let mut own = (0..self.recorded.len()).rev().filter(stands);
@@ -316,6 +343,7 @@ impl Units {
     pub fn standpoint(&self, path: &str, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
         Standpoint {
             path: path.into(),
+            unit,
             working: self.working(path, unit, content),
             descends: BTreeMap::new(),
         }
@@ -327,16 +355,15 @@ impl Units {
             return Relation::Concurrent;
         };
         let Some(working) = here.working else {
-            let version = graph.get(version);
-            return if version.is_some_and(|version| version.is_rooted) {
+            return if graph.is_rooted(here.unit, version) {
                 Relation::Forward
             } else {
                 Relation::Concurrent
             };
         };
-        if working == version || graph.is_ancestor(version, working) {
+        if working == version || graph.is_ancestor(here.unit, version, working) {
             Relation::Known
-        } else if graph.descends(working, version, &mut here.descends) {
+        } else if graph.descends(here.unit, working, version, &mut here.descends) {
             Relation::Forward
         } else {
             Relation::Concurrent
@@ -363,9 +390,11 @@ impl Units {
             parents,
         };
         let file = self.files.get(&*body.patch.path);
-        let is_told = |version| file.is_some_and(|file| self.is_told(file, version));
+        let is_told = |unit, version| file.is_some_and(|file| self.is_told(file, unit, version));
         // What is on another branch alone is news on this one; a move is always.
-        let is_news = body.versions().any(|(_, version, _)| !is_told(version));
+        let is_news = body
+            .versions()
+            .any(|(unit, version, _)| !is_told(unit, version));
         is_news.then_some(body)
     }
 
@@ -374,29 +403,35 @@ impl Units {
     /// Where the team came from the same content to the same content, on whatever way, the change is what the team
     /// did last: a device that forgot what it had tells nothing new.
     fn followed(&self, path: &str, row: &Touched, is_sure: bool) -> Vec<VersionId> {
-        let before = self.working(path, row.unit, row.before);
+        let unit = row.unit;
+        let before = self.working(path, unit, row.before);
         let Some(file) = self.files.get(path) else {
             return before.into_iter().collect();
         };
         // Who goes back by git and tries anew has given up what he wrote before; or writes the same again.
-        if let (Some(before), [head]) = (before, &self.heads(path, row.unit)[..])
-            && file.graph.is_ancestor(before, *head)
+        if let (Some(before), [head]) = (before, file.heads(unit))
+            && file.graph.is_ancestor(unit, before, *head)
         {
-            let content = file.graph.get(*head).map(|head| head.content);
+            let content = file.graph.get(unit, *head).map(|head| head.content);
             let is_again = content == Some(row.after);
-            if is_again && is_sure || !is_again && self.author_of(file, *head) == Some(self.me) {
+            let is_mine = || self.author_of(file, unit, *head) == Some(self.me);
+            if is_again && is_sure || !is_again && is_mine() {
                 return vec![*head];
             }
         }
         let known = self
-            .working(path, row.unit, row.after)
-            .and_then(|after| Some((after, file.graph.get(after)?)));
-        let known = known.filter(|(after, _)| self.is_told(file, *after));
+            .working(path, unit, row.after)
+            .and_then(|after| Some((after, file.graph.get(unit, after)?)));
+        let known = known.filter(|(after, _)| self.is_told(file, unit, *after));
         match (before, known) {
-            (Some(before), Some((after, version))) if file.graph.is_ancestor(before, after) => {
+            (Some(before), Some((after, version)))
+                if file.graph.is_ancestor(unit, before, after) =>
+            {
                 version.parents.clone()
             }
-            (None, Some((_, version))) if version.is_rooted => version.parents.clone(),
+            (None, Some((after, version))) if file.graph.is_rooted(unit, after) => {
+                version.parents.clone()
+            }
             _ => before.into_iter().collect(),
         }
     }
@@ -455,10 +490,7 @@ impl Units {
     /// The heads of a unit of a file on this channel.
     pub fn heads(&self, path: &str, unit: UnitId) -> Vec<VersionId> {
         let file = self.files.get(path);
-        let heads = file.and_then(|file| file.heads(unit, &self.channel));
-        heads
-            .map(|heads| heads.iter().copied().collect())
-            .unwrap_or_default()
+        file.map_or_else(Vec::new, |file| file.heads(unit).to_vec())
     }
 
     /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
@@ -524,29 +556,23 @@ impl Units {
     }
 
     /// Of the patches of a file that told of a version, the one that was placed first.
-    fn first_told(&self, file: &File, version: VersionId) -> Option<Told> {
-        file.told(version)
+    fn first_told(&self, file: &File, unit: UnitId, version: VersionId) -> Option<Told> {
+        file.told(unit, version)
             .min_by_key(|told| self.place(told.recorded))
-    }
-
-    fn text_of(&self, file: &File, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
-        self.text(file.graph.get(version)?.content?, bodies)
     }
 
     /// Whether a patch told of the version that a working copy has of its file, and the file shows so.
     // spec: patch/3.10
     fn led_here(&self, here: &Standpoint, shows: &dyn Fn(usize) -> bool) -> bool {
         let version = self.files.get(&here.path).zip(here.working);
-        let mut told = version
-            .into_iter()
-            .flat_map(|(file, version)| file.told(version));
-        told.any(|told| shows(told.recorded))
+        let told = version.map(|(file, version)| file.told(here.unit, version));
+        told.into_iter().flatten().any(|told| shows(told.recorded))
     }
 
     /// Whether a patch told of the version that a working copy has.
     fn is_recorded(&self, here: &Standpoint) -> bool {
         let version = self.files.get(&here.path).zip(here.working);
-        let version = version.and_then(|(file, version)| file.graph.get(version));
+        let version = version.and_then(|(file, version)| file.graph.get(here.unit, version));
         version.is_some_and(|version| version.told.is_some())
     }
 
@@ -558,6 +584,20 @@ impl Units {
         let word: Arc<str> = text.into();
         self.words.insert(Arc::clone(&word));
         word
+    }
+}
+
+/// Notes how many heads a unit has.
+fn note_fork(
+    forked: &mut BTreeSet<(Arc<str>, UnitId)>,
+    path: &Arc<str>,
+    unit: UnitId,
+    heads: usize,
+) {
+    if 1 < heads {
+        forked.insert((Arc::clone(path), unit));
+    } else if !forked.is_empty() {
+        forked.remove(&(Arc::clone(path), unit));
     }
 }
 
