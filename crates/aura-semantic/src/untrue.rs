@@ -93,7 +93,9 @@ impl FilePatch {
                     name,
                     ..
                 } => {
-                    if !are_members(&self.path, text, of(&unit), members.iter().map(of)) {
+                    let are_new = members.iter().all(|member| placed.insert(*member));
+                    let rows = members.iter().map(of);
+                    if !are_new || !are_members(&self.path, text, of(&unit), rows) {
                         return Err(untrue(name));
                     }
                     told.extend(members);

@@ -96,6 +96,24 @@ fn a_patch_tells_of_no_unit_that_its_texts_do_not_have() {
 }
 
 #[test]
+fn a_container_does_not_come_with_one_member_twice_or_within_itself() {
+    let with = format!("{TWO}\nmod m {{\n    fn a() {{}}\n\n    fn b() {{}}\n}}\n");
+    let (_, honest) = patch("a.rs", TWO, &with);
+    assert_eq!(honest.check(), Ok(()));
+    for (at, is_own) in [(0, false), (1, false), (0, true), (1, true)] {
+        let mut lie = honest.clone();
+        for op in &mut lie.ops {
+            if let Op::Insert { unit, members, .. } = op {
+                // Nothing is told of what came with it.
+                lie.touched.retain(|row| !members.contains(&row.unit));
+                members[at] = if is_own { *unit } else { members[1 - at] };
+            }
+        }
+        assert!(lie.check().is_err(), "{at} {is_own}");
+    }
+}
+
+#[test]
 fn a_whole_file_lands_only_with_the_versions_that_it_tells() {
     let base = fresh("a.rs", TWO.as_bytes());
     let here = next(&base, TWO.replace("    1", "    10").as_bytes());
