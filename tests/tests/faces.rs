@@ -4,7 +4,88 @@
 
 use std::fs;
 
-use mothership_tests::{Team, git};
+use mothership_tests::{Laptop, Mothership, Team, git};
+use serde_json::Value;
+
+/// What people read, on both streams, and the exit code.
+fn said(laptop: &Laptop, args: &[&str]) -> (i32, String) {
+    let output = laptop.plain_command().args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let code = output.status.code().unwrap();
+    (code, String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Alice, who founded the team and takes everything in at once, and bob.
+fn two() -> (Team, Mothership, Laptop, Laptop) {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    (team, box_, alice, bob)
+}
+
+/// The reason of the newest change of a symbol, as this laptop knows it.
+fn why(laptop: &Laptop, symbol: &str) -> Value {
+    laptop.aura(&["log", symbol]).ok()["ops"][0]["why"].clone()
+}
+
+#[test]
+fn a_reason_given_after_the_save_reaches_the_log_of_every_laptop() {
+    let (_team, _box, alice, bob) = two();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.applied("score");
+    assert_eq!(why(&bob, "score"), Value::Null);
+    let told = alice.aura(&["publish", "-m", "higher cap"]).ok();
+    assert_eq!(
+        (&told["state"], &told["explained"]),
+        (&"published".into(), &1.into())
+    );
+    assert_eq!(why(&alice, "score"), "higher cap");
+    bob.event(|event| event["kind"] == "reason");
+    assert_eq!(why(&bob, "score"), "higher cap");
+    // It is given once, and what has none stays without.
+    alice.edit("src/risk.rs", "name.to_owned()", "name.trim().to_owned()");
+    bob.applied("load");
+    alice.aura(&["publish", "-m", "no blanks", "load"]).ok();
+    assert_eq!(
+        (why(&alice, "score"), why(&alice, "load")),
+        ("higher cap".into(), "no blanks".into())
+    );
+    // A restart reads it from the log.
+    alice.aura(&["daemon", "restart"]).ok();
+    assert_eq!(why(&alice, "score"), "higher cap");
+}
+
+#[test]
+fn a_reason_that_belongs_to_nothing_is_not_taken_silently() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let (exit, text) = said(&alice, &["publish", "-m", "for nothing"]);
+    assert_eq!(exit, 11, "{text}");
+    assert!(text.contains("the reason was not used"), "{text}");
+    assert_eq!(said(&alice, &["publish"]).0, 0);
+}
+
+#[test]
+fn what_is_said_of_the_queue_while_offline_is_true_and_a_reason_joins_it() {
+    let (team, box_, alice, bob) = two();
+    let listen = box_.listen.clone();
+    assert_eq!(box_.stop("-TERM"), Some(0));
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    alice.event(|event| event["kind"] == "published");
+    let (exit, text) = said(&alice, &["publish"]);
+    assert_eq!(exit, 11, "{text}");
+    assert!(
+        !text.contains("queued 0") && text.contains("1 waits"),
+        "{text}"
+    );
+    assert_eq!(alice.aura(&["publish", "-m", "higher cap"]).exit, 11);
+    let box_ = team.serve(&listen);
+    bob.event(|event| event["kind"] == "reason");
+    assert_eq!(why(&bob, "score"), "higher cap");
+    drop(box_);
+}
 
 #[test]
 fn leftovers_of_editors_are_not_shared_unless_git_tracks_them() {

@@ -318,6 +318,7 @@ impl Face<'_, '_> {
         symbols: Vec<String>,
         no_wait: bool,
     ) -> Outcome {
+        let has_why = why.is_some();
         let document = self.ask(Call::Publish {
             why,
             symbols,
@@ -325,11 +326,17 @@ impl Face<'_, '_> {
         })?;
         let shape = self.say(&document, show::published)?;
         let is_queued = shape.as_ref().is_some_and(|shape| shape.state == "queued");
+        let is_unused = |shape: &docs::Published| shape.ops.is_empty() && !shape.postponed;
+        let is_unused = has_why && shape.as_ref().is_some_and(is_unused);
+        if is_unused {
+            let why = "the reason was not used: no saved change is without one; see: aura log";
+            self.screen.note(why);
+        }
         for held in shape.iter().flat_map(|shape| &shape.held_back) {
             self.screen
                 .note(&format!("held back: {}", escape::line(held)));
         }
-        Ok(if is_queued && !no_wait {
+        Ok(if is_unused || is_queued && !no_wait {
             Exit::PARTLY
         } else {
             Exit::DONE

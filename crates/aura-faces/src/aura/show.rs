@@ -292,15 +292,26 @@ pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
 
 pub(super) fn published(doc: &docs::Published, view: &View) -> String {
     let count = u64::try_from(doc.ops.len()).unwrap_or(u64::MAX);
-    let changes = counted(count, "change", "changes");
-    let said = match doc.state.as_str() {
-        "nothing" => "nothing to publish\n".to_owned(),
-        "queued" => format!("queued {changes}; sent when the mothership is reached\n"),
+    let new = count.saturating_sub(doc.explained);
+    let changes = counted(new, "change", "changes");
+    let mut said = match (doc.state.as_str(), new) {
+        _ if doc.postponed => "git moves files; it is done when git has stopped\n".to_owned(),
+        ("nothing", _) => "nothing to publish\n".to_owned(),
+        ("queued", 1..) => format!("queued {changes}; sent when the mothership is reached\n"),
+        ("queued", 0) => {
+            let waits = counted(doc.queued, "waits", "wait");
+            format!("nothing new to publish; {waits} until the mothership is reached\n")
+        }
+        (_, 0) => String::new(),
         _ => {
             let at = doc.seq.map(|seq| format!(" at {seq}")).unwrap_or_default();
             format!("published {changes}{at}\n")
         }
     };
+    if 0 < doc.explained {
+        let given = counted(doc.explained, "change", "changes");
+        said += &format!("gave the reason to {given} published before\n");
+    }
     if doc.ops.is_empty() {
         said
     } else {

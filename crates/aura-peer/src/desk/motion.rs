@@ -112,8 +112,7 @@ impl Desk {
         }
         self.drop_by_git(&by_git);
         if let Some(intent) = self.postponed.take() {
-            let changed = self.changed_files()?;
-            self.publish(&changed, &intent, ring)?;
+            self.publish_all(&intent, ring)?;
         }
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));

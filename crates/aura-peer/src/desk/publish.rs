@@ -84,6 +84,29 @@ impl Desk {
         Ok(())
     }
 
+    /// Publishes what is saved anywhere, and gives the reason to what has published itself without one.
+    /// Answers how many entries were queued for changes, and which patches got the reason.
+    pub(crate) fn publish_all(
+        &mut self,
+        intent: &Intent,
+        ring: &KeyRing,
+    ) -> Result<(usize, Vec<usize>), Failure> {
+        super::intent::check_why(intent.why.as_deref())?;
+        let changed = self.changed_files()?;
+        let count = self.publish(&changed, intent, ring)?;
+        let explained = if self.is_postponed() {
+            Vec::new()
+        } else {
+            self.explain(intent, ring)?
+        };
+        Ok((count, explained))
+    }
+
+    /// Whether a publication waits until git has stopped.
+    pub(crate) fn is_postponed(&self) -> bool {
+        self.postponed.is_some()
+    }
+
     /// Publishes what is saved in these files, as somebody asks for; after git has stopped if it moves files.
     /// Answers how many entries were queued.
     pub(crate) fn publish(
@@ -299,10 +322,10 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let path = &body.patch.path;
-        let Some(key) = ring.current() else {
+        if ring.current().is_none() {
             self.hold_back(path, "this device does not have the team key yet");
             return Ok(false);
-        };
+        }
         if body.check().is_err() {
             self.hold_back(path, "the change touches too many functions at once");
             return Ok(false);
@@ -316,31 +339,7 @@ impl Desk {
             self.hold_back(path, "the queue is full until the mothership is back");
             return Ok(false);
         }
-        let author_seq = self.book.replica.next_number();
-        let context = SealContext {
-            team: self.team,
-            log: self.book.replica.log(),
-            writer: self.book.replica.writer(),
-            author_seq,
-            kind: Kind::PATCH,
-        };
-        // spec: patch/1.3
-        let sealed = seal(key, &context, crate::clock::random(), &plain);
-        let time_ms = self.clock.wall_ms();
-        let before = self.book.replica.queued();
-        let key_epoch = key.epoch;
-        let input = replica::Input::Author {
-            kind: Kind::PATCH,
-            key_epoch,
-            body: sealed,
-            time_ms,
-            author_seq,
-            replaces,
-        };
-        self.feed(input, ring);
-        let queued =
-            before < self.book.replica.queued() || self.book.replica.next_number() != author_seq;
-        if !queued {
+        if !self.author(Kind::PATCH, &plain, replaces, ring) {
             return Err(no_space());
         }
         if body.cause == Cause::Edit {
@@ -349,6 +348,42 @@ impl Desk {
             self.notice("published", symbol, text);
         }
         Ok(true)
+    }
+
+    /// Seals an encoded body and puts it into the outbox; `false` when the disk is full or there is no key.
+    pub(super) fn author(
+        &mut self,
+        kind: Kind,
+        plain: &[u8],
+        replaces: Option<replica::Own>,
+        ring: &KeyRing,
+    ) -> bool {
+        let Some(key) = ring.current() else {
+            return false;
+        };
+        let author_seq = self.book.replica.next_number();
+        let context = SealContext {
+            team: self.team,
+            log: self.book.replica.log(),
+            writer: self.book.replica.writer(),
+            author_seq,
+            kind,
+        };
+        // spec: patch/1.3
+        let body = seal(key, &context, crate::clock::random(), plain);
+        let time_ms = self.clock.wall_ms();
+        let before = self.book.replica.queued();
+        let key_epoch = key.epoch;
+        let input = replica::Input::Author {
+            kind,
+            key_epoch,
+            body,
+            time_ms,
+            author_seq,
+            replaces,
+        };
+        self.feed(input, ring);
+        before < self.book.replica.queued() || self.book.replica.next_number() != author_seq
     }
 
     /// The shadow of a file; where git cannot be asked for it, none, and it is tried again.
@@ -400,7 +435,7 @@ impl Desk {
     }
 }
 
-fn no_space() -> Failure {
+pub(super) fn no_space() -> Failure {
     let message = "the disk is full; what is saved stays in its file and was not queued";
     Failure::new("NO_SPACE", Exit::BUSY, message)
         .next("aura publish", "again, when there is space")

@@ -11,6 +11,7 @@
 
 mod forks;
 mod graph;
+mod reasons;
 
 use std::{
     cell::RefCell,
