@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use mothership_tests::{Laptop, Mothership, Team, git};
 use serde_json::Value;
@@ -27,6 +27,18 @@ fn two() -> (Team, Mothership, Laptop, Laptop) {
 /// The reason of the newest change of a symbol, as this laptop knows it.
 fn why(laptop: &Laptop, symbol: &str) -> Value {
     laptop.aura(&["log", symbol]).ok()["ops"][0]["why"].clone()
+}
+
+fn held_back(laptop: &Laptop) -> Vec<String> {
+    let status = laptop.aura(&["status"]).ok();
+    let rows = status["mine"]["held_back"].as_array().unwrap().iter();
+    rows.map(|row| row.as_str().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn names(rows: &[String], path: &str, why: &str) {
+    let is_meant = |row: &&String| row.starts_with(&format!("{path}: ")) && row.contains(why);
+    assert!(rows.iter().any(|row| is_meant(&row)), "{path}: {rows:?}");
 }
 
 #[test]
@@ -85,6 +97,54 @@ fn what_is_said_of_the_queue_while_offline_is_true_and_a_reason_joins_it() {
     bob.event(|event| event["kind"] == "reason");
     assert_eq!(why(&bob, "score"), "higher cap");
     drop(box_);
+}
+
+#[test]
+fn a_file_that_became_a_directory_is_gone_for_the_team_and_one_that_became_a_link_is_named() {
+    let (_team, _box, alice, bob) = two();
+    for name in ["notes", "linked"] {
+        fs::write(alice.repo.join(name), "one\n").unwrap();
+        alice.aura(&["publish"]).ok();
+        bob.applied(name);
+    }
+    fs::remove_file(alice.repo.join("notes")).unwrap();
+    fs::create_dir(alice.repo.join("notes")).unwrap();
+    fs::write(alice.repo.join("notes/first"), "one\n").unwrap();
+    fs::remove_file(alice.repo.join("linked")).unwrap();
+    symlink("src/risk.rs", alice.repo.join("linked")).unwrap();
+    let published = alice.aura(&["publish"]).ok();
+    assert_ne!(published["state"], "nothing", "{published}");
+    names(&held_back(&alice), "linked", "link");
+    bob.applied("notes/first");
+    assert_eq!(bob.read("notes/first"), "one\n");
+    assert_eq!(bob.read("linked"), "one\n");
+}
+
+#[test]
+fn what_is_not_shared_for_what_it_is_is_named_also_after_a_restart() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    fs::write(alice.repo.join("zeros"), b"a\0b").unwrap();
+    fs::write(alice.repo.join("long"), "a line\n".repeat(10 << 17)).unwrap();
+    symlink("src/risk.rs", alice.repo.join("link")).unwrap();
+    for turn in ["running", "started anew"] {
+        alice.aura(&["publish"]).ok();
+        let held = held_back(&alice);
+        names(&held, "zeros", "NUL");
+        names(&held, "long", "larger");
+        names(&held, "link", "link");
+        assert_eq!(held.len(), 3, "{turn}: {held:?}");
+        alice.aura(&["daemon", "restart"]).ok();
+        assert_eq!(held_back(&alice), held, "{turn}");
+    }
+    // What git has is git's.
+    git(&alice.repo, &["add", "."]);
+    git(&alice.repo, &["commit", "-qm", "blobs"]);
+    alice.event(|event| event["kind"] == "motion");
+    alice.aura(&["publish"]).ok();
+    alice.aura(&["daemon", "restart"]).ok();
+    assert_eq!(held_back(&alice), Vec::<String>::new());
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl Desk {
             // A commit writes no file: what was an edit stays one until it is published.
             let committed = self.shadows.rebase_keeping(&self.repo)?;
             self.publish_commit(&committed, &head.commit, ring)?;
+            self.forgive_what_git_has()?;
         } else {
             self.shadows.rebase(&self.repo)?;
         }
