@@ -4,7 +4,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use mothership_tests::{Laptop, Mothership, Team, git};
+use mothership_tests::{Laptop, Mothership, Outcome, Team, git, token};
 use serde_json::Value;
 
 /// What people read, on both streams, and the exit code.
@@ -13,6 +13,15 @@ fn said(laptop: &Laptop, args: &[&str]) -> (i32, String) {
     let text = [output.stdout, output.stderr].concat();
     let code = output.status.code().unwrap();
     (code, String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The first next step of a document.
+fn next(document: &Value) -> &str {
+    document["next"][0]["cmd"].as_str().unwrap_or_default()
+}
+
+fn failure_next(document: &Value) -> &str {
+    next(&document["error"])
 }
 
 /// Alice, who founded the team and takes everything in at once, and bob.
@@ -39,6 +48,45 @@ fn held_back(laptop: &Laptop) -> Vec<String> {
 fn names(rows: &[String], path: &str, why: &str) {
     let is_meant = |row: &&String| row.starts_with(&format!("{path}: ")) && row.contains(why);
     assert!(rows.iter().any(|row| is_meant(&row)), "{path}: {rows:?}");
+}
+
+#[test]
+fn a_device_that_gives_no_name_is_called_after_its_user_and_host() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    let mut join = alice.command();
+    join.env("USER", "ann lee")
+        .args(["join", &token(&box_.ready), "--no-service"]);
+    let joined = Outcome::of(join.output().unwrap()).ok();
+    let name = joined["name"].as_str().unwrap();
+    assert!(name.starts_with("ann-lee"), "{name}");
+    // An invite for somebody says the name itself.
+    let bob = team.laptop("bob");
+    let invite = token(&team.mothership(&["invite", "--for", "bob@mbp"]).ok());
+    assert_eq!(bob.aura(&["join", &invite]).ok()["name"], "bob@mbp");
+}
+
+#[test]
+fn a_name_that_cannot_be_is_wrong_usage_and_one_that_is_taken_leaves_the_invite_good() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let bob = team.laptop("bob");
+    let invite = team.invite();
+    let bad = bob
+        .join(&invite, "bob smith", "observe")
+        .fails(2, "AE-USAGE");
+    let message = bad["error"]["message"].as_str().unwrap();
+    assert!(message.contains("letters"), "{message}");
+    let taken = bob
+        .join(&invite, "alice", "observe")
+        .fails(4, "AE-NAME-TAKEN");
+    let message = taken["error"]["message"].as_str().unwrap();
+    assert!(message.contains("the invite is still good"), "{message}");
+    assert!(failure_next(&taken).contains("--name"), "{taken}");
+    assert_eq!(bob.join(&invite, "bob", "observe").ok()["name"], "bob");
+    drop(alice);
 }
 
 #[test]
@@ -97,6 +145,60 @@ fn what_is_said_of_the_queue_while_offline_is_true_and_a_reason_joins_it() {
     bob.event(|event| event["kind"] == "reason");
     assert_eq!(why(&bob, "score"), "higher cap");
     drop(box_);
+}
+
+#[test]
+fn joining_again_checks_the_token_and_says_what_was_done() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let other = team.serve_in(&team.dir.path().join("other"), "127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let invite = team.invite();
+    let mangled = format!("{}{}", &invite[..20], &invite[21..]);
+    alice
+        .join(&mangled, "alice", "live")
+        .fails(2, "AE-TOKEN-SHAPE");
+    let refused = alice
+        .join(&token(&other.ready), "alice", "live")
+        .fails(4, "AE-OTHER-TEAM");
+    assert!(failure_next(&refused).contains("AURA_HOME"), "{refused}");
+    alice.join(&invite, "carol", "live").fails(2, "AE-USAGE");
+    assert_eq!(alice.aura(&["mode"]).ok()["mode"], "observe");
+    let again = alice.aura(&["join", &invite]).ok();
+    assert_eq!(
+        (&again["was_member"], &again["clone"]),
+        (&true.into(), &"known".into())
+    );
+    let (_, text) = said(&alice, &["join", &invite]);
+    assert!(
+        text.contains("a member already") && text.contains("not used"),
+        "{text}"
+    );
+    // So it is good for somebody else.
+    team.laptop("bob").join(&invite, "bob", "observe").ok();
+}
+
+#[test]
+fn a_fresh_invite_leads_to_a_mothership_that_has_moved() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    assert_eq!(box_.stop("-TERM"), Some(0));
+    alice.event(|event| {
+        event["kind"] == "link" && event["text"].as_str().unwrap().contains("offline")
+    });
+    let status = alice.aura(&["status"]).ok();
+    let steps = status["next"].as_array().unwrap().iter();
+    let commands: Vec<&str> = steps.map(|step| step["cmd"].as_str().unwrap()).collect();
+    assert!(commands.contains(&"aura join TOKEN"), "{status}");
+    let moved = team.serve("127.0.0.1:0");
+    let joined = alice.aura(&["join", &team.invite()]).ok();
+    assert_eq!(joined["endpoint"], moved.listen);
+    let status = alice.aura(&["status"]).ok();
+    assert_eq!(status["link"]["state"], "online");
+    // It is kept.
+    alice.aura(&["daemon", "restart"]).ok();
+    alice.aura(&["wait", "--for", "up"]).ok();
 }
 
 #[test]
@@ -176,4 +278,18 @@ fn leftovers_of_editors_are_not_shared_unless_git_tracks_them() {
     let mut symbols: Vec<&str> = rows.map(|row| row["symbol"].as_str().unwrap()).collect();
     symbols.sort_unstable();
     assert_eq!(symbols, ["kept.tmp::kept.tmp", "src/risk.rs::score"]);
+}
+
+#[test]
+fn a_second_clone_is_told_to_join_without_a_token() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let second = Laptop {
+        home: alice.home.clone(),
+        repo: team.laptop("alice2").repo.clone(),
+    };
+    let told = second.aura(&["status"]).fails(3, "AE-NOT-JOINED");
+    assert_eq!(failure_next(&told), "aura join");
+    assert_eq!(second.aura(&["join"]).ok()["clone"], "added");
 }

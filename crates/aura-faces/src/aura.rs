@@ -7,6 +7,7 @@
 mod args;
 mod calls;
 mod client;
+mod device;
 mod editor;
 mod local;
 mod show;

@@ -589,11 +589,14 @@ impl Daemon {
             let why = failure.clone();
             return Err(why.next("aura down", "it is tried again at the next start"));
         }
-        Err(Failure::new(
-            "AE-NOT-JOINED",
-            Exit::NOT_SET_UP,
-            "this repository is on no team",
-        )
-        .next("aura join TOKEN", "join a team with an invite"))
+        let failure = |message: &str| Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, message);
+        Err(match &self.identity.enrolment {
+            Some(enrolment) => failure("this clone is not served yet").next(
+                "aura join",
+                format!("adds it; {} is a member and needs no token", enrolment.name),
+            ),
+            None => failure("this repository is on no team")
+                .next("aura join TOKEN", "join a team with an invite"),
+        })
     }
 }

@@ -36,6 +36,15 @@ doc! {
         index_ms: u64,
         /// Names of peers that are online now.
         online: Vec<String>,
+        /// Whether the device was a member before, so that no token was used.
+        #[serde(default)]
+        was_member: bool,
+        /// What became of this clone: `added`, `mode` (it has another one now) or `known`.
+        #[serde(default)]
+        clone: String,
+        /// The address that the Mothership has now, when the token told a new one.
+        #[serde(default)]
+        endpoint: Option<String>,
         /// What to do now.
         next: Vec<Next>,
     }

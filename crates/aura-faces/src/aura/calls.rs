@@ -16,7 +16,7 @@ use super::{
     Face,
     args::{Config, Conflicts, ConflictsWhat, Diff, Invite, Join, Members},
     client::{self, not_understood},
-    local, show, token,
+    device, local, show, token,
 };
 use crate::{
     common::{self, answer, to_value},
@@ -232,9 +232,11 @@ impl Face<'_, '_> {
                 )
                 .into());
         }
+        let has_token = token.is_some();
         let call = Call::Join {
             token,
             name: args.name,
+            device: device::name(&self.env, &device::host()),
             mode: args.mode,
             dry_run: args.dry_run,
         };
@@ -242,11 +244,24 @@ impl Face<'_, '_> {
         if document.is_null() {
             let document = json!({"schema": docs::Joined::SCHEMA, "state": "dry_run"});
             answer(self.screen, &document, |_| {
-                "the token reads well; nothing was done".to_owned()
+                let reads = if has_token {
+                    "the token reads well; "
+                } else {
+                    ""
+                };
+                format!("{reads}nothing was done")
             })?;
             return Ok(Exit::DONE);
         }
-        if let Some(joined) = self.say(&document, show::joined)? {
+        let is_quiet = self.screen.is_quiet();
+        let joined = self.say(&document, |doc: &docs::Joined, view| {
+            if is_quiet {
+                show::joined_in_short(doc)
+            } else {
+                show::joined(doc, has_token, view)
+            }
+        })?;
+        if let Some(joined) = joined {
             self.next(&joined.next)?;
         }
         Ok(Exit::DONE)

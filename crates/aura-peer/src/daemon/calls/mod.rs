@@ -16,6 +16,7 @@ use aura_trust::{CertIdentity, words};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::join::Wish;
 use super::{Daemon, Until, Waiting};
 use crate::{
     clock::rfc3339,
@@ -48,11 +49,19 @@ impl Daemon {
             Call::Join {
                 token,
                 name,
+                device,
                 mode,
                 dry_run,
-            } => self
-                .join(repo, token, name, mode, dry_run, reply)
-                .transpose(),
+            } => {
+                let wish = Wish {
+                    token,
+                    name,
+                    device,
+                    mode,
+                    dry_run,
+                };
+                self.join(repo, wish, reply).transpose()
+            }
             Call::Publish {
                 why,
                 symbols,
@@ -299,11 +308,7 @@ impl Daemon {
     fn mode(&mut self, repo: Option<&str>, set: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
         if let Some(word) = set {
-            let mode = Mode::from_word(word).ok_or_else(|| {
-                Failure::new("AE-USAGE", Exit::USAGE, format!("there is no mode {word}"))
-                    .next("aura mode live", "observe, ask or live")
-            })?;
-            self.set_mode(&path, mode)?;
+            self.set_mode(&path, mode_of(word)?)?;
         }
         let mode = self
             .desks
@@ -404,6 +409,13 @@ fn held_back(desk: &crate::desk::Desk) -> Vec<String> {
         .iter()
         .map(|(path, why)| format!("{}: {why}", path.as_str()))
         .collect()
+}
+
+fn mode_of(word: &str) -> Result<Mode, Failure> {
+    Mode::from_word(word).ok_or_else(|| {
+        Failure::new("AE-USAGE", Exit::USAGE, format!("there is no mode {word}"))
+            .next("aura mode live", "observe, ask or live")
+    })
 }
 
 fn no_peer(name: &str) -> Failure {
