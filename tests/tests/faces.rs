@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+};
 
-use mothership_tests::{Laptop, Mothership, Outcome, Team, git, token};
+use mothership_tests::{Laptop, Mothership, Outcome, Team, binary, git, token};
 use serde_json::Value;
 
 /// What people read, on both streams, and the exit code.
@@ -199,6 +203,68 @@ fn a_fresh_invite_leads_to_a_mothership_that_has_moved() {
     // It is kept.
     alice.aura(&["daemon", "restart"]).ok();
     alice.aura(&["wait", "--for", "up"]).ok();
+}
+
+#[test]
+fn a_daemon_whose_home_is_gone_ends_itself() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    alice.aura(&["down"]).ok();
+    let daemon = Command::new(binary("aura"))
+        .env("AURA_HOME", &alice.home)
+        .env_remove("HOME")
+        .args(["daemon", "run"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_there = || {
+        let mut hello = alice.command();
+        hello.env("AURA_NO_AUTOSTART", "1").arg("whoami");
+        Outcome::of(hello.output().unwrap()).exit == 0
+    };
+    while !is_there() {}
+    fs::remove_dir_all(&alice.home).unwrap();
+    let output = daemon.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(14), "{said}");
+    assert!(said.contains("is gone"), "{said}");
+    assert!(!alice.home.exists());
+}
+
+#[test]
+fn what_cannot_be_meant_is_wrong_usage_with_a_next_step() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let bogus = alice
+        .plain_command()
+        .args(["status", "--json=bogus"])
+        .output()
+        .unwrap();
+    Outcome::of(bogus).fails(2, "AE-USAGE");
+    for args in [
+        &["config", "set", "publish", "never"][..],
+        &["resolve", "c-1", "--with", "nofile"],
+        &["outline", "nofile"],
+        &["merge", "nofile", "nofile", "nofile", "--path", "a.rs"],
+        &[
+            "merge",
+            "src/risk.rs",
+            "src/risk.rs",
+            "src/risk.rs",
+            "--path",
+            "a.rs",
+            "-o",
+            "src/risk.rs",
+        ],
+        &["join", "--mode", "bananas"],
+    ] {
+        let failed = alice.aura(args).fails(2, "AE-USAGE");
+        assert!(!failure_next(&failed).is_empty(), "{args:?}: {failed}");
+    }
+    let (exit, text) = said(&alice, &["join", "-q"]);
+    assert_eq!((exit, text.lines().count()), (0, 1), "{text}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Face,
     args::{Config, Conflicts, ConflictsWhat, Diff, Invite, Join, Members},
-    client::{self, not_understood},
+    client::{self, Limit, not_understood},
     device, local, show, token,
 };
 use crate::{
@@ -34,10 +34,11 @@ const LOG_ROWS: usize = 50;
 impl Face<'_, '_> {
     /// Asks the daemon, starting it if need be.
     pub(super) fn ask(&mut self, call: Call) -> Result<Value, Stop> {
-        let stream = self.client()?.reach()?;
+        let client = self.client()?;
+        let stream = client.reach(&mut |what| self.screen.note(&starting(what)))?;
         let request = self.request(call)?;
         let mut progress = Progress::new(self.screen.draws_progress());
-        client::ask(stream, &request, self.common.timeout, &mut |reply| {
+        client::ask(stream, &request, self.limit, &mut |reply| {
             if let Some(line) = progress.show(reply) {
                 self.screen.detail(&line);
             }
@@ -151,7 +152,7 @@ impl Face<'_, '_> {
         };
         let until_gone = stream.try_clone().ok();
         let request = self.request(Call::Down)?;
-        client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        client::ask(stream, &request, self.limit, &mut |_| Ok(()))?;
         if let Some(stream) = until_gone {
             client::wait_for_end(stream)?;
         }
@@ -162,10 +163,10 @@ impl Face<'_, '_> {
         let client = self.client()?;
         let stream = match client.running()? {
             Some(stream) => stream,
-            None => client.start()?,
+            None => client.start(&mut |what| self.screen.note(&starting(what)))?,
         };
         let request = self.request(Call::Hello)?;
-        let document = client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        let document = client::ask(stream, &request, self.limit, &mut |_| Ok(()))?;
         self.say(&document, show::hello)?;
         Ok(Exit::DONE)
     }
@@ -430,8 +431,9 @@ impl Face<'_, '_> {
         let running = self.client().and_then(|client| client.running());
         let hello = running.ok().flatten().and_then(|stream| {
             let request = self.request(Call::Hello).ok()?;
-            let timeout = Some(self.common.timeout.unwrap_or(Duration::from_secs(2)));
-            client::ask(stream, &request, timeout, &mut |_| Ok(())).ok()
+            let timeout = self.common.timeout.unwrap_or(Duration::from_secs(2));
+            let limit = Limit::from_now(Some(timeout));
+            client::ask(stream, &request, limit, &mut |_| Ok(())).ok()
         });
         let daemon = hello.and_then(|hello| hello.get("version")?.as_str().map(str::to_owned));
         common::version(self.screen, "aura", daemon)
@@ -440,7 +442,7 @@ impl Face<'_, '_> {
     pub(super) fn wait(&mut self, wanted: String) -> Outcome {
         let timeout = self.common.timeout.unwrap_or(WAIT);
         // The daemon says itself that the time is over; this is for a daemon that does not.
-        self.common.timeout = Some(timeout.saturating_add(WAIT_MARGIN));
+        self.limit = Limit::from_now(Some(timeout.saturating_add(WAIT_MARGIN)));
         let call = Call::Wait {
             wanted,
             timeout_ms: duration::millis(timeout),
@@ -471,6 +473,11 @@ impl Face<'_, '_> {
             "with the token that the mothership printed",
         ))
     }
+}
+
+/// What whoever waits for a starting daemon is told.
+pub(super) fn starting(what: &str) -> String {
+    format!("the daemon is starting: {what}")
 }
 
 /// The code of the first unit that stays out; its reason begins with an id.

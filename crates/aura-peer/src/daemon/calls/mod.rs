@@ -386,7 +386,8 @@ impl Daemon {
         };
         if !allowed.contains(&value.as_str()) {
             let message = format!("{key} is one of {}", allowed.join(", "));
-            return Err(Failure::new("AE-USAGE", Exit::USAGE, message));
+            let step = format!("aura config set {key} {}", allowed[0]);
+            return Err(Failure::new("AE-USAGE", Exit::USAGE, message).next(step, "the default"));
         }
         self.settings.insert(key.to_owned(), value);
         let path = self.home.join("settings.json");
