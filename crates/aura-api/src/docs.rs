@@ -35,40 +35,6 @@ macro_rules! row {
     };
 }
 
-doc! {
-    /// Answer of `join`.
-    Joined = "aura.join/1" {
-        /// Team name.
-        team: String,
-        /// Team id.
-        team_id: String,
-        /// Name of this device.
-        name: String,
-        /// Identity key of this device.
-        peer: String,
-        /// Role in the team.
-        role: String,
-        /// `joined` or `waiting_for_approval`.
-        state: String,
-        /// Words of the CA's fingerprint.
-        ca_words: String,
-        /// Words of this device's fingerprint, to be compared at approval.
-        device_words: String,
-        /// Mode of the repository.
-        mode: String,
-        /// Files indexed.
-        files: u64,
-        /// Units indexed.
-        units: u64,
-        /// Milliseconds that indexing took.
-        index_ms: u64,
-        /// Names of peers that are online now.
-        online: Vec<String>,
-        /// What to do now.
-        next: Vec<Next>,
-    }
-}
-
 row! {
     /// The state of the control link.
     LinkDoc {
@@ -146,6 +112,10 @@ row! {
         held_back: Vec<String>,
     }
 }
+
+mod changes;
+
+pub use changes::{Joined, Published, Undone};
 
 doc! {
     /// Answer of `status`.
@@ -226,20 +196,6 @@ row! {
         why: Option<String>,
         /// `v1`, `v2` … of the unit.
         version: String,
-    }
-}
-
-doc! {
-    /// Answer of `publish`.
-    Published = "aura.publish/1" {
-        /// What was published.
-        ops: Vec<OpDoc>,
-        /// Position of the last entry; null when nothing was published, queued or not waited for.
-        seq: Option<u64>,
-        /// `published`, `queued` or `nothing`.
-        state: String,
-        /// Files held back because they do not parse.
-        held_back: Vec<String>,
     }
 }
 
@@ -334,18 +290,6 @@ doc! {
         resolved: u64,
         /// The undo of it.
         next: Vec<Next>,
-    }
-}
-
-doc! {
-    /// Answer of `undo`.
-    Undone = "aura.undo/1" {
-        /// The operation taken back.
-        op: String,
-        /// Units restored.
-        symbols: Vec<String>,
-        /// New operations published by it.
-        ops: Vec<OpDoc>,
     }
 }
 

@@ -1,11 +1,11 @@
-//! What the sealed body of a patch entry says.
+//! What the sealed body of a patch or of an intent says.
 //!
 //! Invariants:
 //! - `parents` has one row per touched unit of the patch, in the same order;
 //! - a version's name follows from unit, parents and content, so equal edits made apart are one version.
 
 use aura_proto::{
-    RepoPath,
+    Incarnation, RepoPath,
     codec::{self, DecodeError},
     limits::BODY_BYTES_MAX,
     pack::{pack, unpack},
@@ -27,6 +27,9 @@ pub const TOUCHED_MAX: usize = BODY_BYTES_MAX / 48;
 pub const PARENTS_SUM_MAX: usize = BODY_BYTES_MAX / 32;
 /// Bytes that a body has, packed, for each unit and each parent that it names: the length of a name that is a hash.
 pub const NAME_BYTES: usize = 16;
+
+/// Entries that one intent may name.
+pub const INTENT_ENTRIES_MAX: usize = 4_096;
 
 /// Names one version of one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -173,6 +176,44 @@ impl PatchBody {
                     &parents[..],
                 )
             })
+    }
+}
+
+/// An earlier entry of the author of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRef {
+    /// Under which incarnation it was written.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub author_seq: u64,
+}
+
+/// The body of an intent entry: the reason for patches that its author published before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentBody {
+    /// Why, in the author's words.
+    pub why: String,
+    /// For which entries.
+    pub entries: Vec<EntryRef>,
+}
+
+impl IntentBody {
+    /// Whether an honest daemon could have made it.
+    // spec: patch/5.3
+    pub fn check(&self) -> Result<(), BodyError> {
+        let is_bounded = self.why.len() <= WHY_BYTES_MAX
+            && (1..=INTENT_ENTRIES_MAX).contains(&self.entries.len());
+        is_bounded.then_some(()).ok_or(BodyError::Bounds)
+    }
+
+    /// The bytes that are sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        pack(codec::encode(self))
+    }
+
+    /// Reads unsealed bytes.
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        codec::decode(&unpack(bytes)?)
     }
 }
 

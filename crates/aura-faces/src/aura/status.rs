@@ -123,7 +123,8 @@ fn trouble(status: &docs::Status, view: &View) -> String {
             let queued = link.queued;
             format!(
                 "{word} for {since}: {}{why}\n  works      your edits are kept; {queued} queued\n  \
-                 at return  they are sent in order; nothing to do\n",
+                 at return  they are sent in order; nothing to do\n  \
+                 moved      if it has another address now: mothership invite there, aura join TOKEN here\n",
                 line(&link.endpoint)
             )
         }

@@ -8,6 +8,7 @@
 mod batch;
 mod decide;
 mod files;
+mod intent;
 mod loose;
 mod motion;
 pub(crate) mod publish;
@@ -338,6 +339,7 @@ impl Desk {
             Some(body) => {
                 self.queue_for(&body, Some(own), ring).ok();
             }
+            None if self.explain_again(entry, ring) => {}
             None => self.feed(replica::Input::Retire(own), ring),
         }
     }
@@ -382,10 +384,10 @@ impl Desk {
 
     /// Takes a durable entry into the versions.
     fn note(&mut self, lsn: u64, entry: Entry, seq: Option<u64>, ring: &KeyRing) {
-        if entry.header().kind != Kind::PATCH {
+        let header = entry.header();
+        if !matches!(header.kind, Kind::PATCH | Kind::INTENT) {
             return;
         }
-        let header = entry.header();
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
             self.sealed.push((lsn, seq));
@@ -405,6 +407,9 @@ impl Desk {
                 text: "FORBIDDEN: its author may not write".to_owned(),
             });
             return;
+        }
+        if header.kind == Kind::INTENT {
+            return self.note_intent(&entry, ring);
         }
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
         let opened = open_body(&entry, ring)
@@ -578,10 +583,14 @@ impl Desk {
 
 /// Opens the sealed body of a patch entry.
 fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
+    let is_patch = entry.header().kind == Kind::PATCH;
+    PatchBody::decode(opened(entry, ring).filter(|_| is_patch)?).ok()
+}
+
+fn opened(entry: &Entry, ring: &KeyRing) -> Option<Vec<u8>> {
     let header = entry.header();
     let key = ring.get(header.key_epoch)?;
-    let plain = open(key, &SealContext::from(header), &entry.body()).ok()?;
-    PatchBody::decode(plain).ok()
+    open(key, &SealContext::from(header), &entry.body()).ok()
 }
 
 /// A git error as users meet it.

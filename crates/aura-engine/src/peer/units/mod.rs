@@ -13,6 +13,7 @@
 mod file;
 mod forks;
 mod graph;
+mod reasons;
 mod texts;
 mod whole;
 

@@ -27,6 +27,14 @@ impl Daemon {
         let needs_you = self.needs(desk);
         let incoming = self.incoming(desk, &taken);
         let enrolment = self.identity.enrolment.as_ref();
+        let link = self.link_doc(desk);
+        let mut next = next_step(&needs_you, incoming.patches);
+        if link.state == "offline" {
+            next.push(Next {
+                cmd: "aura join TOKEN".to_owned(),
+                why: "with a fresh invite, if the mothership has another address now".to_owned(),
+            });
+        }
         document(&docs::Status {
             schema: docs::Status::SCHEMA.to_owned(),
             at: rfc3339(self.clock.wall_ms()),
@@ -43,8 +51,8 @@ impl Daemon {
                 units: desk.unit_count(),
             }),
             mode: Some(desk.mode.as_str().to_owned()),
-            link: self.link_doc(desk),
-            next: next_step(&needs_you, incoming.patches),
+            link,
+            next,
             needs_you,
             peers: self.peer_rows(),
             incoming,
