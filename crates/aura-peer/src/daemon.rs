@@ -260,6 +260,7 @@ impl Daemon {
                 || Arc::new(Roster::new(enrolment.team)),
                 |team| Arc::clone(&team.roster),
             ),
+            distrust: self.team.as_ref().and_then(|team| team.fault.clone()),
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
             mode,

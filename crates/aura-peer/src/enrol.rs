@@ -16,7 +16,7 @@ use aura_proto::{
     session::Side,
 };
 use aura_trust::{
-    CertIdentity, IdentityKey, JoinTranscript, RenewTranscript, Token, identity_proof,
+    CertIdentity, IdentityKey, JoinTranscript, OpenError, RenewTranscript, Token, identity_proof,
     inspect_join_jwt, public_key_hash, renew_proof, seed_proof, sign_receive_key,
 };
 
@@ -167,6 +167,13 @@ pub(crate) fn shape() -> Failure {
         "copy it again",
         "it ends in two characters after the last dash",
     )
+}
+
+/// A token whose keys were not sealed by whoever made it.
+pub(crate) fn not_of_its_seed(error: &OpenError) -> Failure {
+    let message = format!("this token was made by another version, or altered: {error}");
+    Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, message)
+        .next("aura invite", "ask whoever made it for a new one")
 }
 
 fn dial_failure(error: &DialError) -> Failure {

@@ -1,8 +1,10 @@
 //! The team's own log on this device: who belongs, and who holds the team key.
 //!
 //! Invariants:
-//! - membership counts only as the roster accepts it, entry by entry in log order;
-//! - a team key is taken only from a wrap that opens and fits the epoch's commitment;
+//! - membership counts only as the roster accepts it, entry by entry in log order, from the one genesis that is known;
+//! - a team key is taken only from a wrap that opens and fits the epoch's commitment, and while every key held fits the
+//!   log's;
+//! - a log that contradicts what is known of the team is a fault: nothing of it counts from there on;
 //! - what this device writes by itself, it writes when nothing else of it is on its way: never twice.
 
 use std::{
@@ -19,8 +21,8 @@ use aura_proto::{
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
-    Change, KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster, TeamKey,
-    commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
+    Change, KeyBody, KeyRing, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster,
+    TeamKey, commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
 };
 
 use crate::{
@@ -44,6 +46,10 @@ pub(crate) struct Team {
     writers: BTreeSet<PeerId>,
     /// When what a full disk refused is tried again.
     retry_at_ms: Option<u64>,
+    /// Why the log is not that of the team as this device knows it.
+    pub(crate) fault: Option<String>,
+    /// Why nothing more of the log is taken for now.
+    stopped: Option<String>,
     clock: Clock,
 }
 
@@ -73,13 +79,15 @@ impl Team {
         );
         let mut team = Self {
             book: Book::open(&dir.join("log"), replica)?,
-            roster: Arc::new(Roster::new(enrolment.team)),
+            roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
             stream: None,
             sends: Vec::new(),
             unplaced: BTreeMap::new(),
             gone: BTreeMap::new(),
             writers: BTreeSet::new(),
             retry_at_ms: None,
+            fault: None,
+            stopped: None,
             clock,
         };
         let mut records = Vec::new();
@@ -127,9 +135,13 @@ impl Team {
                 replica::Output::RetryLater => {
                     self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
                 }
-                replica::Output::CaughtUp { .. } => self.found(identity),
+                replica::Output::CaughtUp { .. } => {
+                    self.stopped = None;
+                    self.found(identity);
+                }
                 replica::Output::Fault { code, detail } => {
                     tracing::error!(%code, detail, "the team's log");
+                    self.stopped = Some(format!("{code}: {detail}"));
                 }
                 // A decision about members is not repeated on its own: whoever made it sees that it is missing.
                 replica::Output::Stranded(entry) => {
@@ -152,15 +164,60 @@ impl Team {
         let Ok(entry) = verify_entry(entry) else {
             return;
         };
+        if self.fault.is_some() {
+            return;
+        }
         match Arc::make_mut(&mut self.roster).apply(&entry) {
             Ok(Change::None) => {}
+            Ok(Change::Founded) => self.pin(identity),
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
             Ok(_) => {}
+            Err(Refusal::OtherGenesis) => self.contradicted(format!(
+                "FORK: the mothership shows a team's log that begins with {}; {}",
+                entry.hash().short(),
+                Refusal::OtherGenesis
+            )),
             Err(refusal) => tracing::warn!(%refusal, "an entry of the team's log does not count"),
         }
     }
 
-    fn take_key(&self, entry: &Entry, identity: &mut Identity) {
+    /// The log is not that of the team: nothing of it counts from here on, and nothing is sealed.
+    fn contradicted(&mut self, why: String) {
+        tracing::error!(why, "the team's log");
+        self.fault.get_or_insert(why);
+    }
+
+    /// Remembers the genesis, so that no other one counts after this log is lost.
+    fn pin(&mut self, identity: &mut Identity) {
+        let genesis = self.roster.genesis();
+        if let Some(genesis) = genesis.filter(|genesis| identity.genesis != Some(*genesis))
+            && let Err(failure) = identity.save_genesis(genesis)
+        {
+            tracing::warn!(%failure, "the genesis is remembered at the next start");
+        }
+    }
+
+    /// What is wrong with the team's log, for people.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.fault.as_deref().or(self.stopped.as_deref())
+    }
+
+    /// Whether a key that is held is not the one of its epoch.
+    // spec: identity/5.5
+    fn contradicts(&self, ring: &KeyRing) -> Option<u32> {
+        let differs = |key: &&TeamKey| {
+            let said = self.roster.commitment_of(key.epoch);
+            said.is_some_and(|said| said != commit(key))
+        };
+        ring.iter().find(differs).map(|key| key.epoch)
+    }
+
+    fn take_key(&mut self, entry: &Entry, identity: &mut Identity) {
+        if let Some(epoch) = self.contradicts(&identity.ring) {
+            return self.contradicted(format!(
+                "FORK: the mothership shows a team's log in which epoch {epoch} has another key"
+            ));
+        }
         let Ok(body) = KeyBody::decode(&entry.body()) else {
             return;
         };
@@ -204,7 +261,8 @@ impl Team {
         let Some(enrolment) = identity.enrolment.clone().filter(|own| own.founder) else {
             return;
         };
-        if !self.book.replica.is_synced() || self.roster.epoch() != 0 {
+        let is_done = self.roster.epoch() != 0 || self.fault.is_some();
+        if is_done || !self.book.replica.is_synced() {
             return;
         }
         if let Err(failure) = self.write_founding(enrolment, identity) {
@@ -302,8 +360,8 @@ impl Team {
         identity: &mut Identity,
     ) {
         let me = identity.key.peer();
-        if !self.book.replica.is_synced() || self.retry_at_ms.is_some() || !self.roster.is_admin(me)
-        {
+        let may = self.fault.is_none() && self.roster.is_admin(me);
+        if !may || !self.book.replica.is_synced() || self.retry_at_ms.is_some() {
             return;
         }
         let gone = self.gone.clone().into_iter();
@@ -341,6 +399,9 @@ impl Team {
         role: Role,
         identity: &mut Identity,
     ) -> Result<(), Failure> {
+        if let Some(fault) = &self.fault {
+            return Err(at_fault(fault));
+        }
         // spec: session/4.1
         if verify_receive_key(card.peer, &card.receive_key, &card.receive_key_signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
@@ -432,6 +493,15 @@ fn hands_key(entry: &Entry, peer: PeerId) -> bool {
     entry.header().kind == Kind::KEY
         && KeyBody::decode(&entry.body())
             .is_ok_and(|body| body.wraps.iter().any(|wrap| wrap.peer == peer))
+}
+
+/// What is refused while the team's log is not to be trusted.
+pub(crate) fn at_fault(fault: &str) -> Failure {
+    let message = format!("the team's log is not to be trusted: {fault}");
+    Failure::new("FORK", Exit::INTEGRITY, message).next(
+        "aura status",
+        "then ask your team whether its mothership was set up anew",
+    )
 }
 
 fn no_key() -> Failure {

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - the same entries in the same order give the same roster, on every machine;
 //! - an entry that does not hold changes nothing;
+//! - the genesis is the one that the root names, where it names one;
 //! - a founded team has at least one admin; a removed identity never returns; no two members share a name;
 //! - a key epoch is wrapped for exactly the readers at its place in the log, and follows the epoch before.
 
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// The founder's card is not that of the author.
     #[error("the author is not the founder that it names")]
     NotFounder,
+    /// The genesis is not the one that is known to be the team's.
+    #[error("it is not the founding that this device knows of the team")]
+    OtherGenesis,
     /// Nothing holds before the genesis.
     #[error("the team is not founded yet")]
     NotFounded,
@@ -106,6 +110,17 @@ pub enum Refusal {
     UnknownPeer,
 }
 
+/// What is known of a team's genesis before its log is read: where the trust in everything behind it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// Nothing; the first one that holds counts.
+    Any,
+    /// This peer founds the team.
+    Founder(PeerId),
+    /// Its hash, out of an invite or as it was accepted before.
+    Genesis(Digest),
+}
+
 /// One epoch of the team key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Epoch {
@@ -118,6 +133,7 @@ struct Epoch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
     team: TeamId,
+    root: Root,
     genesis: Option<Digest>,
     team_name: String,
     members: BTreeMap<PeerId, MemberCard>,
@@ -127,10 +143,16 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The roster of `team` before its first entry.
+    /// The roster of `team` before its first entry, when nothing is known of its genesis.
     pub fn new(team: TeamId) -> Self {
+        Self::rooted(team, Root::Any)
+    }
+
+    /// The roster of `team` before its first entry.
+    pub fn rooted(team: TeamId, root: Root) -> Self {
         Self {
             team,
+            root,
             genesis: None,
             team_name: String::new(),
             members: BTreeMap::new(),
@@ -192,6 +214,15 @@ impl Roster {
             return Err(Refusal::Name);
         }
         self.check_card(&founder)?;
+        // spec: identity/6.9
+        let is_known = match self.root {
+            Root::Any => true,
+            Root::Founder(peer) => peer == author,
+            Root::Genesis(known) => known == hash,
+        };
+        if !is_known {
+            return Err(Refusal::OtherGenesis);
+        }
         self.genesis = Some(hash);
         self.team_name = team_name;
         self.members.insert(author, founder);

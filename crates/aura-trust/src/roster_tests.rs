@@ -203,6 +203,19 @@ fn nothing_holds_before_the_genesis_and_there_is_one() {
     assert_eq!(roster.genesis(), hash);
 }
 
+// spec: identity/6.9
+#[test]
+fn only_the_genesis_that_is_known_founds_the_team() {
+    let hash = |who| entry(who, Kind::MEMBERSHIP, &genesis(who).encode()).hash();
+    for root in [Root::Genesis(hash(2)), Root::Founder(peer(2))] {
+        let mut roster = Roster::rooted(TEAM, root);
+        let other = says(&mut roster, 1, &genesis(1));
+        assert_eq!(other, Err(Refusal::OtherGenesis), "{root:?}");
+        assert_eq!(says(&mut roster, 2, &genesis(2)), Ok(Change::Founded));
+        assert_eq!(roster.genesis(), Some(hash(2)));
+    }
+}
+
 #[test]
 fn only_an_admin_admits_removes_and_sets_roles() {
     let mut roster = acme();

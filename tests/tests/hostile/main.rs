@@ -6,3 +6,4 @@ mod local;
 mod members;
 mod shown;
 mod traps;
+mod trust;

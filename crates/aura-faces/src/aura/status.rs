@@ -110,7 +110,7 @@ fn trouble(status: &docs::Status, view: &View) -> String {
     match link.state.as_str() {
         "online" if status.word == "error" => {
             let word = view.paint(Paint::Bad, "ERROR");
-            format!("{word}: this repository is not served; see: aura daemon logs\n")
+            format!("{word}: this repository is not served{why}\n")
         }
         "online" => String::new(),
         "revoked" => {

@@ -455,6 +455,7 @@ impl Daemon {
             team.tend(&self.peers, accepted, &mut self.identity);
             for desk in self.desks.values_mut() {
                 desk.roster = Arc::clone(&team.roster);
+                desk.distrust.clone_from(&team.fault);
             }
             let stream = team.stream;
             sends.extend(

@@ -132,6 +132,8 @@ pub(crate) struct Desk {
     pub(crate) fault: Option<(aura_proto::Code, String)>,
     /// Whose patches count.
     pub(crate) roster: Arc<Roster>,
+    /// Why nothing may be sealed.
+    pub(crate) distrust: Option<String>,
     team: TeamId,
     key_peer: PeerId,
     shadows: Shadows,
@@ -170,6 +172,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) state_dir: &'a Path,
     pub(crate) team: TeamId,
     pub(crate) roster: Arc<Roster>,
+    pub(crate) distrust: Option<String>,
     pub(crate) key: IdentityKey,
     pub(crate) checkpoint_key: PeerId,
     pub(crate) mode: Mode,
@@ -185,6 +188,7 @@ impl Desk {
             state_dir,
             team,
             roster,
+            distrust,
             key,
             checkpoint_key,
             mode,
@@ -220,6 +224,7 @@ impl Desk {
             sends: Vec::new(),
             fault: None,
             roster,
+            distrust,
             team,
             key_peer,
             shadows,

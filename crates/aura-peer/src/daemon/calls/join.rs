@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use aura_api::{Exit, Failure, Next, Reply, docs};
 use aura_proto::message::PeerState;
 use aura_tree::Repo;
-use aura_trust::{Token, words};
+use aura_trust::{Token, open_ring_from_invite, words};
 use serde_json::Value;
 
 use super::{Answer, document, reply_of};
@@ -102,6 +102,12 @@ impl Daemon {
             ));
         };
         let token = Token::parse(&token).map_err(|_| enrol::shape())?;
+        let sealed = token.sealed_ring.as_ref();
+        // spec: identity/3.12
+        let handed = sealed
+            .map(|sealed| open_ring_from_invite(sealed, &token.seed))
+            .transpose()
+            .map_err(|error| enrol::not_of_its_seed(&error))?;
         progress("enrol", 1, 3, "token reads well".to_owned());
         if dry_run {
             return Ok(());
@@ -111,15 +117,7 @@ impl Daemon {
             self.runtime
                 .block_on(enrol::join(&self.identity, &token, &name, self.clock))?;
         progress("enrol", 2, 3, "certificate received".to_owned());
-        if let Some(sealed) = &token.sealed_ring {
-            let ring = aura_trust::open_ring_from_invite(sealed, &token.seed).map_err(|error| {
-                Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, error.to_string())
-            })?;
-            for key in ring.iter() {
-                self.identity.ring.insert(key.duplicate()).ok();
-            }
-            self.identity.save_ring()?;
-        }
+        self.identity.begin_trust(handed)?;
         self.identity.save_enrolment(enrolment)?;
         progress("enrol", 3, 3, "this device is a member".to_owned());
         Ok(())

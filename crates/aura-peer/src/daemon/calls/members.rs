@@ -10,7 +10,7 @@ use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_inv
 use super::{Answer, document, no_peer};
 use crate::clock::{random, rfc3339};
 use crate::daemon::Daemon;
-use crate::docs as shape;
+use crate::{docs as shape, team};
 
 impl Daemon {
     pub(in crate::daemon) fn reads(&self, card: &PeerCard) -> bool {
@@ -133,13 +133,14 @@ impl Daemon {
             seed_key: seed.key().peer(),
         };
         let has_key = !self.identity.ring.is_empty() && role != Role::Relay;
+        let sealed_ring = has_key.then(|| self.handed(&seed)).transpose()?;
         let token = Token {
             endpoints: enrolment.endpoints.clone(),
             team: enrolment.team,
             ca_hash: enrolment.ca_hash,
             expires_s: claims.expires_s,
             jwt: make_join_jwt(&self.identity.key, &claims).into(),
-            sealed_ring: has_key.then(|| seal_ring_for_invite(&self.identity.ring, &seed)),
+            sealed_ring,
             seed,
         };
         let text = token.to_text().map_err(|error| usage(&error.to_string()))?;
@@ -152,6 +153,21 @@ impl Daemon {
             name,
             needs_approval: !has_key,
         })
+    }
+
+    /// What an invite says about the team, for its bearer alone.
+    // spec: identity/3.12
+    fn handed(&self, seed: &InviteSeed) -> Result<Vec<u8>, Failure> {
+        if let Some(fault) = self.team.as_ref().and_then(|team| team.fault.as_ref()) {
+            return Err(team::at_fault(fault));
+        }
+        let Some(genesis) = self.identity.genesis else {
+            let message = "the team is not founded yet: this device has not reached the mothership";
+            return Err(Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
+                .next("aura wait --for synced", "then invite again")
+                .retryable());
+        };
+        Ok(seal_ring_for_invite(genesis, &self.identity.ring, seed))
     }
 
     pub(in crate::daemon) fn peer_list(&self) -> Answer {

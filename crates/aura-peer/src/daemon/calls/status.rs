@@ -80,7 +80,16 @@ impl Daemon {
             text: format!("{} waits for the team key", card.name),
         };
         let others = waiting.iter().filter(|card| card.peer != me);
-        let needs = conflicts.iter().map(conflict);
+        let fault = self.team.as_ref().and_then(|team| team.fault.as_ref());
+        let fault = fault.map(|fault| docs::NeedDoc {
+            kind: "fault".to_owned(),
+            id: "team".to_owned(),
+            symbol: None,
+            with: Vec::new(),
+            since: None,
+            text: format!("{fault}; nothing is published"),
+        });
+        let needs = fault.into_iter().chain(conflicts.iter().map(conflict));
         needs.chain(others.map(approval)).collect()
     }
 
@@ -117,7 +126,11 @@ impl Daemon {
     /// The state in one word.
     fn word(&self, desk: &Desk) -> &'static str {
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
-        match (desk.fault.is_some(), is_up, desk.book.replica.is_synced()) {
+        match (
+            self.trouble(desk).is_some(),
+            is_up,
+            desk.book.replica.is_synced(),
+        ) {
             (true, ..) => "error",
             (false, false, _) => "offline",
             (false, true, false) => "syncing",
@@ -142,8 +155,20 @@ impl Daemon {
             rtt_ms: self.rtt_ms.filter(|_| is_up).map(|ms| ms as f64),
             offline_for_s: if is_up { 0 } else { offline_ms / 1_000 },
             queued: desk.book.replica.queued(),
-            why: self.down_why.as_ref().map(|(_, detail)| detail.clone()),
+            why: self
+                .down_why
+                .as_ref()
+                .map(|(_, detail)| detail.clone())
+                .or_else(|| self.trouble(desk)),
         }
+    }
+
+    /// What is wrong with the logs that a repository lives of.
+    fn trouble(&self, desk: &Desk) -> Option<String> {
+        let team = self.team.as_ref().and_then(|team| team.trouble());
+        let own = desk.fault.as_ref();
+        let own = own.map(|(code, detail)| format!("{code}: {detail}"));
+        team.map(str::to_owned).or(own)
     }
 }
 
@@ -152,6 +177,10 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
         (Some(need), _) if need.kind == "conflict" => {
             Some((format!("aura conflicts show {}", need.id), "open conflict"))
         }
+        (Some(need), _) if need.kind == "fault" => Some((
+            "aura whoami".to_owned(),
+            "ask your team whether its mothership was set up anew",
+        )),
         (Some(need), _) => Some((
             format!("aura members approve {}", need.id),
             "compare the device words first",
