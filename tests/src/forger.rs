@@ -69,6 +69,11 @@ impl Forger {
         }
     }
 
+    /// The log of the repository.
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
     /// Tries to join as somebody else.
     pub fn try_join(&self, invite: &str, name: &str) -> Result<(), String> {
         let joined = self.runtime.block_on(Device::join(invite, name));

@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use aura_proto::message::Role;
-use aura_trust::MembershipBody;
+use std::{fs, path::Path, process::Command};
+
+use aura_proto::{Incarnation, message::Role};
+use aura_trust::{LastAccepted, MembershipBody};
 use mothership_tests::{
     Laptop, RISK, Team, amount,
     forger::Forger,
+    send_signal,
     strace::{Fault, Strace, sweep},
     token,
 };
@@ -111,6 +114,127 @@ fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
     assert_eq!(log["ops"], serde_json::json!([]));
 }
 
+/// How many changes of files below `zz/` a laptop knows.
+fn known(laptop: &Laptop) -> usize {
+    let is_meant = |op: &serde_json::Value| {
+        op["symbol"]
+            .as_str()
+            .is_some_and(|symbol| symbol.contains("zz/"))
+    };
+    laptop.log(&[]).iter().filter(|op| is_meant(op)).count()
+}
+
+fn restart(laptop: &Laptop) {
+    laptop.aura(&["down"]).ok();
+    laptop.aura(&["up"]).ok();
+    laptop.synced();
+}
+
+/// Waits until the team's log has an entry by which `name` is no member any more.
+fn is_removed(laptop: &Laptop, name: &str) {
+    is_gone(laptop, name);
+    laptop.synced();
+}
+
+#[test]
+fn what_a_removed_member_had_acknowledged_counts_on_every_device_running_or_restarted() {
+    const ENTRIES: usize = 40;
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let carol = team.member(&alice, "carol", "observe");
+    let mut mallory = Forger::join(&alice, "mallory");
+    mallory.reaches(&alice);
+    mallory.reaches(&carol);
+    alice.synced();
+    // Text that does not pack, so that it is still on its way when the removal overtakes it.
+    let mut x = 88_172_645_463_325_252_u64;
+    let entries: Vec<_> = (0..ENTRIES)
+        .map(|k| {
+            let mut text = String::new();
+            while text.len() < 700_000 {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                text.push_str(&format!("{x:x}\n"));
+            }
+            let body = mallory.creation(&format!("zz/big{k}.txt"), &text);
+            mallory.entry(&body.encode())
+        })
+        .collect();
+    let pid = alice.pid();
+    send_signal(pid, "-STOP");
+    for entry in &entries {
+        mallory.push(entry);
+    }
+    team.mothership(&["peer", "revoke", "mallory"]).ok();
+    send_signal(pid, "-CONT");
+    for laptop in [&alice, &carol] {
+        is_removed(laptop, "mallory");
+        assert_eq!(known(laptop), ENTRIES, "while it ran");
+    }
+    for laptop in [&alice, &carol] {
+        restart(laptop);
+        assert_eq!(known(laptop), ENTRIES, "after a restart");
+    }
+}
+
+#[test]
+fn a_removal_that_un_counts_entries_does_so_in_daemons_that_run_as_well() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let mut carol = Forger::join_as(&alice, "carol", "admin");
+    let mut mallory = Forger::join(&alice, "mallory");
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    for k in 0..3 {
+        mallory.publish(&mallory.creation(&format!("zz/{k}.txt"), "here\n"));
+    }
+    mallory.reaches(&alice);
+    alice.synced();
+    assert_eq!(known(&alice), 3);
+    carol.decides(&MembershipBody::Remove {
+        peer: mallory.device.key.peer(),
+        reason: String::new(),
+        last_accepted: vec![LastAccepted {
+            log: mallory.log(),
+            incarnation: Incarnation(1),
+            author_seq: 2,
+        }],
+    });
+    alice.event(|event| event["kind"] == "recounted");
+    assert_eq!(known(&alice), 2);
+    restart(&alice);
+    assert_eq!(known(&alice), 2);
+}
+
+#[test]
+fn a_demotion_leaves_what_was_written_before_it() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let mut carol = Forger::join_as(&alice, "carol", "admin");
+    let mut mallory = Forger::join(&alice, "mallory");
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    mallory.publish(&mallory.creation("zz/before.txt", "here\n"));
+    mallory.reaches(&alice);
+    alice.synced();
+    carol.decides(&MembershipBody::SetRole {
+        peer: mallory.device.key.peer(),
+        role: Role::Observer,
+    });
+    restart(&alice);
+    mallory.publish(&mallory.creation("zz/after.txt", "here\n"));
+    alice.event(|event| event["kind"] == "refused" && event["actor"] == "mallory");
+    assert_eq!(known(&alice), 1);
+    restart(&alice);
+    assert_eq!(known(&alice), 1);
+}
+
 #[test]
 fn nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
     let team = Team::new();
@@ -168,6 +292,55 @@ fn a_founder_killed_at_any_sync_still_founds_the_team() {
         was_killed
     });
     assert!(amount(1, 4) <= kills, "only {kills} kills");
+}
+
+/// Puts a copy of one home in the place of another.
+fn copy_home(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
+#[test]
+fn an_approval_that_waits_on_a_disk_whose_numbers_were_taken_is_carried_out_all_the_same() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let (bob, carol) = (team.laptop("bob"), team.laptop("carol"));
+    bob.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    carol
+        .join(&invite_for(&team, "carol"), "carol", "live")
+        .ok();
+    alice.synced();
+    alice.aura(&["down"]).ok();
+    let listen = box_.listen.clone();
+    let [before, queued] = ["before", "queued"].map(|name| team.dir.path().join(name));
+    copy_home(&alice.home, &before);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    box_.stop("-TERM");
+    alice.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    alice.aura(&["members", "approve", "bob"]).ok();
+    alice.aura(&["down"]).ok();
+    copy_home(&alice.home, &queued);
+    let _box = team.serve(&listen);
+    // The other life of this device says something else under the same numbers.
+    copy_home(&before, &alice.home);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    alice.synced();
+    alice.aura(&["down"]).ok();
+    copy_home(&queued, &alice.home);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    assert_eq!(state_of(&alice, "carol"), "reads");
+    assert_eq!(state_of(&alice, "bob"), "reads");
+    bob.synced();
+    assert_eq!(bob.aura(&["whoami"]).ok()["reads"], true);
 }
 
 #[test]

@@ -104,12 +104,12 @@ impl Team {
             Record::Own(entry) => {
                 self.unplaced.insert(replica::Own::of(&entry), entry);
             }
-            Record::OwnPlaced { own, .. } => {
+            Record::OwnPlaced { own, time_ms, .. } => {
                 if let Some(entry) = self.unplaced.remove(&own) {
-                    self.note(entry, identity);
+                    self.note(entry, time_ms, identity);
                 }
             }
-            Record::Placed(placed) => self.note(placed.entry, identity),
+            Record::Placed(placed) => self.note(placed.entry, placed.time_ms, identity),
             Record::Retired(own) => {
                 self.unplaced.remove(&own);
             }
@@ -125,10 +125,12 @@ impl Team {
                 replica::Output::Queued { entry, .. } => {
                     self.take_in(Record::Own(entry), identity);
                 }
-                replica::Output::Delivered { placed, .. } => self.note(placed.entry, identity),
-                replica::Output::Acknowledged { own, .. } => {
+                replica::Output::Delivered { placed, .. } => {
+                    self.note(placed.entry, placed.time_ms, identity);
+                }
+                replica::Output::Acknowledged { own, time_ms, .. } => {
                     if let Some(entry) = self.unplaced.remove(&own) {
-                        self.note(entry, identity);
+                        self.note(entry, time_ms, identity);
                     }
                     self.found(identity);
                 }
@@ -143,13 +145,7 @@ impl Team {
                     tracing::error!(%code, detail, "the team's log");
                     self.stopped = Some(format!("{code}: {detail}"));
                 }
-                // A decision about members is not repeated on its own: whoever made it sees that it is missing.
-                replica::Output::Stranded(entry) => {
-                    tracing::warn!(?entry, "lost with a restored disk");
-                    let own = replica::Own::of(&entry);
-                    self.unplaced.remove(&own);
-                    self.feed(replica::Input::Retire(own), identity);
-                }
+                replica::Output::Stranded(entry) => self.write_again(&entry, identity),
                 // Whoever wrote it hears of it.
                 replica::Output::NotStored
                 | replica::Output::Append { .. }
@@ -160,14 +156,14 @@ impl Team {
     }
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
-    fn note(&mut self, entry: Entry, identity: &mut Identity) {
+    fn note(&mut self, entry: Entry, time_ms: u64, identity: &mut Identity) {
         let Ok(entry) = verify_entry(entry) else {
             return;
         };
         if self.fault.is_some() {
             return;
         }
-        match Arc::make_mut(&mut self.roster).apply(&entry) {
+        match Arc::make_mut(&mut self.roster).apply(&entry, time_ms) {
             Ok(Change::None) => {}
             Ok(Change::Founded) => self.pin(identity),
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
@@ -339,6 +335,12 @@ impl Team {
         self.gone = missing.map(|peer| (peer, reason())).collect();
     }
 
+    /// Whether this device is to sign a removal.
+    pub(crate) fn awaits_removals(&self, me: PeerId) -> bool {
+        let mut gone = self.gone.keys().filter(|peer| **peer != me);
+        self.fault.is_none() && gone.any(|peer| self.roster.may_remove(me, *peer).is_ok())
+    }
+
     /// The Mothership removed somebody.
     pub(crate) fn removed(&mut self, peer: PeerId, reason: &str) {
         self.gone.insert(peer, reason.to_owned());
@@ -356,7 +358,7 @@ impl Team {
     pub(crate) fn tend(
         &mut self,
         peers: &BTreeMap<PeerId, PeerCard>,
-        accepted: impl Fn(PeerId) -> Vec<LastAccepted>,
+        accepted: impl Fn(PeerId) -> Option<Vec<LastAccepted>>,
         identity: &mut Identity,
     ) {
         let me = identity.key.peer();
@@ -367,10 +369,14 @@ impl Team {
         let gone = self.gone.clone().into_iter();
         for (peer, reason) in gone.filter(|(peer, _)| *peer != me) {
             if self.roster.may_remove(me, peer).is_ok() {
+                // Heads are asked for when somebody is gone: what was acknowledged before is on its way.
+                let Some(last_accepted) = accepted(peer) else {
+                    return;
+                };
                 let body = MembershipBody::Remove {
                     peer,
                     reason,
-                    last_accepted: accepted(peer),
+                    last_accepted,
                 };
                 if self
                     .write(Kind::MEMBERSHIP, body.encode(), identity)
@@ -453,8 +459,33 @@ impl Team {
         self.unplaced.values().any(is_meant)
     }
 
+    /// Puts a decision into the outbox again that a restored disk had numbered like another one; one that was carried
+    /// out meanwhile does not count a second time.
+    fn write_again(&mut self, entry: &Entry, identity: &mut Identity) {
+        let own = replica::Own::of(entry);
+        if !self.book.replica.holds(own) {
+            return;
+        }
+        let (kind, body) = (entry.header().kind, entry.body().to_vec());
+        // A full disk is tried again, and this with it.
+        if self.write_for(kind, body, Some(own), identity).is_ok() {
+            self.unplaced.remove(&own);
+        }
+    }
+
     /// Queues an entry; what the disk does not take was not written.
     fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) -> Result<(), Failure> {
+        self.write_for(kind, body, None, identity)
+    }
+
+    /// Like [`Team::write`], in place of an own entry that can never be placed.
+    fn write_for(
+        &mut self,
+        kind: Kind,
+        body: Vec<u8>,
+        replaces: Option<replica::Own>,
+        identity: &mut Identity,
+    ) -> Result<(), Failure> {
         let author_seq = self.book.replica.next_number();
         let time_ms = self.clock.wall_ms();
         let before = self.book.replica.queued();
@@ -464,10 +495,11 @@ impl Team {
             body,
             time_ms,
             author_seq,
-            replaces: None,
+            replaces,
         };
         self.feed(input, identity);
-        if before < self.book.replica.queued() {
+        let is_queued = self.book.replica.next_number() != author_seq;
+        if is_queued || before < self.book.replica.queued() {
             return Ok(());
         }
         let message = "the disk is full; nothing was written into the team's log";
