@@ -365,3 +365,101 @@ fn an_approval_that_the_disk_did_not_take_is_no_approval() {
     alice.synced();
     assert_eq!(state_of(&alice, "bob"), "reads");
 }
+
+/// What a laptop says needs its user, and the next step that it offers.
+fn needs(laptop: &Laptop) -> (Vec<(String, String)>, String) {
+    let status = laptop.aura(&["status"]).ok();
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let rows = status["needs_you"].as_array().unwrap().iter();
+    let rows = rows.map(|row| (word(&row["kind"]), word(&row["id"])));
+    (rows.collect(), word(&status["next"][0]["cmd"]))
+}
+
+#[test]
+fn only_admins_are_asked_to_approve_and_everybody_else_is_told_whom_to_ask() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let bob = team.member(&alice, "bob", "live");
+    let erin = team.laptop("erin");
+    let joined = erin.join(&invite_for(&team, "erin"), "erin", "live").ok();
+    let why = joined["next"][0]["why"].as_str().unwrap();
+    assert!(why.starts_with("an admin"), "{why}");
+    for laptop in [&alice, &bob] {
+        laptop.event(|event| event["kind"] == "peer_added" && event["actor"] == "erin");
+    }
+    let own = |name: &str| ("approval".to_owned(), name.to_owned());
+    let command = "aura members approve erin";
+    let (rows, next) = needs(&erin);
+    assert_eq!((rows, &*next), (vec![own("erin")], command));
+    let (rows, _) = needs(&alice);
+    assert!(rows.contains(&own("erin")), "{rows:?}");
+    assert_eq!(needs(&bob), (Vec::new(), String::new()));
+    for laptop in [&bob, &erin] {
+        let refused = laptop.aura(&["members", "approve", "erin"]);
+        let refused = refused.fails(4, "FORBIDDEN");
+        let said = refused["error"]["message"].as_str().unwrap();
+        assert!(said.contains("ask alice"), "{said}");
+        assert_eq!(refused["error"]["next"][0]["cmd"], command);
+    }
+    let approved = alice.aura(&["members", "approve", "erin"]).ok();
+    let rows = approved["members"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "erin").unwrap();
+    assert!(
+        row["state"] == "approved" || row["state"] == "reads",
+        "{row}"
+    );
+    alice.synced();
+    assert_eq!(state_of(&alice, "erin"), "reads");
+}
+
+#[test]
+fn a_device_without_a_link_says_of_nobody_that_he_is_there_and_still_knows_the_names() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let bob = team.member(&alice, "bob", "live");
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.aura(&["publish"]).ok();
+    alice.event(|event| event["kind"] == "received" && event["actor"] == "bob");
+    alice.synced();
+    box_.stop("-TERM");
+    alice.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    for _ in 0..2 {
+        let peers = alice.aura(&["peers"]).ok();
+        let rows = peers["peers"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == "bob").unwrap();
+        assert_eq!(
+            (&row["state"], &row["path"]),
+            (&"unknown".into(), &"none".into())
+        );
+        let ops = alice.log(&[]);
+        assert_eq!(ops[0]["author"], "bob", "{ops:?}");
+        alice.aura(&["down"]).ok();
+        alice.aura(&["up"]).ok();
+    }
+}
+
+#[test]
+fn a_removed_device_says_so_and_publishes_nothing() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    bob.synced();
+    let revoked = team.plain_mothership(&["peer", "revoke", "bob"]);
+    assert!(revoked.stdout.contains("AURA_HOME"), "{revoked:?}");
+    bob.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    let status = bob.aura(&["status"]).ok();
+    assert_eq!(status["link"]["state"], "revoked");
+    assert_eq!(status["link"]["why"], "this device was removed");
+    let (rows, next) = needs(&bob);
+    assert_eq!(rows, [("removed".to_owned(), "bob".to_owned())]);
+    assert!(next.contains("AURA_HOME"), "{next}");
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.aura(&["publish"]).fails(4, "REVOKED");
+    let shown = bob.plain(&["status"]).stdout;
+    assert!(!shown.contains("Nothing needs you"), "{shown}");
+    assert!(!shown.contains("online"), "{shown}");
+}

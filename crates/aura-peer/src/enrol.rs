@@ -220,11 +220,7 @@ pub(crate) fn refused(code: Code, detail: &str) -> Failure {
             Exit::REFUSED,
             "the invite was taken back".to_owned(),
         ),
-        Code::REVOKED => (
-            "REVOKED",
-            Exit::REFUSED,
-            format!("this device was removed: {detail}"),
-        ),
+        Code::REVOKED => ("REVOKED", Exit::REFUSED, detail.to_owned()),
         Code::NAME_TAKEN => ("AE-NAME-TAKEN", Exit::REFUSED, detail.to_owned()),
         Code::CLOCK_BEHIND => ("AE-CLOCK", Exit::REFUSED, detail.to_owned()),
         Code::VERSION => ("AE-SKEW", Exit::VERSION, detail.to_owned()),
@@ -243,6 +239,9 @@ pub(crate) fn refused(code: Code, detail: &str) -> Failure {
     let failure = Failure::new(id, exit, message);
     if code == Code::NAME_TAKEN {
         failure.next("aura join TOKEN --name OTHER", "take another name")
+    } else if code == Code::REVOKED {
+        let why = "this device does not come back; a new home with a new invite does";
+        failure.next("AURA_HOME=NEW aura join TOKEN", why)
     } else {
         failure.next(ask, "ask your admin for a new invite")
     }

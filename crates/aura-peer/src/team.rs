@@ -17,7 +17,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId, PeerId,
-    message::{Message, PeerCard, Role},
+    message::{Message, PeerCard, PeerState, Role},
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
@@ -335,6 +335,22 @@ impl Team {
         self.gone = missing.map(|peer| (peer, reason())).collect();
     }
 
+    /// The members as cards, of whom nobody knows whether they are there.
+    pub(crate) fn cards(&self) -> BTreeMap<PeerId, PeerCard> {
+        let card = |card: &MemberCard| PeerCard {
+            peer: card.peer,
+            name: card.name.clone(),
+            role: card.role,
+            receive_key: card.receive_key,
+            receive_key_signature: card.receive_key_signature.clone(),
+            state: PeerState::Offline,
+            last_seen_ms: 0,
+            hints: Vec::new(),
+        };
+        let cards = self.roster.members().map(card);
+        cards.map(|card| (card.peer, card)).collect()
+    }
+
     /// Whether this device is to sign a removal.
     pub(crate) fn awaits_removals(&self, me: PeerId) -> bool {
         let mut gone = self.gone.keys().filter(|peer| **peer != me);
@@ -414,6 +430,10 @@ impl Team {
             return Err(Failure::new("BAD_SIGNATURE", Exit::INTEGRITY, message));
         }
         let me = identity.key.peer();
+        // spec: identity/6.3
+        if !self.roster.is_admin(me) {
+            return Err(self.not_an_admin(&card.name));
+        }
         if identity.ring.is_empty() || !self.roster.reads(me) {
             return Err(no_key());
         }
@@ -453,6 +473,26 @@ impl Team {
             return Err(no_key());
         }
         self.write_key(&[(card.peer, receive_key)], identity)
+    }
+
+    /// Whether this device has said that a peer is to read, and nobody has heard so yet.
+    pub(crate) fn is_being_approved(&self, peer: PeerId) -> bool {
+        self.is_on_its_way(|entry| hands_key(entry, peer))
+    }
+
+    /// Whom to ask for an approval.
+    fn not_an_admin(&self, name: &str) -> Failure {
+        let admins: Vec<&str> = self.roster.admins().map(|card| &*card.name).collect();
+        let message = match &admins[..] {
+            [] => "only an admin approves devices, and the team is not founded yet".to_owned(),
+            admins => format!(
+                "only an admin approves devices, and this one is none; ask {}",
+                admins.join(" or ")
+            ),
+        };
+        let why = "an admin runs this, after comparing the device words";
+        Failure::new("FORBIDDEN", Exit::REFUSED, message)
+            .next(format!("aura members approve {name}"), why)
     }
 
     fn is_on_its_way(&self, is_meant: impl Fn(&Entry) -> bool) -> bool {
@@ -537,8 +577,11 @@ pub(crate) fn at_fault(fault: &str) -> Failure {
 }
 
 fn no_key() -> Failure {
-    let message = "this device does not hold the team key itself";
-    Failure::new("AE-NO-KEY", Exit::REFUSED, message)
+    let message = "this device does not hold the newest team key itself";
+    Failure::new("AE-NO-KEY", Exit::REFUSED, message).next(
+        "aura wait --for synced",
+        "it may be on its way; then try again",
+    )
 }
 
 fn not_admitted(name: &str, refusal: Refusal) -> Failure {

@@ -63,7 +63,7 @@ pub(super) fn joined(doc: &docs::Joined, view: &View) -> String {
     text.push('\n');
     if doc.state == "waiting_for_approval" {
         text += &format!(
-            "Joined {}; a member has to approve this device. Your words: {}\n",
+            "Joined {}; an admin has to approve this device. Your words: {}\n",
             line(&doc.team),
             line(&doc.device_words)
         );
@@ -213,7 +213,7 @@ impl Invited<'_> {
             line(self.token)
         );
         if self.needs_approval {
-            text += "A member then runs: aura members approve NAME\n";
+            text += "An admin then runs: aura members approve NAME\n";
         }
         text
     }
@@ -295,6 +295,9 @@ pub(super) fn published(doc: &docs::Published, view: &View) -> String {
     let changes = counted(count, "change", "changes");
     let said = match doc.state.as_str() {
         "nothing" => "nothing to publish\n".to_owned(),
+        "queued" if doc.ops.is_empty() => {
+            "nothing new; what is queued is sent when the mothership is reached\n".to_owned()
+        }
         "queued" => format!("queued {changes}; sent when the mothership is reached\n"),
         _ => {
             let at = doc.seq.map(|seq| format!(" at {seq}")).unwrap_or_default();
@@ -360,7 +363,7 @@ pub(super) fn whoami(doc: &docs::Whoami, view: &View) -> String {
     let reads = if doc.reads {
         "yes"
     } else {
-        "not yet; a member has to approve this device"
+        "not yet; an admin has to approve this device"
     };
     let rows = [
         ("name", doc.name.as_deref()),

@@ -362,7 +362,9 @@ impl Daemon {
                     .peers
                     .remove(&peer)
                     .map_or_else(|| peer.short(), |card| card.name);
-                let text = format!("{name} was removed: {reason}");
+                let why = Some(reason).filter(|reason| !reason.is_empty());
+                let why = why.map(|reason| format!(": {reason}")).unwrap_or_default();
+                let text = format!("{name} was removed{why}");
                 self.emit("peer_gone", None, None, Some(name), text);
             }
             PeerEvent::NetworkUpdate { peer, hints } => {

@@ -145,7 +145,7 @@ impl Daemon {
         } else {
             Next {
                 cmd: format!("aura members approve {}", enrolment.name),
-                why: "a member runs this after comparing the device words".to_owned(),
+                why: "an admin runs this after comparing the device words".to_owned(),
             }
         };
         document(&docs::Joined {

@@ -1,8 +1,9 @@
 //! Who belongs, who waits, who is there.
 //!
-//! Invariant: a device reads only after a member has handed it the key.
+//! Invariant: a device reads only after it was handed the key, by an admin or by an invite of one.
 
 use aura_api::{Exit, Failure, docs};
+use aura_engine::peer::control::Control;
 use aura_proto::limits::TOKEN_TTL_S_MAX;
 use aura_proto::message::{PeerCard, Role};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
@@ -20,6 +21,16 @@ impl Daemon {
         self.team
             .as_ref()
             .is_some_and(|team| team.roster.reads(card.peer))
+    }
+
+    /// How far a device has come, in one word.
+    fn standing(&self, card: &PeerCard) -> &'static str {
+        let is_approved = |team: &team::Team| team.is_being_approved(card.peer);
+        match self.team.as_ref() {
+            _ if self.reads(card) => "reads",
+            Some(team) if is_approved(team) => "approved",
+            Some(_) | None => "waiting",
+        }
     }
 
     /// Devices that the Mothership admitted and no member has approved yet.
@@ -74,7 +85,7 @@ impl Daemon {
             name: card.name.clone(),
             peer: card.peer.to_string(),
             role: card.role.as_str().to_owned(),
-            state: if self.reads(card) { "reads" } else { "waiting" }.to_owned(),
+            state: self.standing(card).to_owned(),
             device_words: words(&card.peer.0, 6),
         };
         let mut members: Vec<docs::MemberDoc> = self.peers.values().map(row).collect();
@@ -102,10 +113,10 @@ impl Daemon {
             ));
         };
         if enrolment.role != Role::Admin {
-            let message = "only admins invite from their own device";
+            let message = "only an admin invites from its own device";
             return Err(Failure::new("FORBIDDEN", Exit::REFUSED, message).next(
                 "mothership invite",
-                "on the box; a member approves the newcomer",
+                "on the box; an admin approves the newcomer",
             ));
         }
         let role = match Role::from_word(role) {
@@ -179,11 +190,9 @@ impl Daemon {
 
     pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
         let me = self.identity.key.peer();
-        let mut rows: Vec<docs::PeerDoc> = self
-            .peers
-            .values()
-            .map(|card| shape::peer(card, me, self.reads(card)))
-            .collect();
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let row = |card: &PeerCard| shape::peer(card, me, self.reads(card), is_up);
+        let mut rows: Vec<docs::PeerDoc> = self.peers.values().map(row).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }
