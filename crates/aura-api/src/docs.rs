@@ -158,11 +158,11 @@ row! {
         peer: String,
         /// Role.
         role: String,
-        /// `online`, `away` or `offline`.
+        /// `online`, `away` or `offline`; `unknown` while this device has no link.
         state: String,
         /// When it was last heard of.
         last_seen: Option<String>,
-        /// `via mothership`, `self` …
+        /// `via mothership`, `self`, or `none` …
         path: String,
         /// Whether it can read the team's code.
         reads: bool,
@@ -370,7 +370,7 @@ row! {
         peer: String,
         /// Role.
         role: String,
-        /// `reads`, `waiting` or `removed`.
+        /// `reads`, `approved` while the key is on its way, `waiting` or `removed`.
         state: String,
         /// Words of its fingerprint, to be compared before approval.
         device_words: String,
@@ -400,7 +400,7 @@ doc! {
         uses: u32,
         /// For whom.
         name: Option<String>,
-        /// Whether its bearer waits for a member's approval.
+        /// Whether its bearer waits for an admin's approval.
         needs_approval: bool,
     }
 }
@@ -534,7 +534,7 @@ doc! {
         uses: u32,
         /// For whom.
         name: Option<String>,
-        /// Whether its bearer waits for a member's approval.
+        /// Whether its bearer waits for an admin's approval.
         needs_approval: bool,
     }
 }

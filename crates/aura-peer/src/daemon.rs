@@ -245,7 +245,10 @@ impl Daemon {
     /// Opens the team's log and starts to dial.
     pub(super) fn enter_team(&mut self) -> Result<(), Failure> {
         if self.team.is_none() {
-            self.team = Some(Team::open(&self.home, &mut self.identity, self.clock)?);
+            let team = Team::open(&self.home, &mut self.identity, self.clock)?;
+            // Until the Mothership shows who there is, names come from the team's log.
+            self.peers = team.cards();
+            self.team = Some(team);
         }
         if self.control.is_none() {
             let agent = concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -287,6 +290,7 @@ impl Daemon {
                 || Arc::new(Roster::new(enrolment.team)),
                 |team| Arc::clone(&team.roster),
             ),
+            distrust: self.team.as_ref().and_then(|team| team.fault.clone()),
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
             mode,
@@ -581,9 +585,12 @@ impl Daemon {
         let desk = waiting.repo.as_ref().and_then(|path| self.desks.get(path));
         match &waiting.until {
             Until::Up => is_up,
-            Until::Peer(name) => self.peers.values().any(|card| {
-                card.name == *name && card.state == aura_proto::message::PeerState::Online
-            }),
+            Until::Peer(name) => {
+                let is_there = |card: &PeerCard| {
+                    card.name == *name && card.state == aura_proto::message::PeerState::Online
+                };
+                is_up && self.peers.values().any(is_there)
+            }
             Until::Joined | Until::Synced => {
                 let team = self
                     .team

@@ -16,7 +16,7 @@ use aura_proto::{
     session::Side,
 };
 use aura_trust::{
-    CertIdentity, IdentityKey, JoinTranscript, RenewTranscript, Token, identity_proof,
+    CertIdentity, IdentityKey, JoinTranscript, OpenError, RenewTranscript, Token, identity_proof,
     inspect_join_jwt, public_key_hash, renew_proof, seed_proof, sign_receive_key,
 };
 
@@ -181,6 +181,13 @@ pub(crate) fn shape() -> Failure {
     )
 }
 
+/// A token whose keys were not sealed by whoever made it.
+pub(crate) fn not_of_its_seed(error: &OpenError) -> Failure {
+    let message = format!("this token was made by another version, or altered: {error}");
+    Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, message)
+        .next("aura invite", "ask whoever made it for a new one")
+}
+
 fn dial_failure(error: &DialError) -> Failure {
     let mismatches = ["SERVER_PIN_MISMATCH", "ROLE_MISMATCH", "IDENTITY_MISMATCH"];
     if let Some(id) = mismatches.into_iter().find(|id| error.has(id)) {
@@ -229,8 +236,9 @@ pub(crate) fn refused(code: Code, detail: &str) -> Failure {
             ("TOKEN_REVOKED", Exit::REFUSED, message, renewed)
         }
         Code::REVOKED => {
-            let message = format!("this device was removed: {detail}");
-            ("REVOKED", Exit::REFUSED, message, renewed)
+            let why = "this device does not come back; a new home with a new invite does";
+            let next = ("AURA_HOME=NEW aura join TOKEN", why);
+            ("REVOKED", Exit::REFUSED, detail.to_owned(), next)
         }
         Code::NAME_TAKEN => {
             let next = ("aura join TOKEN --name OTHER", "take another name");

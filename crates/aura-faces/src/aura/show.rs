@@ -89,7 +89,7 @@ pub(super) fn joined(doc: &docs::Joined, has_token: bool, view: &View) -> String
     text.push('\n');
     if doc.state == "waiting_for_approval" {
         text += &format!(
-            "Joined {}; a member has to approve this device. Your words: {}\n",
+            "Joined {}; an admin has to approve this device. Your words: {}\n",
             line(&doc.team),
             line(&doc.device_words)
         );
@@ -242,7 +242,7 @@ impl Invited<'_> {
             line(self.token)
         );
         if self.needs_approval {
-            text += "A member then runs: aura members approve NAME\n";
+            text += "An admin then runs: aura members approve NAME\n";
         }
         text
     }
@@ -400,7 +400,7 @@ pub(super) fn whoami(doc: &docs::Whoami, view: &View) -> String {
     let reads = if doc.reads {
         "yes"
     } else {
-        "not yet; a member has to approve this device"
+        "not yet; an admin has to approve this device"
     };
     let rows = [
         ("name", doc.name.as_deref()),

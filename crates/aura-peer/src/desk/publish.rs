@@ -333,6 +333,11 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let path = &body.patch.path;
+        // spec: identity/5.5
+        if let Some(why) = self.distrust.clone() {
+            self.hold_back(path, &why);
+            return Ok(false);
+        }
         if ring.current().is_none() {
             self.hold_back(path, "this device does not have the team key yet");
             return Ok(false);

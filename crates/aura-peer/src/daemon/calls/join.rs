@@ -11,7 +11,7 @@ use aura_api::{Exit, Failure, Next, Reply, docs};
 use aura_engine::peer::control::Control;
 use aura_proto::message::{DEVICE_NAME_RULE, PeerState, is_device_name};
 use aura_tree::Repo;
-use aura_trust::{Token, inspect_join_jwt, words};
+use aura_trust::{Token, inspect_join_jwt, open_ring_from_invite, words};
 use serde_json::Value;
 
 use super::{Answer, document, reply_of};
@@ -162,6 +162,12 @@ impl Daemon {
                 "paste the line that the mothership printed",
             ));
         };
+        let sealed = token.sealed_ring.as_ref();
+        // spec: identity/3.12
+        let handed = sealed
+            .map(|sealed| open_ring_from_invite(sealed, &token.seed))
+            .transpose()
+            .map_err(|error| enrol::not_of_its_seed(&error))?;
         progress("enrol", 1, 3, "token reads well".to_owned());
         if wish.dry_run {
             return Ok(());
@@ -171,15 +177,7 @@ impl Daemon {
             self.runtime
                 .block_on(enrol::join(&self.identity, &token, &name, self.clock))?;
         progress("enrol", 2, 3, "certificate received".to_owned());
-        if let Some(sealed) = &token.sealed_ring {
-            let ring = aura_trust::open_ring_from_invite(sealed, &token.seed).map_err(|error| {
-                Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, error.to_string())
-            })?;
-            for key in ring.iter() {
-                self.identity.ring.insert(key.duplicate()).ok();
-            }
-            self.identity.save_ring()?;
-        }
+        self.identity.begin_trust(handed)?;
         self.identity.save_enrolment(enrolment)?;
         progress("enrol", 3, 3, "this device is a member".to_owned());
         Ok(())
@@ -254,7 +252,7 @@ impl Daemon {
         } else {
             Next {
                 cmd: format!("aura members approve {}", enrolment.name),
-                why: "a member runs this after comparing the device words".to_owned(),
+                why: "an admin runs this after comparing the device words".to_owned(),
             }
         };
         document(&docs::Joined {

@@ -187,6 +187,9 @@ impl Daemon {
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<Value>, Failure> {
         let path = self.repo_of(repo)?;
+        if self.control.as_ref().is_some_and(Control::is_barred) {
+            return Err(self.unreachable());
+        }
         let first = self
             .desks
             .get(&path)
