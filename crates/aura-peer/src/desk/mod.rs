@@ -414,13 +414,8 @@ impl Desk {
             && header.writer.peer != self.key_peer
             && !self.judged.judge(&self.roster, log, header, time_ms)
         {
-            self.notices.push(Notice {
-                kind: "refused",
-                symbol: None,
-                peer: Some(header.writer.peer),
-                text: "FORBIDDEN: its author may not write".to_owned(),
-            });
-            return;
+            let why = "FORBIDDEN: its author may not write".to_owned();
+            return self.refused(header.writer.peer, why);
         }
         if header.kind == Kind::INTENT {
             return self.note_intent(&entry, ring);
@@ -431,15 +426,7 @@ impl Desk {
             .and_then(|body| body.check().map(|()| body).map_err(|why| why.to_string()));
         let body = match opened {
             Ok(body) => body,
-            Err(why) => {
-                self.notices.push(Notice {
-                    kind: "refused",
-                    symbol: None,
-                    peer: Some(writer.peer),
-                    text: why,
-                });
-                return;
-            }
+            Err(why) => return self.refused(writer.peer, why),
         };
         let origin = Origin {
             writer,
@@ -466,6 +453,16 @@ impl Desk {
                 text: format!("{kind} {name}"),
             });
         }
+    }
+
+    /// Says that an entry of somebody is not taken.
+    fn refused(&mut self, peer: PeerId, text: String) {
+        self.notices.push(Notice {
+            kind: "refused",
+            symbol: None,
+            peer: Some(peer),
+            text,
+        });
     }
 
     /// Opens what could not be opened before, after the team key arrived.
