@@ -148,7 +148,7 @@ impl Client {
         let begun = now();
         let mut refused = begun;
         let mut pause = Duration::from_millis(1);
-        let (mut heard, mut told) = (begun, String::new());
+        let (mut heard, mut told, mut is_alive) = (begun, String::new(), false);
         while heard.elapsed() < self.patience {
             if let Some(stream) = self.running()? {
                 return Ok(stream);
@@ -158,14 +158,15 @@ impl Client {
             }
             let newer = self.sign_of_life();
             if newer.is_some() && newer != sign {
-                heard = now();
-                let text = newer.as_deref().and_then(|sign| sign.split_once(' '));
-                let text = text.map_or("", |(_, text)| text);
-                if told != text {
-                    text.clone_into(&mut told);
-                    tell(&escape::line(text));
-                }
-                sign = newer;
+                (heard, sign) = (now(), newer);
+                is_alive = true;
+            }
+            let text = sign.as_deref().and_then(|sign| sign.split_once(' '));
+            let text = text.map_or("", |(_, text)| text);
+            // A start that is as short as most needs no words.
+            if is_alive && told != text && self.patience / 5 <= begun.elapsed() {
+                text.clone_into(&mut told);
+                tell(&escape::line(text));
             }
             let ended = child
                 .as_mut()
