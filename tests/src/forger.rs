@@ -44,7 +44,7 @@ impl Forger {
         let invite = token(&by.aura(&["invite", "--role", role]).ok());
         let parsed = Token::parse(&invite).unwrap();
         let ring = parsed.sealed_ring.expect("an admin's invite has the key");
-        let ring = open_ring_from_invite(&ring, &parsed.seed).unwrap();
+        let (_, ring) = open_ring_from_invite(&ring, &parsed.seed).unwrap();
         let threads = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -67,6 +67,11 @@ impl Forger {
             units: Units::new(device.key.peer(), &branch),
             device,
         }
+    }
+
+    /// The log of the repository.
+    pub fn log(&self) -> LogId {
+        self.log
     }
 
     /// Tries to join as somebody else.

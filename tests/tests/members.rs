@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use aura_proto::message::Role;
-use aura_trust::MembershipBody;
+use std::{fs, path::Path, process::Command};
+
+use aura_proto::{Incarnation, message::Role};
+use aura_trust::{LastAccepted, MembershipBody};
 use mothership_tests::{
     Laptop, RISK, Team, amount,
     forger::Forger,
+    send_signal,
     strace::{Fault, Strace, sweep},
     token,
 };
@@ -111,6 +114,127 @@ fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
     assert_eq!(log["ops"], serde_json::json!([]));
 }
 
+/// How many changes of files below `zz/` a laptop knows.
+fn known(laptop: &Laptop) -> usize {
+    let is_meant = |op: &serde_json::Value| {
+        op["symbol"]
+            .as_str()
+            .is_some_and(|symbol| symbol.contains("zz/"))
+    };
+    laptop.log(&[]).iter().filter(|op| is_meant(op)).count()
+}
+
+fn restart(laptop: &Laptop) {
+    laptop.aura(&["down"]).ok();
+    laptop.aura(&["up"]).ok();
+    laptop.synced();
+}
+
+/// Waits until the team's log has an entry by which `name` is no member any more.
+fn is_removed(laptop: &Laptop, name: &str) {
+    is_gone(laptop, name);
+    laptop.synced();
+}
+
+#[test]
+fn what_a_removed_member_had_acknowledged_counts_on_every_device_running_or_restarted() {
+    const ENTRIES: usize = 40;
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let carol = team.member(&alice, "carol", "observe");
+    let mut mallory = Forger::join(&alice, "mallory");
+    mallory.reaches(&alice);
+    mallory.reaches(&carol);
+    alice.synced();
+    // Text that does not pack, so that it is still on its way when the removal overtakes it.
+    let mut x = 88_172_645_463_325_252_u64;
+    let entries: Vec<_> = (0..ENTRIES)
+        .map(|k| {
+            let mut text = String::new();
+            while text.len() < 700_000 {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                text.push_str(&format!("{x:x}\n"));
+            }
+            let body = mallory.creation(&format!("zz/big{k}.txt"), &text);
+            mallory.entry(&body.encode())
+        })
+        .collect();
+    let pid = alice.pid();
+    send_signal(pid, "-STOP");
+    for entry in &entries {
+        mallory.push(entry);
+    }
+    team.mothership(&["peer", "revoke", "mallory"]).ok();
+    send_signal(pid, "-CONT");
+    for laptop in [&alice, &carol] {
+        is_removed(laptop, "mallory");
+        assert_eq!(known(laptop), ENTRIES, "while it ran");
+    }
+    for laptop in [&alice, &carol] {
+        restart(laptop);
+        assert_eq!(known(laptop), ENTRIES, "after a restart");
+    }
+}
+
+#[test]
+fn a_removal_that_un_counts_entries_does_so_in_daemons_that_run_as_well() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let mut carol = Forger::join_as(&alice, "carol", "admin");
+    let mut mallory = Forger::join(&alice, "mallory");
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    for k in 0..3 {
+        mallory.publish(&mallory.creation(&format!("zz/{k}.txt"), "here\n"));
+    }
+    mallory.reaches(&alice);
+    alice.synced();
+    assert_eq!(known(&alice), 3);
+    carol.decides(&MembershipBody::Remove {
+        peer: mallory.device.key.peer(),
+        reason: String::new(),
+        last_accepted: vec![LastAccepted {
+            log: mallory.log(),
+            incarnation: Incarnation(1),
+            author_seq: 2,
+        }],
+    });
+    alice.event(|event| event["kind"] == "recounted");
+    assert_eq!(known(&alice), 2);
+    restart(&alice);
+    assert_eq!(known(&alice), 2);
+}
+
+#[test]
+fn a_demotion_leaves_what_was_written_before_it() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let mut carol = Forger::join_as(&alice, "carol", "admin");
+    let mut mallory = Forger::join(&alice, "mallory");
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    mallory.publish(&mallory.creation("zz/before.txt", "here\n"));
+    mallory.reaches(&alice);
+    alice.synced();
+    carol.decides(&MembershipBody::SetRole {
+        peer: mallory.device.key.peer(),
+        role: Role::Observer,
+    });
+    restart(&alice);
+    mallory.publish(&mallory.creation("zz/after.txt", "here\n"));
+    alice.event(|event| event["kind"] == "refused" && event["actor"] == "mallory");
+    assert_eq!(known(&alice), 1);
+    restart(&alice);
+    assert_eq!(known(&alice), 1);
+}
+
 #[test]
 fn nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
     let team = Team::new();
@@ -170,6 +294,55 @@ fn a_founder_killed_at_any_sync_still_founds_the_team() {
     assert!(amount(1, 4) <= kills, "only {kills} kills");
 }
 
+/// Puts a copy of one home in the place of another.
+fn copy_home(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
+#[test]
+fn an_approval_that_waits_on_a_disk_whose_numbers_were_taken_is_carried_out_all_the_same() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let (bob, carol) = (team.laptop("bob"), team.laptop("carol"));
+    bob.join(&invite_for(&team, "bob"), "bob", "live").ok();
+    carol
+        .join(&invite_for(&team, "carol"), "carol", "live")
+        .ok();
+    alice.synced();
+    alice.aura(&["down"]).ok();
+    let listen = box_.listen.clone();
+    let [before, queued] = ["before", "queued"].map(|name| team.dir.path().join(name));
+    copy_home(&alice.home, &before);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    box_.stop("-TERM");
+    alice.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    alice.aura(&["members", "approve", "bob"]).ok();
+    alice.aura(&["down"]).ok();
+    copy_home(&alice.home, &queued);
+    let _box = team.serve(&listen);
+    // The other life of this device says something else under the same numbers.
+    copy_home(&before, &alice.home);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    alice.aura(&["members", "approve", "carol"]).ok();
+    alice.synced();
+    alice.aura(&["down"]).ok();
+    copy_home(&queued, &alice.home);
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    assert_eq!(state_of(&alice, "carol"), "reads");
+    assert_eq!(state_of(&alice, "bob"), "reads");
+    bob.synced();
+    assert_eq!(bob.aura(&["whoami"]).ok()["reads"], true);
+}
+
 #[test]
 fn an_approval_that_the_disk_did_not_take_is_no_approval() {
     let team = Team::new();
@@ -191,4 +364,102 @@ fn an_approval_that_the_disk_did_not_take_is_no_approval() {
     alice.aura(&["members", "approve", "bob"]).ok();
     alice.synced();
     assert_eq!(state_of(&alice, "bob"), "reads");
+}
+
+/// What a laptop says needs its user, and the next step that it offers.
+fn needs(laptop: &Laptop) -> (Vec<(String, String)>, String) {
+    let status = laptop.aura(&["status"]).ok();
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let rows = status["needs_you"].as_array().unwrap().iter();
+    let rows = rows.map(|row| (word(&row["kind"]), word(&row["id"])));
+    (rows.collect(), word(&status["next"][0]["cmd"]))
+}
+
+#[test]
+fn only_admins_are_asked_to_approve_and_everybody_else_is_told_whom_to_ask() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.laptop("alice");
+    alice.join(&token(&box_.ready), "alice", "live").ok();
+    let bob = team.member(&alice, "bob", "live");
+    let erin = team.laptop("erin");
+    let joined = erin.join(&invite_for(&team, "erin"), "erin", "live").ok();
+    let why = joined["next"][0]["why"].as_str().unwrap();
+    assert!(why.starts_with("an admin"), "{why}");
+    for laptop in [&alice, &bob] {
+        laptop.event(|event| event["kind"] == "peer_added" && event["actor"] == "erin");
+    }
+    let own = |name: &str| ("approval".to_owned(), name.to_owned());
+    let command = "aura members approve erin";
+    let (rows, next) = needs(&erin);
+    assert_eq!((rows, &*next), (vec![own("erin")], command));
+    let (rows, _) = needs(&alice);
+    assert!(rows.contains(&own("erin")), "{rows:?}");
+    assert_eq!(needs(&bob), (Vec::new(), String::new()));
+    for laptop in [&bob, &erin] {
+        let refused = laptop.aura(&["members", "approve", "erin"]);
+        let refused = refused.fails(4, "FORBIDDEN");
+        let said = refused["error"]["message"].as_str().unwrap();
+        assert!(said.contains("ask alice"), "{said}");
+        assert_eq!(refused["error"]["next"][0]["cmd"], command);
+    }
+    let approved = alice.aura(&["members", "approve", "erin"]).ok();
+    let rows = approved["members"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "erin").unwrap();
+    assert!(
+        row["state"] == "approved" || row["state"] == "reads",
+        "{row}"
+    );
+    alice.synced();
+    assert_eq!(state_of(&alice, "erin"), "reads");
+}
+
+#[test]
+fn a_device_without_a_link_says_of_nobody_that_he_is_there_and_still_knows_the_names() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let bob = team.member(&alice, "bob", "live");
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.aura(&["publish"]).ok();
+    alice.event(|event| event["kind"] == "received" && event["actor"] == "bob");
+    alice.synced();
+    box_.stop("-TERM");
+    alice.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    for _ in 0..2 {
+        let peers = alice.aura(&["peers"]).ok();
+        let rows = peers["peers"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["name"] == "bob").unwrap();
+        assert_eq!(
+            (&row["state"], &row["path"]),
+            (&"unknown".into(), &"none".into())
+        );
+        let ops = alice.log(&[]);
+        assert_eq!(ops[0]["author"], "bob", "{ops:?}");
+        alice.aura(&["down"]).ok();
+        alice.aura(&["up"]).ok();
+    }
+}
+
+#[test]
+fn a_removed_device_says_so_and_publishes_nothing() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "live");
+    bob.synced();
+    let revoked = team.plain_mothership(&["peer", "revoke", "bob"]);
+    assert!(revoked.stdout.contains("AURA_HOME"), "{revoked:?}");
+    bob.event(|event| event["kind"] == "link" && event["text"] != "connected to acme");
+    let status = bob.aura(&["status"]).ok();
+    assert_eq!(status["link"]["state"], "revoked");
+    assert_eq!(status["link"]["why"], "this device was removed");
+    let (rows, next) = needs(&bob);
+    assert_eq!(rows, [("removed".to_owned(), "bob".to_owned())]);
+    assert!(next.contains("AURA_HOME"), "{next}");
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    bob.aura(&["publish"]).fails(4, "REVOKED");
+    let shown = bob.plain(&["status"]).stdout;
+    assert!(!shown.contains("Nothing needs you"), "{shown}");
+    assert!(!shown.contains("online"), "{shown}");
 }

@@ -17,7 +17,7 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that were longer when the rule came; a number may only go down, and a file that fits leaves the list.
-const LONG_FILES: &[(&str, usize)] = &[("crates/aura-api/src/docs.rs", 850)];
+const LONG_FILES: &[(&str, usize)] = &[];
 /// The same for functions.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("crates/aura-engine/tests/simulation/main.rs", "act", 80),

@@ -615,6 +615,8 @@ fn case_076_targets_that_are_no_plain_files_of_the_user_are_left_alone() {
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
     let bob = team.member(&alice, "bob", "observe");
+    // A file that became a directory is deleted by a save; here bob has not said so.
+    bob.aura(&["config", "set", "publish", "intent"]).ok();
     let outside = team.dir.path().join("outside.rs");
     put(&outside, RISK.as_bytes());
     let at = |kind: &str| bob.repo.join(format!("src/{kind}.rs"));

@@ -35,40 +35,6 @@ macro_rules! row {
     };
 }
 
-doc! {
-    /// Answer of `join`.
-    Joined = "aura.join/1" {
-        /// Team name.
-        team: String,
-        /// Team id.
-        team_id: String,
-        /// Name of this device.
-        name: String,
-        /// Identity key of this device.
-        peer: String,
-        /// Role in the team.
-        role: String,
-        /// `joined` or `waiting_for_approval`.
-        state: String,
-        /// Words of the CA's fingerprint.
-        ca_words: String,
-        /// Words of this device's fingerprint, to be compared at approval.
-        device_words: String,
-        /// Mode of the repository.
-        mode: String,
-        /// Files indexed.
-        files: u64,
-        /// Units indexed.
-        units: u64,
-        /// Milliseconds that indexing took.
-        index_ms: u64,
-        /// Names of peers that are online now.
-        online: Vec<String>,
-        /// What to do now.
-        next: Vec<Next>,
-    }
-}
-
 row! {
     /// The state of the control link.
     LinkDoc {
@@ -147,6 +113,10 @@ row! {
     }
 }
 
+mod changes;
+
+pub use changes::{Joined, Published, Undone};
+
 doc! {
     /// Answer of `status`.
     Status = "aura.status/1" {
@@ -188,11 +158,11 @@ row! {
         peer: String,
         /// Role.
         role: String,
-        /// `online`, `away` or `offline`.
+        /// `online`, `away` or `offline`; `unknown` while this device has no link.
         state: String,
         /// When it was last heard of.
         last_seen: Option<String>,
-        /// `via mothership`, `self` …
+        /// `via mothership`, `self`, or `none` …
         path: String,
         /// Whether it can read the team's code.
         reads: bool,
@@ -226,20 +196,6 @@ row! {
         why: Option<String>,
         /// `v1`, `v2` … of the unit.
         version: String,
-    }
-}
-
-doc! {
-    /// Answer of `publish`.
-    Published = "aura.publish/1" {
-        /// What was published.
-        ops: Vec<OpDoc>,
-        /// Position of the last entry; null when nothing was published, queued or not waited for.
-        seq: Option<u64>,
-        /// `published`, `queued` or `nothing`.
-        state: String,
-        /// Files held back because they do not parse.
-        held_back: Vec<String>,
     }
 }
 
@@ -338,18 +294,6 @@ doc! {
 }
 
 doc! {
-    /// Answer of `undo`.
-    Undone = "aura.undo/1" {
-        /// The operation taken back.
-        op: String,
-        /// Units restored.
-        symbols: Vec<String>,
-        /// New operations published by it.
-        ops: Vec<OpDoc>,
-    }
-}
-
-doc! {
     /// Answer of `diff`.
     Diff = "aura.diff/1" {
         /// One row per unit that differs from the team's newest.
@@ -426,7 +370,7 @@ row! {
         peer: String,
         /// Role.
         role: String,
-        /// `reads`, `waiting` or `removed`.
+        /// `reads`, `approved` while the key is on its way, `waiting` or `removed`.
         state: String,
         /// Words of its fingerprint, to be compared before approval.
         device_words: String,
@@ -456,7 +400,7 @@ doc! {
         uses: u32,
         /// For whom.
         name: Option<String>,
-        /// Whether its bearer waits for a member's approval.
+        /// Whether its bearer waits for an admin's approval.
         needs_approval: bool,
     }
 }
@@ -590,7 +534,7 @@ doc! {
         uses: u32,
         /// For whom.
         name: Option<String>,
-        /// Whether its bearer waits for a member's approval.
+        /// Whether its bearer waits for an admin's approval.
         needs_approval: bool,
     }
 }

@@ -18,6 +18,9 @@ use crate::{Exit, Failure};
 
 /// Name of the daemon's socket in [`Home::run_dir`].
 pub const DAEMON_SOCKET: &str = "daemon.sock";
+/// Name of what a starting daemon writes in [`Home::run_dir`]: a word that is another one whenever it has gone on, a
+/// space, and what it is at.
+pub const STARTING_FILE: &str = "starting";
 /// Name of the operator's socket in a Mothership's state directory.
 pub const ADMIN_SOCKET: &str = "admin.sock";
 
@@ -71,6 +74,11 @@ impl Home {
     /// Holds the socket [`DAEMON_SOCKET`] while a daemon runs.
     pub fn run_dir(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// Where a daemon says that it starts and what it is at, until it has its socket.
+    pub fn starting_file(&self) -> PathBuf {
+        self.run_dir().join(STARTING_FILE)
     }
 
     /// Whether keys were made here, so that a daemon has something to serve.

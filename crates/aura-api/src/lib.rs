@@ -105,6 +105,9 @@ pub enum Call {
         token: Option<String>,
         /// Name wanted.
         name: Option<String>,
+        /// The name to ask for when neither `name` nor the token says one.
+        #[serde(default)]
+        device: Option<String>,
         /// `observe`, `ask` or `live`.
         mode: Option<String>,
         /// Only check.

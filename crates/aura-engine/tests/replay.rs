@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
+const PATH: &str = "src/lib.rs";
 const SEEDS: u64 = 100;
 const PEOPLE: usize = 3;
 const UNITS: usize = 4;
@@ -191,7 +192,7 @@ impl Person {
         let which = random.below(UNITS);
         let unit = UnitId([which as u8 + 1; 16]);
         let born = text(which, 0);
-        let heads = self.units.heads(unit);
+        let heads = self.units.heads(PATH, unit);
         let parents = if heads.is_empty() {
             vec![VersionId::birth(unit, born.hash())]
         } else {
@@ -210,7 +211,7 @@ impl Person {
             after: after.as_ref().map(OwnText::hash),
         };
         let patch = FilePatch {
-            path: "src/lib.rs".to_owned(),
+            path: PATH.to_owned(),
             base: None,
             result: None,
             ops: vec![op],
@@ -372,8 +373,10 @@ fn state(n: usize, patches: &[Patch]) -> String {
     for which in 0..UNITS {
         let unit = UnitId([which as u8 + 1; 16]);
         let texts = (0..4).map(|n| Some(text(which, n).hash())).chain([None]);
-        let working: Vec<_> = texts.map(|content| units.working(unit, content)).collect();
-        out += &format!("{which}: {:?} {working:?}\n", units.heads(unit));
+        let working: Vec<_> = texts
+            .map(|content| units.working(PATH, unit, content))
+            .collect();
+        out += &format!("{which}: {:?} {working:?}\n", units.heads(PATH, unit));
     }
     for conflict in units.conflicts(&read, &|_, _| None) {
         let Conflict {

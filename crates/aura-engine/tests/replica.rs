@@ -18,7 +18,15 @@ fn bob() -> IdentityKey {
     IdentityKey::from_seed([3; 32])
 }
 
+fn alice() -> IdentityKey {
+    IdentityKey::from_seed([4; 32])
+}
+
 fn entry(author_seq: u64, prev: Digest) -> Entry {
+    entry_of(&bob(), author_seq, prev)
+}
+
+fn entry_of(author: &IdentityKey, author_seq: u64, prev: Digest) -> Entry {
     let header = Header {
         level: PROTOCOL_LEVEL,
         kind: Kind::PATCH,
@@ -26,7 +34,7 @@ fn entry(author_seq: u64, prev: Digest) -> Entry {
         team: TEAM,
         log: LOG,
         writer: Writer {
-            peer: bob().peer(),
+            peer: author.peer(),
             incarnation: Incarnation(1),
         },
         author_seq,
@@ -38,7 +46,7 @@ fn entry(author_seq: u64, prev: Digest) -> Entry {
         body_len: 0,
         body_hash: Digest::ZERO,
     };
-    sign_entry(&bob(), &header, b"sealed").unwrap()
+    sign_entry(author, &header, b"sealed").unwrap()
 }
 
 fn head(seq: u64, hash: Digest) -> Input {
@@ -49,6 +57,25 @@ fn head(seq: u64, hash: Digest) -> Input {
         hash,
         vector: VersionVector::default(),
     }))
+}
+
+/// A head that says how much it holds of what the replica wrote.
+fn claims(replica: &Replica, held: u64) -> Input {
+    let (seq, hash) = replica.cursor();
+    let mut vector = VersionVector::default();
+    vector.observe(replica.writer(), held);
+    Input::Received(Message::Head(Head {
+        log: LOG,
+        epoch: 1,
+        seq,
+        hash,
+        vector,
+    }))
+}
+
+fn is_reborn(said: &[Output]) -> bool {
+    said.iter()
+        .any(|output| matches!(output, Output::Reincarnate))
 }
 
 fn run(seq: u64, entry: &Entry) -> Input {
@@ -82,7 +109,7 @@ fn feed(replica: &mut Replica, input: Input) -> Vec<Output> {
 
 /// A replica that verified the first of two entries.
 fn replica(first: &Entry) -> Replica {
-    let alice = IdentityKey::from_seed([4; 32]);
+    let alice = alice();
     let mothership = IdentityKey::from_seed([5; 32]).peer();
     let mut replica = Replica::new(TEAM, LOG, alice, mothership, Incarnation(1));
     feed(&mut replica, Input::LinkUp);
@@ -123,4 +150,69 @@ fn nothing_is_taken_from_a_mothership_that_shows_less_than_was_verified() {
     feed(&mut replica, head(2, chain(hash, 2, 7, second.hash())));
     feed(&mut replica, run(2, &second));
     assert_eq!(replica.cursor().0, 2);
+}
+
+// spec: sync/2.4
+#[test]
+fn a_number_that_nobody_has_shown_draws_no_new_life_and_what_waits_is_kept() {
+    let mut replica = replica(&entry(1, Digest::ZERO));
+    let author = Input::Author {
+        kind: Kind::PATCH,
+        key_epoch: 1,
+        body: b"sealed".to_vec(),
+        time_ms: 0,
+        author_seq: replica.next_number(),
+        replaces: None,
+    };
+    feed(&mut replica, author);
+    let before = replica.writer();
+    // Nobody asked for the first one; the second one was asked for.
+    let unasked = claims(&replica, 2);
+    let said = feed(&mut replica, unasked);
+    assert!(said.is_empty(), "{said:?}");
+    feed(&mut replica, Input::LinkDown);
+    feed(&mut replica, Input::LinkUp);
+    let asked = claims(&replica, 2);
+    let said = feed(&mut replica, asked);
+    let is_stranded = |output: &Output| matches!(output, Output::Stranded(_));
+    assert!(
+        !is_reborn(&said) && !said.iter().any(is_stranded),
+        "{said:?}"
+    );
+    assert_eq!((replica.writer(), replica.queued()), (before, 1));
+}
+
+// spec: sync/2.4
+#[test]
+fn an_own_entry_that_this_disk_does_not_hold_draws_a_new_life_once_in_a_link() {
+    let first = entry(1, Digest::ZERO);
+    let mut replica = replica(&first);
+    let own = entry_of(&alice(), 1, Digest::ZERO);
+    let said = feed(&mut replica, run(2, &own));
+    assert!(is_reborn(&said), "{said:?}");
+    feed(&mut replica, Input::Incarnation(Incarnation(2)));
+    assert_eq!(replica.writer().incarnation, Incarnation(2));
+    let next = entry_of(&alice(), 2, own.hash());
+    let said = feed(&mut replica, run(3, &next));
+    assert!(!is_reborn(&said), "{said:?}");
+    assert_eq!(replica.cursor().0, 3);
+}
+
+#[test]
+fn a_head_counts_only_if_it_was_asked_for_after_what_happened() {
+    let first = entry(1, Digest::ZERO);
+    let second = entry(2, first.hash());
+    let mut replica = replica(&first);
+    assert!(replica.is_caught_up());
+    let hash = chain(Digest::ZERO, 1, 7, first.hash());
+    feed(&mut replica, Input::LinkDown);
+    feed(&mut replica, Input::LinkUp);
+    feed(&mut replica, Input::Ask);
+    // The answer to the first question was on its way already.
+    feed(&mut replica, head(1, hash));
+    assert!(!replica.is_caught_up());
+    feed(&mut replica, head(2, chain(hash, 2, 7, second.hash())));
+    assert!(!replica.is_caught_up());
+    feed(&mut replica, run(2, &second));
+    assert!(replica.is_caught_up());
 }

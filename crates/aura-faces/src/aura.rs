@@ -7,6 +7,7 @@
 mod args;
 mod calls;
 mod client;
+mod device;
 mod editor;
 mod local;
 mod show;
@@ -37,7 +38,7 @@ use crate::{
 pub(crate) use self::{args::Invite, show::Invited};
 use self::{
     args::{Args, Command, Daemon},
-    client::Client,
+    client::{Client, Limit},
 };
 
 /// Runs the daemon of a home, absolute, made and owner-only, until it is told to stop.
@@ -70,6 +71,7 @@ fn run_in(mut world: World<'_>, run_daemon: RunDaemon) -> Ended {
     let found = directory(&base, args.common.directory.as_deref()).map_err(Stop::from);
     let outcome = found.and_then(|dir| {
         let face = Face {
+            limit: Limit::from_now(args.common.timeout),
             screen: &mut screen,
             input,
             common: args.common,
@@ -94,6 +96,7 @@ struct Face<'a, 'w> {
     /// The directory of the process; a relative `AURA_HOME` is below it whatever `-C` says.
     base: PathBuf,
     exe: PathBuf,
+    limit: Limit,
 }
 
 impl Face<'_, '_> {
@@ -165,6 +168,7 @@ impl Face<'_, '_> {
             self.home()?,
             self.exe.clone(),
             self.env.clone(),
+            self.limit,
         ))
     }
 
@@ -174,7 +178,8 @@ impl Face<'_, '_> {
                 "{} is not UTF-8, so it cannot be asked for",
                 self.dir.display()
             );
-            return Err(Failure::new("AE-USAGE", Exit::USAGE, message));
+            return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                .next("aura -C DIR", "a path of plain text"));
         };
         Ok(Request {
             repo: Some(dir.to_owned()),

@@ -236,7 +236,10 @@ impl Console<'_, '_> {
         }
         self.simple(AdminCall::PeerRevoke { peer, reason }, |doc: &docs::PeerRevoked, _| {
             let name = escape::line(&doc.name);
-            format!("{name} is removed; to take it back, invite it anew: mothership invite --for {name}")
+            format!(
+                "{name} is removed, for good; its user joins anew from another home (AURA_HOME) with: \
+                 mothership invite --for {name}"
+            )
         })
     }
 

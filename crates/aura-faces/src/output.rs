@@ -166,7 +166,12 @@ impl<'a> Screen<'a> {
     /// The document of this call.
     pub(crate) fn document(&mut self, document: &Value) -> Result<(), Stop> {
         let narrowed = match &self.fields {
-            Some(fields) if !fields.is_empty() => narrow(document, fields),
+            Some(fields) if !fields.is_empty() => {
+                if let Some(field) = fields.iter().find(|field| !has(document, field)) {
+                    return Err(no_field(document, field).into());
+                }
+                narrow(document, fields)
+            }
             _ => document.clone(),
         };
         self.write(&(escape::json(&narrowed.to_string()) + "\n"))?;
@@ -391,6 +396,32 @@ fn parse_fields(text: &str) -> Vec<Vec<String>> {
     names
         .map(|name| name.split('.').map(str::to_owned).collect())
         .collect()
+}
+
+/// Whether a document may have a field; what lies below an empty list or null cannot be known.
+fn has(document: &Value, field: &[String]) -> bool {
+    let Some((name, rest)) = field.split_first() else {
+        return true;
+    };
+    match document {
+        Value::Object(object) => object.get(name).is_some_and(|below| has(below, rest)),
+        Value::Array(rows) => rows.is_empty() || rows.iter().any(|row| has(row, field)),
+        Value::Null => true,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn no_field(document: &Value, field: &[String]) -> Failure {
+    let names = document.as_object().into_iter().flat_map(Map::keys);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let message = format!(
+        "the answer has no field {}; the command was carried out",
+        field.join(".")
+    );
+    Failure::new("AE-USAGE", Exit::USAGE, message).next(
+        format!("--json={}", names.first().unwrap_or(&"schema")),
+        format!("one or more of {}", names.join(", ")),
+    )
 }
 
 /// Keeps the schema and the named fields; `peers.name` reaches into each row. What is not there is null.

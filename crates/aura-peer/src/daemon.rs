@@ -6,16 +6,22 @@
 //! - a face that waits is answered when its condition holds, its deadline passes, or the daemon stops.
 
 mod calls;
+mod starting;
 mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use aura_api::{Exit, Failure, Reply, Request, docs, socket};
+use aura_api::{
+    Exit, Failure, Reply, Request, docs,
+    home::{DAEMON_SOCKET, STARTING_FILE},
+    socket,
+};
 use aura_engine::{
     Now,
     peer::control::{self, Control},
@@ -38,7 +44,10 @@ use crate::{
     identity::{self, Identity},
     team::Team,
 };
+use starting::Starting;
 
+/// How long a daemon that has nothing to do goes without a look at its home, in milliseconds.
+const HOME_LOOK_MS: u64 = 5_000;
 /// Events kept for `watch --since`.
 const EVENTS_MAX: usize = 10_000;
 
@@ -111,6 +120,8 @@ pub(crate) struct Daemon {
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) sender: mpsc::Sender<Event>,
     pub(super) is_stopping: bool,
+    /// The socket as it was made: device and inode.
+    socket: Option<(u64, u64)>,
     _lock: FileLock,
 }
 
@@ -128,17 +139,30 @@ pub(crate) fn run(home: &Path) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
     let (sender, events) = mpsc::channel();
-    let mut daemon = Daemon::open(home, lock, runtime.handle().clone(), sender.clone())?;
-    let listener = socket::bind(&run_dir, "daemon.sock")
+    let starting = Starting::begin(&run_dir.join(STARTING_FILE));
+    let (handle, begun) = (runtime.handle().clone(), &starting);
+    let mut daemon = Daemon::open(home, lock, handle, sender.clone(), begun)?;
+    let listener = socket::bind(&run_dir, DAEMON_SOCKET)
         .map_err(|error| Failure::new("AE-STORAGE", Exit::STORAGE, error.to_string()))?;
+    drop(starting);
+    daemon.socket = daemon.socket_now();
     let faces = crate::faces::serve(listener, sender.clone())
         .map_err(|error| Failure::new("AE-RUNTIME", Exit::FAILED, error.to_string()))?;
     stop_on_signal(&runtime, sender);
-    daemon.serve(&events);
+    let served = daemon.serve(&events);
     drop((daemon, events));
     faces.finish();
     runtime.shutdown_background();
-    Ok(())
+    served
+}
+
+fn homeless(home: &Path) -> Failure {
+    let message = format!(
+        "{} is gone, or its socket is; this daemon ends, nothing more is published by it",
+        home.display()
+    );
+    tracing::error!(home = %home.display(), "the home is gone; stopping");
+    Failure::new("AE-HOME-GONE", Exit::STORAGE, message).next("aura up", "starts another one")
 }
 
 fn stop_on_signal(runtime: &tokio::runtime::Runtime, events: mpsc::Sender<Event>) {
@@ -168,6 +192,7 @@ impl Daemon {
         lock: FileLock,
         runtime: tokio::runtime::Handle,
         sender: mpsc::Sender<Event>,
+        starting: &Starting,
     ) -> Result<Self, Failure> {
         let identity = Identity::open(home)?;
         let clock = Clock::start();
@@ -198,11 +223,13 @@ impl Daemon {
             runtime,
             sender,
             is_stopping: false,
+            socket: None,
             _lock: lock,
         };
         if daemon.identity.enrolment.is_some() {
             daemon.enter_team()?;
             for row in daemon.remembered.clone() {
+                starting.is_at(format!("it reads {}", row.path.display()));
                 let opened = Repo::discover(&row.path)
                     .map_err(|error| git_failure(&error))
                     .and_then(|repo| daemon.open_desk(repo, row.mode, &mut |_, _| {}));
@@ -218,7 +245,10 @@ impl Daemon {
     /// Opens the team's log and starts to dial.
     pub(super) fn enter_team(&mut self) -> Result<(), Failure> {
         if self.team.is_none() {
-            self.team = Some(Team::open(&self.home, &mut self.identity, self.clock)?);
+            let team = Team::open(&self.home, &mut self.identity, self.clock)?;
+            // Until the Mothership shows who there is, names come from the team's log.
+            self.peers = team.cards();
+            self.team = Some(team);
         }
         if self.control.is_none() {
             let agent = concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -260,6 +290,7 @@ impl Daemon {
                 || Arc::new(Roster::new(enrolment.team)),
                 |team| Arc::clone(&team.roster),
             ),
+            distrust: self.team.as_ref().and_then(|team| team.fault.clone()),
             key: self.identity.key_again(),
             checkpoint_key: enrolment.checkpoint_key,
             mode,
@@ -352,20 +383,39 @@ impl Daemon {
         result
     }
 
-    fn serve(&mut self, events: &mpsc::Receiver<Event>) {
+    fn serve(&mut self, events: &mpsc::Receiver<Event>) -> Result<(), Failure> {
         self.tick_control();
         while !self.is_stopping {
             let timeout = self.next_deadline_ms().saturating_sub(self.clock.mono_ms());
-            match events.recv_timeout(Duration::from_millis(timeout.min(60_000))) {
+            let event = events.recv_timeout(Duration::from_millis(timeout.min(HOME_LOOK_MS)));
+            // Nothing is done for a home that another daemon may have made anew.
+            if self.is_homeless() {
+                self.stop();
+                return Err(homeless(&self.home));
+            }
+            match event {
                 Ok(event) => self.on_event(event),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
             self.on_time();
             self.flush();
             self.answer_waiting();
         }
         self.stop();
+        Ok(())
+    }
+
+    /// The socket that stands in the home now.
+    fn socket_now(&self) -> Option<(u64, u64)> {
+        let socket = self.home.join("run").join(DAEMON_SOCKET);
+        let meta = std::fs::symlink_metadata(socket).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
+    /// Whether the socket of this daemon is gone, alone or with the home.
+    fn is_homeless(&self) -> bool {
+        self.socket_now() != self.socket
     }
 
     fn next_deadline_ms(&self) -> u64 {
@@ -535,9 +585,12 @@ impl Daemon {
         let desk = waiting.repo.as_ref().and_then(|path| self.desks.get(path));
         match &waiting.until {
             Until::Up => is_up,
-            Until::Peer(name) => self.peers.values().any(|card| {
-                card.name == *name && card.state == aura_proto::message::PeerState::Online
-            }),
+            Until::Peer(name) => {
+                let is_there = |card: &PeerCard| {
+                    card.name == *name && card.state == aura_proto::message::PeerState::Online
+                };
+                is_up && self.peers.values().any(is_there)
+            }
             Until::Joined | Until::Synced => {
                 let team = self
                     .team
@@ -563,7 +616,9 @@ impl Daemon {
             let failure = Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon stops");
             waiting.reply.send(Reply::Failed(failure)).ok();
         }
-        std::fs::remove_file(self.home.join("run/daemon.sock")).ok();
+        if !self.is_homeless() {
+            std::fs::remove_file(self.home.join("run").join(DAEMON_SOCKET)).ok();
+        }
     }
 
     /// The repository that a request is about.
@@ -589,11 +644,14 @@ impl Daemon {
             let why = failure.clone();
             return Err(why.next("aura down", "it is tried again at the next start"));
         }
-        Err(Failure::new(
-            "AE-NOT-JOINED",
-            Exit::NOT_SET_UP,
-            "this repository is on no team",
-        )
-        .next("aura join TOKEN", "join a team with an invite"))
+        let failure = |message: &str| Failure::new("AE-NOT-JOINED", Exit::NOT_SET_UP, message);
+        Err(match &self.identity.enrolment {
+            Some(enrolment) => failure("this clone is not served yet").next(
+                "aura join",
+                format!("adds it; {} is a member and needs no token", enrolment.name),
+            ),
+            None => failure("this repository is on no team")
+                .next("aura join TOKEN", "join a team with an invite"),
+        })
     }
 }

@@ -97,24 +97,28 @@ fn text(text: &OwnText) -> String {
     foot.map_or_else(|| head.to_string(), |foot| format!("{head}{foot}"))
 }
 
-pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool) -> docs::PeerDoc {
+/// A peer as it is known; without a link to the Mothership nothing is known of whether it is there.
+pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool, is_up: bool) -> docs::PeerDoc {
+    let is_self = card.peer == me;
     let state = match card.state {
+        _ if !is_up && is_self => "offline",
+        _ if !is_up => "unknown",
         PeerState::Online => "online",
         PeerState::Away => "away",
         PeerState::Offline => "offline",
+    };
+    let path = match (is_self, is_up) {
+        (true, _) => "self",
+        (false, true) => "via mothership",
+        (false, false) => "none",
     };
     docs::PeerDoc {
         name: card.name.clone(),
         peer: card.peer.to_string(),
         role: card.role.as_str().to_owned(),
         state: state.to_owned(),
-        last_seen: Some(rfc3339(card.last_seen_ms)),
-        path: if card.peer == me {
-            "self"
-        } else {
-            "via mothership"
-        }
-        .to_owned(),
+        last_seen: (0 < card.last_seen_ms).then(|| rfc3339(card.last_seen_ms)),
+        path: path.to_owned(),
         reads,
     }
 }

@@ -12,11 +12,11 @@ use aura_net::{Clock, DialError, Dialed, LinkEvent, dial_join, link};
 use aura_proto::{
     Code,
     limits::AUTH_MS_MAX,
-    message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest},
+    message::{DEVICE_NAME_RULE, JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest},
     session::Side,
 };
 use aura_trust::{
-    CertIdentity, IdentityKey, JoinTranscript, RenewTranscript, Token, identity_proof,
+    CertIdentity, IdentityKey, JoinTranscript, OpenError, RenewTranscript, Token, identity_proof,
     inspect_join_jwt, public_key_hash, renew_proof, seed_proof, sign_receive_key,
 };
 
@@ -60,6 +60,18 @@ pub(crate) async fn join(
         return Err(not_ours());
     };
     accept(identity, token, grant)
+}
+
+/// The first of these addresses at which the Mothership of an enrolment answers.
+pub(crate) async fn find(endpoints: &[String], enrolment: &Enrolment) -> Result<String, Failure> {
+    let dialed = dial_join(endpoints, enrolment.ca_hash)
+        .await
+        .map_err(|error| dial_failure(&error))?;
+    if dialed.identity.peer == enrolment.checkpoint_key {
+        Ok(dialed.addr)
+    } else {
+        Err(look_alike("IDENTITY_MISMATCH"))
+    }
 }
 
 /// What a device whose certificate has ended asks for a fresh one with.
@@ -169,14 +181,17 @@ pub(crate) fn shape() -> Failure {
     )
 }
 
+/// A token whose keys were not sealed by whoever made it.
+pub(crate) fn not_of_its_seed(error: &OpenError) -> Failure {
+    let message = format!("this token was made by another version, or altered: {error}");
+    Failure::new("AE-TOKEN-SHAPE", Exit::REFUSED, message)
+        .next("aura invite", "ask whoever made it for a new one")
+}
+
 fn dial_failure(error: &DialError) -> Failure {
     let mismatches = ["SERVER_PIN_MISMATCH", "ROLE_MISMATCH", "IDENTITY_MISMATCH"];
     if let Some(id) = mismatches.into_iter().find(|id| error.has(id)) {
-        let message = "the server is not the one that the token was made for; nothing was sent";
-        return Failure::new(id, Exit::REFUSED, message).next(
-            "mothership status",
-            "compare the fingerprint words with your admin",
-        );
+        return look_alike(id);
     }
     if error.has("CERTIFICATE_NOT_YET_VALID") || error.has("CERTIFICATE_EXPIRED") {
         let message = "your clock and the mothership's are too far apart; nothing was sent";
@@ -194,49 +209,61 @@ fn dial_failure(error: &DialError) -> Failure {
     .retryable()
 }
 
-/// A refusal of the Mothership as users meet it.
+fn look_alike(id: &str) -> Failure {
+    let message = "the server is not the one that the token was made for; nothing was sent";
+    Failure::new(id, Exit::REFUSED, message).next(
+        "mothership status",
+        "compare the fingerprint words with your admin",
+    )
+}
+
+/// A refusal of the Mothership as users meet it; one that leaves the invite good says so.
 pub(crate) fn refused(code: Code, detail: &str) -> Failure {
-    let ask = "mothership invite";
-    let (id, exit, message) = match code {
-        Code::TOKEN_EXPIRED => (
-            "TOKEN_EXPIRED",
-            Exit::REFUSED,
-            "the invite has ended".to_owned(),
-        ),
-        Code::TOKEN_REPLAYED => (
-            "TOKEN_REPLAYED",
-            Exit::REFUSED,
-            "the invite was used already".to_owned(),
-        ),
-        Code::TOKEN_REVOKED => (
-            "TOKEN_REVOKED",
-            Exit::REFUSED,
-            "the invite was taken back".to_owned(),
-        ),
-        Code::REVOKED => (
-            "REVOKED",
-            Exit::REFUSED,
-            format!("this device was removed: {detail}"),
-        ),
-        Code::NAME_TAKEN => ("AE-NAME-TAKEN", Exit::REFUSED, detail.to_owned()),
-        Code::CLOCK_BEHIND => ("AE-CLOCK", Exit::REFUSED, detail.to_owned()),
-        Code::VERSION => ("AE-SKEW", Exit::VERSION, detail.to_owned()),
-        Code::NO_SPACE => ("NO_SPACE", Exit::BUSY, detail.to_owned()),
-        Code::TIMEOUT => ("AE-UNREACHABLE", Exit::UNREACHABLE, detail.to_owned()),
+    let renewed = ("mothership invite", "ask your admin for a new invite");
+    let again = ("aura join TOKEN", "again, with the same invite");
+    let good = |what: &str| format!("{what}; the invite is still good");
+    let (id, exit, message, (cmd, why)) = match code {
+        Code::TOKEN_EXPIRED => {
+            let message = "the invite has ended".to_owned();
+            ("TOKEN_EXPIRED", Exit::REFUSED, message, renewed)
+        }
+        Code::TOKEN_REPLAYED => {
+            let message = "the invite was used already".to_owned();
+            ("TOKEN_REPLAYED", Exit::REFUSED, message, renewed)
+        }
+        Code::TOKEN_REVOKED => {
+            let message = "the invite was taken back".to_owned();
+            ("TOKEN_REVOKED", Exit::REFUSED, message, renewed)
+        }
+        Code::REVOKED => {
+            let why = "this device does not come back; a new home with a new invite does";
+            let next = ("AURA_HOME=NEW aura join TOKEN", why);
+            ("REVOKED", Exit::REFUSED, detail.to_owned(), next)
+        }
+        Code::NAME_TAKEN => {
+            let next = ("aura join TOKEN --name OTHER", "take another name");
+            ("AE-NAME-TAKEN", Exit::REFUSED, good(detail), next)
+        }
+        Code::CLOCK_BEHIND => {
+            let next = ("timedatectl", "set the mothership's clock, then join again");
+            ("AE-CLOCK", Exit::REFUSED, good(detail), next)
+        }
+        Code::DECODE => {
+            let next = ("aura join TOKEN --name NAME", DEVICE_NAME_RULE);
+            let message = good(&format!("the mothership refused: {detail}"));
+            ("DECODE", Exit::REFUSED, message, next)
+        }
+        Code::VERSION => ("AE-SKEW", Exit::VERSION, good(detail), again),
+        Code::NO_SPACE => ("NO_SPACE", Exit::BUSY, good(detail), again),
+        Code::TIMEOUT => {
+            let message = detail.to_owned();
+            ("AE-UNREACHABLE", Exit::UNREACHABLE, message, again)
+        }
         other => {
+            let message = format!("the mothership refused: {detail}");
             let id = other.name().unwrap_or("REFUSED");
-            return Failure::new(
-                id,
-                Exit::REFUSED,
-                format!("the mothership refused: {detail}"),
-            )
-            .next(ask, "ask your admin for a new invite");
+            (id, Exit::REFUSED, message, renewed)
         }
     };
-    let failure = Failure::new(id, exit, message);
-    if code == Code::NAME_TAKEN {
-        failure.next("aura join TOKEN --name OTHER", "take another name")
-    } else {
-        failure.next(ask, "ask your admin for a new invite")
-    }
+    Failure::new(id, exit, message).next(cmd, why)
 }

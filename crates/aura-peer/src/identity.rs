@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - keys are made here, once, owner-only, and never leave; a damaged one is an error, never replaced;
-//! - the team key ring is replaced whole or not at all.
+//! - the team key ring is replaced whole or not at all;
+//! - the genesis is the one of the invite or the first that was accepted, and stays.
 
 use std::{
     io,
@@ -13,9 +14,9 @@ use std::{
 use aura_api::{Exit, Failure};
 use aura_engine::peer::control::Leaf;
 use aura_net::Credentials;
-use aura_proto::{PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
+use aura_proto::{Digest, PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
 use aura_store::{FileError, SecretFile, ensure_private_dir, sweep_temporaries, write_atomic};
-use aura_trust::{CertIdentity, IdentityKey, KeyRing, ReceiveKey, TlsKey};
+use aura_trust::{CertIdentity, IdentityKey, KeyRing, ReceiveKey, Root, TlsKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{chain, clock::random};
@@ -45,6 +46,8 @@ pub(crate) struct Identity {
     pub(crate) tls: TlsKey,
     pub(crate) enrolment: Option<Enrolment>,
     pub(crate) ring: KeyRing,
+    /// Hash of the team's genesis, once it is known.
+    pub(crate) genesis: Option<Digest>,
 }
 
 impl Identity {
@@ -64,6 +67,15 @@ impl Identity {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(unreadable(&dir.join("team"), &error)),
         };
+        let genesis_file = dir.join("genesis");
+        let genesis = match std::fs::read(&genesis_file) {
+            Ok(bytes) => {
+                let hash = codec::decode(&bytes);
+                Some(hash.map_err(|error| damaged(&genesis_file, &error))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unreadable(&genesis_file, &error)),
+        };
         let ring_file = dir.join("ring.key");
         let has_ring = ring_file.try_exists();
         let ring = if has_ring.map_err(|error| unreadable(&ring_file, &error))? {
@@ -81,6 +93,7 @@ impl Identity {
             tls,
             enrolment,
             ring,
+            genesis,
         })
     }
 
@@ -95,6 +108,42 @@ impl Identity {
             .map_err(|error| failure(&error, &path))?;
         self.enrolment = Some(enrolment);
         Ok(())
+    }
+
+    /// Keeps the hash of the genesis: no other one counts from now on.
+    pub(crate) fn save_genesis(&mut self, genesis: Digest) -> Result<(), Failure> {
+        let path = self.dir.join("genesis");
+        write_atomic(&path, &codec::encode(&genesis), 0o600)
+            .map_err(|error| failure(&error, &path))?;
+        self.genesis = Some(genesis);
+        Ok(())
+    }
+
+    /// Takes what an invite says about the team; without a word about it, the first genesis that holds will count.
+    pub(crate) fn begin_trust(&mut self, handed: Option<(Digest, KeyRing)>) -> Result<(), Failure> {
+        let Some((genesis, ring)) = handed else {
+            let path = self.dir.join("genesis");
+            self.genesis = None;
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(unreadable(&path, &error))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            };
+        };
+        self.ring = ring;
+        self.save_ring()?;
+        self.save_genesis(genesis)
+    }
+
+    /// Where the trust in the team's log begins.
+    pub(crate) fn root(&self) -> Root {
+        let is_founder = self.enrolment.as_ref().is_some_and(|own| own.founder);
+        match self.genesis {
+            Some(genesis) => Root::Genesis(genesis),
+            None if is_founder => Root::Founder(self.key.peer()),
+            None => Root::Any,
+        }
     }
 
     pub(crate) fn save_ring(&self) -> Result<(), Failure> {

@@ -1,8 +1,10 @@
 //! The team's own log on this device: who belongs, and who holds the team key.
 //!
 //! Invariants:
-//! - membership counts only as the roster accepts it, entry by entry in log order;
-//! - a team key is taken only from a wrap that opens and fits the epoch's commitment;
+//! - membership counts only as the roster accepts it, entry by entry in log order, from the one genesis that is known;
+//! - a team key is taken only from a wrap that opens and fits the epoch's commitment, and while every key held fits the
+//!   log's;
+//! - a log that contradicts what is known of the team is a fault: nothing of it counts from there on;
 //! - what this device writes by itself, it writes when nothing else of it is on its way: never twice.
 
 use std::{
@@ -15,12 +17,12 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId, PeerId,
-    message::{Message, PeerCard, Role},
+    message::{Message, PeerCard, PeerState, Role},
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
-    Change, KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster, TeamKey,
-    commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
+    Change, KeyBody, KeyRing, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster,
+    TeamKey, commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
 };
 
 use crate::{
@@ -44,6 +46,10 @@ pub(crate) struct Team {
     writers: BTreeSet<PeerId>,
     /// When what a full disk refused is tried again.
     retry_at_ms: Option<u64>,
+    /// Why the log is not that of the team as this device knows it.
+    pub(crate) fault: Option<String>,
+    /// Why nothing more of the log is taken for now.
+    stopped: Option<String>,
     clock: Clock,
 }
 
@@ -73,13 +79,15 @@ impl Team {
         );
         let mut team = Self {
             book: Book::open(&dir.join("log"), replica)?,
-            roster: Arc::new(Roster::new(enrolment.team)),
+            roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
             stream: None,
             sends: Vec::new(),
             unplaced: BTreeMap::new(),
             gone: BTreeMap::new(),
             writers: BTreeSet::new(),
             retry_at_ms: None,
+            fault: None,
+            stopped: None,
             clock,
         };
         let mut records = Vec::new();
@@ -96,12 +104,12 @@ impl Team {
             Record::Own(entry) => {
                 self.unplaced.insert(replica::Own::of(&entry), entry);
             }
-            Record::OwnPlaced { own, .. } => {
+            Record::OwnPlaced { own, time_ms, .. } => {
                 if let Some(entry) = self.unplaced.remove(&own) {
-                    self.note(entry, identity);
+                    self.note(entry, time_ms, identity);
                 }
             }
-            Record::Placed(placed) => self.note(placed.entry, identity),
+            Record::Placed(placed) => self.note(placed.entry, placed.time_ms, identity),
             Record::Retired(own) => {
                 self.unplaced.remove(&own);
             }
@@ -117,27 +125,27 @@ impl Team {
                 replica::Output::Queued { entry, .. } => {
                     self.take_in(Record::Own(entry), identity);
                 }
-                replica::Output::Delivered { placed, .. } => self.note(placed.entry, identity),
-                replica::Output::Acknowledged { own, .. } => {
+                replica::Output::Delivered { placed, .. } => {
+                    self.note(placed.entry, placed.time_ms, identity);
+                }
+                replica::Output::Acknowledged { own, time_ms, .. } => {
                     if let Some(entry) = self.unplaced.remove(&own) {
-                        self.note(entry, identity);
+                        self.note(entry, time_ms, identity);
                     }
                     self.found(identity);
                 }
                 replica::Output::RetryLater => {
                     self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
                 }
-                replica::Output::CaughtUp { .. } => self.found(identity),
+                replica::Output::CaughtUp { .. } => {
+                    self.stopped = None;
+                    self.found(identity);
+                }
                 replica::Output::Fault { code, detail } => {
                     tracing::error!(%code, detail, "the team's log");
+                    self.stopped = Some(format!("{code}: {detail}"));
                 }
-                // A decision about members is not repeated on its own: whoever made it sees that it is missing.
-                replica::Output::Stranded(entry) => {
-                    tracing::warn!(?entry, "lost with a restored disk");
-                    let own = replica::Own::of(&entry);
-                    self.unplaced.remove(&own);
-                    self.feed(replica::Input::Retire(own), identity);
-                }
+                replica::Output::Stranded(entry) => self.write_again(&entry, identity),
                 // Whoever wrote it hears of it.
                 replica::Output::NotStored
                 | replica::Output::Append { .. }
@@ -148,19 +156,64 @@ impl Team {
     }
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
-    fn note(&mut self, entry: Entry, identity: &mut Identity) {
+    fn note(&mut self, entry: Entry, time_ms: u64, identity: &mut Identity) {
         let Ok(entry) = verify_entry(entry) else {
             return;
         };
-        match Arc::make_mut(&mut self.roster).apply(&entry) {
+        if self.fault.is_some() {
+            return;
+        }
+        match Arc::make_mut(&mut self.roster).apply(&entry, time_ms) {
             Ok(Change::None) => {}
+            Ok(Change::Founded) => self.pin(identity),
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
             Ok(_) => {}
+            Err(Refusal::OtherGenesis) => self.contradicted(format!(
+                "FORK: the mothership shows a team's log that begins with {}; {}",
+                entry.hash().short(),
+                Refusal::OtherGenesis
+            )),
             Err(refusal) => tracing::warn!(%refusal, "an entry of the team's log does not count"),
         }
     }
 
-    fn take_key(&self, entry: &Entry, identity: &mut Identity) {
+    /// The log is not that of the team: nothing of it counts from here on, and nothing is sealed.
+    fn contradicted(&mut self, why: String) {
+        tracing::error!(why, "the team's log");
+        self.fault.get_or_insert(why);
+    }
+
+    /// Remembers the genesis, so that no other one counts after this log is lost.
+    fn pin(&mut self, identity: &mut Identity) {
+        let genesis = self.roster.genesis();
+        if let Some(genesis) = genesis.filter(|genesis| identity.genesis != Some(*genesis))
+            && let Err(failure) = identity.save_genesis(genesis)
+        {
+            tracing::warn!(%failure, "the genesis is remembered at the next start");
+        }
+    }
+
+    /// What is wrong with the team's log, for people.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.fault.as_deref().or(self.stopped.as_deref())
+    }
+
+    /// Whether a key that is held is not the one of its epoch.
+    // spec: identity/5.5
+    fn contradicts(&self, ring: &KeyRing) -> Option<u32> {
+        let differs = |key: &&TeamKey| {
+            let said = self.roster.commitment_of(key.epoch);
+            said.is_some_and(|said| said != commit(key))
+        };
+        ring.iter().find(differs).map(|key| key.epoch)
+    }
+
+    fn take_key(&mut self, entry: &Entry, identity: &mut Identity) {
+        if let Some(epoch) = self.contradicts(&identity.ring) {
+            return self.contradicted(format!(
+                "FORK: the mothership shows a team's log in which epoch {epoch} has another key"
+            ));
+        }
         let Ok(body) = KeyBody::decode(&entry.body()) else {
             return;
         };
@@ -204,7 +257,8 @@ impl Team {
         let Some(enrolment) = identity.enrolment.clone().filter(|own| own.founder) else {
             return;
         };
-        if !self.book.replica.is_synced() || self.roster.epoch() != 0 {
+        let is_done = self.roster.epoch() != 0 || self.fault.is_some();
+        if is_done || !self.book.replica.is_synced() {
             return;
         }
         if let Err(failure) = self.write_founding(enrolment, identity) {
@@ -281,6 +335,28 @@ impl Team {
         self.gone = missing.map(|peer| (peer, reason())).collect();
     }
 
+    /// The members as cards, of whom nobody knows whether they are there.
+    pub(crate) fn cards(&self) -> BTreeMap<PeerId, PeerCard> {
+        let card = |card: &MemberCard| PeerCard {
+            peer: card.peer,
+            name: card.name.clone(),
+            role: card.role,
+            receive_key: card.receive_key,
+            receive_key_signature: card.receive_key_signature.clone(),
+            state: PeerState::Offline,
+            last_seen_ms: 0,
+            hints: Vec::new(),
+        };
+        let cards = self.roster.members().map(card);
+        cards.map(|card| (card.peer, card)).collect()
+    }
+
+    /// Whether this device is to sign a removal.
+    pub(crate) fn awaits_removals(&self, me: PeerId) -> bool {
+        let mut gone = self.gone.keys().filter(|peer| **peer != me);
+        self.fault.is_none() && gone.any(|peer| self.roster.may_remove(me, *peer).is_ok())
+    }
+
     /// The Mothership removed somebody.
     pub(crate) fn removed(&mut self, peer: PeerId, reason: &str) {
         self.gone.insert(peer, reason.to_owned());
@@ -298,21 +374,25 @@ impl Team {
     pub(crate) fn tend(
         &mut self,
         peers: &BTreeMap<PeerId, PeerCard>,
-        accepted: impl Fn(PeerId) -> Vec<LastAccepted>,
+        accepted: impl Fn(PeerId) -> Option<Vec<LastAccepted>>,
         identity: &mut Identity,
     ) {
         let me = identity.key.peer();
-        if !self.book.replica.is_synced() || self.retry_at_ms.is_some() || !self.roster.is_admin(me)
-        {
+        let may = self.fault.is_none() && self.roster.is_admin(me);
+        if !may || !self.book.replica.is_synced() || self.retry_at_ms.is_some() {
             return;
         }
         let gone = self.gone.clone().into_iter();
         for (peer, reason) in gone.filter(|(peer, _)| *peer != me) {
             if self.roster.may_remove(me, peer).is_ok() {
+                // Heads are asked for when somebody is gone: what was acknowledged before is on its way.
+                let Some(last_accepted) = accepted(peer) else {
+                    return;
+                };
                 let body = MembershipBody::Remove {
                     peer,
                     reason,
-                    last_accepted: accepted(peer),
+                    last_accepted,
                 };
                 if self
                     .write(Kind::MEMBERSHIP, body.encode(), identity)
@@ -341,12 +421,19 @@ impl Team {
         role: Role,
         identity: &mut Identity,
     ) -> Result<(), Failure> {
+        if let Some(fault) = &self.fault {
+            return Err(at_fault(fault));
+        }
         // spec: session/4.1
         if verify_receive_key(card.peer, &card.receive_key, &card.receive_key_signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
             return Err(Failure::new("BAD_SIGNATURE", Exit::INTEGRITY, message));
         }
         let me = identity.key.peer();
+        // spec: identity/6.3
+        if !self.roster.is_admin(me) {
+            return Err(self.not_an_admin(&card.name));
+        }
         if identity.ring.is_empty() || !self.roster.reads(me) {
             return Err(no_key());
         }
@@ -388,12 +475,57 @@ impl Team {
         self.write_key(&[(card.peer, receive_key)], identity)
     }
 
+    /// Whether this device has said that a peer is to read, and nobody has heard so yet.
+    pub(crate) fn is_being_approved(&self, peer: PeerId) -> bool {
+        self.is_on_its_way(|entry| hands_key(entry, peer))
+    }
+
+    /// Whom to ask for an approval.
+    fn not_an_admin(&self, name: &str) -> Failure {
+        let admins: Vec<&str> = self.roster.admins().map(|card| &*card.name).collect();
+        let message = match &admins[..] {
+            [] => "only an admin approves devices, and the team is not founded yet".to_owned(),
+            admins => format!(
+                "only an admin approves devices, and this one is none; ask {}",
+                admins.join(" or ")
+            ),
+        };
+        let why = "an admin runs this, after comparing the device words";
+        Failure::new("FORBIDDEN", Exit::REFUSED, message)
+            .next(format!("aura members approve {name}"), why)
+    }
+
     fn is_on_its_way(&self, is_meant: impl Fn(&Entry) -> bool) -> bool {
         self.unplaced.values().any(is_meant)
     }
 
+    /// Puts a decision into the outbox again that a restored disk had numbered like another one; one that was carried
+    /// out meanwhile does not count a second time.
+    fn write_again(&mut self, entry: &Entry, identity: &mut Identity) {
+        let own = replica::Own::of(entry);
+        if !self.book.replica.holds(own) {
+            return;
+        }
+        let (kind, body) = (entry.header().kind, entry.body().to_vec());
+        // A full disk is tried again, and this with it.
+        if self.write_for(kind, body, Some(own), identity).is_ok() {
+            self.unplaced.remove(&own);
+        }
+    }
+
     /// Queues an entry; what the disk does not take was not written.
     fn write(&mut self, kind: Kind, body: Vec<u8>, identity: &mut Identity) -> Result<(), Failure> {
+        self.write_for(kind, body, None, identity)
+    }
+
+    /// Like [`Team::write`], in place of an own entry that can never be placed.
+    fn write_for(
+        &mut self,
+        kind: Kind,
+        body: Vec<u8>,
+        replaces: Option<replica::Own>,
+        identity: &mut Identity,
+    ) -> Result<(), Failure> {
         let author_seq = self.book.replica.next_number();
         let time_ms = self.clock.wall_ms();
         let before = self.book.replica.queued();
@@ -403,10 +535,11 @@ impl Team {
             body,
             time_ms,
             author_seq,
-            replaces: None,
+            replaces,
         };
         self.feed(input, identity);
-        if before < self.book.replica.queued() {
+        let is_queued = self.book.replica.next_number() != author_seq;
+        if is_queued || before < self.book.replica.queued() {
             return Ok(());
         }
         let message = "the disk is full; nothing was written into the team's log";
@@ -434,9 +567,21 @@ fn hands_key(entry: &Entry, peer: PeerId) -> bool {
             .is_ok_and(|body| body.wraps.iter().any(|wrap| wrap.peer == peer))
 }
 
+/// What is refused while the team's log is not to be trusted.
+pub(crate) fn at_fault(fault: &str) -> Failure {
+    let message = format!("the team's log is not to be trusted: {fault}");
+    Failure::new("FORK", Exit::INTEGRITY, message).next(
+        "aura status",
+        "then ask your team whether its mothership was set up anew",
+    )
+}
+
 fn no_key() -> Failure {
-    let message = "this device does not hold the team key itself";
-    Failure::new("AE-NO-KEY", Exit::REFUSED, message)
+    let message = "this device does not hold the newest team key itself";
+    Failure::new("AE-NO-KEY", Exit::REFUSED, message).next(
+        "aura wait --for synced",
+        "it may be on its way; then try again",
+    )
 }
 
 fn not_admitted(name: &str, refusal: Refusal) -> Failure {

@@ -12,6 +12,7 @@ use crate::{
     codes::Code,
     frame::FrameType,
     ids::{Digest, LogId, PeerId, TeamId},
+    limits::NAME_BYTES_MAX,
     vector::VersionVector,
 };
 
@@ -255,6 +256,21 @@ pub struct Heartbeat {
     pub nonce: u64,
     /// (log, epoch, seq, running hash).
     pub heads: Vec<(LogId, u64, u64, Digest)>,
+}
+
+/// What a device may be called, for whoever chose another name.
+pub const DEVICE_NAME_RULE: &str = "a name has letters, digits and - _ . @ / #, at most 128 bytes";
+const _: () = assert!(NAME_BYTES_MAX == 128);
+
+/// Whether a newcomer may ask for this name.
+// spec: identity/3.6
+pub fn is_device_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_in_device_name)
+}
+
+/// Whether a device's name may hold this character.
+pub fn is_in_device_name(c: char) -> bool {
+    c.is_alphanumeric() || "-_.@/#".contains(c)
 }
 
 /// A request for admission.

@@ -6,7 +6,7 @@
 //! - carrying out a patch twice changes nothing the second time.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::check;
@@ -14,9 +14,9 @@ use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
 use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
-use crate::onto::{bring_as, onto};
+use crate::onto::{bring, bring_as, onto};
 use crate::outline::Budget;
-use crate::patch::{Clash, FilePatch, Op, Refusal};
+use crate::patch::{Clash, FilePatch, Op, Refusal, Touched};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
 use crate::walk::is_blank;
 
@@ -52,7 +52,8 @@ pub struct Landing<'a> {
 }
 
 /// Carries out a patch of somebody else, as [`apply`] does, but so that devices that carry out the same patches in
-/// different orders come to the same file; and tells the operations as they were carried out, each from what was there.
+/// different orders come to the same file; and tells the operations as they were carried out, each from what was there,
+/// so that whoever carries them on to another file takes nothing out of it but what this one lost.
 ///
 /// Where two comments between units exclude each other both stay, in an order that depends on their texts alone.
 pub fn land(
@@ -64,21 +65,72 @@ pub fn land(
         ops: Vec::new(),
         ..patch.clone()
     };
-    if let [Op::File { text, .. }] = &patch.ops[..]
-        && landing.older.contains(&UnitId::file(&patch.path))
-    {
-        let base_text = current.map(|current| Text(current.bytes.to_vec()));
-        let text = text.clone();
+    if let [Op::File { text, .. }] = &patch.ops[..] {
+        let applied = land_file(current, patch, text.as_ref(), landing)?;
+        let bytes = |file: &Indexed| Text(file.bytes.to_vec());
         landed.ops = vec![Op::File {
             base: file_hash(current),
-            base_text,
-            text,
+            base_text: current.map(bytes),
+            text: applied.after.as_ref().map(bytes),
         }];
-        return Ok((apply(current, &landed)?, landed));
+        return Ok((applied, landed));
     }
     let (applied, ops) = carry_out(current, patch, None, Some(landing))?;
     landed.ops = ops;
     Ok((applied, landed))
+}
+
+/// Carries out the patch of a whole file, so that the units which it tells of are in the versions that it tells.
+// spec: patch/2.10
+fn land_file(
+    current: Option<&Indexed>,
+    patch: &FilePatch,
+    text: Option<&Text>,
+    landing: &Landing<'_>,
+) -> Result<Applied, Refusal> {
+    let mut applied = if landing.older.contains(&UnitId::file(&patch.path)) {
+        let here = current.map(|current| &current.bytes[..]);
+        apply_file(current, &patch.path, here, text.map(Text::bytes))?
+    } else {
+        apply(current, patch)?
+    };
+    let (Some(here), Some(after)) = (current, &applied.after) else {
+        return Ok(applied);
+    };
+    let contents = |file: &Indexed| -> BTreeMap<UnitId, ContentHash> {
+        let hashes = file.outline.units.iter().map(|unit| unit.own_hash);
+        file.ids.iter().copied().zip(hashes).collect()
+    };
+    let (was, is) = (contents(here), contents(after));
+    let was_older =
+        |row: &&Touched| landing.older.contains(&row.unit) && was.contains_key(&row.unit);
+    let mut left = Vec::new();
+    for row in patch.touched.iter().filter(was_older) {
+        match (is.get(&row.unit), row.after) {
+            (is, told) if is == told.as_ref() => {}
+            // Neither text of the author had it, so merging by lines kept it.
+            (Some(_), None) => left.push(row),
+            _ => {
+                return Err(Refusal::BaseMismatch {
+                    unit: row.unit,
+                    name: row.name.clone(),
+                });
+            }
+        }
+    }
+    let gone: Vec<Op> = left
+        .iter()
+        .filter_map(|row| bring(after, row.unit, &row.name, None))
+        .collect();
+    if !gone.is_empty() {
+        let patch = FilePatch {
+            ops: gone,
+            ..patch.clone()
+        };
+        applied = apply(Some(after), &patch)?;
+        applied.merged = true;
+    }
+    Ok(applied)
 }
 
 pub(crate) fn apply_known(
@@ -131,8 +183,9 @@ fn carry_out(
             None => Some(op.clone()),
         };
         let Some(op) = op else { continue };
+        let before = edit.gap_of(&op);
         edit.carry_out(&op, file)?;
-        done.push(op);
+        done.extend(edit.as_done(op, before));
     }
     if let Some(landing) = landing {
         let gone = patch.touched.iter().filter(|row| row.after.is_none());
@@ -297,6 +350,33 @@ impl<'a> Edit<'a> {
                 text,
                 ..
             } => self.edit(*unit, name, None, base_text, text),
+        }
+    }
+
+    /// What stands in the gap that an operation changes.
+    fn gap_of(&self, op: &Op) -> Option<Text> {
+        let Op::Gap { parent, next, .. } = op else {
+            return None;
+        };
+        let (container, next) = self.draft.find_gap(*parent, *next)?;
+        Some(Text(self.draft.gap(container, next).to_vec()))
+    }
+
+    /// An operation as it was carried out here: a gap from what was in it to what is.
+    fn as_done(&self, op: Op, before: Option<Text>) -> Option<Op> {
+        let after = self.gap_of(&op);
+        match op {
+            Op::Gap { parent, next, .. } => {
+                let (base_text, text) = before.zip(after)?;
+                let is_changed = base_text != text;
+                is_changed.then_some(Op::Gap {
+                    parent,
+                    next,
+                    base_text,
+                    text,
+                })
+            }
+            op => Some(op),
         }
     }
 

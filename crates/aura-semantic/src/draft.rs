@@ -238,6 +238,13 @@ impl<'a> Draft<'a> {
         (!astray && self.nodes[container].foot.is_some()).then_some((container, follower))
     }
 
+    pub(crate) fn gap(&self, parent: usize, next: Option<usize>) -> &[u8] {
+        match next {
+            Some(next) => &self.nodes[next].lead,
+            None => &self.nodes[parent].tail,
+        }
+    }
+
     pub(crate) fn gap_mut(&mut self, parent: usize, next: Option<usize>) -> &mut Cow<'a, [u8]> {
         match next {
             Some(next) => &mut self.nodes[next].lead,

@@ -33,7 +33,10 @@ pub fn extract(before: Option<&Indexed>, after: Option<&Indexed>) -> Option<File
         patch.ops = ops;
         if is_proved(before, after, &patch) {
             patch.touched = touched(Some(before), Some(after), &patch);
-            return Some(patch);
+            // The members of a container may be others where it is read by itself.
+            if patch.check().is_ok() {
+                return Some(patch);
+            }
         }
     }
     let text = |file: Option<&Indexed>| file.map(|file| Text(file.bytes.to_vec()));

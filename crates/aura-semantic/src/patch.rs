@@ -4,8 +4,6 @@
 //! - an operation carries the text it was made on, so that a three-way merge never lacks its base;
 //! - hashes of unit versions are [`OwnText::hash`]; hashes of files are plain.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
 use crate::language::UnitKind;
@@ -144,68 +142,6 @@ pub struct Touched {
     pub after: Option<ContentHash>,
 }
 
-/// A patch that lies about what it changes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the versions of {name} do not follow from the operations")]
-pub struct Untrue {
-    /// The unit lied about, or the file.
-    pub name: String,
-}
-
-impl FilePatch {
-    /// Checks that the touched units are those of the operations, in the versions that these make.
-    ///
-    /// What only parsing can tell is left to [`crate::apply`]: the units of a whole file, and the
-    /// members of a unit that comes or goes with them.
-    pub fn check(&self) -> Result<(), Untrue> {
-        let mut rows = BTreeMap::new();
-        for row in &self.touched {
-            if rows.insert(row.unit, row).is_some() {
-                return Err(untrue(&row.name));
-            }
-        }
-        let file = UnitId::file(&self.path);
-        let (mut told, mut placed) = (BTreeSet::new(), BTreeSet::new());
-        if OPS_MAX < self.ops.len() {
-            return Err(untrue(&self.path));
-        }
-        for op in &self.ops {
-            let unit = op.unit().unwrap_or(file);
-            if let Op::Insert { name, .. } | Op::Move { name, .. } = op
-                && !placed.insert(unit)
-            {
-                return Err(untrue(name));
-            }
-            if let Op::Move { .. } = op {
-                told.insert(file);
-            }
-            match rows.get(&unit) {
-                Some(row) if op.makes(row) => told.insert(unit),
-                Some(row) => return Err(untrue(&row.name)),
-                None => return Err(untrue(&self.path)),
-            };
-            if let Op::Insert { members, .. } = op {
-                told.extend(members);
-            }
-        }
-        let is_whole = matches!(self.ops[..], [Op::File { .. }]);
-        let deletes = self.ops.iter().any(|op| matches!(op, Op::Delete { .. }));
-        let is_told =
-            |row: &Touched| is_whole || told.contains(&row.unit) || deletes && row.after.is_none();
-        match self.touched.iter().find(|row| !is_told(row)) {
-            Some(row) => Err(untrue(&row.name)),
-            None if rows.is_empty() => Err(untrue(&self.path)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn untrue(name: &str) -> Untrue {
-    Untrue {
-        name: name.to_owned(),
-    }
-}
-
 impl Op {
     /// The unit that it changes; `None` for the file.
     pub fn unit(&self) -> Option<UnitId> {
@@ -216,40 +152,6 @@ impl Op {
             | Self::Rename { unit, .. }
             | Self::Replace { unit, .. } => Some(*unit),
             Self::File { .. } | Self::Gap { .. } => None,
-        }
-    }
-
-    /// Whether it makes the version that a row tells, so far as its own texts show.
-    fn makes(&self, row: &Touched) -> bool {
-        let versions = (row.before, row.after);
-        match self {
-            Self::Delete { .. } => row.after.is_none(),
-            Self::File {
-                base,
-                base_text,
-                text,
-            } => {
-                let hash = |text: &Text| ContentHash::of(text.bytes());
-                let made = (base_text.as_ref().map(hash), text.as_ref().map(hash));
-                *base == made.0 && versions == made
-            }
-            Self::Gap { .. } | Self::Move { .. } => true,
-            Self::Insert { .. } => row.before.is_none() && row.after.is_some(),
-            Self::Rename {
-                base,
-                base_text,
-                text,
-                ..
-            }
-            | Self::Replace {
-                base,
-                base_text,
-                text,
-                ..
-            } => {
-                let made = (Some(base_text.hash()), Some(text.hash()));
-                Some(*base) == made.0 && versions == made
-            }
         }
     }
 }

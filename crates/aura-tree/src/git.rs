@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use aura_proto::path::RepoPath;
 
+use crate::ignores::LEFTOVERS;
 use crate::root::{FILE_BYTES_MAX, FileStamp, ReadError, Root};
 
 mod observe;
@@ -337,7 +338,9 @@ impl Repo {
         {
             return Ok(paths.clone());
         }
-        let listing = self.run(&["ls-files", "-z", "-c", "-i", "--exclude-standard"])?;
+        let mut args = vec!["ls-files", "-z", "-c", "-i", "--exclude-standard"];
+        args.extend(LEFTOVERS.iter().flat_map(|rule| ["-x", rule]));
+        let listing = self.run(&args)?;
         let paths: Vec<RepoPath> = split_nul(&listing).filter_map(to_repo_path).collect();
         *known = index.map(|index| (index, paths.clone()));
         Ok(paths)

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - a path is ignored if any directory above it is;
 //! - `.auraignore` only ever adds: it cannot bring back what git ignores;
+//! - what editors leave beside a file is ignored like what git ignores;
 //! - ignore files are read without following links, and no rule outside the repository counts.
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::root::{Root, open_regular, read_within_budget};
 pub(crate) struct Ignores {
     exclude_file: PathBuf,
     exclude: Gitignore,
+    leftovers: Gitignore,
     directories: BTreeMap<String, Rules>,
 }
 
@@ -39,6 +41,7 @@ impl Ignores {
         Self {
             exclude_file,
             exclude,
+            leftovers: parse(LEFTOVERS.join("\n").as_bytes()),
             directories: BTreeMap::new(),
         }
     }
@@ -69,6 +72,9 @@ impl Ignores {
         path: &str,
         is_directory: bool,
     ) -> bool {
+        if !is_directory && self.leftovers.matched(path, false).is_ignore() {
+            return true;
+        }
         let mut git = None;
         let mut directory = path;
         while !directory.is_empty() {
@@ -132,5 +138,16 @@ fn parse(bytes: &[u8]) -> Gitignore {
     builder.build().unwrap_or_else(|_| Gitignore::empty())
 }
 
+/// Names of what editors leave beside the file that is edited, or write before they rename it, as rules of git.
+pub(crate) const LEFTOVERS: [&str; 8] = [
+    "*~",
+    ".*.sw?",
+    "\\#*#",
+    ".#*",
+    "4913",
+    "*.tmp",
+    "*___jb_tmp___",
+    "*___jb_old___",
+];
 const GIT_FILE: &str = ".gitignore";
 const AURA_FILE: &str = ".auraignore";

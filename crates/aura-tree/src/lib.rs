@@ -20,5 +20,5 @@ pub use git::{AtHead, Head, ObjectId, Repo, RepoError};
 pub use kept::{GRACE_MS, Keep, Rescued, RescuedFrom};
 pub use motion::{Motion, MotionEvent, Observation, Settled};
 pub use root::{FileBytes, FileStamp, ReadError, Root};
-pub use scan::{Problem, Scan, Skipped, is_binary, scan, scan_except};
+pub use scan::{Problem, Scan, SkipKind, Skipped, is_binary, scan, scan_except};
 pub use watch::{WatchError, WatchEvent, Watcher};

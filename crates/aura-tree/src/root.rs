@@ -111,6 +111,16 @@ impl Root {
         Ok(handle)
     }
 
+    /// Whether no file is at a path: nothing, a directory, or another thing where its directory was.
+    pub fn lacks(&self, path: &RepoPath) -> bool {
+        match self.open_directory(path.parent().unwrap_or("")) {
+            Ok(parent) => file_type(parent.as_fd(), OsStr::new(path.file_name()))
+                .is_none_or(|kind| kind == FileType::Directory),
+            Err(ReadError::Missing | ReadError::NotRegular) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Reads a file, at most [`FILE_BYTES_MAX`].
     ///
     /// A file that changes under the read is read again, so that a stamp never vouches for bytes

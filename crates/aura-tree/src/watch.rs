@@ -356,7 +356,10 @@ impl Watch {
             if !self.watched.contains(text) && !self.ignores.is_ignored(&self.root, text, true) {
                 self.directory_came(text);
             }
-            return;
+            // What went away was a file, and this stands in its place.
+            if !is_farewell(kind) {
+                return;
+            }
         }
         let Ok(path) = RepoPath::try_from(text) else {
             return;
@@ -568,6 +571,14 @@ fn is_departure(kind: EventKind) -> bool {
         kind,
         EventKind::Modify(ModifyKind::Name(RenameMode::From))
             | EventKind::Remove(RemoveKind::Any | RemoveKind::Folder | RemoveKind::Other)
+    )
+}
+
+/// Whether a file that was here went away.
+fn is_farewell(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(RemoveKind::File)
     )
 }
 

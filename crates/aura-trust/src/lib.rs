@@ -38,7 +38,7 @@ pub use proof::{
     Exporter, JoinTranscript, RenewTranscript, Side, auth_proof, identity_proof, renew_proof,
     seed_proof, verify_auth, verify_join, verify_renew,
 };
-pub use roster::{Change, Refusal, Roster};
+pub use roster::{Change, Refusal, Root, Roster};
 pub use seal::{OpenError, SEAL_OVERHEAD_BYTES, SealContext, open, seal};
 pub use token::{InviteSeed, Token, TokenShapeError, open_ring_from_invite, seal_ring_for_invite};
 pub use words::words;

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - the same entries in the same order give the same roster, on every machine;
 //! - an entry that does not hold changes nothing;
+//! - the genesis is the one that the root names, where it names one;
 //! - a founded team has at least one admin; a removed identity never returns; no two members share a name;
 //! - a key epoch is wrapped for exactly the readers at its place in the log, and follows the epoch before.
 
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// The founder's card is not that of the author.
     #[error("the author is not the founder that it names")]
     NotFounder,
+    /// The genesis is not the one that is known to be the team's.
+    #[error("it is not the founding that this device knows of the team")]
+    OtherGenesis,
     /// Nothing holds before the genesis.
     #[error("the team is not founded yet")]
     NotFounded,
@@ -106,6 +110,17 @@ pub enum Refusal {
     UnknownPeer,
 }
 
+/// What is known of a team's genesis before its log is read: where the trust in everything behind it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// Nothing; the first one that holds counts.
+    Any,
+    /// This peer founds the team.
+    Founder(PeerId),
+    /// Its hash, out of an invite or as it was accepted before.
+    Genesis(Digest),
+}
+
 /// One epoch of the team key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Epoch {
@@ -118,29 +133,51 @@ struct Epoch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
     team: TeamId,
+    root: Root,
     genesis: Option<Digest>,
     team_name: String,
     members: BTreeMap<PeerId, MemberCard>,
     removed: BTreeMap<PeerId, Vec<LastAccepted>>,
+    /// Every role that somebody was given, and since when by the Mothership's clock; kept after a removal.
+    roles: BTreeMap<PeerId, Vec<(u64, Role)>>,
     /// Epoch `n` stands at index `n - 1`.
     epochs: Vec<Epoch>,
 }
 
 impl Roster {
-    /// The roster of `team` before its first entry.
+    /// The roster of `team` before its first entry, when nothing is known of its genesis.
     pub fn new(team: TeamId) -> Self {
+        Self::rooted(team, Root::Any)
+    }
+
+    /// The roster of `team` before its first entry.
+    pub fn rooted(team: TeamId, root: Root) -> Self {
         Self {
             team,
+            root,
             genesis: None,
             team_name: String::new(),
             members: BTreeMap::new(),
             removed: BTreeMap::new(),
+            roles: BTreeMap::new(),
             epochs: Vec::new(),
         }
     }
 
-    /// Applies the next entry of the team's log; what is refused leaves the roster as it was.
-    pub fn apply(&mut self, entry: &VerifiedEntry) -> Result<Change, Refusal> {
+    /// Applies the next entry of the team's log, at its place since `time_ms`; what is refused leaves the roster as it
+    /// was.
+    pub fn apply(&mut self, entry: &VerifiedEntry, time_ms: u64) -> Result<Change, Refusal> {
+        let change = self.decide(entry)?;
+        if let Change::Added(peer) | Change::RoleSet(peer) = change
+            && let Some(card) = self.members.get(&peer)
+        {
+            let role = card.role;
+            self.roles.entry(peer).or_default().push((time_ms, role));
+        }
+        Ok(change)
+    }
+
+    fn decide(&mut self, entry: &VerifiedEntry) -> Result<Change, Refusal> {
         let header = entry.header();
         if header.kind != Kind::MEMBERSHIP && header.kind != Kind::KEY {
             return Ok(Change::None);
@@ -192,6 +229,15 @@ impl Roster {
             return Err(Refusal::Name);
         }
         self.check_card(&founder)?;
+        // spec: identity/6.9
+        let is_known = match self.root {
+            Root::Any => true,
+            Root::Founder(peer) => peer == author,
+            Root::Genesis(known) => known == hash,
+        };
+        if !is_known {
+            return Err(Refusal::OtherGenesis);
+        }
         self.genesis = Some(hash);
         self.team_name = team_name;
         self.members.insert(author, founder);
@@ -448,12 +494,13 @@ impl Roster {
         self.member(peer).is_some_and(|card| reads(card.role))
     }
 
-    /// Whether a patch of this writer counts. Whoever was not admitted yet may hold the key by an invite; observers
-    /// and relays only read; and a removed member counts up to where it was accepted, in logs that its removal names.
+    /// Whether a patch of this writer, at its place since `time_ms`, counts. Whoever was not admitted yet may hold the
+    /// key by an invite; who was observer or relay at that time only read; and a removed member counts up to where it
+    /// was accepted, in logs that its removal names.
     // spec: identity/6.7
-    pub fn counts(&self, log: LogId, writer: Writer, author_seq: u64) -> bool {
-        if let Some(card) = self.member(writer.peer) {
-            return writes(card.role);
+    pub fn counts(&self, log: LogId, writer: Writer, author_seq: u64, time_ms: u64) -> bool {
+        if !self.wrote_at(writer.peer, time_ms) {
+            return false;
         }
         let Some(accepted) = self.removed.get(&writer.peer) else {
             return true;
@@ -462,6 +509,17 @@ impl Roster {
         named.peek().is_none()
             || named
                 .any(|last| last.incarnation == writer.incarnation && author_seq <= last.author_seq)
+    }
+
+    /// Whether a role of the peer allowed it to write at some instant of this millisecond.
+    // spec: identity/6.10
+    fn wrote_at(&self, peer: PeerId, time_ms: u64) -> bool {
+        let roles = self.roles.get(&peer).map_or(&[][..], |roles| roles);
+        let mut earlier = roles.iter().rev().filter(|(since, _)| *since < time_ms);
+        earlier.next().is_none_or(|(_, role)| writes(*role))
+            || roles
+                .iter()
+                .any(|(since, role)| *since == time_ms && writes(*role))
     }
 
     /// The current key epoch; 0 before the first.

@@ -71,7 +71,7 @@ fn says(roster: &mut Roster, who: u8, body: &MembershipBody) -> Result<Change, R
 
 fn apply(roster: &mut Roster, entry: &VerifiedEntry) -> Result<Change, Refusal> {
     let before = roster.clone();
-    let outcome = roster.apply(entry);
+    let outcome = roster.apply(entry, 0);
     if outcome.is_err() {
         assert_eq!(*roster, before, "a refused entry changed the roster");
     }
@@ -201,6 +201,19 @@ fn nothing_holds_before_the_genesis_and_there_is_one() {
         Err(Refusal::AlreadyFounded)
     );
     assert_eq!(roster.genesis(), hash);
+}
+
+// spec: identity/6.9
+#[test]
+fn only_the_genesis_that_is_known_founds_the_team() {
+    let hash = |who| entry(who, Kind::MEMBERSHIP, &genesis(who).encode()).hash();
+    for root in [Root::Genesis(hash(2)), Root::Founder(peer(2))] {
+        let mut roster = Roster::rooted(TEAM, root);
+        let other = says(&mut roster, 1, &genesis(1));
+        assert_eq!(other, Err(Refusal::OtherGenesis), "{root:?}");
+        assert_eq!(says(&mut roster, 2, &genesis(2)), Ok(Change::Founded));
+        assert_eq!(roster.genesis(), Some(hash(2)));
+    }
 }
 
 #[test]
@@ -519,7 +532,7 @@ fn entries_of_a_removed_member_count_up_to_what_was_accepted() {
         peer: peer(2),
         incarnation: Incarnation(incarnation),
     };
-    assert!(roster.counts(log, writer(1), 1_000));
+    assert!(roster.counts(log, writer(1), 1_000, 5));
     let last_accepted = vec![LastAccepted {
         log,
         incarnation: Incarnation(1),
@@ -531,15 +544,40 @@ fn entries_of_a_removed_member_count_up_to_what_was_accepted() {
         last_accepted,
     };
     says(&mut roster, 1, &body).unwrap();
-    assert!(roster.counts(log, writer(1), 7));
-    assert!(!roster.counts(log, writer(1), 8));
-    assert!(!roster.counts(log, writer(2), 1));
-    assert!(roster.counts(LogId([6; 16]), writer(1), 1));
+    assert!(roster.counts(log, writer(1), 7, 5));
+    assert!(!roster.counts(log, writer(1), 8, 5));
+    assert!(!roster.counts(log, writer(2), 1, 5));
+    assert!(roster.counts(LogId([6; 16]), writer(1), 1, 5));
     let unknown = Writer {
         peer: peer(9),
         ..writer(1)
     };
-    assert!(roster.counts(log, unknown, 1));
+    assert!(roster.counts(log, unknown, 1, 5));
+}
+
+// spec: identity/6.10
+#[test]
+fn whether_an_entry_counts_depends_on_the_role_that_its_author_had_at_its_place() {
+    let mut roster = acme();
+    let log = LogId([5; 16]);
+    let writer = Writer {
+        peer: peer(2),
+        incarnation: Incarnation(1),
+    };
+    for (time_ms, role) in [(10, Role::Observer), (20, Role::Member)] {
+        let body = MembershipBody::SetRole {
+            peer: peer(2),
+            role,
+        };
+        let said = entry(1, Kind::MEMBERSHIP, &body.encode());
+        roster.apply(&said, time_ms).unwrap();
+    }
+    let counts = |roster: &Roster, time_ms| roster.counts(log, writer, 1, time_ms);
+    let judged = [9, 10, 11, 19, 20, 21].map(|time_ms| counts(&roster, time_ms));
+    assert_eq!(judged, [true, true, false, false, true, true]);
+    // A removal that names no log leaves that as it is.
+    says(&mut roster, 1, &remove(2)).unwrap();
+    assert!(counts(&roster, 9) && !counts(&roster, 11));
 }
 
 /// One random act of a story: who does what to whom.
@@ -578,7 +616,7 @@ proptest! {
         }
         let mut replayed = Roster::new(TEAM);
         for entry in &log {
-            let _ = replayed.apply(entry);
+            let _ = replayed.apply(entry, 0);
         }
         prop_assert_eq!(replayed, roster);
     }

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use aura_proto::{TeamId, ids::base32};
+use aura_proto::{Digest, TeamId, ids::base32};
 use aws_lc_rs::aead::Aad;
 use zeroize::Zeroizing;
 
@@ -34,6 +34,8 @@ pub const TOKEN_TEXT_BYTES_MAX: usize = 24 << 10;
 const PREFIX: &str = "ms1-";
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 24;
+/// First byte of what is sealed under the seed; 1 was a key ring without the genesis.
+const SEALED_VERSION: u8 = 2;
 
 /// The secret of an invitation: known to inviter and invitee, never to the Mothership.
 pub struct InviteSeed(Zeroizing<[u8; 32]>);
@@ -70,7 +72,7 @@ pub struct Token {
     pub seed: InviteSeed,
     /// What the Mothership checks.
     pub jwt: Zeroizing<String>,
-    /// The team keys, sealed under the seed; absent when the Mothership made the token.
+    /// Genesis and team keys, sealed under the seed; absent when the Mothership made the token.
     pub sealed_ring: Option<Vec<u8>>,
 }
 
@@ -245,11 +247,16 @@ fn checksum(body: &[u8]) -> String {
     base32().encode(&(crc << 6).to_be_bytes())[..2].to_owned()
 }
 
-/// Seals a key ring so that only the bearer of the token reads it.
+/// Seals what a newcomer trusts, the hash of the genesis and the team keys, so that only the bearer of the token reads
+/// it, and nobody else can have written it.
 ///
 /// The nonce is derived from the contents, so that sealing two rings under one seed is safe.
-pub fn seal_ring_for_invite(ring: &KeyRing, seed: &InviteSeed) -> Vec<u8> {
-    let mut out = ring.to_bytes();
+pub fn seal_ring_for_invite(genesis: Digest, ring: &KeyRing, seed: &InviteSeed) -> Vec<u8> {
+    let ring = ring.to_bytes();
+    let mut out = Zeroizing::new(Vec::with_capacity(1 + genesis.0.len() + ring.len()));
+    out.push(SEALED_VERSION);
+    out.extend_from_slice(&genesis.0);
+    out.extend_from_slice(&ring);
     let nonce_key = Zeroizing::new(derive(&*seed.0, b"", &[b"aura/v1/invite-ring-nonce\0"]));
     let contents = blake3::keyed_hash(&nonce_key, &out);
     let salt = &contents.as_bytes()[..SALT_BYTES];
@@ -260,8 +267,11 @@ pub fn seal_ring_for_invite(ring: &KeyRing, seed: &InviteSeed) -> Vec<u8> {
     [salt, &out, tag.as_ref()].concat()
 }
 
-/// Opens what [`seal_ring_for_invite`] made.
-pub fn open_ring_from_invite(sealed: &[u8], seed: &InviteSeed) -> Result<KeyRing, OpenError> {
+/// Opens what [`seal_ring_for_invite`] made: the hash of the genesis, and the team keys.
+pub fn open_ring_from_invite(
+    sealed: &[u8],
+    seed: &InviteSeed,
+) -> Result<(Digest, KeyRing), OpenError> {
     let (salt, ciphertext) = sealed
         .split_at_checked(SALT_BYTES)
         .ok_or(OpenError::TooShort {
@@ -272,7 +282,13 @@ pub fn open_ring_from_invite(sealed: &[u8], seed: &InviteSeed) -> Result<KeyRing
     let plain = cipher
         .open_in_place(nonce, Aad::empty(), &mut bytes)
         .map_err(|_| OpenError::Refused)?;
-    KeyRing::from_bytes(plain).map_err(|_| OpenError::Refused)
+    let mut rest = Reader(plain);
+    if rest.u8() != Some(SEALED_VERSION) {
+        return Err(OpenError::Refused);
+    }
+    let genesis = Digest(rest.array().ok_or(OpenError::Refused)?);
+    let ring = KeyRing::from_bytes(rest.0).map_err(|_| OpenError::Refused)?;
+    Ok((genesis, ring))
 }
 
 fn ring_cipher(
@@ -297,6 +313,8 @@ mod tests {
         join_jwt::{JoinClaims, make_join_jwt},
         keys::TeamKey,
     };
+
+    const GENESIS: Digest = Digest([6; 32]);
 
     fn ring() -> KeyRing {
         let mut ring = KeyRing::new();
@@ -335,6 +353,7 @@ mod tests {
 
     fn with_ring() -> Token {
         token(Some(seal_ring_for_invite(
+            GENESIS,
             &ring(),
             &InviteSeed::new([8; 32]),
         )))
@@ -457,8 +476,9 @@ mod tests {
     #[test]
     fn the_ring_of_a_token_opens_with_its_seed_only() {
         let seed = InviteSeed::new([8; 32]);
-        let sealed = seal_ring_for_invite(&ring(), &seed);
-        let opened = open_ring_from_invite(&sealed, &seed).unwrap();
+        let sealed = seal_ring_for_invite(GENESIS, &ring(), &seed);
+        let (genesis, opened) = open_ring_from_invite(&sealed, &seed).unwrap();
+        assert_eq!(genesis, GENESIS);
         assert_eq!(opened.to_bytes(), ring().to_bytes());
         let other = InviteSeed::new([7; 32]);
         assert_eq!(

@@ -6,3 +6,5 @@ mod local;
 mod members;
 mod shown;
 mod traps;
+mod trust;
+mod versions;

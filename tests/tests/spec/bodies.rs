@@ -2,7 +2,7 @@
 
 use aura_engine::{
     hub::record::{Admitted, Fact},
-    peer::body::{Cause, PatchBody, VersionId},
+    peer::body::{Cause, EntryRef, INTENT_ENTRIES_MAX, IntentBody, PatchBody, VersionId},
 };
 use aura_proto::{Digest, Incarnation, codec, message::Role};
 use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, UnitKind};
@@ -45,6 +45,7 @@ pub(crate) fn nodes() -> Vec<Node> {
 fn samples() -> Vec<Sample> {
     let mut samples = team();
     samples.extend(patches().iter().map(|(name, patch)| sample(*name, patch)));
+    samples.push(sample("intent", &intent()));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
 }
@@ -100,6 +101,17 @@ fn team() -> Vec<Sample> {
         sample("set receive key", &set_key),
         sample("key", &key),
     ]
+}
+
+fn intent() -> IntentBody {
+    let named = |author_seq| EntryRef {
+        incarnation: Incarnation(7),
+        author_seq,
+    };
+    IntentBody {
+        why: "a higher cap".to_owned(),
+        entries: vec![named(301), named(302)],
+    }
 }
 
 fn unit(n: u8) -> UnitId {
@@ -368,4 +380,24 @@ fn a_patch_needs_parents_for_each_touched_unit() {
         };
         assert!(PatchBody::decode(more.encode()).is_err(), "{name}");
     }
+}
+
+// spec: patch/5.3
+#[test]
+fn an_intent_names_some_entries_and_not_too_many_and_is_read_back() {
+    let named = intent().entries[0];
+    let with = |entries| IntentBody {
+        entries,
+        ..intent()
+    };
+    assert_eq!(IntentBody::decode(intent().encode()).unwrap(), intent());
+    assert!(intent().check().is_ok());
+    assert!(with(Vec::new()).check().is_err());
+    assert!(with(vec![named; INTENT_ENTRIES_MAX]).check().is_ok());
+    assert!(with(vec![named; INTENT_ENTRIES_MAX + 1]).check().is_err());
+    let long = IntentBody {
+        why: "y".repeat((64 << 10) + 1),
+        ..intent()
+    };
+    assert!(long.check().is_err());
 }

@@ -111,7 +111,7 @@ fn worked_out(text: &str, name: &str) -> u64 {
 }
 
 /// Constants of one side, in the order of the page.
-fn elsewhere() -> [(&'static str, u64); 21] {
+fn elsewhere() -> [(&'static str, u64); 22] {
     use aura_engine::{hub, peer};
     use aura_store::segment;
     use aura_trust::{USES_MAX, cert, keys, token};
@@ -132,6 +132,7 @@ fn elsewhere() -> [(&'static str, u64); 21] {
         ("LOGS_PER_AUTHOR_MAX", hub::LOGS_PER_AUTHOR_MAX as u64),
         ("LIVES_MAX", hub::LIVES_MAX as u64),
         ("TOUCHED_MAX", peer::body::TOUCHED_MAX as u64),
+        ("INTENT_ENTRIES_MAX", peer::body::INTENT_ENTRIES_MAX as u64),
         ("PARENTS_SUM_MAX", peer::body::PARENTS_SUM_MAX as u64),
         ("FEED_ENTRIES_MAX", hub::FEED_ENTRIES_MAX),
         ("BATCH_ENTRIES_MAX", hub::BATCH_ENTRIES_MAX as u64),

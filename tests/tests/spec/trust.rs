@@ -268,12 +268,14 @@ fn tokens() -> Vec<Value> {
     ring.insert(key(1)).unwrap();
     ring.insert(TeamKey::new(3, [0x44; 32])).unwrap();
     let seed = InviteSeed::new(SEED);
-    let sealed = seal_ring_for_invite(&ring, &seed);
+    let genesis = Digest([0x66; 32]);
+    let sealed = seal_ring_for_invite(genesis, &ring, &seed);
     let opened = open_ring_from_invite(&sealed, &seed).unwrap();
-    assert_eq!(opened.to_bytes(), ring.to_bytes());
+    assert_eq!((opened.0, opened.1.to_bytes()), (genesis, ring.to_bytes()));
     let mut rows = vec![json!({
         "what": "sealed key ring",
         "seed": hex(&SEED),
+        "genesis": hex(&genesis.0),
         "ring": hex(&ring.to_bytes()),
         "sealed": hex(&sealed),
     })];

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use aura_proto::ids::base32;
 use aura_proto::{
     Code, PeerId, TeamId,
-    limits::{NAME_BYTES_MAX, RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
-    message::{JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role},
+    limits::{RENEWAL_GRACE_S, TOKEN_TTL_S_MAX},
+    message::{
+        DEVICE_NAME_RULE, JoinGrant, JoinRequest, Message, RenewGrant, RenewRequest, Role,
+        is_device_name,
+    },
 };
 use aura_trust::{
     JoinClaims, JoinPolicy, JoinTranscript, RenewTranscript, check_join_jwt, verify_join,
@@ -226,14 +229,8 @@ impl Hub {
             Some(subject) if request.name.is_empty() => subject,
             Some(_) | None => &request.name,
         };
-        let usable = !wanted.is_empty()
-            && wanted.len() <= NAME_BYTES_MAX
-            && wanted
-                .chars()
-                .all(|c| c.is_alphanumeric() || "-_.@/#".contains(c));
-        if !usable {
-            let detail = "a name has letters, digits and - _ . @ / #, at most 128 bytes".to_owned();
-            return Err((Code::DECODE, detail));
+        if !is_device_name(wanted) {
+            return Err((Code::DECODE, DEVICE_NAME_RULE.to_owned()));
         }
         let reserved = self
             .admissions

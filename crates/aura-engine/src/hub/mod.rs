@@ -84,6 +84,14 @@ pub struct Hub {
     outputs: VecDeque<Output>,
 }
 
+/// What a removed device is told.
+fn said_of_removal(reason: &str) -> String {
+    match reason {
+        "" => "this device was removed".to_owned(),
+        reason => format!("this device was removed: {reason}"),
+    }
+}
+
 impl Hub {
     /// An empty Mothership; feed it its log with [`Hub::replay`] before the first input.
     pub fn new(config: Config) -> Self {
@@ -319,7 +327,7 @@ impl Hub {
                 revoked: Some(reason),
                 ..
             }) => {
-                let detail = format!("this device was removed: {reason}");
+                let detail = said_of_removal(reason);
                 return self.close(link, Code::REVOKED, &detail);
             }
             Some(_) => {}
@@ -634,11 +642,7 @@ impl Hub {
 
     fn removed(&mut self, _now: Now, peer: PeerId, reason: String) {
         if let Some(link) = self.by_peer.get(&peer).copied() {
-            self.close(
-                link,
-                Code::REVOKED,
-                &format!("this device was removed: {reason}"),
-            );
+            self.close(link, Code::REVOKED, &said_of_removal(&reason));
         }
         let name = self
             .roll

@@ -1,16 +1,17 @@
-//! What the sealed body of a patch entry says.
+//! What the sealed body of a patch or of an intent says.
 //!
 //! Invariants:
 //! - `parents` has one row per touched unit of the patch, in the same order;
 //! - a version's name follows from unit, parents and content, so equal edits made apart are one version.
 
 use aura_proto::{
-    RepoPath,
+    Incarnation, RepoPath,
     codec::{self, DecodeError},
+    limits::BODY_BYTES_MAX,
     pack::{pack, unpack},
     path::PathError,
 };
-use aura_semantic::{ContentHash, FilePatch, UnitId, Untrue};
+use aura_semantic::{ContentHash, FilePatch, Touched, UnitId, Untrue};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a branch, a commit or a unit, in bytes.
@@ -19,10 +20,16 @@ pub const WORD_BYTES_MAX: usize = 4_096;
 pub const WHY_BYTES_MAX: usize = 64 << 10;
 /// Versions that one version may follow: more heads than a unit is ever settled from.
 pub const PARENTS_MAX: usize = 1_024;
-/// Units that one patch may touch: each costs every member memory for good. A larger file travels in pieces.
-pub const TOUCHED_MAX: usize = 32_768;
-/// Parents of all units of a patch together.
-pub const PARENTS_SUM_MAX: usize = 2 * TOUCHED_MAX;
+/// Units that one patch may touch: each costs every member memory for good. An id and a hash, 48 bytes, do not
+/// compress, so no more fit into one entry.
+pub const TOUCHED_MAX: usize = BODY_BYTES_MAX / 48;
+/// Parents of all units of a patch together: each beside an id, 32 bytes, that do not compress either.
+pub const PARENTS_SUM_MAX: usize = BODY_BYTES_MAX / 32;
+/// Bytes that a body has, packed, for each unit and each parent that it names: the length of a name that is a hash.
+pub const NAME_BYTES: usize = 16;
+
+/// Entries that one intent may name.
+pub const INTENT_ENTRIES_MAX: usize = 4_096;
 
 /// Names one version of one unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +132,15 @@ impl PatchBody {
         if !is_bounded {
             return Err(BodyError::Bounds);
         }
+        // What is gone before and after is told only of a unit that somebody else told of.
+        let is_rootless = |(row, parents): &(&Touched, &Vec<VersionId>)| {
+            row.before.is_none() && row.after.is_none() && parents.is_empty()
+        };
+        let mut rows = self.patch.touched.iter().zip(&self.parents);
+        if let Some((row, _)) = rows.find(is_rootless) {
+            let name = row.name.clone();
+            return Err(BodyError::Patch(Untrue { name }));
+        }
         self.patch.check().map_err(BodyError::Patch)
     }
 
@@ -134,9 +150,14 @@ impl PatchBody {
     }
 
     /// Reads unsealed bytes.
+    // spec: patch/2.5, patch/2.11
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        // Names that are hashes do not compress: who has more of them made them up, so that they cost him nothing.
+        let names_max = bytes.len() / NAME_BYTES;
         let body: Self = codec::decode(&unpack(bytes)?)?;
-        if body.parents.len() != body.patch.touched.len() {
+        let rows = body.patch.touched.len();
+        let parents: usize = body.parents.iter().map(Vec::len).sum();
+        if body.parents.len() != rows || names_max < rows + parents {
             return Err(DecodeError::Malformed);
         }
         Ok(body)
@@ -155,6 +176,44 @@ impl PatchBody {
                     &parents[..],
                 )
             })
+    }
+}
+
+/// An earlier entry of the author of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRef {
+    /// Under which incarnation it was written.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub author_seq: u64,
+}
+
+/// The body of an intent entry: the reason for patches that its author published before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentBody {
+    /// Why, in the author's words.
+    pub why: String,
+    /// For which entries.
+    pub entries: Vec<EntryRef>,
+}
+
+impl IntentBody {
+    /// Whether an honest daemon could have made it.
+    // spec: patch/5.3
+    pub fn check(&self) -> Result<(), BodyError> {
+        let is_bounded = self.why.len() <= WHY_BYTES_MAX
+            && (1..=INTENT_ENTRIES_MAX).contains(&self.entries.len());
+        is_bounded.then_some(()).ok_or(BodyError::Bounds)
+    }
+
+    /// The bytes that are sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        pack(codec::encode(self))
+    }
+
+    /// Reads unsealed bytes.
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        codec::decode(&unpack(bytes)?)
     }
 }
 

@@ -470,7 +470,7 @@ impl World {
                 let input = replica::Input::Incarnation(incarnation);
                 self.peers[n].replica.handle(input);
             }
-            replica::Output::Acknowledged { own, seq } => self.peers[n].placed(own, seq),
+            replica::Output::Acknowledged { own, seq, .. } => self.peers[n].placed(own, seq),
             replica::Output::Delivered { placed, .. } => {
                 self.peers[n].note(&placed.entry, Some(placed.seq));
             }

@@ -75,7 +75,9 @@ impl PeerNode {
 
     /// What this peer believes: the heads of every unit and the open conflicts.
     pub(crate) fn belief(&self) -> (Vec<Vec<VersionId>>, Vec<String>) {
-        let heads = (0..UNITS).map(|n| self.units.heads(unit(n))).collect();
+        let heads = (0..UNITS)
+            .map(|n| self.units.heads("a.rs", unit(n)))
+            .collect();
         let conflicts = self
             .units
             .conflicts(&|recorded| self.body(recorded), &|_, _| None);

@@ -15,7 +15,7 @@ impl World {
     /// A new version of some unit: it follows one head, or settles all of them.
     pub(crate) fn author(&mut self, n: usize) {
         let unit = unit(self.random.below(UNITS));
-        let mut heads = self.peers[n].units.heads(unit);
+        let mut heads = self.peers[n].units.heads("a.rs", unit);
         if self.random.chance(50) {
             heads.truncate(1);
         }

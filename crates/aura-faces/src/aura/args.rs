@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use aura_proto::message::{DEVICE_NAME_RULE, is_device_name};
 use clap::{Args as Arguments, Parser, Subcommand};
 
 use crate::{common::Common, completions::Shell, duration};
@@ -294,8 +295,8 @@ pub(crate) struct Invite {
 pub(crate) struct Join {
     /// The token, - for standard input, or @FILE; else AURA_JOIN_TOKEN
     pub(crate) token: Option<String>,
-    /// Name of this device, such as alice@thinkpad
-    #[arg(long)]
+    /// Name of this device, such as alice@thinkpad; else what the invite says, else user@host
+    #[arg(long, value_parser = device_name)]
     pub(crate) name: Option<String>,
     /// observe, ask or live
     #[arg(long)]
@@ -403,6 +404,12 @@ pub(crate) struct Watch {
     /// Only this symbol
     #[arg(long)]
     pub(crate) symbol: Option<String>,
+}
+
+fn device_name(text: &str) -> Result<String, &'static str> {
+    is_device_name(text)
+        .then(|| text.to_owned())
+        .ok_or(DEVICE_NAME_RULE)
 }
 
 fn wanted(text: &str) -> Result<String, &'static str> {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::{
     Face,
     args::{Config, Conflicts, ConflictsWhat, Diff, Invite, Join, Members},
-    client::{self, not_understood},
-    local, show, token,
+    client::{self, Limit, not_understood},
+    device, local, show, token,
 };
 use crate::{
     common::{self, answer, to_value},
@@ -34,10 +34,11 @@ const LOG_ROWS: usize = 50;
 impl Face<'_, '_> {
     /// Asks the daemon, starting it if need be.
     pub(super) fn ask(&mut self, call: Call) -> Result<Value, Stop> {
-        let stream = self.client()?.reach()?;
+        let client = self.client()?;
+        let stream = client.reach(&mut |what| self.screen.note(&starting(what)))?;
         let request = self.request(call)?;
         let mut progress = Progress::new(self.screen.draws_progress());
-        client::ask(stream, &request, self.common.timeout, &mut |reply| {
+        client::ask(stream, &request, self.limit, &mut |reply| {
             if let Some(line) = progress.show(reply) {
                 self.screen.detail(&line);
             }
@@ -151,7 +152,7 @@ impl Face<'_, '_> {
         };
         let until_gone = stream.try_clone().ok();
         let request = self.request(Call::Down)?;
-        client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        client::ask(stream, &request, self.limit, &mut |_| Ok(()))?;
         if let Some(stream) = until_gone {
             client::wait_for_end(stream)?;
         }
@@ -162,10 +163,10 @@ impl Face<'_, '_> {
         let client = self.client()?;
         let stream = match client.running()? {
             Some(stream) => stream,
-            None => client.start()?,
+            None => client.start(&mut |what| self.screen.note(&starting(what)))?,
         };
         let request = self.request(Call::Hello)?;
-        let document = client::ask(stream, &request, self.common.timeout, &mut |_| Ok(()))?;
+        let document = client::ask(stream, &request, self.limit, &mut |_| Ok(()))?;
         self.say(&document, show::hello)?;
         Ok(Exit::DONE)
     }
@@ -232,9 +233,11 @@ impl Face<'_, '_> {
                 )
                 .into());
         }
+        let has_token = token.is_some();
         let call = Call::Join {
             token,
             name: args.name,
+            device: device::name(&self.env, &device::host()),
             mode: args.mode,
             dry_run: args.dry_run,
         };
@@ -242,11 +245,24 @@ impl Face<'_, '_> {
         if document.is_null() {
             let document = json!({"schema": docs::Joined::SCHEMA, "state": "dry_run"});
             answer(self.screen, &document, |_| {
-                "the token reads well; nothing was done".to_owned()
+                let reads = if has_token {
+                    "the token reads well; "
+                } else {
+                    ""
+                };
+                format!("{reads}nothing was done")
             })?;
             return Ok(Exit::DONE);
         }
-        if let Some(joined) = self.say(&document, show::joined)? {
+        let is_quiet = self.screen.is_quiet();
+        let joined = self.say(&document, |doc: &docs::Joined, view| {
+            if is_quiet {
+                show::joined_in_short(doc)
+            } else {
+                show::joined(doc, has_token, view)
+            }
+        })?;
+        if let Some(joined) = joined {
             self.next(&joined.next)?;
         }
         Ok(Exit::DONE)
@@ -318,6 +334,7 @@ impl Face<'_, '_> {
         symbols: Vec<String>,
         no_wait: bool,
     ) -> Outcome {
+        let has_why = why.is_some();
         let document = self.ask(Call::Publish {
             why,
             symbols,
@@ -325,11 +342,17 @@ impl Face<'_, '_> {
         })?;
         let shape = self.say(&document, show::published)?;
         let is_queued = shape.as_ref().is_some_and(|shape| shape.state == "queued");
+        let is_unused = |shape: &docs::Published| shape.ops.is_empty() && !shape.postponed;
+        let is_unused = has_why && shape.as_ref().is_some_and(is_unused);
+        if is_unused {
+            let why = "the reason was not used: no saved change is without one; see: aura log";
+            self.screen.note(why);
+        }
         for held in shape.iter().flat_map(|shape| &shape.held_back) {
             self.screen
                 .note(&format!("held back: {}", escape::line(held)));
         }
-        Ok(if is_queued && !no_wait {
+        Ok(if is_unused || is_queued && !no_wait {
             Exit::PARTLY
         } else {
             Exit::DONE
@@ -408,8 +431,9 @@ impl Face<'_, '_> {
         let running = self.client().and_then(|client| client.running());
         let hello = running.ok().flatten().and_then(|stream| {
             let request = self.request(Call::Hello).ok()?;
-            let timeout = Some(self.common.timeout.unwrap_or(Duration::from_secs(2)));
-            client::ask(stream, &request, timeout, &mut |_| Ok(())).ok()
+            let timeout = self.common.timeout.unwrap_or(Duration::from_secs(2));
+            let limit = Limit::from_now(Some(timeout));
+            client::ask(stream, &request, limit, &mut |_| Ok(())).ok()
         });
         let daemon = hello.and_then(|hello| hello.get("version")?.as_str().map(str::to_owned));
         common::version(self.screen, "aura", daemon)
@@ -418,7 +442,7 @@ impl Face<'_, '_> {
     pub(super) fn wait(&mut self, wanted: String) -> Outcome {
         let timeout = self.common.timeout.unwrap_or(WAIT);
         // The daemon says itself that the time is over; this is for a daemon that does not.
-        self.common.timeout = Some(timeout.saturating_add(WAIT_MARGIN));
+        self.limit = Limit::from_now(Some(timeout.saturating_add(WAIT_MARGIN)));
         let call = Call::Wait {
             wanted,
             timeout_ms: duration::millis(timeout),
@@ -449,6 +473,11 @@ impl Face<'_, '_> {
             "with the token that the mothership printed",
         ))
     }
+}
+
+/// What whoever waits for a starting daemon is told.
+pub(super) fn starting(what: &str) -> String {
+    format!("the daemon is starting: {what}")
 }
 
 /// The code of the first unit that stays out; its reason begins with an id.

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a daemon is started only in a home that is ours alone, and never with `AURA_NO_AUTOSTART`;
-//! - a daemon that is silent or goes away ends the call with a failure, never with waiting for ever.
+//! - a daemon that is silent or goes away ends the call with a failure, never with waiting for ever;
+//! - one that starts is waited for while it goes on, and the caller hears what it is at.
 
 use std::{
     ffi::OsString,
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 use crate::{escape, output::Stop, world::Env};
 
-/// How long a starting daemon may take.
+/// How long a starting daemon may do nothing.
 const START: Duration = Duration::from_secs(10);
 /// How long a daemon may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -53,14 +54,58 @@ pub(crate) struct Client {
     pub(crate) home: Home,
     exe: PathBuf,
     env: Env,
+    /// When the caller gives up; else as long as the daemon goes on.
+    limit: Limit,
+    /// How long a starting daemon may do nothing.
+    patience: Duration,
 }
+
+/// The time that a command may take, from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    begun: Instant,
+    timeout: Option<Duration>,
+}
+
+impl Limit {
+    pub(crate) fn from_now(timeout: Option<Duration>) -> Self {
+        Self {
+            begun: now(),
+            timeout,
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let timeout = self.timeout?;
+        Some(timeout.saturating_sub(self.begun.elapsed()))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+}
+
+/// Hears what a starting daemon is at.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(&str);
 
 /// What to do with a line that is not the last one.
 pub(crate) type OnReply<'a> = &'a mut dyn FnMut(Reply) -> Result<(), Stop>;
 
 impl Client {
-    pub(crate) fn new(home: Home, exe: PathBuf, env: Env) -> Self {
-        Self { home, exe, env }
+    pub(crate) fn new(home: Home, exe: PathBuf, env: Env, limit: Limit) -> Self {
+        Self {
+            home,
+            exe,
+            env,
+            limit,
+            patience: START,
+        }
+    }
+
+    /// With another time that a starting daemon may do nothing.
+    #[cfg(test)]
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// A connection to the daemon that runs, or none.
@@ -79,10 +124,10 @@ impl Client {
     }
 
     /// A connection to the daemon, started when none runs and the caller does not forbid it.
-    pub(crate) fn reach(&self) -> Result<UnixStream, Failure> {
+    pub(crate) fn reach(&self, tell: Tell<'_>) -> Result<UnixStream, Failure> {
         match self.running()? {
             Some(stream) => Ok(stream),
-            None if !self.env.is_on("AURA_NO_AUTOSTART") => self.start(),
+            None if !self.env.is_on("AURA_NO_AUTOSTART") => self.start(tell),
             None => Err(
                 Failure::new("AE-DAEMON", Exit::NO_DAEMON, "the daemon is not running")
                     .next("aura up", "starts it")
@@ -91,20 +136,37 @@ impl Client {
         }
     }
 
-    /// Starts a daemon in the background and connects to it.
-    pub(crate) fn start(&self) -> Result<UnixStream, Failure> {
+    /// Starts a daemon in the background and connects to it; one that has much to read is waited for while it goes on.
+    pub(crate) fn start(&self, tell: Tell<'_>) -> Result<UnixStream, Failure> {
         self.home.prepare()?;
         let mut log = self.open_log()?;
         let log_start = log
             .seek(SeekFrom::End(0))
             .map_err(|error| self.log_failure(&error))?;
+        let mut sign = self.sign_of_life();
         let mut child = Some(self.spawn(&log)?);
         let begun = now();
         let mut refused = begun;
         let mut pause = Duration::from_millis(1);
-        while begun.elapsed() < START {
+        let (mut heard, mut told, mut is_alive) = (begun, String::new(), false);
+        while heard.elapsed() < self.patience {
             if let Some(stream) = self.running()? {
                 return Ok(stream);
+            }
+            if self.limit.is_over() {
+                return Err(timed_out());
+            }
+            let newer = self.sign_of_life();
+            if newer.is_some() && newer != sign {
+                (heard, sign) = (now(), newer);
+                is_alive = true;
+            }
+            let text = sign.as_deref().and_then(|sign| sign.split_once(' '));
+            let text = text.map_or("", |(_, text)| text);
+            // A start that is as short as most needs no words.
+            if is_alive && told != text && self.patience / 5 <= begun.elapsed() {
+                text.clone_into(&mut told);
+                tell(&escape::line(text));
             }
             let ended = child
                 .as_mut()
@@ -132,6 +194,11 @@ impl Client {
         Err(Failure::new("AE-DAEMON-STUCK", Exit::NO_DAEMON, message)
             .next("aura daemon logs", "what it is doing")
             .retryable())
+    }
+
+    /// What a starting daemon says last, another text each time that it has gone on.
+    fn sign_of_life(&self) -> Option<String> {
+        fs::read_to_string(self.home.starting_file()).ok()
     }
 
     fn spawn(&self, log: &File) -> Result<Child, Failure> {
@@ -211,30 +278,29 @@ impl Client {
 pub(crate) fn ask(
     stream: UnixStream,
     request: &Request,
-    timeout: Option<Duration>,
+    limit: Limit,
     on_reply: OnReply<'_>,
 ) -> Result<Value, Stop> {
-    let begun = now();
     let clock = stream.try_clone().map_err(|error| broken(&error))?;
     clock
         .set_write_timeout(Some(SILENCE))
         .map_err(|error| broken(&error))?;
     let mut replies = socket::call(stream, request).map_err(|error| ask_failure(&error))?;
     loop {
-        let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-        let pause = left
-            .map_or(SILENCE, |left| left.min(SILENCE))
-            .max(Duration::from_millis(1));
+        let pause = limit.left().map_or(SILENCE, |left| left.min(SILENCE));
+        let pause = pause.max(Duration::from_millis(1));
         clock
             .set_read_timeout(Some(pause))
             .map_err(|error| broken(&error))?;
         match replies.next() {
             None => return Err(hung_up().into()),
+            // Whoever gave a time wants to hear that it was not kept.
+            Some(Ok(_)) if limit.is_over() => return Err(timed_out().into()),
             Some(Ok(Reply::Done(document))) => return Ok(document),
             Some(Ok(Reply::Failed(failure))) => return Err(failure.into()),
             Some(Ok(reply)) => on_reply(reply)?,
             Some(Err(error)) if is_timeout(&error) => {
-                let is_over = timeout.is_some_and(|timeout| timeout <= begun.elapsed());
+                let is_over = limit.is_over();
                 return Err(if is_over { timed_out() } else { stuck() }.into());
             }
             Some(Err(error)) => return Err(ask_failure(&error).into()),
@@ -246,15 +312,13 @@ pub(crate) fn ask(
 pub(crate) fn listen(
     stream: UnixStream,
     request: &Request,
-    timeout: Option<Duration>,
+    limit: Limit,
     on_reply: OnReply<'_>,
 ) -> Result<(), Stop> {
-    let begun = now();
     let clock = stream.try_clone().map_err(|error| broken(&error))?;
     let mut replies = socket::call(stream, request).map_err(|error| ask_failure(&error))?;
     loop {
-        let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-        let pause = left.map(|left| left.max(Duration::from_millis(1)));
+        let pause = limit.left().map(|left| left.max(Duration::from_millis(1)));
         clock
             .set_read_timeout(pause)
             .map_err(|error| broken(&error))?;

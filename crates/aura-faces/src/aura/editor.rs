@@ -116,7 +116,10 @@ impl Face<'_, '_> {
         };
         read.map_err(|error| {
             let message = format!("cannot read {}: {error}", file.display());
-            Failure::new("AE-USAGE", Exit::USAGE, message)
+            Failure::new("AE-USAGE", Exit::USAGE, message).next(
+                "aura resolve ID --with FILE",
+                "a file that can be read, or - for standard input",
+            )
         })?;
         bounded(bytes)
     }
@@ -157,7 +160,8 @@ impl Face<'_, '_> {
             return Ok(());
         }
         let message = format!("the editor {} ended with {status}", escape::line(editor));
-        Err(Failure::new("AE-EDITOR", Exit::FAILED, message))
+        Err(Failure::new("AE-EDITOR", Exit::FAILED, message)
+            .next("aura resolve ID --with FILE", "takes the text of a file"))
     }
 }
 

@@ -24,6 +24,9 @@ use crate::{
     table::Table,
 };
 
+/// The way out when a result cannot stand where it was to.
+const ELSEWHERE: &str = "aura merge BASE OURS THEIRS --path NAME -o OUT";
+
 /// Longest file that is read: 256 MiB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
@@ -232,7 +235,7 @@ fn regions(chunks: &[Chunk]) -> u64 {
 fn as_text(bytes: Vec<u8>) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| {
         usage("the result is not UTF-8, so it cannot stand in JSON".to_owned())
-            .next("aura merge … -o OUT", "writes the bytes to a file")
+            .next(ELSEWHERE, "writes the bytes to a file")
     })
 }
 
@@ -241,7 +244,8 @@ fn refuse_inputs(dir: &Path, inputs: &[&PathBuf; 3], output: &Path) -> Result<()
         return Ok(());
     };
     if target.is_dir() {
-        return Err(usage(format!("{} is a directory", output.display())));
+        let message = format!("{} is a directory", output.display());
+        return Err(usage(message).next(ELSEWHERE, "names a file"));
     }
     let same = |input: &&&PathBuf| {
         fs::metadata(dir.join(input))
@@ -249,10 +253,10 @@ fn refuse_inputs(dir: &Path, inputs: &[&PathBuf; 3], output: &Path) -> Result<()
     };
     match inputs.iter().find(same) {
         None => Ok(()),
-        Some(input) => Err(usage(format!(
-            "{} is an input; it is not written",
-            input.display()
-        ))),
+        Some(input) => {
+            let message = format!("{} is an input; it is not written", input.display());
+            Err(usage(message).next(ELSEWHERE, "writes beside it; then move it"))
+        }
     }
 }
 
@@ -260,7 +264,7 @@ fn refuse_inputs(dir: &Path, inputs: &[&PathBuf; 3], output: &Path) -> Result<()
 fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let message = format!("cannot write {}: {error}", output.display());
-        Failure::new("AE-OUTPUT", Exit::USAGE, message)
+        Failure::new("AE-OUTPUT", Exit::USAGE, message).next(ELSEWHERE, "where you may write")
     };
     let is_special = fs::metadata(output).is_ok_and(|meta| !meta.is_file());
     if is_special {
@@ -273,7 +277,7 @@ fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let target = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
     let name = target
         .file_name()
-        .ok_or_else(|| usage("-o names no file".to_owned()))?;
+        .ok_or_else(|| usage("-o names no file".to_owned()).next(ELSEWHERE, "names a file"))?;
     let beside = format!(".{}.{}.tmp", name.display(), std::process::id());
     let beside = target.with_file_name(beside);
     let written = OpenOptions::new()
@@ -295,7 +299,10 @@ fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn read(dir: &Path, file: &Path) -> Result<Vec<u8>, Failure> {
     let path = dir.join(file);
-    let failed = |error: io::Error| usage(format!("cannot read {}: {error}", path.display()));
+    let failed = |error: io::Error| {
+        usage(format!("cannot read {}: {error}", path.display()))
+            .next("ls -l FILE", "name one that is there")
+    };
     let opened = File::open(&path).map_err(failed)?;
     let mut bytes = Vec::new();
     opened
@@ -308,7 +315,7 @@ fn read(dir: &Path, file: &Path) -> Result<Vec<u8>, Failure> {
             path.display(),
             FILE_BYTES_MAX >> 20
         );
-        return Err(usage(message));
+        return Err(usage(message).next("split FILE", "into parts that are smaller"));
     }
     Ok(bytes)
 }

@@ -41,7 +41,33 @@ pub(super) fn branch(name: &str) -> String {
     line(name.strip_prefix("refs/heads/").unwrap_or(name))
 }
 
-pub(super) fn joined(doc: &docs::Joined, view: &View) -> String {
+pub(super) fn joined_in_short(doc: &docs::Joined) -> String {
+    format!("joined {} as {}\n", line(&doc.team), line(&doc.name))
+}
+
+/// What became of a device that was a member before, and of its clone.
+fn joined_again(doc: &docs::Joined, has_token: bool) -> String {
+    let token = if has_token {
+        "; the token was not used"
+    } else {
+        ""
+    };
+    let clone = match doc.clone.as_str() {
+        "added" => "This clone was added.",
+        "mode" => "This clone was served already and has another mode now.",
+        _ => "This clone was served already.",
+    };
+    let moved = doc.endpoint.as_deref().map(|endpoint| {
+        let endpoint = line(endpoint);
+        format!(" The mothership is reached at {endpoint} from now on.")
+    });
+    format!(
+        "This device is a member already{token}. {clone}{}\n",
+        moved.unwrap_or_default()
+    )
+}
+
+pub(super) fn joined(doc: &docs::Joined, has_token: bool, view: &View) -> String {
     let tick = view.paint(Paint::Good, view.tick());
     let step = |what: &str, text: String| format!("  {tick} {what:<24} {text}\n");
     let online: Vec<&str> = doc.online.iter().map(String::as_str).collect();
@@ -63,10 +89,13 @@ pub(super) fn joined(doc: &docs::Joined, view: &View) -> String {
     text.push('\n');
     if doc.state == "waiting_for_approval" {
         text += &format!(
-            "Joined {}; a member has to approve this device. Your words: {}\n",
+            "Joined {}; an admin has to approve this device. Your words: {}\n",
             line(&doc.team),
             line(&doc.device_words)
         );
+    } else if doc.was_member {
+        text += &joined_again(doc, has_token);
+        text += &format!("{}.\n", who_is_online(&online));
     } else {
         text += &format!("Joined {}. {}.\n", line(&doc.team), who_is_online(&online));
     }
@@ -213,7 +242,7 @@ impl Invited<'_> {
             line(self.token)
         );
         if self.needs_approval {
-            text += "A member then runs: aura members approve NAME\n";
+            text += "An admin then runs: aura members approve NAME\n";
         }
         text
     }
@@ -292,15 +321,26 @@ pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
 
 pub(super) fn published(doc: &docs::Published, view: &View) -> String {
     let count = u64::try_from(doc.ops.len()).unwrap_or(u64::MAX);
-    let changes = counted(count, "change", "changes");
-    let said = match doc.state.as_str() {
-        "nothing" => "nothing to publish\n".to_owned(),
-        "queued" => format!("queued {changes}; sent when the mothership is reached\n"),
+    let new = count.saturating_sub(doc.explained);
+    let changes = counted(new, "change", "changes");
+    let mut said = match (doc.state.as_str(), new) {
+        _ if doc.postponed => "git moves files; it is done when git has stopped\n".to_owned(),
+        ("nothing", _) => "nothing to publish\n".to_owned(),
+        ("queued", 1..) => format!("queued {changes}; sent when the mothership is reached\n"),
+        ("queued", 0) => {
+            let waits = counted(doc.queued, "waits", "wait");
+            format!("nothing new to publish; {waits} until the mothership is reached\n")
+        }
+        (_, 0) => String::new(),
         _ => {
             let at = doc.seq.map(|seq| format!(" at {seq}")).unwrap_or_default();
             format!("published {changes}{at}\n")
         }
     };
+    if 0 < doc.explained {
+        let given = counted(doc.explained, "change", "changes");
+        said += &format!("gave the reason to {given} published before\n");
+    }
     if doc.ops.is_empty() {
         said
     } else {
@@ -360,7 +400,7 @@ pub(super) fn whoami(doc: &docs::Whoami, view: &View) -> String {
     let reads = if doc.reads {
         "yes"
     } else {
-        "not yet; a member has to approve this device"
+        "not yet; an admin has to approve this device"
     };
     let rows = [
         ("name", doc.name.as_deref()),

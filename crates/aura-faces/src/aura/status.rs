@@ -110,7 +110,7 @@ fn trouble(status: &docs::Status, view: &View) -> String {
     match link.state.as_str() {
         "online" if status.word == "error" => {
             let word = view.paint(Paint::Bad, "ERROR");
-            format!("{word}: this repository is not served; see: aura daemon logs\n")
+            format!("{word}: this repository is not served{why}\n")
         }
         "online" => String::new(),
         "revoked" => {
@@ -123,7 +123,8 @@ fn trouble(status: &docs::Status, view: &View) -> String {
             let queued = link.queued;
             format!(
                 "{word} for {since}: {}{why}\n  works      your edits are kept; {queued} queued\n  \
-                 at return  they are sent in order; nothing to do\n",
+                 at return  they are sent in order; nothing to do\n  \
+                 moved      if it has another address now: mothership invite there, aura join TOKEN here\n",
                 line(&link.endpoint)
             )
         }
@@ -149,7 +150,11 @@ fn quiet(status: &docs::Status) -> String {
         1 => "; 1 patch waits (aura pull)".to_owned(),
         count => format!("; {count} patches wait (aura pull)"),
     };
-    format!("Nothing needs you. {}{waits}.\n", who_is_online(&online))
+    let who = match status.link.state.as_str() {
+        "online" => who_is_online(&online),
+        _ => "Who is there is not known without the mothership".to_owned(),
+    };
+    format!("Nothing needs you. {who}{waits}.\n")
 }
 
 fn needs(status: &docs::Status, view: &View) -> String {
@@ -202,6 +207,7 @@ fn around(status: &docs::Status, view: &View) -> String {
         };
         let seen = match &peer.last_seen {
             Some(seen) if peer.state != "online" => format!(", {}", when::ago(seen, view.now)),
+            None if peer.state == "unknown" => String::new(),
             _ => format!("   {}", line(&peer.path)),
         };
         let name = line(&peer.name);

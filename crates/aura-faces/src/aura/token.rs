@@ -74,6 +74,7 @@ fn unreadable(name: &str, why: &str) -> Failure {
         Exit::USAGE,
         format!("cannot read the token from {name}: {why}"),
     )
+    .next("aura join TOKEN", "the token itself, or @FILE")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     Face,
     args::{Status, Watch},
+    calls,
     client::{self, not_understood},
     status,
 };
@@ -21,18 +22,15 @@ use crate::{
 
 impl Face<'_, '_> {
     pub(super) fn watch(&mut self, args: Watch) -> Outcome {
-        let stream = self.client()?.reach()?;
+        let stream = self
+            .client()?
+            .reach(&mut |what| self.screen.note(&calls::starting(what)))?;
         let request = self.request(Call::Watch { since: args.since })?;
         let screen = &mut *self.screen;
-        client::listen(
-            stream,
-            &request,
-            self.common.timeout,
-            &mut |reply| match reply {
-                Reply::Event(event) if is_wanted(&event, &args) => line(screen, &event),
-                _ => Ok(()),
-            },
-        )?;
+        client::listen(stream, &request, self.limit, &mut |reply| match reply {
+            Reply::Event(event) if is_wanted(&event, &args) => line(screen, &event),
+            _ => Ok(()),
+        })?;
         Ok(Exit::DONE)
     }
 
@@ -66,11 +64,12 @@ impl Face<'_, '_> {
     }
 
     fn status_again_and_again(&mut self, args: &Status) -> Outcome {
-        let stream = self.client()?.reach()?;
+        let stream = self
+            .client()?
+            .reach(&mut |what| self.screen.note(&calls::starting(what)))?;
         let request = self.request(Call::Watch { since: None })?;
         let mut seen = self.show_status(args)?.map_or(0, |shown| shown.seq);
-        let timeout = self.common.timeout;
-        client::listen(stream, &request, timeout, &mut |reply| {
+        client::listen(stream, &request, self.limit, &mut |reply| {
             let Reply::Event(event) = reply else {
                 return Ok(());
             };

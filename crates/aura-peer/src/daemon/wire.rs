@@ -338,6 +338,7 @@ impl Daemon {
                 if let Some(team) = &mut self.team {
                     team.shown(&self.peers);
                 }
+                self.ask_for_removals();
                 self.approve_automatically();
             }
             PeerEvent::Added(card) => {
@@ -356,11 +357,14 @@ impl Daemon {
                 if let Some(team) = &mut self.team {
                     team.removed(peer, &reason);
                 }
+                self.ask_for_removals();
                 let name = self
                     .peers
                     .remove(&peer)
                     .map_or_else(|| peer.short(), |card| card.name);
-                let text = format!("{name} was removed: {reason}");
+                let why = Some(reason).filter(|reason| !reason.is_empty());
+                let why = why.map(|reason| format!(": {reason}")).unwrap_or_default();
+                let text = format!("{name} was removed{why}");
                 self.emit("peer_gone", None, None, Some(name), text);
             }
             PeerEvent::NetworkUpdate { peer, hints } => {
@@ -388,6 +392,25 @@ impl Daemon {
                     format!("{name} is {word}"),
                 );
             }
+        }
+    }
+
+    /// A removal names how far its member was acknowledged, which is known from a head that was asked for after it.
+    // spec: identity/6.7
+    fn ask_for_removals(&mut self) {
+        let me = self.identity.key.peer();
+        if !self
+            .team
+            .as_ref()
+            .is_some_and(|team| team.awaits_removals(me))
+        {
+            return;
+        }
+        for desk in self.desks.values_mut() {
+            desk.feed(replica::Input::Ask, &self.identity.ring);
+        }
+        if let Some(team) = &mut self.team {
+            team.feed(replica::Input::Ask, &mut self.identity);
         }
     }
 
@@ -430,6 +453,12 @@ impl Daemon {
         let mut sends = Vec::new();
         let mut notices = Vec::new();
         for (path, desk) in &mut self.desks {
+            if let Some(team) = &self.team {
+                desk.distrust.clone_from(&team.fault);
+                if let Err(failure) = desk.follow(&team.roster, &self.identity.ring) {
+                    tracing::error!(%failure, "the log cannot be taken in anew");
+                }
+            }
             let stream = desk.stream;
             sends.extend(
                 desk.sends
@@ -447,15 +476,11 @@ impl Daemon {
                 .for_each(|peer| team.wrote(peer));
             let desks = &self.desks;
             let accepted = |peer| {
-                desks
-                    .values()
-                    .flat_map(|desk| desk.accepted(peer))
-                    .collect()
+                let logs = desks.values().map(|desk| desk.accepted(peer));
+                let logs: Option<Vec<_>> = logs.collect();
+                logs.map(|logs| logs.into_iter().flatten().collect())
             };
             team.tend(&self.peers, accepted, &mut self.identity);
-            for desk in self.desks.values_mut() {
-                desk.roster = Arc::clone(&team.roster);
-            }
             let stream = team.stream;
             sends.extend(
                 team.sends

@@ -7,7 +7,7 @@
 //!
 //! Pulls are remembered while the daemon runs, the newest [`PULLS_MAX`] of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_api::{Exit, Failure};
 use aura_proto::RepoPath;
@@ -28,7 +28,8 @@ pub(super) const PULLS_MAX: usize = 16;
 pub(super) struct Batch {
     id: String,
     rows: Vec<Row>,
-    patches: Vec<usize>,
+    /// Records of the patches that it took.
+    patches: Vec<u64>,
 }
 
 /// One file before and after.
@@ -59,7 +60,10 @@ impl Desk {
             return (taken, None);
         };
         let applied = taken.iter().filter(|(_, taken)| **taken == Taken::Applied);
-        batch.patches = applied.map(|(index, _)| *index).collect();
+        let recorded = self.units.recorded();
+        batch.patches = applied
+            .map(|(index, _)| recorded[*index].origin.lsn)
+            .collect();
         self.pull_last += 1;
         batch.id = format!("p-{}", self.pull_last);
         let id = batch.id.clone();
@@ -101,12 +105,14 @@ impl Desk {
             files.push(row.path.as_str().to_owned());
             batch.rows.pop();
         }
-        for index in &batch.patches {
-            self.loose
-                .taken_back(self.units.recorded()[*index].origin.lsn);
+        for lsn in &batch.patches {
+            self.loose.taken_back(*lsn);
         }
         self.loose.save();
-        self.waiting.extend(batch.patches);
+        let taken: BTreeSet<u64> = batch.patches.into_iter().collect();
+        let recorded = self.units.recorded().iter().enumerate();
+        let again = recorded.filter(|(_, recorded)| taken.contains(&recorded.origin.lsn));
+        self.waiting.extend(again.map(|(index, _)| index));
         files.dedup();
         Ok(files)
     }

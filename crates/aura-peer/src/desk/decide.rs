@@ -135,9 +135,11 @@ impl Desk {
             return Err(no_text(&name));
         };
         for ((unit, ..), row) in body.versions().zip(&body.patch.touched) {
-            let heads = self.units.heads(unit);
+            let heads = self.units.heads(&body.patch.path, unit);
             // What came after and was taken back leads to the same content again.
-            let is_here = |head: &VersionId| self.units.content(*head) == Some(row.after);
+            let is_here = |head: &VersionId| {
+                self.units.content(&body.patch.path, unit, *head) == Some(row.after)
+            };
             let is_agreed = matches!(&heads[..], [head] if is_here(head));
             if self.follows_heads(&body.patch, unit) && !is_agreed {
                 let message = format!("{} has changed since", row.name);
@@ -245,9 +247,9 @@ impl Desk {
             {
                 return versions.clone();
             }
-            let heads = self.units.heads(row.unit);
+            let heads = self.units.heads(&patch.path, row.unit);
             if heads.is_empty() || !self.follows_heads(&patch, row.unit) {
-                let working = self.units.working(row.unit, row.before);
+                let working = self.units.working(&patch.path, row.unit, row.before);
                 return working.into_iter().collect();
             }
             heads
@@ -452,10 +454,10 @@ impl Desk {
         let mut seen = BTreeSet::from([file]);
         for (name, unit) in named.chain(self.units.units_of(path.as_str())) {
             let (was, is) = (was.get(&unit).copied(), is.get(&unit).copied());
-            let heads = self.units.heads(unit);
+            let heads = self.units.heads(path.as_str(), unit);
             let is_settled = match heads[..] {
                 [] => was == is,
-                [head] => self.units.working(unit, is) == Some(head),
+                [head] => self.units.working(path.as_str(), unit, is) == Some(head),
                 _ => false,
             };
             if seen.insert(unit) && !is_settled {

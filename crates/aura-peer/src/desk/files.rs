@@ -20,7 +20,7 @@ use std::{
 use aura_api::Failure;
 use aura_proto::{RepoPath, codec};
 use aura_semantic::Budget;
-use aura_tree::{FileStamp, Repo, Root};
+use aura_tree::{FileStamp, Repo, Root, Skipped};
 use serde::{Deserialize, Serialize};
 
 use super::{Desk, git_failure, shadow::Shadows};
@@ -125,6 +125,8 @@ struct Survey {
     unchanged: BTreeSet<RepoPath>,
     /// Files that must be read to know.
     others: Vec<RepoPath>,
+    /// What is not shared for what it is.
+    skipped: Vec<Skipped>,
 }
 
 impl Sight<'_> {
@@ -137,12 +139,16 @@ impl Sight<'_> {
             }
             is_unchanged
         };
-        let mut others = aura_tree::scan_except(repo, &is_known)
-            .map_err(|error| git_failure(&error))?
-            .files;
+        let scan = aura_tree::scan_except(repo, &is_known);
+        let scan = scan.map_err(|error| git_failure(&error))?;
+        let (mut others, skipped) = (scan.files, scan.skipped);
         let unchanged = unchanged.into_inner();
         others.retain(|path| !unchanged.contains(path));
-        Ok(Survey { unchanged, others })
+        Ok(Survey {
+            unchanged,
+            others,
+            skipped,
+        })
     }
 
     /// Reads a file and counts its units; nothing when it cannot be read.
@@ -193,7 +199,12 @@ impl Desk {
     /// Counts the units of every file, reading those that changed since; `progress` hears (done, total).
     pub(crate) fn index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Failure> {
         self.shadows.rebase(&self.repo)?;
-        let Survey { unchanged, others } = self.sight().survey(&self.repo)?;
+        let Survey {
+            unchanged,
+            others,
+            skipped,
+        } = self.sight().survey(&self.repo)?;
+        self.name_left_out(&skipped)?;
         let total = (unchanged.len() + others.len()) as u64;
         let mut rows = std::mem::take(&mut self.files.rows);
         // What is gone from the disk and not from the shadows was deleted while nobody looked.
@@ -233,10 +244,22 @@ impl Desk {
 
     /// Every file whose content may differ from its shadow.
     pub(crate) fn changed_files(&self) -> Result<BTreeSet<RepoPath>, Failure> {
-        let Survey { unchanged, others } = self.sight().survey(&self.repo)?;
+        Ok(self.changed_and_skipped()?.0)
+    }
+
+    /// The same, and what is not shared for what it is.
+    pub(super) fn changed_and_skipped(
+        &self,
+    ) -> Result<(BTreeSet<RepoPath>, Vec<Skipped>), Failure> {
+        let Survey {
+            unchanged,
+            others,
+            skipped,
+        } = self.sight().survey(&self.repo)?;
         let known = self.files.rows.keys();
         let gone_or_changed = known.filter(|path| !unchanged.contains(path));
-        Ok(gone_or_changed.cloned().chain(others).collect())
+        let changed = gone_or_changed.cloned().chain(others).collect();
+        Ok((changed, skipped))
     }
 
     fn is_past(&self, changed_ns: i128) -> bool {

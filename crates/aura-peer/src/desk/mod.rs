@@ -6,8 +6,10 @@
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
 mod batch;
+mod counted;
 mod decide;
 mod files;
+mod intent;
 mod loose;
 mod motion;
 pub(crate) mod publish;
@@ -28,11 +30,12 @@ use aura_engine::peer::{
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{
-    Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, message::Message,
+    Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, event::Placed,
+    message::Message,
 };
 use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
-use aura_trust::{IdentityKey, KeyRing, LastAccepted, Roster, SealContext, open};
+use aura_trust::{IdentityKey, KeyRing, Roster, SealContext, open};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -115,6 +118,22 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
+/// Where an entry of another stands in the log, and since when by the Mothership's clock.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    seq: u64,
+    time_ms: u64,
+}
+
+impl Place {
+    fn of(placed: &Placed) -> Self {
+        Self {
+            seq: placed.seq,
+            time_ms: placed.time_ms,
+        }
+    }
+}
+
 /// One repository.
 pub(crate) struct Desk {
     pub(crate) repo: Repo,
@@ -133,8 +152,11 @@ pub(crate) struct Desk {
     pub(crate) fault: Option<(aura_proto::Code, String)>,
     /// Whose patches count.
     pub(crate) roster: Arc<Roster>,
+    /// Why nothing may be sealed.
+    pub(crate) distrust: Option<String>,
     team: TeamId,
     key_peer: PeerId,
+    state_dir: PathBuf,
     shadows: Shadows,
     commit: String,
     /// Patches of others that the working copy does not have.
@@ -147,7 +169,8 @@ pub(crate) struct Desk {
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries under a key that this device does not have yet: record, and place if it has one.
-    sealed: Vec<(u64, Option<u64>)>,
+    sealed: Vec<(u64, Option<Place>)>,
+    judged: counted::Ledger,
     conflicts_seen: BTreeSet<String>,
     /// The pull that is being carried out.
     batch: Option<batch::Batch>,
@@ -172,6 +195,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) state_dir: &'a Path,
     pub(crate) team: TeamId,
     pub(crate) roster: Arc<Roster>,
+    pub(crate) distrust: Option<String>,
     pub(crate) key: IdentityKey,
     pub(crate) checkpoint_key: PeerId,
     pub(crate) mode: Mode,
@@ -187,6 +211,7 @@ impl Desk {
             state_dir,
             team,
             roster,
+            distrust,
             key,
             checkpoint_key,
             mode,
@@ -222,6 +247,7 @@ impl Desk {
             sends: Vec::new(),
             fault: None,
             roster,
+            distrust,
             team,
             key_peer,
             shadows,
@@ -233,6 +259,8 @@ impl Desk {
             due: take::Due::All,
             tried: BTreeMap::new(),
             sealed: Vec::new(),
+            judged: counted::Ledger::default(),
+            state_dir: state_dir.to_owned(),
             conflicts_seen: BTreeSet::new(),
             batch: None,
             pulls: VecDeque::new(),
@@ -255,7 +283,10 @@ impl Desk {
         for (lsn, record) in records {
             match record {
                 Record::Own(entry) => self.note(lsn, entry, None, ring),
-                Record::Placed(placed) => self.note(lsn, placed.entry, Some(placed.seq), ring),
+                Record::Placed(placed) => {
+                    let place = Place::of(&placed);
+                    self.note(lsn, placed.entry, Some(place), ring);
+                }
                 Record::OwnPlaced { seq, own, .. } => self.placed(own, seq),
                 Record::Checkpoint(_) | Record::Incarnation(_) | Record::Retired(_) => {}
             }
@@ -300,9 +331,10 @@ impl Desk {
         match output {
             replica::Output::Send(message) => self.sends.push(message),
             replica::Output::Queued { lsn, entry } => self.note(lsn, entry, None, ring),
-            replica::Output::Acknowledged { own, seq } => self.placed(own, seq),
+            replica::Output::Acknowledged { own, seq, .. } => self.placed(own, seq),
             replica::Output::Delivered { lsn, placed } => {
-                self.note(lsn, placed.entry, Some(placed.seq), ring);
+                let place = Place::of(&placed);
+                self.note(lsn, placed.entry, Some(place), ring);
             }
             replica::Output::Refused { author_seq, code } => {
                 self.notice("refused", None, format!("own entry {author_seq}: {code}"));
@@ -338,6 +370,7 @@ impl Desk {
             Some(body) => {
                 self.queue_for(&body, Some(own), ring).ok();
             }
+            None if self.explain_again(entry, ring) => {}
             None => self.feed(replica::Input::Retire(own), ring),
         }
     }
@@ -362,49 +395,30 @@ impl Desk {
         Ok(())
     }
 
-    /// Up to where entries of a peer are in the log, to be named by its removal; nothing while that is not known.
-    pub(crate) fn accepted(&self, peer: PeerId) -> Vec<LastAccepted> {
-        if !self.book.replica.is_synced() {
-            return Vec::new();
-        }
-        let log = self.book.replica.log();
-        // With nothing accepted the log is named all the same.
-        let none = (Incarnation(0), 0);
-        let placed = std::iter::once(none).chain(self.book.replica.placed_of(peer));
-        placed
-            .map(|(incarnation, author_seq)| LastAccepted {
-                log,
-                incarnation,
-                author_seq,
-            })
-            .collect()
-    }
-
     /// Takes a durable entry into the versions.
-    fn note(&mut self, lsn: u64, entry: Entry, seq: Option<u64>, ring: &KeyRing) {
-        if entry.header().kind != Kind::PATCH {
+    fn note(&mut self, lsn: u64, entry: Entry, place: Option<Place>, ring: &KeyRing) {
+        let header = entry.header();
+        if !matches!(header.kind, Kind::PATCH | Kind::INTENT) {
             return;
         }
-        let header = entry.header();
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
-            self.sealed.push((lsn, seq));
+            self.sealed.push((lsn, place));
             self.loose.hold(lsn);
             return;
         }
         // Another clone of this device, or a disk before it was restored, wrote what came back placed.
-        let is_own = seq.is_none();
+        let is_own = place.is_none();
         let log = self.book.replica.log();
-        if header.writer.peer != self.key_peer
-            && !self.roster.counts(log, header.writer, header.author_seq)
+        if let Some(Place { time_ms, .. }) = place
+            && header.writer.peer != self.key_peer
+            && !self.judged.judge(&self.roster, log, header, time_ms)
         {
-            self.notices.push(Notice {
-                kind: "refused",
-                symbol: None,
-                peer: Some(header.writer.peer),
-                text: "FORBIDDEN: its author may not write".to_owned(),
-            });
-            return;
+            let why = "FORBIDDEN: its author may not write".to_owned();
+            return self.refused(header.writer.peer, why);
+        }
+        if header.kind == Kind::INTENT {
+            return self.note_intent(&entry, ring);
         }
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
         let opened = open_body(&entry, ring)
@@ -412,22 +426,14 @@ impl Desk {
             .and_then(|body| body.check().map(|()| body).map_err(|why| why.to_string()));
         let body = match opened {
             Ok(body) => body,
-            Err(why) => {
-                self.notices.push(Notice {
-                    kind: "refused",
-                    symbol: None,
-                    peer: Some(writer.peer),
-                    text: why,
-                });
-                return;
-            }
+            Err(why) => return self.refused(writer.peer, why),
         };
         let origin = Origin {
             writer,
             author_seq,
             lsn,
             time_ms,
-            seq,
+            seq: place.map(|place| place.seq),
         };
         let (index, is_new) = self.units.record(&body, origin);
         self.due.add(&body.patch.path);
@@ -449,11 +455,21 @@ impl Desk {
         }
     }
 
+    /// Says that an entry of somebody is not taken.
+    fn refused(&mut self, peer: PeerId, text: String) {
+        self.notices.push(Notice {
+            kind: "refused",
+            symbol: None,
+            peer: Some(peer),
+            text,
+        });
+    }
+
     /// Opens what could not be opened before, after the team key arrived.
     pub(crate) fn unseal(&mut self, ring: &KeyRing) {
-        for (lsn, seq) in std::mem::take(&mut self.sealed) {
+        for (lsn, place) in std::mem::take(&mut self.sealed) {
             if let Some(entry) = self.entry(lsn) {
-                self.note(lsn, entry, seq, ring);
+                self.note(lsn, entry, place, ring);
             }
         }
     }
@@ -578,10 +594,14 @@ impl Desk {
 
 /// Opens the sealed body of a patch entry.
 fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
+    let is_patch = entry.header().kind == Kind::PATCH;
+    PatchBody::decode(opened(entry, ring).filter(|_| is_patch)?).ok()
+}
+
+fn opened(entry: &Entry, ring: &KeyRing) -> Option<Vec<u8>> {
     let header = entry.header();
     let key = ring.get(header.key_epoch)?;
-    let plain = open(key, &SealContext::from(header), &entry.body()).ok()?;
-    PatchBody::decode(plain).ok()
+    open(key, &SealContext::from(header), &entry.body()).ok()
 }
 
 /// A git error as users meet it.

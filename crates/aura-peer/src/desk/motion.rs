@@ -107,13 +107,13 @@ impl Desk {
             // A commit writes no file: what was an edit stays one until it is published.
             let committed = self.shadows.rebase_keeping(&self.repo)?;
             self.publish_commit(&committed, &head.commit, ring)?;
+            self.forgive_what_git_has()?;
         } else {
             self.shadows.rebase(&self.repo)?;
         }
         self.drop_by_git(&by_git);
         if let Some(intent) = self.postponed.take() {
-            let changed = self.changed_files()?;
-            self.publish(&changed, &intent, ring)?;
+            self.publish_all(&intent, ring)?;
         }
         if settled.head_changed {
             self.notice("motion", None, format!("git moved to {}", &self.commit));

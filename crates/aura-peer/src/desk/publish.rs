@@ -18,7 +18,7 @@ use aura_engine::peer::{
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
-use aura_tree::{AtHead, FileBytes};
+use aura_tree::{AtHead, FileBytes, ReadError, SkipKind, Skipped, root::FILE_BYTES_MAX};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 /// More deletions than this at once, and more than one file in [`DELETIONS_SHARE`], are not taken for an edit.
@@ -84,6 +84,30 @@ impl Desk {
         Ok(())
     }
 
+    /// Publishes what is saved anywhere, and gives the reason to what has published itself without one.
+    /// Answers how many entries were queued for changes, and which patches got the reason.
+    pub(crate) fn publish_all(
+        &mut self,
+        intent: &Intent,
+        ring: &KeyRing,
+    ) -> Result<(usize, Vec<usize>), Failure> {
+        super::intent::check_why(intent.why.as_deref())?;
+        let (changed, skipped) = self.changed_and_skipped()?;
+        self.name_left_out(&skipped)?;
+        let count = self.publish(&changed, intent, ring)?;
+        let explained = if self.is_postponed() {
+            Vec::new()
+        } else {
+            self.explain(intent, ring)?
+        };
+        Ok((count, explained))
+    }
+
+    /// Whether a publication waits until git has stopped.
+    pub(crate) fn is_postponed(&self) -> bool {
+        self.postponed.is_some()
+    }
+
     /// Publishes what is saved in these files, as somebody asks for; after git has stopped if it moves files.
     /// Answers how many entries were queued.
     pub(crate) fn publish(
@@ -144,7 +168,7 @@ impl Desk {
     ) -> Result<BTreeSet<RepoPath>, Failure> {
         let is_gone = |path: &&RepoPath| {
             let stamp = self.copy.root().stamp(path);
-            matches!(stamp, Err(aura_tree::ReadError::Missing)) && self.shadows.holds(path)
+            stamp.is_err() && self.copy.root().lacks(path) && self.shadows.holds(path)
         };
         let mut gone: BTreeSet<RepoPath> = paths.iter().filter(is_gone).cloned().collect();
         if gone.is_empty() {
@@ -211,7 +235,15 @@ impl Desk {
         }
         let disk = match self.copy.root().read_file(path) {
             Ok(file) => Some(file),
-            Err(aura_tree::ReadError::Missing) => None,
+            Err(_) if self.copy.root().lacks(path) => None,
+            Err(ReadError::Link) => {
+                self.hold_back(path.as_str(), LINK);
+                return Ok(false);
+            }
+            Err(ReadError::TooLarge { .. }) => {
+                self.hold_back(path.as_str(), TOO_LARGE);
+                return Ok(false);
+            }
             // Unreadable or still being written: the next event or scan looks again.
             Err(_) => return Ok(false),
         };
@@ -238,8 +270,7 @@ impl Desk {
         }
         let is_binary = |file: &FileBytes| aura_tree::is_binary(&file.bytes);
         if disk.as_ref().is_some_and(is_binary) {
-            let why = "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text";
-            self.hold_back(path.as_str(), why);
+            self.hold_back(path.as_str(), BINARY);
             return Ok(false);
         }
         let Some(before) = self.shadow_or_later(path) else {
@@ -302,10 +333,15 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let path = &body.patch.path;
-        let Some(key) = ring.current() else {
+        // spec: identity/5.5
+        if let Some(why) = self.distrust.clone() {
+            self.hold_back(path, &why);
+            return Ok(false);
+        }
+        if ring.current().is_none() {
             self.hold_back(path, "this device does not have the team key yet");
             return Ok(false);
-        };
+        }
         if body.check().is_err() {
             self.hold_back(path, "the change touches too many functions at once");
             return Ok(false);
@@ -319,31 +355,7 @@ impl Desk {
             self.hold_back(path, "the queue is full until the mothership is back");
             return Ok(false);
         }
-        let author_seq = self.book.replica.next_number();
-        let context = SealContext {
-            team: self.team,
-            log: self.book.replica.log(),
-            writer: self.book.replica.writer(),
-            author_seq,
-            kind: Kind::PATCH,
-        };
-        // spec: patch/1.3
-        let sealed = seal(key, &context, crate::clock::random(), &plain);
-        let time_ms = self.clock.wall_ms();
-        let before = self.book.replica.queued();
-        let key_epoch = key.epoch;
-        let input = replica::Input::Author {
-            kind: Kind::PATCH,
-            key_epoch,
-            body: sealed,
-            time_ms,
-            author_seq,
-            replaces,
-        };
-        self.feed(input, ring);
-        let queued =
-            before < self.book.replica.queued() || self.book.replica.next_number() != author_seq;
-        if !queued {
+        if !self.author(Kind::PATCH, &plain, replaces, ring) {
             return Err(no_space());
         }
         if body.cause == Cause::Edit {
@@ -352,6 +364,42 @@ impl Desk {
             self.notice("published", symbol, text);
         }
         Ok(true)
+    }
+
+    /// Seals an encoded body and puts it into the outbox; `false` when the disk is full or there is no key.
+    pub(super) fn author(
+        &mut self,
+        kind: Kind,
+        plain: &[u8],
+        replaces: Option<replica::Own>,
+        ring: &KeyRing,
+    ) -> bool {
+        let Some(key) = ring.current() else {
+            return false;
+        };
+        let author_seq = self.book.replica.next_number();
+        let context = SealContext {
+            team: self.team,
+            log: self.book.replica.log(),
+            writer: self.book.replica.writer(),
+            author_seq,
+            kind,
+        };
+        // spec: patch/1.3
+        let body = seal(key, &context, crate::clock::random(), plain);
+        let time_ms = self.clock.wall_ms();
+        let before = self.book.replica.queued();
+        let key_epoch = key.epoch;
+        let input = replica::Input::Author {
+            kind,
+            key_epoch,
+            body,
+            time_ms,
+            author_seq,
+            replaces,
+        };
+        self.feed(input, ring);
+        before < self.book.replica.queued() || self.book.replica.next_number() != author_seq
     }
 
     /// The shadow of a file; where git cannot be asked for it, none, and it is tried again.
@@ -385,6 +433,34 @@ impl Desk {
         Ok(shadow)
     }
 
+    /// Names what the scan left out for what it is, unless git has it as it is.
+    pub(super) fn name_left_out(&mut self, skipped: &[Skipped]) -> Result<(), Failure> {
+        let named = |skipped: &Skipped| {
+            let why = match skipped.why {
+                SkipKind::Binary => BINARY,
+                SkipKind::Link => LINK,
+                SkipKind::TooLarge => TOO_LARGE,
+                SkipKind::NestedRepository | SkipKind::NotRegular => return None,
+            };
+            Some((RepoPath::try_from(skipped.path.as_str()).ok()?, why))
+        };
+        for (path, why) in skipped.iter().filter_map(named) {
+            self.held_back.insert(path, why.to_owned());
+        }
+        self.forgive_what_git_has()
+    }
+
+    /// What was left out for what it is and is in git as it is needs nobody's attention.
+    pub(super) fn forgive_what_git_has(&mut self) -> Result<(), Failure> {
+        if self.held_back.values().any(|why| is_left_out(why)) {
+            let dirty = self.repo.dirty();
+            let dirty = dirty.map_err(|error| super::git_failure(&error))?;
+            self.held_back
+                .retain(|path, why| !is_left_out(why) || dirty.contains(path));
+        }
+        Ok(())
+    }
+
     fn hold_back(&mut self, path: &str, why: &str) {
         let Ok(known) = RepoPath::try_from(path) else {
             return;
@@ -403,7 +479,17 @@ impl Desk {
     }
 }
 
-fn no_space() -> Failure {
+/// Whether something is held back for what it is, not for what it holds.
+fn is_left_out(why: &str) -> bool {
+    [BINARY, LINK, TOO_LARGE].contains(&why)
+}
+
+const BINARY: &str = "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text";
+const LINK: &str = "LINK: it is a symbolic link, or below one; links are not shared";
+const TOO_LARGE: &str = "TOO_LARGE: it is larger than 8 MiB";
+const _: () = assert!(FILE_BYTES_MAX == 8 << 20);
+
+pub(super) fn no_space() -> Failure {
     let message = "the disk is full; what is saved stays in its file and was not queued";
     Failure::new("NO_SPACE", Exit::BUSY, message)
         .next("aura publish", "again, when there is space")

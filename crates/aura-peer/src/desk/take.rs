@@ -11,8 +11,8 @@ use std::{
 };
 
 use aura_engine::peer::{
-    body::VersionId,
-    units::{PLACEMENT, Plan, Relation, Standpoint},
+    body::{PatchBody, VersionId},
+    units::{Loose, Obstacle, PLACEMENT, Plan, Relation, Standpoint},
 };
 use aura_proto::{PeerId, RepoPath};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitId};
@@ -326,15 +326,11 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
-        let content = |unit: UnitId| found.contents.get(&unit).copied();
         let shadow = found.shadow.as_ref();
-        let plan = match self
-            .units
-            .plan(index, &body, &content, self.is_loose(index))
-        {
+        let plan = match self.plan(index, &body, found, ring) {
             Ok(None) => return Taken::Known,
             Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
-            Err(obstacle) => return self.obstructed(obstacle.unit, &obstacle.name),
+            Err(obstacle) => return self.obstructed(index, obstacle.unit, &obstacle.name),
         };
         let disk = match found.text() {
             Ok(disk) => disk,
@@ -369,6 +365,26 @@ impl Desk {
             true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
             false => Taken::Known,
         }
+    }
+
+    /// What is to be carried out of a patch on the shadow of its file.
+    fn plan(
+        &self,
+        index: usize,
+        body: &PatchBody,
+        here: &Here,
+        ring: &KeyRing,
+    ) -> Result<Option<Plan>, Obstacle> {
+        let content = |unit: UnitId| here.contents.get(&unit).copied();
+        let shows = |recorded: usize| {
+            let shown = here.shadow.as_ref().zip(self.body_of(recorded, ring));
+            shown.is_some_and(|(shadow, body)| aura_semantic::holds(shadow, &body.patch))
+        };
+        let loose = Loose {
+            waits: self.is_loose(index),
+            shows: &shows,
+        };
+        self.units.plan(index, body, &content, loose)
     }
 
     /// None where git cannot be asked what the team has.
@@ -411,7 +427,7 @@ impl Desk {
             **relation == Relation::Concurrent && *unit != file
         };
         let ((unit, name, ..), _) = rows.find(stands)?;
-        Some(self.obstructed(*unit, name))
+        Some(self.obstructed(index, *unit, name))
     }
 
     /// Whether a patch of a file as one piece tells of units, and all of them are here.
@@ -440,8 +456,9 @@ impl Desk {
         self.loose.waits(self.units.recorded()[index].origin.lsn)
     }
 
-    fn obstructed(&self, unit: UnitId, name: &str) -> Taken {
-        Taken::Waiting(if self.units.heads(unit).len() < 2 {
+    fn obstructed(&self, index: usize, unit: UnitId, name: &str) -> Taken {
+        let path = &self.units.recorded()[index].path;
+        Taken::Waiting(if self.units.heads(path, unit).len() < 2 {
             format!(
                 "BASE_MISMATCH: this working copy has a version of {name} that the team was not told; bring the \
                  branches together with git, or edit it here"
@@ -453,14 +470,16 @@ impl Desk {
 
     /// What the outcome of a waiting patch depends on.
     fn standing(&self, index: usize, here: &mut Here) -> Standing {
+        let path = here.path.as_str();
         let (contents, standpoints) = (&here.contents, &mut here.standpoints);
         let relation = |(unit, _, version, number): &Row| {
             if *number == PLACEMENT {
                 return Relation::Known;
             }
+            let content = contents.get(unit).copied();
             let standpoint = standpoints
                 .entry(*unit)
-                .or_insert_with(|| self.units.standpoint(*unit, contents.get(unit).copied()));
+                .or_insert_with(|| self.units.standpoint(path, *unit, content));
             self.units.relation_to(standpoint, *version)
         };
         let touched = &self.units.recorded()[index].touched;

@@ -109,6 +109,16 @@ fn ignored_files_and_directories_are_not_told() {
 }
 
 #[test]
+fn a_file_that_a_directory_replaces_is_told_with_what_is_in_it() {
+    let watched = watched();
+    watched.ground.write("notes", "1");
+    assert_eq!(watched.changed(), set(&["notes"]));
+    fs::remove_file(watched.ground.at("notes")).unwrap();
+    watched.ground.write("notes/first", "1");
+    assert_eq!(watched.changed(), set(&["notes", "notes/first"]));
+}
+
+#[test]
 fn files_in_directories_made_later_are_told() {
     let watched = watched();
     watched.ground.write("new/deep/er/c.rs", "1");

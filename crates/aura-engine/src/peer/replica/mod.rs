@@ -11,6 +11,7 @@
 //! - the logical clock never goes back, not even over a restart;
 //! - a checkpoint that contradicts the copy stops the replica and is kept as proof.
 
+mod feed;
 mod record;
 
 use std::{
@@ -25,7 +26,7 @@ use aura_proto::{
     limits::ENTRIES_PER_BATCH_MAX,
     message::{Head, Message, Outcome, PushAck, Subscribe, feature},
 };
-use aura_trust::{IdentityKey, VerifiedEntry, sign_entry, verify_checkpoint, verify_entry};
+use aura_trust::{IdentityKey, sign_entry};
 use bytes::Bytes;
 
 pub use record::{Own, RECORD_BYTES_MAX, Record, RecordError};
@@ -53,6 +54,8 @@ pub enum Input {
         /// The entry that this one stands for, as asked by [`Output::Stranded`].
         replaces: Option<Own>,
     },
+    /// Something happened whose place in the log matters: what the head was before is not enough from now on.
+    Ask,
     /// The control link is ready.
     LinkUp,
     /// The control link is gone.
@@ -101,6 +104,8 @@ pub enum Output {
         own: Own,
         /// Its position.
         seq: u64,
+        /// Since when it is there, by the Mothership's clock.
+        time_ms: u64,
     },
     /// Somebody else's entry is durable here.
     Delivered {
@@ -121,7 +126,7 @@ pub enum Output {
         /// Position.
         seq: u64,
     },
-    /// The Mothership holds own numbers that this disk does not: a restored backup. Draw a new incarnation.
+    /// The log holds own entries that this disk does not: a restored backup. Draw a new incarnation.
     Reincarnate,
     /// History was rewritten, or is not what it was said to be; nothing more is taken.
     Fault {
@@ -175,7 +180,11 @@ pub struct Replica {
     is_starved: bool,
     /// Whether a new incarnation was asked for and is not durable yet.
     awaits_incarnation: bool,
+    /// Whether this link has brought a new incarnation; one disk is restored once.
+    is_reborn: bool,
     pushed: u64,
+    /// Questions for a head without an answer; the answer to the last one counts.
+    asked: u32,
     remote: Option<Head>,
     is_faulted: bool,
     outputs: VecDeque<Output>,
@@ -221,7 +230,9 @@ impl Replica {
             is_linked: false,
             is_starved: false,
             awaits_incarnation: false,
+            is_reborn: false,
             pushed: 0,
+            asked: 0,
             remote: None,
             is_faulted: false,
             outputs: VecDeque::new(),
@@ -287,11 +298,19 @@ impl Replica {
 
     /// Whether everything that the Mothership told of is here, and everything of ours is there.
     pub fn is_synced(&self) -> bool {
-        let caught_up = self
-            .remote
-            .as_ref()
-            .is_some_and(|head| head.seq <= self.seq);
-        self.is_linked && caught_up && self.queued() == 0
+        self.is_caught_up() && self.queued() == 0
+    }
+
+    /// Whether everything that the Mothership told of, when it was asked last, is here.
+    pub fn is_caught_up(&self) -> bool {
+        let head = self.remote.as_ref();
+        self.is_linked && head.is_some_and(|head| head.seq <= self.seq)
+    }
+
+    /// Whether nothing more of the log comes on this link: it contradicts the copy, or the Mothership refused to tell.
+    pub fn is_cut_off(&self) -> bool {
+        let is_refused = self.is_linked && self.asked == 0 && self.remote.is_none();
+        self.is_faulted || is_refused
     }
 
     /// Tells what the other side of the next link understands; everything, until told.
@@ -338,12 +357,20 @@ impl Replica {
                 };
                 self.author(&header, &body, replaces);
             }
+            Input::Ask => {
+                if self.is_linked {
+                    self.ask();
+                }
+            }
             Input::LinkUp => {
                 self.is_linked = true;
+                self.is_reborn = false;
+                self.asked = 0;
                 self.ask();
             }
             Input::LinkDown => {
                 self.is_linked = false;
+                self.asked = 0;
                 self.remote = None;
             }
             Input::Incarnation(incarnation) => {
@@ -399,6 +426,7 @@ impl Replica {
     /// Asks for everything behind the last durable position.
     fn ask(&mut self) {
         self.remote = None;
+        self.asked += 1;
         self.outputs
             .push_back(Output::Send(Message::Subscribe(self.subscribe())));
     }
@@ -431,6 +459,7 @@ impl Replica {
             },
             Message::PushAck(ack) if ack.log == self.log => self.push_ack(&ack),
             Message::Error(refusal) => {
+                self.asked = self.asked.saturating_sub(1);
                 if matches!(refusal.code, Code::FORK | Code::BEHIND_PEERS) {
                     let detail = "the mothership's history is not the one verified here";
                     self.outputs.push_back(Output::Fault {
@@ -445,6 +474,12 @@ impl Replica {
 
     // spec: sync/2.2
     fn head(&mut self, head: Head) {
+        let is_last = self.asked == 1;
+        self.asked = self.asked.saturating_sub(1);
+        // One that nobody asked for, or that was on its way when it was asked again.
+        if !is_last {
+            return;
+        }
         if head.seq < self.seq {
             self.outputs.push_back(Output::Fault {
                 code: Code::BEHIND_PEERS,
@@ -458,12 +493,8 @@ impl Replica {
         if head.seq == self.seq && head.hash != self.hash {
             return self.fault(Code::FORK, "the mothership shows another history");
         }
-        let held = head.vector.get(&self.writer());
-        // spec: sync/2.4, entry/1.10
-        if self.own_tip().author_seq < held {
-            self.reincarnate();
-        }
-        self.pushed = held;
+        // More than was ever written here is no proof of a restored disk: the entries are, once they are shown.
+        self.pushed = head.vector.get(&self.writer());
         // The feed starts anew behind the position that was asked for.
         self.is_starved = false;
         self.remote = Some(head);
@@ -485,75 +516,6 @@ impl Replica {
             .extend(entries.map(|(_, entry)| Output::Stranded(entry.clone())));
     }
 
-    /// Verifies a run and queues its records; a fault stops the replica.
-    // spec: sync/3.3
-    fn event(&mut self, run: EventRun) {
-        // Without a head that holds, what is shown may be another history.
-        if self.is_faulted || self.is_starved || self.remote.is_none() {
-            return;
-        }
-        for placed in run.entries {
-            if placed.seq <= self.staged.0 {
-                continue;
-            }
-            if let Err((code, detail)) = self.stage_placed(placed) {
-                return self.fault(code, detail);
-            }
-        }
-        if let Some(checkpoint) = run.checkpoint {
-            self.stage_checkpoint(checkpoint);
-        }
-    }
-
-    fn stage_placed(&mut self, placed: Placed) -> Result<(), (Code, &'static str)> {
-        if placed.seq != self.staged.0 + 1 {
-            return Err((Code::ORDER, "the mothership left out a position"));
-        }
-        // First, so that whatever was altered is one refusal.
-        let verified: VerifiedEntry =
-            verify_entry(placed.entry.clone()).map_err(|_| (Code::BAD_SIGNATURE, ALTERED))?;
-        let header = placed.entry.header();
-        let (writer, author_seq) = (header.writer, header.author_seq);
-        let own = Own::of(&placed.entry);
-        let tip = self.staged_tip(writer);
-        if author_seq != tip.author_seq + 1 {
-            return Err((Code::AUTHOR_GAP, "an entry of an author is missing"));
-        }
-        if header.prev != tip.hash {
-            return Err((
-                Code::ORDER,
-                "an entry does not chain to its author's previous one",
-            ));
-        }
-        if header.team != self.team || header.log != self.log {
-            return Err((Code::WRONG_TEAM, "an entry belongs elsewhere"));
-        }
-        let hash = chain(self.staged.1, placed.seq, placed.time_ms, verified.hash());
-        self.staged = (placed.seq, hash);
-        self.staged_tips.insert(
-            writer,
-            Tip {
-                author_seq,
-                hash: verified.hash(),
-            },
-        );
-        let is_held = writer.peer == self.key.peer()
-            && self
-                .outbox
-                .get(&own)
-                .is_some_and(|entry| entry.hash() == verified.hash());
-        self.queue.push_back(if is_held {
-            Record::OwnPlaced {
-                seq: placed.seq,
-                time_ms: placed.time_ms,
-                own,
-            }
-        } else {
-            Record::Placed(placed)
-        });
-        Ok(())
-    }
-
     /// Whether a waiting own entry has a number under which the log holds another one.
     fn has_taken_number(&self) -> bool {
         let placed = self.tips.get(&self.writer()).copied().unwrap_or(NO_TIP);
@@ -562,31 +524,12 @@ impl Replica {
     }
 
     /// Numbers of this writer stand for what this disk does not hold; they must not be used again.
+    // spec: sync/2.4, entry/1.10
     fn reincarnate(&mut self) {
-        if !self.awaits_incarnation {
+        if !self.awaits_incarnation && !self.is_reborn {
             self.awaits_incarnation = true;
             self.outputs.push_back(Output::Reincarnate);
         }
-    }
-
-    // spec: sync/5.3
-    fn stage_checkpoint(&mut self, checkpoint: Checkpoint) {
-        if verify_checkpoint(&checkpoint, self.checkpoint_key).is_err() {
-            return self.fault(
-                Code::BAD_SIGNATURE,
-                "a checkpoint is not signed by the mothership",
-            );
-        }
-        if checkpoint.seq != self.staged.0 {
-            return;
-        }
-        if checkpoint.hash != self.staged.1 {
-            return self.fault(
-                Code::FORK,
-                "a signed checkpoint contradicts the entries shown",
-            );
-        }
-        self.queue.push_back(Record::Checkpoint(checkpoint));
     }
 
     /// Outcomes of a push; places follow through the feed, so only refusals matter here.
@@ -660,20 +603,24 @@ impl Replica {
         };
         let is_short = count < records.len();
         records.truncate(count);
+        let mut is_restored = false;
         for (lsn, record) in (first_lsn..).zip(records) {
             self.apply(&record);
             match record {
                 Record::Own(entry) => self.outputs.push_back(Output::Queued { lsn, entry }),
                 Record::Placed(placed) => {
+                    is_restored |= placed.entry.header().writer == self.writer();
                     self.outputs.push_back(Output::Delivered { lsn, placed });
                 }
-                Record::OwnPlaced { seq, own, .. } => {
-                    self.outputs.push_back(Output::Acknowledged { own, seq });
+                Record::OwnPlaced { seq, own, time_ms } => {
+                    self.outputs
+                        .push_back(Output::Acknowledged { own, seq, time_ms });
                 }
                 Record::Incarnation(_) => {
                     self.staged_own = self.own_tip();
                     self.pushed = 0;
                     self.awaits_incarnation = false;
+                    self.is_reborn = true;
                 }
                 Record::Checkpoint(_) | Record::Retired(_) => {}
             }
@@ -681,7 +628,7 @@ impl Replica {
         if is_short {
             self.no_space();
         }
-        if self.has_taken_number() {
+        if is_restored || self.has_taken_number() {
             self.reincarnate();
         }
         self.push();
@@ -759,14 +706,6 @@ impl Replica {
             author_seq: own.author_seq,
             hash: entry.hash(),
         })
-    }
-
-    fn staged_tip(&self, writer: Writer) -> Tip {
-        let durable = || self.tips.get(&writer).copied().unwrap_or(NO_TIP);
-        self.staged_tips
-            .get(&writer)
-            .copied()
-            .unwrap_or_else(durable)
     }
 
     fn fault(&mut self, code: Code, detail: &str) {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aura_proto::ids::base32;
 use aura_semantic::{ContentHash, LineMerge, OwnText, Text, UnitId, merge_lines};
 
-use super::{super::body::VersionId, Bodies, Units};
+use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told};
 
 /// One side of a conflict.
 #[derive(Debug, Clone)]
@@ -82,12 +82,11 @@ impl Units {
             let side = |(recorded, version): (usize, VersionId)| Side {
                 version,
                 recorded,
-                content: self.content(version).flatten(),
-                text: self.text_of(version, bodies),
+                content: fork.content(version),
+                text: self.text_of(&fork, version, bodies),
             };
             let content = here(fork.path, fork.unit);
-            let is_here =
-                |side: &&(usize, VersionId)| content.is_some() && self.content(side.1) == content;
+            let is_here = |side: &&(usize, VersionId)| content == Some(fork.content(side.1));
             let (mine, theirs) = match fork.sides.iter().find(is_here) {
                 Some(mine) => {
                     let other = fork.sides.iter().find(|side| *side != mine);
@@ -95,8 +94,8 @@ impl Units {
                 }
                 None => self.mine_and_theirs(&fork),
             };
-            let common = self.graph.common(mine.1, theirs.1);
-            let base = common.and_then(|common| self.text_of(common, bodies));
+            let common = fork.file.graph.common(fork.unit, mine.1, theirs.1);
+            let base = common.and_then(|common| self.text_of(&fork, common, bodies));
             Conflict {
                 id: conflict_id(fork.unit, &fork.heads),
                 unit: fork.unit,
@@ -113,7 +112,7 @@ impl Units {
 
     /// The files of units with more than one head.
     pub fn forked_paths(&self) -> BTreeSet<Arc<str>> {
-        self.forks().map(|fork| Arc::from(fork.path)).collect()
+        self.forks().map(|fork| Arc::clone(fork.path)).collect()
     }
 
     /// The open conflicts, without reading texts that were read before.
@@ -137,12 +136,14 @@ impl Units {
         let due = self.forks().filter(is_due);
         due.filter(|fork| self.joins(fork, bodies))
             .filter_map(|fork| {
-                let merged = self.merged(&fork, bodies)??;
+                let [first, second] = [fork.first.1, fork.second.1];
+                let common = fork.file.graph.common(fork.unit, first, second);
+                let merged = self.merged(&fork, common, bodies)??;
                 Some(DueMerge {
                     unit: fork.unit,
                     name: fork.name.to_string(),
                     path: fork.path.to_string(),
-                    mine: self.text_of(fork.second.1, bodies)?,
+                    mine: self.text_of(&fork, fork.second.1, bodies)?,
                     heads: fork.heads,
                     merged,
                 })
@@ -167,95 +168,133 @@ impl Units {
     /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
     /// placed them; one without a place comes last.
     fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
-        let forked = self.forked.get(&self.channel);
-        forked.into_iter().flatten().filter_map(move |unit| {
-            let history = self.units.get(unit)?;
-            let heads: Vec<VersionId> = history.heads.get(&self.channel)?.iter().copied().collect();
-            let mut sides: Vec<(usize, VersionId)> = heads
-                .iter()
-                .filter_map(|head| Some((self.first_told(*head)?, *head)))
-                .collect();
-            sides.sort_by_key(|(recorded, _)| self.place(*recorded));
-            let newest = self.recorded.get(sides.get(1)?.0)?;
-            let file = UnitId::file(&newest.path);
-            if *unit != file && forked.is_some_and(|forked| forked.contains(&file)) {
-                // Whoever settles the file settles its units.
-                return None;
-            }
-            let row = newest
-                .touched
-                .iter()
-                .find(|(touched, ..)| touched == unit)?;
-            Some(Fork {
-                unit: *unit,
-                path: &newest.path,
-                name: &row.1,
-                first: *sides.first()?,
-                second: *sides.get(1)?,
-                sides,
-                heads,
-            })
+        // Whoever settles the file settles its units.
+        let is_open = |(path, unit): &&(Arc<str>, UnitId)| {
+            let whole = UnitId::file(path);
+            *unit == whole || !self.forked.contains(&(Arc::clone(path), whole))
+        };
+        let open = self.forked.iter().filter(is_open);
+        open.filter_map(|(path, unit)| self.fork(path, *unit))
+    }
+
+    fn fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {
+        let file = self.files.get(path)?;
+        let heads = file.heads(unit).to_vec();
+        let told = |head: &VersionId| Some((self.first_told(file, unit, *head)?, *head));
+        let mut told: Vec<(Told, VersionId)> = heads.iter().filter_map(told).collect();
+        told.sort_by_key(|(told, _)| self.place(told.recorded));
+        let newest = told.get(1)?.0;
+        let row = self
+            .recorded
+            .get(newest.recorded)?
+            .touched
+            .get(newest.row)?;
+        let sides = told.iter().map(|(told, head)| (told.recorded, *head));
+        let sides: Vec<(usize, VersionId)> = sides.collect();
+        Some(Fork {
+            unit,
+            path,
+            file,
+            name: &row.1,
+            first: *sides.first()?,
+            second: *sides.get(1)?,
+            sides,
+            heads,
         })
     }
 
     /// Whether both sides join. Found once for each pair: many conflicts may stay open for long, and whatever comes
-    /// in asks for all of them.
+    /// in asks for all of them. A text that cannot be read is looked for again when a further patch may carry it.
     fn joins(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> bool {
-        let versions = self.units.get(&fork.unit);
-        let versions = versions.map_or(0, |history| history.versions.len());
-        let pair = (versions, fork.first.1, fork.second.1);
-        if let Some((known, joins)) = self.verdicts.borrow().get(&fork.unit)
-            && *known == pair
+        let key = (Arc::clone(fork.path), fork.unit);
+        let versions = fork.file.count(fork.unit);
+        let sides = [fork.first.1, fork.second.1];
+        let known = self.verdicts.borrow().get(&key).copied();
+        let known = known.filter(|known| known.versions == versions && known.sides == sides);
+        if let Some(known) = known
+            && known.carriers == self.carriers(fork, known.common)
         {
-            return *joins;
+            return known.joins;
         }
-        let joins = self.merged(fork, bodies).is_some();
-        let is_read = |version: VersionId| match self.content(version).flatten() {
-            Some(content) => self.text(content, bodies).is_some(),
-            None => true,
+        let common = match known {
+            Some(known) => known.common,
+            None => fork.file.graph.common(fork.unit, sides[0], sides[1]),
         };
-        // A text that cannot be read yet may come.
-        if joins || is_read(fork.first.1) && is_read(fork.second.1) {
-            let mut verdicts = self.verdicts.borrow_mut();
-            verdicts.insert(fork.unit, (pair, joins));
-        }
+        let joins = self.merged(fork, common, bodies).is_some();
+        let verdict = Verdict {
+            versions,
+            sides,
+            common,
+            carriers: self.carriers(fork, common),
+            joins,
+        };
+        self.verdicts.borrow_mut().insert(key, verdict);
         joins
     }
 
-    /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
-    fn merged(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<Option<OwnText>> {
-        let [first, second] = [fork.first.1, fork.second.1];
-        if self.content(first) == self.content(second) {
-            return Some(self.text_of(first, bodies));
-        }
-        let (first, second) = (self.text_of(first, bodies)?, self.text_of(second, bodies)?);
-        merge(&self.base_of(fork, bodies)?, &first, &second).map(Some)
+    /// How many patches may carry the texts of both sides and of what both came from.
+    fn carriers(&self, fork: &Fork<'_>, common: Option<VersionId>) -> [usize; 3] {
+        [Some(fork.first.1), Some(fork.second.1), common].map(|version| {
+            let content = version.and_then(|version| fork.content(version));
+            content.map_or(0, |content| self.texts.count(content))
+        })
     }
 
-    /// The text of the nearest version that both sides came from.
-    fn base_of(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<OwnText> {
-        let common = self.graph.common(fork.first.1, fork.second.1)?;
-        self.text_of(common, bodies)
+    /// Both sides in one text: `None` when they exclude each other, `Some(None)` when both deleted the unit.
+    fn merged(
+        &self,
+        fork: &Fork<'_>,
+        common: Option<VersionId>,
+        bodies: Bodies<'_>,
+    ) -> Option<Option<OwnText>> {
+        let [first, second] = [fork.first.1, fork.second.1];
+        if fork.content(first) == fork.content(second) {
+            return Some(self.text_of(fork, first, bodies));
+        }
+        let text = |version| self.text_of(fork, version, bodies);
+        let (first, second) = (text(first)?, text(second)?);
+        merge(&text(common?)?, &first, &second).map(Some)
+    }
+
+    fn text_of(&self, fork: &Fork<'_>, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
+        self.text(fork.content(version)?, bodies)
     }
 }
 
 /// Tells the content of a unit of a file, `Some(None)` when it is not there; nothing when that is not known.
 pub type Contents<'a> = &'a dyn Fn(&str, UnitId) -> Option<Option<ContentHash>>;
 
-/// Of a pair of versions, seen while the unit had so many: whether they join.
-pub(super) type Verdict = ((usize, VersionId, VersionId), bool);
+/// Whether two versions join, and what that was found for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verdict {
+    /// How many versions the unit had.
+    versions: usize,
+    sides: [VersionId; 2],
+    /// The nearest version that both came from.
+    common: Option<VersionId>,
+    carriers: [usize; 3],
+    joins: bool,
+}
 
 /// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
 struct Fork<'a> {
     unit: UnitId,
-    /// Where it is and what it is called on the side that was placed later.
-    path: &'a str,
+    path: &'a Arc<str>,
+    file: &'a File,
+    /// What it is called on the side that was placed later.
     name: &'a str,
     first: (usize, VersionId),
     second: (usize, VersionId),
     /// All of them in that order.
     sides: Vec<(usize, VersionId)>,
     heads: Vec<VersionId>,
+}
+
+impl Fork<'_> {
+    /// The content of a version; `None` when the unit is deleted in it.
+    fn content(&self, version: VersionId) -> Option<ContentHash> {
+        self.file.graph.get(self.unit, version)?.content
+    }
 }
 
 /// Joins two texts; `None` when they exclude each other.

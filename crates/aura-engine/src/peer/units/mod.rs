@@ -5,28 +5,32 @@
 //!
 //! Invariants:
 //! - the graph is a function of the set of patches recorded, whatever their order or repetition;
+//! - a patch of one file tells nothing of another's units, whatever ids it names;
 //! - a version is never dropped; a conflict is computed from heads, never stored;
 //! - which version a working copy has follows from its content, so losing every view costs nothing;
 //! - texts stay in the log: whoever asks hands over how to read a recorded patch again ([`Bodies`]).
 
+mod file;
 mod forks;
 mod graph;
+mod reasons;
+mod texts;
 mod whole;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use aura_proto::{PeerId, Writer};
-use aura_semantic::{
-    Budget, ContentHash, FilePatch, Indexed, Op, OwnText, Text, Touched, UnitId, outline,
-};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
 
 use super::body::{Cause, PatchBody, VersionId};
+use file::File;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
-use graph::{Graph, Recordable};
+use graph::{Recordable, Told};
+use texts::Texts;
 use whole::has_all_units;
 
 /// Reads the body of a recorded patch out of the log again; `None` when it cannot be opened.
@@ -50,13 +54,6 @@ pub struct Origin {
 /// The number of a version that gives a unit another place and nothing else.
 pub const PLACEMENT: usize = 0;
 
-/// Patches that are asked for one text.
-const CARRIERS_MAX: usize = 8;
-/// Patches whose texts are kept at hand: both sides and bases of what is compared.
-const CARRIED_MAX: usize = 6;
-/// Bytes of such texts, unless one patch alone has more.
-const CARRIED_BYTES_MAX: usize = 32 << 20;
-
 /// One recorded patch.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -74,9 +71,16 @@ pub struct Recorded {
     pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
     /// `insert`, `replace` … for people.
     pub kind: &'static str,
+    /// Whether it replaces the file as one piece.
+    is_whole: bool,
 }
 
 impl Recorded {
+    /// Whether a row makes a head: neither a place does, nor what stands between units.
+    fn is_headed(&self, (unit, _, _, number): &(UnitId, Arc<str>, VersionId, usize)) -> bool {
+        *number != PLACEMENT && (self.is_whole || *unit != UnitId::file(&self.path))
+    }
+
     /// The short name of the operation: `o-` and six characters.
     pub fn op(&self) -> String {
         self.ops().next().unwrap_or_else(|| "o-".to_owned())
@@ -87,41 +91,6 @@ impl Recorded {
         let versions = self.touched.iter().map(|(.., version, _)| version);
         versions.map(|version| format!("o-{}", version.short()))
     }
-}
-
-type Texts = BTreeMap<ContentHash, OwnText>;
-
-/// Texts of the patches that were read last, the newest at the end.
-#[derive(Debug, Default)]
-struct Carried(VecDeque<(usize, Texts)>);
-
-impl Carried {
-    fn get(&self, index: usize) -> Option<&Texts> {
-        let found = self.0.iter().find(|(known, _)| *known == index);
-        found.map(|(_, texts)| texts)
-    }
-
-    fn keep(&mut self, index: usize, texts: Texts) {
-        self.0.push_back((index, texts));
-        let bytes = |texts: &Texts| -> usize {
-            let heads = texts.values().map(|text| text.head.bytes().len());
-            heads.sum()
-        };
-        let mut all: usize = self.0.iter().map(|(_, texts)| bytes(texts)).sum();
-        while CARRIED_MAX < self.0.len() || CARRIED_BYTES_MAX < all && 1 < self.0.len() {
-            let oldest = self.0.pop_front();
-            all -= oldest.map_or(0, |(_, texts)| bytes(&texts));
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct History {
-    /// In the order of recording.
-    versions: Vec<VersionId>,
-    /// Every recorded version by its content; `None` for deleted.
-    by_content: BTreeSet<(Option<ContentHash>, VersionId)>,
-    heads: BTreeMap<Arc<str>, BTreeSet<VersionId>>,
 }
 
 /// How a version stands to what the working copy has.
@@ -138,6 +107,8 @@ pub enum Relation {
 /// What a working copy has of one unit, for comparing many versions with it.
 #[derive(Debug)]
 pub struct Standpoint {
+    path: Arc<str>,
+    unit: UnitId,
     working: Option<VersionId>,
     /// Which versions follow from it, as far as was asked.
     descends: BTreeMap<VersionId, bool>,
@@ -148,27 +119,17 @@ pub struct Standpoint {
 pub struct Units {
     me: PeerId,
     channel: Arc<str>,
-    graph: Graph,
-    units: BTreeMap<UnitId, History>,
-    /// Further patches that told of a version: equal edits made apart.
-    told_again: BTreeMap<VersionId, Vec<usize>>,
-    /// Units with more than one head, by branch.
-    forked: BTreeMap<Arc<str>, BTreeSet<UnitId>>,
-    /// Which recorded patches carry a text, or claim to.
-    texts: BTreeMap<ContentHash, Vec<usize>>,
-    /// The texts of patches that were read last.
-    carried: RefCell<Carried>,
+    /// What is known of each file's units.
+    files: BTreeMap<Arc<str>, File>,
+    /// Units with more than one head, with their files.
+    forked: BTreeSet<(Arc<str>, UnitId)>,
+    texts: Texts,
     recorded: Vec<Recorded>,
-    /// Which recorded patches insert a unit, and which move it.
-    inserted: BTreeMap<UnitId, Vec<usize>>,
-    moved: BTreeMap<UnitId, Vec<usize>>,
     /// Own patches that this peer has taken back.
     undone: BTreeSet<usize>,
     /// Which forks were seen to join, a view that can be lost.
-    verdicts: RefCell<BTreeMap<UnitId, forks::Verdict>>,
+    verdicts: RefCell<BTreeMap<(Arc<str>, UnitId), forks::Verdict>>,
     by_entry: BTreeMap<(Writer, u64), usize>,
-    /// Unit ids by path and name.
-    names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, UnitId>>,
     /// Paths, names and branches repeat in every patch; each is kept once.
     words: BTreeSet<Arc<str>>,
 }
@@ -179,19 +140,13 @@ impl Units {
         Self {
             me,
             channel: channel.into(),
-            graph: Graph::default(),
-            units: BTreeMap::new(),
-            told_again: BTreeMap::new(),
-            forked: BTreeMap::new(),
-            texts: BTreeMap::new(),
-            carried: RefCell::default(),
+            files: BTreeMap::new(),
+            forked: BTreeSet::new(),
+            texts: Texts::default(),
             recorded: Vec::new(),
-            inserted: BTreeMap::new(),
-            moved: BTreeMap::new(),
             undone: BTreeSet::new(),
             verdicts: RefCell::default(),
             by_entry: BTreeMap::new(),
-            names: BTreeMap::new(),
             words: BTreeSet::new(),
         }
     }
@@ -203,7 +158,26 @@ impl Units {
 
     /// Looks from another branch.
     pub fn set_channel(&mut self, channel: &str) {
+        if *self.channel == *channel {
+            return;
+        }
         self.channel = channel.into();
+        self.forked.clear();
+        self.files.values_mut().for_each(File::leave);
+        let here = self.recorded.iter();
+        for recorded in here.filter(|recorded| recorded.channel == self.channel) {
+            let Some(file) = self.files.get_mut(&recorded.path) else {
+                continue;
+            };
+            for (unit, _, version, _) in recorded
+                .touched
+                .iter()
+                .filter(|row| recorded.is_headed(row))
+            {
+                let heads = file.follow(*unit, *version);
+                note_fork(&mut self.forked, &recorded.path, *unit, heads);
+            }
+        }
     }
 
     /// Every recorded patch, in the order of recording.
@@ -220,19 +194,19 @@ impl Units {
 
     /// The id that the log uses for the unit of this name in this file, when it speaks of it.
     pub fn id_of(&self, path: &str, name: &str) -> Option<UnitId> {
-        self.names.get(path)?.get(name).copied()
+        self.files.get(path)?.names.get(name).copied()
     }
 
-    /// Whether the log knows a version.
-    pub fn knows(&self, version: VersionId) -> bool {
-        self.graph
-            .get(version)
-            .is_some_and(|version| version.recorded.is_some())
-    }
-
-    /// The content of a version, `Some(None)` when the unit is deleted in it; nothing when the version is not known.
-    pub fn content(&self, version: VersionId) -> Option<Option<ContentHash>> {
-        self.graph.get(version).map(|version| version.content)
+    /// The content of a version of a unit of a file, `Some(None)` when the unit is deleted in it; nothing when the
+    /// version is not known.
+    pub fn content(
+        &self,
+        path: &str,
+        unit: UnitId,
+        version: VersionId,
+    ) -> Option<Option<ContentHash>> {
+        let version = self.files.get(path)?.graph.get(unit, version);
+        version.map(|version| version.content)
     }
 
     /// Whether this peer has taken its recorded patch back.
@@ -240,33 +214,21 @@ impl Units {
         self.undone.contains(&index)
     }
 
-    fn author_of(&self, version: VersionId) -> Option<PeerId> {
-        let recorded = self.graph.get(version)?.recorded?;
-        Some(self.recorded[recorded].origin.writer.peer)
+    fn author_of(&self, file: &File, unit: UnitId, version: VersionId) -> Option<PeerId> {
+        let told = file.graph.get(unit, version)?.told?;
+        Some(self.recorded[told.recorded].origin.writer.peer)
     }
 
     /// Whether a patch of this branch tells of a version.
-    fn is_told(&self, version: VersionId) -> bool {
-        let first = self.graph.get(version).and_then(|known| known.recorded);
-        let again = self.told_again.get(&version).into_iter().flatten().copied();
-        let mut told = first.into_iter().chain(again);
-        told.any(|index| self.recorded[index].channel == self.channel)
+    fn is_told(&self, file: &File, unit: UnitId, version: VersionId) -> bool {
+        let mut told = file.told(unit, version);
+        told.any(|told| self.recorded[told.recorded].channel == self.channel)
     }
 
     /// The text of a version that a patch carried.
     pub fn text(&self, content: ContentHash, bodies: Bodies<'_>) -> Option<OwnText> {
-        let carriers = self.texts.get(&content)?;
-        let mut texts = carriers.iter().filter_map(|index| {
-            if let Some(known) = self.carried.borrow().get(*index) {
-                return known.get(&content).cloned();
-            }
-            let patch = bodies(self.recorded.get(*index)?)?.patch;
-            let texts = texts_in(&patch);
-            let found = texts.get(&content).cloned();
-            self.carried.borrow_mut().keep(*index, texts);
-            found
-        });
-        texts.next()
+        let read = |index: usize| Some(bodies(self.recorded.get(index)?)?.patch);
+        self.texts.get(content, &read)
     }
 
     /// Records one patch; the second time nothing happens but that its position may become known.
@@ -277,64 +239,63 @@ impl Units {
         let is_same = |index: &usize| {
             let told = body.versions().map(|(_, version, _)| version);
             let known = self.recorded[*index].touched.iter();
-            known.map(|(_, _, version, _)| *version).eq(told)
+            *self.recorded[*index].path == body.patch.path
+                && known.map(|(_, _, version, _)| *version).eq(told)
         };
         if let Some(index) = self.by_entry.get(&key).copied().filter(is_same) {
             self.recorded[index].origin.seq = self.recorded[index].origin.seq.or(origin.seq);
             return (index, false);
         }
         let index = self.recorded.len();
-        for content in contents_of(&body.patch) {
-            let carriers = self.texts.entry(content).or_default();
-            // A patch may claim what it does not carry, so the first is not the only one.
-            if carriers.len() < CARRIERS_MAX {
-                carriers.push(index);
-            }
-        }
-        for op in &body.patch.ops {
-            match op {
-                Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),
-                Op::Move { unit, .. } => self.moved.entry(*unit).or_default().push(index),
-                _ => {}
-            }
-        }
-        let file = UnitId::file(&body.patch.path);
-        let is_whole = is_whole(&body.patch);
+        self.texts.note(index, &body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
-        let mut touched = Vec::with_capacity(body.patch.touched.len());
-        for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
-            let name = self.word(&row.name);
-            self.describe(unit, &path, &name);
-            for parent in parents {
-                // A parent that no patch made is the version that the unit was born with.
-                self.graph.mention(*parent, row.before);
-            }
-            let told = Recordable {
-                parents: parents.to_vec(),
-                content: row.after,
-                recorded: index,
-            };
-            if is_placement(&body.patch, row) {
-                // A place excludes no text, so it is nobody's head and no content stands for it.
-                touched.push((unit, name, version, PLACEMENT));
-                continue;
-            }
-            self.insert(unit, version, told);
-            if unit != file || is_whole {
-                self.follow(unit, version, &channel);
-            }
-            let number = self.graph.get(version).map_or(0, |version| version.number);
-            touched.push((unit, name, version, number));
-        }
-        self.recorded.push(Recorded {
+        let names: Vec<Arc<str>> = body
+            .patch
+            .touched
+            .iter()
+            .map(|row| self.word(&row.name))
+            .collect();
+        let file = self.files.entry(Arc::clone(&path)).or_default();
+        file.place(index, &body.patch);
+        let mut recorded = Recorded {
             origin,
             channel,
             cause: body.cause,
             why: body.why.clone(),
             path,
-            touched,
+            touched: Vec::with_capacity(names.len()),
             kind: kind_of(body),
-        });
+            is_whole: is_whole(&body.patch),
+        };
+        let rows = body.versions().zip(&body.patch.touched).zip(names);
+        for (((unit, version, parents), row), name) in rows {
+            file.names.insert(Arc::clone(&name), unit);
+            for parent in parents {
+                let content = born(unit, *parent, row.before);
+                file.graph.mention(unit, *parent, content);
+            }
+            if is_placement(&body.patch, row) {
+                // A place excludes no text, so it is nobody's head and no content stands for it.
+                recorded.touched.push((unit, name, version, PLACEMENT));
+                continue;
+            }
+            let told = Recordable {
+                parents: parents.to_vec(),
+                content: row.after,
+                told: Told {
+                    recorded: index,
+                    row: recorded.touched.len(),
+                },
+            };
+            let (number, mut heads) = file.insert(unit, version, told);
+            let row = (unit, name, version, number);
+            if recorded.channel == self.channel && recorded.is_headed(&row) {
+                heads = file.follow(unit, version);
+            }
+            note_fork(&mut self.forked, &recorded.path, unit, heads);
+            recorded.touched.push(row);
+        }
+        self.recorded.push(recorded);
         self.by_entry.insert(key, index);
         if body.cause == Cause::Undo && origin.writer.peer == self.me {
             self.undone.extend(self.taken_back(&body.patch));
@@ -348,12 +309,13 @@ impl Units {
             let recorded = &self.recorded[*index];
             recorded.origin.writer.peer == self.me
                 && recorded.cause != Cause::Undo
+                && *recorded.path == undo.path
                 && !self.undone.contains(index)
         };
         let led_to = |index: &usize, row: &Touched| {
-            let mut rows = self.recorded[*index].touched.iter();
-            rows.any(|(unit, _, version, _)| {
-                *unit == row.unit && self.content(*version) == Some(row.before)
+            let recorded = &self.recorded[*index];
+            recorded.touched.iter().any(|(unit, _, version, _)| {
+                *unit == row.unit && self.content(&undo.path, *unit, *version) == Some(row.before)
             })
         };
         let mut own = (0..self.recorded.len()).rev().filter(stands);
@@ -367,49 +329,44 @@ impl Units {
         }
     }
 
-    /// The version that content stands for: the recorded one with it that has most before it, else the one it was
-    /// born with.
-    pub fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
-        let range = (content, VersionId([0; 16]))..=(content, VersionId([u8::MAX; 16]));
-        let history = self.units.get(&unit);
-        let recorded = history.and_then(|history| {
-            let with_it = history.by_content.range(range).map(|(_, version)| *version);
-            with_it.max_by_key(|version| (self.graph.depth(*version), *version))
-        });
+    /// The version that content of a unit of a file stands for: the recorded one with it that has most before it, else
+    /// the one it was born with.
+    pub fn working(
+        &self,
+        path: &str,
+        unit: UnitId,
+        content: Option<ContentHash>,
+    ) -> Option<VersionId> {
+        let file = self.files.get(path);
+        let recorded = file.and_then(|file| file.working(unit, content));
         recorded.or_else(|| content.map(|content| VersionId::birth(unit, content)))
     }
 
-    /// How `version` stands to a working copy with this content of the unit.
-    pub fn relation(
-        &self,
-        unit: UnitId,
-        content: Option<ContentHash>,
-        version: VersionId,
-    ) -> Relation {
-        self.relation_to(&mut self.standpoint(unit, content), version)
-    }
-
-    /// A working copy with this content of a unit, to which many versions will be compared.
-    pub fn standpoint(&self, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
+    /// A working copy with this content of a unit of a file, to which many versions will be compared.
+    pub fn standpoint(&self, path: &str, unit: UnitId, content: Option<ContentHash>) -> Standpoint {
         Standpoint {
-            working: self.working(unit, content),
+            path: path.into(),
+            unit,
+            working: self.working(path, unit, content),
             descends: BTreeMap::new(),
         }
     }
 
     /// How `version` stands to a working copy; what was found for other versions is not found again.
     pub fn relation_to(&self, here: &mut Standpoint, version: VersionId) -> Relation {
+        let Some(File { graph, .. }) = self.files.get(&here.path) else {
+            return Relation::Concurrent;
+        };
         let Some(working) = here.working else {
-            let version = self.graph.get(version);
-            return if version.is_some_and(|version| version.is_rooted) {
+            return if graph.is_rooted(here.unit, version) {
                 Relation::Forward
             } else {
                 Relation::Concurrent
             };
         };
-        if working == version || self.graph.is_ancestor(version, working) {
+        if working == version || graph.is_ancestor(here.unit, version, working) {
             Relation::Known
-        } else if self.graph.descends(working, version, &mut here.descends) {
+        } else if graph.descends(here.unit, working, version, &mut here.descends) {
             Relation::Forward
         } else {
             Relation::Concurrent
@@ -422,11 +379,11 @@ impl Units {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
-            .map(|row| match self.placement(row.unit) {
+            .map(|row| match self.placement(&patch.path, row.unit) {
                 Some(place) if is_placement(&patch, row) => vec![place],
                 _ => self
                     .followed_by_file(&patch, row)
-                    .unwrap_or_else(|| self.followed(row, made.is_sure)),
+                    .unwrap_or_else(|| self.followed(&patch.path, row, made.is_sure)),
             })
             .collect();
         let body = PatchBody {
@@ -437,10 +394,12 @@ impl Units {
             patch,
             parents,
         };
+        let file = self.files.get(&*body.patch.path);
+        let is_told = |unit, version| file.is_some_and(|file| self.is_told(file, unit, version));
         // What is on another branch alone is news on this one; a move is always.
         let is_news = body
             .versions()
-            .any(|(_, version, _)| !self.is_told(version));
+            .any(|(unit, version, _)| !is_told(unit, version));
         is_news.then_some(body)
     }
 
@@ -448,33 +407,43 @@ impl Units {
     ///
     /// Where the team came from the same content to the same content, on whatever way, the change is what the team
     /// did last: a device that forgot what it had tells nothing new.
-    fn followed(&self, row: &Touched, is_sure: bool) -> Vec<VersionId> {
-        let before = self.working(row.unit, row.before);
+    fn followed(&self, path: &str, row: &Touched, is_sure: bool) -> Vec<VersionId> {
+        let unit = row.unit;
+        let before = self.working(path, unit, row.before);
+        let Some(file) = self.files.get(path) else {
+            return before.into_iter().collect();
+        };
         // Who goes back by git and tries anew has given up what he wrote before; or writes the same again.
-        if let (Some(before), [head]) = (before, &self.heads(row.unit)[..])
-            && self.graph.is_ancestor(before, *head)
+        if let (Some(before), [head]) = (before, file.heads(unit))
+            && file.graph.is_ancestor(unit, before, *head)
         {
-            let is_again = self.content(*head) == Some(row.after);
-            if is_again && is_sure || !is_again && self.author_of(*head) == Some(self.me) {
+            let content = file.graph.get(unit, *head).map(|head| head.content);
+            let is_again = content == Some(row.after);
+            let is_mine = || self.author_of(file, unit, *head) == Some(self.me);
+            if is_again && is_sure || !is_again && is_mine() {
                 return vec![*head];
             }
         }
         let known = self
-            .working(row.unit, row.after)
-            .and_then(|after| Some((after, self.graph.get(after)?)));
-        let known = known.filter(|(after, _)| self.is_told(*after));
+            .working(path, unit, row.after)
+            .and_then(|after| Some((after, file.graph.get(unit, after)?)));
+        let known = known.filter(|(after, _)| self.is_told(file, unit, *after));
         match (before, known) {
-            (Some(before), Some((after, version))) if self.graph.is_ancestor(before, after) => {
+            (Some(before), Some((after, version)))
+                if file.graph.is_ancestor(unit, before, after) =>
+            {
                 version.parents.clone()
             }
-            (None, Some((_, version))) if version.is_rooted => version.parents.clone(),
+            (None, Some((after, version))) if file.graph.is_rooted(unit, after) => {
+                version.parents.clone()
+            }
             _ => before.into_iter().collect(),
         }
     }
 
     /// The newest version that gave a unit another place and nothing else.
-    fn placement(&self, unit: UnitId) -> Option<VersionId> {
-        let moved = self.moved.get(&unit)?.iter().rev();
+    fn placement(&self, path: &str, unit: UnitId) -> Option<VersionId> {
+        let moved = self.files.get(path)?.moved.get(&unit)?.iter().rev();
         let here = moved.filter(|index| self.recorded[**index].channel == self.channel);
         let mut rows = here.flat_map(|index| &self.recorded[*index].touched);
         let row = rows.find(|(touched, .., number)| *touched == unit && *number == PLACEMENT)?;
@@ -485,7 +454,9 @@ impl Units {
     /// place, the later stands first.
     // spec: patch/3.8
     pub fn is_put_after(&self, index: usize, unit: UnitId) -> bool {
-        let (moved, inserted) = (self.moved.get(&unit), self.inserted.get(&unit));
+        let file = self.files.get(&self.recorded[index].path);
+        let moved = file.and_then(|file| file.moved.get(&unit));
+        let inserted = file.and_then(|file| file.inserted.get(&unit));
         let put = match self.places(index, moved).max() {
             Some(moved) => Some(moved),
             None => self.places(index, inserted).min(),
@@ -496,7 +467,9 @@ impl Units {
     /// Whether a patch that was placed behind another moves a unit, too: the later move stays.
     // spec: patch/3.9
     fn is_moved_after(&self, index: usize, unit: UnitId) -> bool {
-        let last = self.places(index, self.moved.get(&unit)).max();
+        let file = self.files.get(&self.recorded[index].path);
+        let moved = file.and_then(|file| file.moved.get(&unit));
+        let last = self.places(index, moved).max();
         last.is_some_and(|last| self.place(index) < last)
     }
 
@@ -514,32 +487,31 @@ impl Units {
 
     /// The units of a file that the log speaks of, by name.
     pub fn units_of(&self, path: &str) -> impl Iterator<Item = (&str, UnitId)> {
-        let names = self.names.get(path).into_iter().flatten();
+        let names = self.files.get(path).map(|file| &file.names);
+        let names = names.into_iter().flatten();
         names.map(|(name, unit)| (&**name, *unit))
     }
 
-    /// The heads of a unit on this channel.
-    pub fn heads(&self, unit: UnitId) -> Vec<VersionId> {
-        let history = self.units.get(&unit);
-        let heads = history.and_then(|history| history.heads.get(&self.channel));
-        heads
-            .map(|heads| heads.iter().copied().collect())
-            .unwrap_or_default()
+    /// The heads of a unit of a file on this channel.
+    pub fn heads(&self, path: &str, unit: UnitId) -> Vec<VersionId> {
+        let file = self.files.get(path);
+        file.map_or_else(Vec::new, |file| file.heads(unit).to_vec())
     }
 
     /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
     /// when all of it is there. `Err` names the first unit that stands in the way.
     ///
-    /// Moves and the text between units leave no version behind: they are carried out only when `is_loose` says that
-    /// this copy has not done so yet.
+    /// Moves and the text between units leave no version behind: they are carried out only when `loose` says that this
+    /// copy has not done so yet.
     pub fn plan(
         &self,
         index: usize,
         body: &PatchBody,
         contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        mut is_loose: bool,
+        loose: Loose<'_>,
     ) -> Result<Option<Plan>, Obstacle> {
         let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
+        let mut is_loose = loose.waits;
         let mut patch = body.patch.clone();
         let is_whole = is_whole(&patch);
         let file = UnitId::file(&patch.path);
@@ -549,9 +521,13 @@ impl Units {
                 known.insert(unit);
                 continue;
             }
-            match self.relation(unit, contents(unit), version) {
-                // All that the patch did between units was done by whatever led to this file.
-                Relation::Known if between => is_loose = false,
+            let content = contents(unit);
+            let mut here = self.standpoint(&patch.path, unit, content);
+            match self.relation_to(&mut here, version) {
+                // All that the patch did between units was done by whatever led to this file; if it was.
+                Relation::Known if between => {
+                    is_loose = is_loose && !self.led_here(&here, loose.shows);
+                }
                 _ if between => {}
                 Relation::Known => {
                     known.insert(unit);
@@ -560,8 +536,7 @@ impl Units {
                     older.insert(unit);
                 }
                 // A whole file without versions of its own here is merged by lines, or refused there.
-                Relation::Concurrent if unit == file && !self.has_history(unit, contents(unit)) => {
-                }
+                Relation::Concurrent if unit == file && !self.is_recorded(&here) => {}
                 Relation::Concurrent => {
                     return Err(Obstacle {
                         unit,
@@ -587,20 +562,25 @@ impl Units {
         (seq.unwrap_or(u64::MAX), recorded)
     }
 
-    /// Of the patches that told of a version, the one that was placed first.
-    fn first_told(&self, version: VersionId) -> Option<usize> {
-        let again = self.told_again.get(&version).into_iter().flatten().copied();
-        let told = self.graph.get(version)?.recorded.into_iter().chain(again);
-        told.min_by_key(|recorded| self.place(*recorded))
+    /// Of the patches of a file that told of a version, the one that was placed first.
+    fn first_told(&self, file: &File, unit: UnitId, version: VersionId) -> Option<Told> {
+        file.told(unit, version)
+            .min_by_key(|told| self.place(told.recorded))
     }
 
-    fn text_of(&self, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
-        self.text(self.graph.get(version)?.content?, bodies)
+    /// Whether a patch told of the version that a working copy has of its file, and the file shows so.
+    // spec: patch/3.10
+    fn led_here(&self, here: &Standpoint, shows: &dyn Fn(usize) -> bool) -> bool {
+        let version = self.files.get(&here.path).zip(here.working);
+        let told = version.map(|(file, version)| file.told(here.unit, version));
+        told.into_iter().flatten().any(|told| shows(told.recorded))
     }
 
-    fn has_history(&self, unit: UnitId, content: Option<ContentHash>) -> bool {
-        self.working(unit, content)
-            .is_some_and(|version| self.knows(version))
+    /// Whether a patch told of the version that a working copy has.
+    fn is_recorded(&self, here: &Standpoint) -> bool {
+        let version = self.files.get(&here.path).zip(here.working);
+        let version = version.and_then(|(file, version)| file.graph.get(here.unit, version));
+        version.is_some_and(|version| version.told.is_some())
     }
 
     /// The one shared copy of a text that repeats.
@@ -612,43 +592,26 @@ impl Units {
         self.words.insert(Arc::clone(&word));
         word
     }
+}
 
-    /// Notes where a unit is and what it is called.
-    fn describe(&mut self, unit: UnitId, path: &Arc<str>, name: &Arc<str>) {
-        let names = self.names.entry(Arc::clone(path)).or_default();
-        names.insert(Arc::clone(name), unit);
+/// Notes how many heads a unit has.
+fn note_fork(
+    forked: &mut BTreeSet<(Arc<str>, UnitId)>,
+    path: &Arc<str>,
+    unit: UnitId,
+    heads: usize,
+) {
+    if 1 < heads {
+        forked.insert((Arc::clone(path), unit));
+    } else if !forked.is_empty() {
+        forked.remove(&(Arc::clone(path), unit));
     }
+}
 
-    fn insert(&mut self, unit: UnitId, version: VersionId, told: Recordable) {
-        let history = self.units.entry(unit).or_default();
-        let (content, recorded) = (told.content, told.recorded);
-        if self.graph.record(version, told, &history.versions) {
-            history.versions.push(version);
-            history.by_content.insert((content, version));
-        } else {
-            self.told_again.entry(version).or_default().push(recorded);
-        }
-    }
-
-    /// Makes a version a head, and what it follows none any more.
-    fn follow(&mut self, unit: UnitId, version: VersionId, channel: &Arc<str>) {
-        let history = self.units.entry(unit).or_default();
-        let heads = history.heads.entry(Arc::clone(channel)).or_default();
-        // A version that others had named before it came may stand between two that were heads until now.
-        let is_followed = heads
-            .iter()
-            .any(|head| self.graph.is_ancestor(version, *head));
-        heads.retain(|head| !self.graph.is_ancestor(*head, version));
-        if !is_followed {
-            heads.insert(version);
-        }
-        let forked = self.forked.entry(Arc::clone(channel)).or_default();
-        if 1 < heads.len() {
-            forked.insert(unit);
-        } else {
-            forked.remove(&unit);
-        }
-    }
+/// The content of a version that no patch has told of yet, as far as its name proves it.
+// spec: patch/3.2
+fn born(unit: UnitId, version: VersionId, before: Option<ContentHash>) -> Option<ContentHash> {
+    before.filter(|before| VersionId::birth(unit, *before) == version)
 }
 
 /// Whether a patch replaces a file as one piece.
@@ -662,66 +625,6 @@ fn is_placement(patch: &FilePatch, row: &Touched) -> bool {
     row.before == row.after && patch.ops.iter().any(moves)
 }
 
-/// The contents whose texts a patch carries.
-fn contents_of(patch: &FilePatch) -> BTreeSet<ContentHash> {
-    let file = UnitId::file(&patch.path);
-    let plain = patch.ops.iter().flat_map(texts_of).map(|text| text.hash());
-    let carries_units =
-        |op: &Op| matches!(op, Op::Delete { .. } | Op::File { .. } | Op::Insert { .. });
-    let has_units = patch.ops.iter().any(carries_units);
-    let rows = patch
-        .touched
-        .iter()
-        .filter(|row| has_units && row.unit != file);
-    let inner = rows.flat_map(|row| [row.before, row.after]).flatten();
-    plain.chain(inner).collect()
-}
-
-/// Every text that a patch carries, those of units within others included.
-fn texts_in(patch: &FilePatch) -> Texts {
-    let plain = patch.ops.iter().flat_map(texts_of);
-    let inner = patch.ops.iter();
-    let inner = inner.flat_map(|op| inner_texts_of(&patch.path, op));
-    plain.chain(inner).map(|text| (text.hash(), text)).collect()
-}
-
-/// The own texts of the units within a text that an operation carries.
-fn inner_texts_of(path: &str, op: &Op) -> Vec<OwnText> {
-    let texts = match op {
-        Op::Delete { base_text, .. } => vec![base_text],
-        Op::File {
-            base_text, text, ..
-        } => base_text.iter().chain(text).collect(),
-        Op::Insert { text, .. } => vec![text],
-        Op::Gap { .. } | Op::Move { .. } | Op::Rename { .. } | Op::Replace { .. } => Vec::new(),
-    };
-    let within = |text: &Text| {
-        let units = outline(path, text.bytes(), &Budget::default()).units;
-        let own = units.iter().map(|unit| unit.own_text(text.bytes()));
-        own.collect::<Vec<_>>()
-    };
-    texts.into_iter().flat_map(within).collect()
-}
-
-/// The texts that an operation carries.
-fn texts_of(op: &Op) -> Vec<OwnText> {
-    let leaf = |text: &Text| OwnText::leaf(text.bytes());
-    match op {
-        Op::Replace {
-            base_text, text, ..
-        }
-        | Op::Rename {
-            base_text, text, ..
-        } => vec![base_text.clone(), text.clone()],
-        Op::Insert { text, .. } => vec![leaf(text)],
-        Op::Delete { base_text, .. } => vec![leaf(base_text)],
-        Op::File {
-            base_text, text, ..
-        } => base_text.iter().chain(text).map(leaf).collect(),
-        Op::Gap { .. } | Op::Move { .. } => Vec::new(),
-    }
-}
-
 /// How a change of this working copy was made.
 #[derive(Debug, Clone, Default)]
 pub struct Made {
@@ -731,6 +634,15 @@ pub struct Made {
     pub why: Option<String>,
     /// Whether it is certain what the file was before; after a crash it is not.
     pub is_sure: bool,
+}
+
+/// What a working copy tells of moves and of the text between units.
+#[derive(Clone, Copy)]
+pub struct Loose<'a> {
+    /// Whether those of the patch wait to be carried out.
+    pub waits: bool,
+    /// Whether the file shows what a recorded patch does between units.
+    pub shows: &'a dyn Fn(usize) -> bool,
 }
 
 /// What is to be carried out on a working copy.

@@ -17,8 +17,10 @@ impl Units {
         patch: &FilePatch,
         row: &Touched,
     ) -> Option<Vec<VersionId>> {
+        let file = self.files.get(&*patch.path)?;
         let is_file = is_whole(patch) && row.unit == UnitId::file(&patch.path);
-        if !is_file || row.before.is_none() || self.has_history(row.unit, row.before) {
+        let here = self.standpoint(&patch.path, row.unit, row.before);
+        if !is_file || row.before.is_none() || self.is_recorded(&here) {
             return None;
         }
         let before: BTreeMap<UnitId, Option<ContentHash>> = patch
@@ -27,18 +29,20 @@ impl Units {
             .map(|row| (row.unit, row.before))
             .collect();
         let is_here = |head: &VersionId| {
-            let told = self.first_told(*head).map(|index| &self.recorded[index]);
+            let told = self.first_told(file, row.unit, *head);
+            let told = told.map(|told| &self.recorded[told.recorded]);
             told.is_some_and(|told| {
                 told.touched.iter().all(|(unit, _, version, _)| {
                     // A unit that does not change is as it was told.
                     let content = before.get(unit).filter(|_| *unit != row.unit);
                     content.is_none_or(|content| {
-                        self.relation(*unit, *content, *version) == Relation::Known
+                        let mut here = self.standpoint(&patch.path, *unit, *content);
+                        self.relation_to(&mut here, *version) == Relation::Known
                     })
                 })
             })
         };
-        let heads = self.heads(row.unit).into_iter();
+        let heads = self.heads(&patch.path, row.unit).into_iter();
         Some(heads.filter(is_here).collect()).filter(|heads: &Vec<VersionId>| !heads.is_empty())
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Invariant: the daemon is a script; no network, no waiting.
 
-use super::*;
+use std::time::Duration;
+
+use super::{super::client::Limit, *};
 
 #[test]
 fn requests_name_the_directory_that_c_names() {
@@ -236,4 +238,83 @@ fn events_are_filtered_and_a_cut_stream_is_a_failure() {
         (run.exit(), &lines[2]["error"]["id"]),
         (5, &json!("AE-DAEMON"))
     );
+}
+
+#[test]
+fn what_is_said_of_a_publication_is_what_happened() {
+    let answer = |state: &str, ops: u64, explained: u64, queued: u64| {
+        let op = json!({
+            "op": "o-1", "symbol": "a.rs::a", "kind": "replace", "author": "alice",
+            "at": "2026-11-20T13:05:00Z", "seq": null, "why": "w", "version": "v1",
+        });
+        let ops: Vec<Value> = (0..ops).map(|_| op.clone()).collect();
+        json!({
+            "schema": "aura.publish/1", "ops": ops, "seq": null, "state": state, "held_back": [],
+            "explained": explained, "queued": queued,
+        })
+    };
+    let table: [(Value, &str, u8); 6] = [
+        (answer("nothing", 0, 0, 0), "nothing to publish\n", 11),
+        (
+            answer("queued", 0, 0, 2),
+            "nothing new to publish; 2 wait until the mothership is reached\n",
+            11,
+        ),
+        (
+            answer("queued", 1, 0, 1),
+            "queued 1 change; sent when the mothership is reached\n",
+            11,
+        ),
+        (
+            answer("published", 1, 1, 0),
+            "gave the reason to 1 change published before\n",
+            0,
+        ),
+        (answer("published", 2, 0, 0), "published 2 changes\n", 0),
+        (
+            answer("published", 3, 1, 0),
+            "published 2 changes\ngave the reason to 1 change published before\n",
+            0,
+        ),
+    ];
+    for (document, said, exit) in table {
+        let laptop = Laptop::new();
+        let answer = document.clone();
+        laptop.daemon(move |_| done(answer.clone()));
+        let run = laptop.run(&["publish", "-m", "w"]);
+        assert!(run.out.starts_with(said), "{document}: {}", run.out);
+        assert_eq!(run.exit(), exit, "{document}");
+    }
+}
+
+#[test]
+fn a_field_that_the_answer_does_not_have_is_wrong_usage() {
+    let laptop = Laptop::new();
+    laptop.daemon(|_| {
+        let rows = json!([{"name": "bob"}]);
+        done(json!({"schema": "aura.peers/1", "peers": rows, "none": null, "empty": []}))
+    });
+    let run = laptop.run(&["peers", "--json=peers.name,none.x,empty.x"]);
+    assert_eq!(run.exit(), 0, "{}", run.out);
+    for fields in ["--json=bogus", "--json=peers.bogus", "--json=schema.x"] {
+        let run = laptop.run(&["peers", fields]);
+        let id = run.json()["error"]["id"].clone();
+        assert_eq!((run.exit(), id), (2, "AE-USAGE".into()), "{fields}");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_after_the_given_time_is_too_late() {
+    let laptop = Laptop::new();
+    laptop.daemon(|_| {
+        let late = Limit::from_now(Some(Duration::from_millis(2)));
+        while !late.is_over() {
+            thread::yield_now();
+        }
+        done(json!({"schema": "x/1"}))
+    });
+    let run = laptop.run(&["peers", "--timeout", "1ms", "--json"]);
+    let id = run.json()["error"]["id"].clone();
+    assert_eq!((run.exit(), id), (75, "AE-TIMEOUT".into()));
+    assert_eq!(laptop.run(&["peers", "--json"]).exit(), 0);
 }

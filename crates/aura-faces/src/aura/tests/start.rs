@@ -2,7 +2,12 @@
 //!
 //! Invariant: no test leaves a process behind.
 
-use super::*;
+use std::time::Duration;
+
+use super::{
+    super::client::{Client, Limit},
+    *,
+};
 
 #[test]
 fn without_autostart_the_way_to_start_it_is_named() {
@@ -97,4 +102,34 @@ fn an_unsafe_home_is_refused_before_anything_is_started() {
         (16, &json!("AE-UNSAFE"))
     );
     assert!(!laptop.home().log_file().exists());
+}
+
+#[test]
+fn a_daemon_that_goes_on_while_it_starts_is_waited_for_and_one_that_does_not_is_stuck() {
+    let mut laptop = Laptop::new();
+    // As if another command had started it: the lock is taken, and there is no socket yet.
+    laptop.script("printf '0 it reads 0' > $AURA_HOME/run/starting; exit 12");
+    let home = laptop.home();
+    let patience = Duration::from_secs(1);
+    let client = || {
+        let limit = Limit::from_now(None);
+        let client = Client::new(home.clone(), laptop.exe.clone(), Env::default(), limit);
+        client.with_patience(patience)
+    };
+    let enough = Limit::from_now(Some(patience * 2));
+    let (mut heard, mut listener) = (Vec::new(), None);
+    let reached = client().start(&mut |what| {
+        heard.push(what.to_owned());
+        if enough.is_over() {
+            listener = socket::bind(&home.run_dir(), DAEMON_SOCKET).ok();
+        }
+        let turn = heard.len();
+        fs::write(home.starting_file(), format!("{turn} it reads {turn}")).unwrap();
+    });
+    assert!(reached.is_ok(), "{reached:?}");
+    assert_eq!(heard[0], "it reads 0");
+    drop(listener);
+    fs::remove_file(home.run_dir().join(DAEMON_SOCKET)).unwrap();
+    let stuck = client().start(&mut |_| {}).unwrap_err();
+    assert_eq!(stuck.id, "AE-DAEMON-STUCK");
 }

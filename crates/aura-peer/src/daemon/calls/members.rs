@@ -1,8 +1,9 @@
 //! Who belongs, who waits, who is there.
 //!
-//! Invariant: a device reads only after a member has handed it the key.
+//! Invariant: a device reads only after it was handed the key, by an admin or by an invite of one.
 
 use aura_api::{Exit, Failure, docs};
+use aura_engine::peer::control::Control;
 use aura_proto::limits::TOKEN_TTL_S_MAX;
 use aura_proto::message::{PeerCard, Role};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
@@ -10,7 +11,7 @@ use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_inv
 use super::{Answer, document, no_peer};
 use crate::clock::{random, rfc3339};
 use crate::daemon::Daemon;
-use crate::docs as shape;
+use crate::{docs as shape, team};
 
 impl Daemon {
     pub(in crate::daemon) fn reads(&self, card: &PeerCard) -> bool {
@@ -20,6 +21,16 @@ impl Daemon {
         self.team
             .as_ref()
             .is_some_and(|team| team.roster.reads(card.peer))
+    }
+
+    /// How far a device has come, in one word.
+    fn standing(&self, card: &PeerCard) -> &'static str {
+        let is_approved = |team: &team::Team| team.is_being_approved(card.peer);
+        match self.team.as_ref() {
+            _ if self.reads(card) => "reads",
+            Some(team) if is_approved(team) => "approved",
+            Some(_) | None => "waiting",
+        }
     }
 
     /// Devices that the Mothership admitted and no member has approved yet.
@@ -74,7 +85,7 @@ impl Daemon {
             name: card.name.clone(),
             peer: card.peer.to_string(),
             role: card.role.as_str().to_owned(),
-            state: if self.reads(card) { "reads" } else { "waiting" }.to_owned(),
+            state: self.standing(card).to_owned(),
             device_words: words(&card.peer.0, 6),
         };
         let mut members: Vec<docs::MemberDoc> = self.peers.values().map(row).collect();
@@ -102,10 +113,10 @@ impl Daemon {
             ));
         };
         if enrolment.role != Role::Admin {
-            let message = "only admins invite from their own device";
+            let message = "only an admin invites from its own device";
             return Err(Failure::new("FORBIDDEN", Exit::REFUSED, message).next(
                 "mothership invite",
-                "on the box; a member approves the newcomer",
+                "on the box; an admin approves the newcomer",
             ));
         }
         let role = match Role::from_word(role) {
@@ -133,13 +144,14 @@ impl Daemon {
             seed_key: seed.key().peer(),
         };
         let has_key = !self.identity.ring.is_empty() && role != Role::Relay;
+        let sealed_ring = has_key.then(|| self.handed(&seed)).transpose()?;
         let token = Token {
             endpoints: enrolment.endpoints.clone(),
             team: enrolment.team,
             ca_hash: enrolment.ca_hash,
             expires_s: claims.expires_s,
             jwt: make_join_jwt(&self.identity.key, &claims).into(),
-            sealed_ring: has_key.then(|| seal_ring_for_invite(&self.identity.ring, &seed)),
+            sealed_ring,
             seed,
         };
         let text = token.to_text().map_err(|error| usage(&error.to_string()))?;
@@ -154,6 +166,21 @@ impl Daemon {
         })
     }
 
+    /// What an invite says about the team, for its bearer alone.
+    // spec: identity/3.12
+    fn handed(&self, seed: &InviteSeed) -> Result<Vec<u8>, Failure> {
+        if let Some(fault) = self.team.as_ref().and_then(|team| team.fault.as_ref()) {
+            return Err(team::at_fault(fault));
+        }
+        let Some(genesis) = self.identity.genesis else {
+            let message = "the team is not founded yet: this device has not reached the mothership";
+            return Err(Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
+                .next("aura wait --for synced", "then invite again")
+                .retryable());
+        };
+        Ok(seal_ring_for_invite(genesis, &self.identity.ring, seed))
+    }
+
     pub(in crate::daemon) fn peer_list(&self) -> Answer {
         document(&docs::Peers {
             schema: docs::Peers::SCHEMA.to_owned(),
@@ -163,11 +190,9 @@ impl Daemon {
 
     pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
         let me = self.identity.key.peer();
-        let mut rows: Vec<docs::PeerDoc> = self
-            .peers
-            .values()
-            .map(|card| shape::peer(card, me, self.reads(card)))
-            .collect();
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let row = |card: &PeerCard| shape::peer(card, me, self.reads(card), is_up);
+        let mut rows: Vec<docs::PeerDoc> = self.peers.values().map(row).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }

@@ -16,6 +16,7 @@ use aura_trust::{CertIdentity, words};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::join::Wish;
 use super::{Daemon, Until, Waiting};
 use crate::{
     clock::rfc3339,
@@ -48,11 +49,19 @@ impl Daemon {
             Call::Join {
                 token,
                 name,
+                device,
                 mode,
                 dry_run,
-            } => self
-                .join(repo, token, name, mode, dry_run, reply)
-                .transpose(),
+            } => {
+                let wish = Wish {
+                    token,
+                    name,
+                    device,
+                    mode,
+                    dry_run,
+                };
+                self.join(repo, wish, reply).transpose()
+            }
             Call::Publish {
                 why,
                 symbols,
@@ -178,21 +187,22 @@ impl Daemon {
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<Value>, Failure> {
         let path = self.repo_of(repo)?;
+        if self.control.as_ref().is_some_and(Control::is_barred) {
+            return Err(self.unreachable());
+        }
         let first = self
             .desks
             .get(&path)
             .map_or(0, |desk| desk.units.recorded().len());
-        let count = self.with_desk(&path, |desk, ring| {
-            let changed = desk.changed_files()?;
-            desk.publish(&changed, intent, ring)
-        })?;
+        let (count, explained) =
+            self.with_desk(&path, |desk, ring| desk.publish_all(intent, ring))?;
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
         let is_idle = self
             .desks
             .get(&path)
             .is_none_or(|desk| desk.book.replica.queued() == 0);
-        if no_wait || !is_up || (count == 0 && is_idle) {
-            return self.published(&path, first, count).map(Some);
+        if no_wait || !is_up || is_idle {
+            return self.published(&path, first, count, &explained).map(Some);
         }
         let now = self.clock.mono_ms();
         let for_answer = path.clone();
@@ -202,36 +212,46 @@ impl Daemon {
             deadline_ms: now + 30_000,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| {
-                reply_of(daemon.published(&for_answer, first, count))
+                reply_of(daemon.published(&for_answer, first, count, &explained))
             }),
         });
         Ok(None)
     }
 
-    fn published(&self, path: &PathBuf, first: usize, count: usize) -> Answer {
+    fn published(&self, path: &PathBuf, first: usize, count: usize, explained: &[usize]) -> Answer {
         let Some(desk) = self.desks.get(path) else {
             return Ok(Value::Null);
         };
         let me = self.identity.key.peer();
-        let mine: Vec<_> = desk.units.recorded()[first..]
+        let recorded = desk.units.recorded();
+        let ops_of = |recorded| shape::ops(recorded, &self.peers);
+        let new = recorded[first..].iter();
+        let new = new.filter(|recorded| recorded.origin.writer.peer == me);
+        let before: Vec<_> = explained
             .iter()
-            .filter(|recorded| recorded.origin.writer.peer == me)
+            .rev()
+            .map(|index| &recorded[*index])
             .collect();
-        let seq = mine.last().and_then(|recorded| recorded.origin.seq);
-        let state = match (count, desk.book.replica.queued()) {
+        let given: Vec<_> = before.iter().copied().flat_map(ops_of).collect();
+        let seq = new
+            .clone()
+            .chain(before)
+            .filter_map(|recorded| recorded.origin.seq);
+        let queued = desk.book.replica.queued();
+        let state = match (count + explained.len(), queued) {
             (0, 0) => "nothing",
             (_, 0) => "published",
             _ => "queued",
         };
         document(&docs::Published {
             schema: docs::Published::SCHEMA.to_owned(),
-            ops: mine
-                .iter()
-                .flat_map(|recorded| shape::ops(recorded, &self.peers))
-                .collect(),
-            seq,
+            seq: seq.max().filter(|_| queued == 0),
+            explained: given.len() as u64,
+            ops: new.flat_map(ops_of).chain(given).collect(),
             state: state.to_owned(),
             held_back: held_back(desk),
+            queued,
+            postponed: desk.is_postponed(),
         })
     }
 
@@ -291,11 +311,7 @@ impl Daemon {
     fn mode(&mut self, repo: Option<&str>, set: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
         if let Some(word) = set {
-            let mode = Mode::from_word(word).ok_or_else(|| {
-                Failure::new("AE-USAGE", Exit::USAGE, format!("there is no mode {word}"))
-                    .next("aura mode live", "observe, ask or live")
-            })?;
-            self.set_mode(&path, mode)?;
+            self.set_mode(&path, mode_of(word)?)?;
         }
         let mode = self
             .desks
@@ -373,7 +389,8 @@ impl Daemon {
         };
         if !allowed.contains(&value.as_str()) {
             let message = format!("{key} is one of {}", allowed.join(", "));
-            return Err(Failure::new("AE-USAGE", Exit::USAGE, message));
+            let step = format!("aura config set {key} {}", allowed[0]);
+            return Err(Failure::new("AE-USAGE", Exit::USAGE, message).next(step, "the default"));
         }
         self.settings.insert(key.to_owned(), value);
         let path = self.home.join("settings.json");
@@ -396,6 +413,13 @@ fn held_back(desk: &crate::desk::Desk) -> Vec<String> {
         .iter()
         .map(|(path, why)| format!("{}: {why}", path.as_str()))
         .collect()
+}
+
+fn mode_of(word: &str) -> Result<Mode, Failure> {
+    Mode::from_word(word).ok_or_else(|| {
+        Failure::new("AE-USAGE", Exit::USAGE, format!("there is no mode {word}"))
+            .next("aura mode live", "observe, ask or live")
+    })
 }
 
 fn no_peer(name: &str) -> Failure {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use aura_api::{Next, docs};
 use aura_engine::peer::{control::Control, units::Conflict};
 use aura_proto::message::PeerCard;
+use aura_trust::words;
 use serde_json::Value;
 
 use super::{Answer, document, held_back};
@@ -14,7 +15,7 @@ use crate::{
     clock::rfc3339,
     daemon::Daemon,
     desk::{Desk, take::Taken},
-    docs as shape,
+    docs as shape, team,
 };
 
 impl Daemon {
@@ -27,6 +28,14 @@ impl Daemon {
         let needs_you = self.needs(desk);
         let incoming = self.incoming(desk, &taken);
         let enrolment = self.identity.enrolment.as_ref();
+        let link = self.link_doc(desk);
+        let mut next = next_step(&needs_you, incoming.patches);
+        if link.state == "offline" {
+            next.push(Next {
+                cmd: "aura join TOKEN".to_owned(),
+                why: "with a fresh invite, if the mothership has another address now".to_owned(),
+            });
+        }
         document(&docs::Status {
             schema: docs::Status::SCHEMA.to_owned(),
             at: rfc3339(self.clock.wall_ms()),
@@ -43,8 +52,8 @@ impl Daemon {
                 units: desk.unit_count(),
             }),
             mode: Some(desk.mode.as_str().to_owned()),
-            link: self.link_doc(desk),
-            next: next_step(&needs_you, incoming.patches),
+            link,
+            next,
             needs_you,
             peers: self.peer_rows(),
             incoming,
@@ -70,7 +79,12 @@ impl Daemon {
             }
         };
         let me = self.identity.key.peer();
-        let waiting = self.waiting_for_approval();
+        let is_admin = |team: &team::Team| team.roster.is_admin(me);
+        let is_admin = self.team.as_ref().is_some_and(is_admin);
+        // Whoever waits itself, or may not approve, is not asked to.
+        let mut waiting = self.waiting_for_approval();
+        let is_being = |team: &team::Team, card: &PeerCard| team.is_being_approved(card.peer);
+        waiting.retain(|card| is_admin && !self.team.as_ref().is_some_and(|t| is_being(t, card)));
         let approval = |card: &PeerCard| docs::NeedDoc {
             kind: "approval".to_owned(),
             id: card.name.clone(),
@@ -80,8 +94,46 @@ impl Daemon {
             text: format!("{} waits for the team key", card.name),
         };
         let others = waiting.iter().filter(|card| card.peer != me);
-        let needs = conflicts.iter().map(conflict);
+        let fault = self.team.as_ref().and_then(|team| team.fault.as_ref());
+        let fault = fault.map(|fault| docs::NeedDoc {
+            kind: "fault".to_owned(),
+            id: "team".to_owned(),
+            symbol: None,
+            with: Vec::new(),
+            since: None,
+            text: format!("{fault}; nothing is published"),
+        });
+        let needs = self.own_standing().into_iter().chain(fault);
+        let needs = needs.chain(conflicts.iter().map(conflict));
         needs.chain(others.map(approval)).collect()
+    }
+
+    /// What stands between this device and its team.
+    fn own_standing(&self) -> Option<docs::NeedDoc> {
+        let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
+        let name = self
+            .identity
+            .enrolment
+            .as_ref()
+            .map(|own| own.name.clone())?;
+        let (kind, text) = if is_barred {
+            let text = "this device was removed from the team: nothing is sent or received";
+            ("removed", text.to_owned())
+        } else if self.identity.ring.is_empty() {
+            let words = words(&self.identity.key.peer().0, 6);
+            let text = format!("this device waits for an admin, who compares: {words}");
+            ("approval", text)
+        } else {
+            return None;
+        };
+        Some(docs::NeedDoc {
+            kind: kind.to_owned(),
+            id: name,
+            symbol: None,
+            with: Vec::new(),
+            since: None,
+            text,
+        })
     }
 
     fn incoming(&self, desk: &Desk, taken: &BTreeMap<usize, Taken>) -> docs::IncomingDoc {
@@ -117,7 +169,11 @@ impl Daemon {
     /// The state in one word.
     fn word(&self, desk: &Desk) -> &'static str {
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
-        match (desk.fault.is_some(), is_up, desk.book.replica.is_synced()) {
+        match (
+            self.trouble(desk).is_some(),
+            is_up,
+            desk.book.replica.is_synced(),
+        ) {
             (true, ..) => "error",
             (false, false, _) => "offline",
             (false, true, false) => "syncing",
@@ -142,8 +198,20 @@ impl Daemon {
             rtt_ms: self.rtt_ms.filter(|_| is_up).map(|ms| ms as f64),
             offline_for_s: if is_up { 0 } else { offline_ms / 1_000 },
             queued: desk.book.replica.queued(),
-            why: self.down_why.as_ref().map(|(_, detail)| detail.clone()),
+            why: self
+                .down_why
+                .as_ref()
+                .map(|(_, detail)| detail.clone())
+                .or_else(|| self.trouble(desk)),
         }
+    }
+
+    /// What is wrong with the logs that a repository lives of.
+    fn trouble(&self, desk: &Desk) -> Option<String> {
+        let team = self.team.as_ref().and_then(|team| team.trouble());
+        let own = desk.fault.as_ref();
+        let own = own.map(|(code, detail)| format!("{code}: {detail}"));
+        team.map(str::to_owned).or(own)
     }
 }
 
@@ -152,6 +220,18 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
         (Some(need), _) if need.kind == "conflict" => {
             Some((format!("aura conflicts show {}", need.id), "open conflict"))
         }
+        (Some(need), _) if need.kind == "removed" => Some((
+            "AURA_HOME=NEW aura join TOKEN".to_owned(),
+            "this device does not come back; a new home with a new invite does",
+        )),
+        (Some(need), _) if need.kind == "approval" && need.with.is_empty() => Some((
+            format!("aura members approve {}", need.id),
+            "an admin runs this after comparing the device words",
+        )),
+        (Some(need), _) if need.kind == "fault" => Some((
+            "aura whoami".to_owned(),
+            "ask your team whether its mothership was set up anew",
+        )),
         (Some(need), _) => Some((
             format!("aura members approve {}", need.id),
             "compare the device words first",

@@ -1,0 +1,140 @@
+//! What the patches of one file tell of its units.
+//!
+//! Invariants:
+//! - it is a function of the patches of this file, and of the branch that is looked from, alone;
+//! - a version is never dropped;
+//! - the heads of a unit are the versions that patches of that branch told and that nothing they told follows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aura_semantic::{ContentHash, FilePatch, Op, UnitId};
+
+use super::{
+    super::body::VersionId,
+    graph::{Graph, Recordable, Told},
+};
+
+/// The units of one file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) graph: Graph,
+    units: BTreeMap<UnitId, History>,
+    /// Every recorded version by its content; `None` for deleted.
+    by_content: BTreeSet<(UnitId, Option<ContentHash>, VersionId)>,
+    /// Further patches that told of a version: equal edits made apart.
+    told_again: BTreeMap<(UnitId, VersionId), Vec<Told>>,
+    /// Which recorded patches insert a unit, and which move it.
+    pub(super) inserted: BTreeMap<UnitId, Vec<usize>>,
+    pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
+    /// What its units are called.
+    pub(super) names: BTreeMap<Arc<str>, UnitId>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// How many versions are recorded.
+    count: usize,
+    /// In rising order.
+    heads: Vec<VersionId>,
+}
+
+impl History {
+    /// Takes versions out of the heads that are none any more.
+    fn drop_heads(&mut self, gone: Vec<VersionId>) {
+        let gone: BTreeSet<VersionId> = gone.into_iter().collect();
+        if !gone.is_empty() {
+            self.heads.retain(|head| !gone.contains(head));
+        }
+    }
+}
+
+impl File {
+    /// Notes which units the recorded patch `index` puts somewhere.
+    pub(super) fn place(&mut self, index: usize, patch: &FilePatch) {
+        for op in &patch.ops {
+            match op {
+                Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),
+                Op::Move { unit, .. } => self.moved.entry(*unit).or_default().push(index),
+                Op::Delete { .. }
+                | Op::File { .. }
+                | Op::Gap { .. }
+                | Op::Rename { .. }
+                | Op::Replace { .. } => {}
+            }
+        }
+    }
+
+    /// Takes a version that a patch told of; answers its number, and how many heads the unit has.
+    pub(super) fn insert(
+        &mut self,
+        unit: UnitId,
+        version: VersionId,
+        told: Recordable,
+    ) -> (usize, usize) {
+        let history = self.units.entry(unit).or_default();
+        let (content, row) = (told.content, told.told);
+        if self.graph.record(unit, version, told, history.count + 1) {
+            history.count += 1;
+            self.by_content.insert((unit, content, version));
+            // Others had named it before it came, so it may stand between two that were heads until now.
+            history.drop_heads(self.graph.joined(unit, version));
+        } else {
+            let again = self.told_again.entry((unit, version)).or_default();
+            again.push(row);
+        }
+        let number = self.graph.get(unit, version);
+        (
+            number.map_or(0, |version| version.number),
+            history.heads.len(),
+        )
+    }
+
+    /// Makes a version a head, unless it is followed, and what it follows none; answers how many heads there are.
+    pub(super) fn follow(&mut self, unit: UnitId, version: VersionId) -> usize {
+        let history = self.units.entry(unit).or_default();
+        let followed = self.graph.follow(unit, version);
+        history.drop_heads(followed.gone);
+        if let (true, Err(at)) = (followed.is_head, history.heads.binary_search(&version)) {
+            history.heads.insert(at, version);
+        }
+        history.heads.len()
+    }
+
+    /// Forgets the branch that was looked from.
+    pub(super) fn leave(&mut self) {
+        self.graph.leave();
+        self.units
+            .values_mut()
+            .for_each(|history| history.heads.clear());
+    }
+
+    /// The heads of a unit, in rising order.
+    pub(super) fn heads(&self, unit: UnitId) -> &[VersionId] {
+        self.units.get(&unit).map_or(&[], |history| &history.heads)
+    }
+
+    /// How many versions of a unit are recorded.
+    pub(super) fn count(&self, unit: UnitId) -> usize {
+        self.units.get(&unit).map_or(0, |history| history.count)
+    }
+
+    /// Where patches told of a version.
+    pub(super) fn told(&self, unit: UnitId, version: VersionId) -> impl Iterator<Item = Told> {
+        let first = self.graph.get(unit, version).and_then(|known| known.told);
+        let again = self.told_again.get(&(unit, version));
+        first
+            .into_iter()
+            .chain(again.into_iter().flatten().copied())
+    }
+
+    /// The recorded version with this content that has most before it.
+    pub(super) fn working(&self, unit: UnitId, content: Option<ContentHash>) -> Option<VersionId> {
+        let [first, last] = [0, u8::MAX].map(|byte| (unit, content, VersionId([byte; 16])));
+        let with_it = self.by_content.range(first..=last);
+        let versions = with_it.map(|(.., version)| *version);
+        versions.max_by_key(|version| (self.graph.depth(unit, *version), *version))
+    }
+}

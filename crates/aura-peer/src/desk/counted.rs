@@ -1,0 +1,120 @@
+//! Which entries of others count, while members come, go and change.
+//!
+//! Invariants:
+//! - every entry of another that opened is judged, by its place, its author's number and the roster;
+//! - a roster that judges one of them in another way has the log taken in anew, as at a start: a daemon that ran through
+//!   the change and one that starts after it agree.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aura_api::Failure;
+use aura_engine::peer::units::Units;
+use aura_proto::{Header, Incarnation, LogId, PeerId, Writer};
+use aura_trust::{KeyRing, LastAccepted, Roster};
+
+use super::{Desk, Notice, loose::Loose, take};
+
+/// One entry of another, as it was judged.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    author_seq: u64,
+    time_ms: u64,
+    counts: bool,
+}
+
+/// The entries of others in one log.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    rows: BTreeMap<Writer, Vec<Judged>>,
+}
+
+impl Ledger {
+    /// Judges an entry that has been at its place since `time_ms`.
+    pub(super) fn judge(
+        &mut self,
+        roster: &Roster,
+        log: LogId,
+        header: &Header,
+        time_ms: u64,
+    ) -> bool {
+        let (writer, author_seq) = (header.writer, header.author_seq);
+        let counts = roster.counts(log, writer, author_seq, time_ms);
+        let row = Judged {
+            author_seq,
+            time_ms,
+            counts,
+        };
+        self.rows.entry(writer).or_default().push(row);
+        counts
+    }
+
+    /// Whether this roster judges an entry in another way.
+    fn differs(&self, roster: &Roster, log: LogId) -> bool {
+        let differs = |writer: Writer, row: &Judged| {
+            roster.counts(log, writer, row.author_seq, row.time_ms) != row.counts
+        };
+        let mut rows = self.rows.iter();
+        rows.any(|(writer, rows)| rows.iter().any(|row| differs(*writer, row)))
+    }
+}
+
+impl Desk {
+    /// Follows the roster; where it changes what counts, the log is taken in anew.
+    pub(crate) fn follow(&mut self, roster: &Arc<Roster>, ring: &KeyRing) -> Result<(), Failure> {
+        if Arc::ptr_eq(&self.roster, roster) {
+            return Ok(());
+        }
+        self.roster = Arc::clone(roster);
+        if self.judged.differs(roster, self.book.replica.log()) {
+            self.recount(ring)?;
+        }
+        Ok(())
+    }
+
+    fn recount(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let notices = std::mem::take(&mut self.notices);
+        let seen = std::mem::take(&mut self.conflicts_seen);
+        self.loose.save();
+        self.loose = Loose::open(&self.state_dir);
+        self.units = Units::new(self.key_peer, self.units.channel());
+        self.judged = Ledger::default();
+        self.waiting.clear();
+        self.tried.clear();
+        self.sealed.clear();
+        self.parsed = None;
+        let replayed = self.replay_units(ring);
+        self.notices = notices;
+        self.conflicts_seen = seen;
+        replayed?;
+        self.notices.push(Notice {
+            kind: "recounted",
+            symbol: None,
+            peer: None,
+            text: "members have changed, and with them which entries count".to_owned(),
+        });
+        self.due = take::Due::All;
+        self.settle(ring);
+        Ok(())
+    }
+
+    /// Up to where entries of a peer are in the log, to be named by its removal; nothing while the log is not known as
+    /// far as it goes, and no row where nothing more of it is taken.
+    pub(crate) fn accepted(&self, peer: PeerId) -> Option<Vec<LastAccepted>> {
+        let replica = &self.book.replica;
+        if replica.is_cut_off() {
+            return Some(Vec::new());
+        }
+        if !replica.is_caught_up() {
+            return None;
+        }
+        // With nothing accepted the log is named all the same.
+        let none = (Incarnation(0), 0);
+        let placed = std::iter::once(none).chain(replica.placed_of(peer));
+        let row = |(incarnation, author_seq)| LastAccepted {
+            log: replica.log(),
+            incarnation,
+            author_seq,
+        };
+        Some(placed.map(row).collect())
+    }
+}
