@@ -46,9 +46,8 @@ pub(crate) fn merge_lines_by_myers(base: &[u8], ours: &[u8], theirs: &[u8]) -> L
     merge(Algorithm::Myers, base, ours, theirs, false)
 }
 
-/// Merges with everything from the first to the last change in one conflict, for answers that
-/// look clean but are not.
-pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Chunk> {
+/// Leaves every change that not both made to a person, for answers that look clean but are not.
+pub(crate) fn merge_in_doubt(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Chunk> {
     match merge(Algorithm::Histogram, base, ours, theirs, true) {
         LineMerge::Conflict(chunks) => chunks,
         LineMerge::Clean(_) => vec![Chunk::Conflict {
@@ -59,8 +58,14 @@ pub(crate) fn merge_as_one_conflict(base: &[u8], ours: &[u8], theirs: &[u8]) -> 
     }
 }
 
-fn merge(algorithm: Algorithm, base: &[u8], ours: &[u8], theirs: &[u8], as_one: bool) -> LineMerge {
-    if !as_one {
+fn merge(
+    algorithm: Algorithm,
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    in_doubt: bool,
+) -> LineMerge {
+    if !in_doubt {
         if base == ours || ours == theirs {
             return LineMerge::Clean(theirs.to_vec());
         }
@@ -70,12 +75,7 @@ fn merge(algorithm: Algorithm, base: &[u8], ours: &[u8], theirs: &[u8], as_one: 
     }
     let texts = [base, ours, theirs].map(starts);
     let sides = [hunks(algorithm, base, ours), hunks(algorithm, base, theirs)];
-    let mut regions = regions(&sides);
-    if as_one && let (Some(first), Some(last)) = (regions.first().cloned(), regions.last()) {
-        let whole = |at: usize| first[at].start..last[at].end;
-        regions = vec![[whole(0), whole(1), whole(2)]];
-    }
-    assemble([base, ours, theirs], &texts, &regions)
+    assemble([base, ours, theirs], &texts, &regions(&sides), in_doubt)
 }
 
 /// Offsets at which lines start, and the end of the text.
@@ -159,7 +159,12 @@ fn moved(line: usize, shift: isize) -> usize {
     line.saturating_add_signed(shift)
 }
 
-fn assemble(texts: [&[u8]; 3], starts: &[Vec<usize>; 3], regions: &[Region]) -> LineMerge {
+fn assemble(
+    texts: [&[u8]; 3],
+    starts: &[Vec<usize>; 3],
+    regions: &[Region],
+    in_doubt: bool,
+) -> LineMerge {
     let slice = |side: usize, lines: Range<usize>| {
         let offset = |line: usize| starts[side].get(line).copied().unwrap_or(texts[side].len());
         let (from, to) = (offset(lines.start), offset(lines.end));
@@ -176,9 +181,9 @@ fn assemble(texts: [&[u8]; 3], starts: &[Vec<usize>; 3], regions: &[Region]) -> 
             slice(1, ours.clone()),
             slice(2, theirs.clone()),
         ];
-        if base == ours || ours == theirs {
+        if ours == theirs || !in_doubt && base == ours {
             clean.extend_from_slice(theirs);
-        } else if base == theirs {
+        } else if !in_doubt && base == theirs {
             clean.extend_from_slice(ours);
         } else {
             if !clean.is_empty() {

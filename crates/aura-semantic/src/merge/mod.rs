@@ -20,8 +20,7 @@ use self::weave::{Woven, weave};
 use crate::indexed::{Indexed, index_with_tree};
 use crate::language::UnitKind;
 use crate::lines::{
-    Chunk, Labels, LineMerge, merge_as_one_conflict, merge_lines, merge_lines_by_myers,
-    render_diff3,
+    Chunk, Labels, LineMerge, merge_in_doubt, merge_lines, merge_lines_by_myers, render_diff3,
 };
 use crate::outline::{Budget, outline};
 use crate::value::UnitId;
@@ -87,24 +86,31 @@ pub fn merge_files_within(
         LineMerge::Conflict(_) => Some(merge_lines(base, ours, theirs)),
     };
     let trees = [base_tree, ours_tree, theirs_tree];
-    let mut chunks = None;
+    let is_sound = |merged: &[u8], imports| {
+        !structured || passes(files, trees.each_ref().map(Option::as_ref), merged, imports)
+    };
+    let (mut refused, mut chunks) = (None, None);
     for lines in [Some(first), second].into_iter().flatten() {
         match lines {
-            LineMerge::Clean(merged)
-                if !structured || passes(files, trees.each_ref().map(Option::as_ref), &merged) =>
-            {
+            LineMerge::Clean(merged) if is_sound(&merged, Imports::Once) => {
                 return clean(merged, MergeLevel::Lines);
             }
-            LineMerge::Clean(_) => {}
+            LineMerge::Clean(merged) => refused = refused.or(Some(merged)),
             LineMerge::Conflict(found) => chunks = Some(found),
         }
     }
-    let mut chunks = chunks.unwrap_or_else(|| merge_as_one_conflict(base, ours, theirs));
+    let mut chunks = chunks.unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
 
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
             Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
                 return clean(bytes, MergeLevel::Units);
+            }
+            _ if refused
+                .as_ref()
+                .is_some_and(|merged| is_sound(merged, Imports::Often)) =>
+            {
+                return clean(refused.unwrap_or_default(), MergeLevel::Lines);
             }
             Some(woven) => {
                 let woven = woven.chunks();
@@ -120,6 +126,14 @@ pub fn merge_files_within(
 }
 
 type Three<'a> = [&'a Indexed; 3];
+
+/// How often one import may stand in a merged file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Imports {
+    Once,
+    /// As lines have it, where the language bears that.
+    Often,
+}
 
 /// How much of both sides a person has to read.
 fn size(chunks: &[Chunk]) -> usize {
@@ -150,7 +164,7 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     let is_doubled = doubles_keys(trees.map(Some), files, &found);
-    (is_meant && !is_doubled && is_sound(files, &result)).then_some(woven)
+    (is_meant && !is_doubled && is_sound(files, &result, Imports::Once)).then_some(woven)
 }
 
 /// Whether what stands around the conflicts parses with either side in them.
@@ -171,19 +185,19 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
 }
 
 /// The gate: see the invariants of this file.
-fn passes(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8]) -> bool {
+fn passes(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8], imports: Imports) -> bool {
     let base = files[0];
     let (result, tree) = index_with_tree(&base.path, merged, Some(base), &base.budget);
     let found = tree.as_ref().map(|tree| pieces(&result, tree));
     let is_doubled = found.is_some_and(|found| doubles_keys(trees, files, &found));
-    !is_doubled && is_sound(files, &result)
+    !is_doubled && is_sound(files, &result, imports)
 }
 
-fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
+fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed, imports: Imports) -> bool {
     result.is_structured()
         && result.outline.errors <= errors_max([base, ours, theirs])
         && keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes)
-        && !doubles_names([ours, theirs], result)
+        && !doubles_names([ours, theirs], result, imports)
         && !brings_back([base, ours, theirs], result)
 }
 
@@ -216,10 +230,15 @@ fn doubles_keys(trees: [Option<&Tree>; 3], files: Three<'_>, result: &Pieces<'_>
 }
 
 /// Whether a name, or an import, stands more often in one place than on either side.
-fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed) -> bool {
+fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed, imports: Imports) -> bool {
+    let language = result.outline.language;
+    let are_bearable =
+        imports == Imports::Often && language.is_some_and(|language| !language.0.is_import_unique);
     let [ours, theirs, result] = [ours, theirs, result].map(counts);
     let most = |key| ours.get(key).max(theirs.get(key)).copied().unwrap_or(1);
-    result.iter().any(|(key, count)| *count > most(key).max(1))
+    result.iter().any(|(key, count)| {
+        *count > most(key).max(1) && !(are_bearable && key.1 == UnitKind::Import)
+    })
 }
 
 type Place<'a> = (Option<UnitId>, UnitKind, &'a [u8], &'a str);

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use super::align::{Pairs, Parts, align, are_alike};
 use super::piece::{Piece, Pieces, token};
 use crate::language::UnitKind;
-use crate::lines::{Chunk, LineMerge, merge_as_one_conflict, merge_lines};
+use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines};
 use crate::walk::is_blank;
 
 /// Deepest nesting of pieces that is looked into.
@@ -156,7 +156,7 @@ impl<'a> Weave<'a> {
         let chunks = match merge_lines(base, ours, theirs) {
             LineMerge::Conflict(chunks) => chunks,
             // Its lines would merge, but not its syntax.
-            LineMerge::Clean(_) => merge_as_one_conflict(base, ours, theirs),
+            LineMerge::Clean(_) => merge_in_doubt(base, ours, theirs),
         };
         for chunk in chunks {
             match chunk {

@@ -48,6 +48,7 @@ const fn family(
             ("field_declaration_list", &["field_declaration"]),
         ],
         keyed: &[],
+        is_import_unique: false,
         guards: &[],
     }
 }

@@ -59,5 +59,6 @@ pub(super) const GO: Table = Table {
         ("field_declaration_list", &[]),
     ],
     keyed: &[],
+    is_import_unique: true,
     guards: &[],
 };

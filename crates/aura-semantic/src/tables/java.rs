@@ -63,5 +63,6 @@ pub(super) const JAVA: Table = Table {
         ("modifiers", &[]),
     ],
     keyed: &[],
+    is_import_unique: false,
     guards: &[],
 };

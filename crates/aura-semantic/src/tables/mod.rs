@@ -121,6 +121,7 @@ const fn table(
         hands_over: false,
         free: &[],
         keyed: &[],
+        is_import_unique: false,
         guards: &[],
     }
 }

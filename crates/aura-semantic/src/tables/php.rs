@@ -11,6 +11,7 @@ pub(super) const PHP: Table = Table {
         ("array_creation_expression", &["array_element_initializer"]),
         ("namespace_use_group", &[]),
     ],
+    is_import_unique: true,
     ..table(
         "php",
         &["php"],

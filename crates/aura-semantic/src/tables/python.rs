@@ -53,5 +53,6 @@ pub(super) const PYTHON: Table = Table {
         ("set", &[]),
     ],
     keyed: &[],
+    is_import_unique: false,
     guards: &[],
 };

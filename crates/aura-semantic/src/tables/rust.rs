@@ -72,5 +72,6 @@ pub(super) const RUST: Table = Table {
         ),
     ],
     keyed: &[],
+    is_import_unique: true,
     guards: &[],
 };

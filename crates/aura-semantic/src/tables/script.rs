@@ -58,6 +58,7 @@ const fn script(
             ("class_body", &["index_signature", "method_signature"]),
         ],
         keyed: &[],
+        is_import_unique: true,
         guards: &[],
     }
 }
