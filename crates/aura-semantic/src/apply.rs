@@ -16,6 +16,7 @@ use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
 use crate::onto::{bring, bring_as, onto};
 use crate::outline::Budget;
+use crate::own::merge_own;
 use crate::patch::{Clash, FilePatch, Op, Refusal, Touched};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
 use crate::walk::is_blank;
@@ -446,7 +447,7 @@ impl<'a> Edit<'a> {
                 .unit
                 .is_some_and(|at| self.current.outline.units[at].opaque);
             self.merged = true;
-            merge_own(base, &mine, text)
+            merge_own(&self.current.path, base, &mine, text)
                 .filter(|_| !opaque)
                 .ok_or_else(conflict)?
         };
@@ -662,63 +663,6 @@ fn filtered(bytes: &[u8], keeps: impl Fn(&Vec<u8>) -> bool) -> Vec<u8> {
         return Vec::new();
     }
     kept.concat()
-}
-
-/// Merges two changes of one own text line by line; `None` when they exclude each other.
-pub fn merge_own(base: &OwnText, mine: &OwnText, theirs: &OwnText) -> Option<OwnText> {
-    let head = merge_part(base.head.bytes(), mine.head.bytes(), theirs.head.bytes())?;
-    let foot = match (&base.foot, &mine.foot, &theirs.foot) {
-        (None, None, None) => None,
-        (Some(base), Some(mine), Some(theirs)) => Some(Text(merge_part(
-            base.bytes(),
-            mine.bytes(),
-            theirs.bytes(),
-        )?)),
-        _ => return None,
-    };
-    Some(OwnText {
-        head: Text(head),
-        foot,
-    })
-}
-
-fn merge_part(base: &[u8], mine: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
-    if base != mine && without_returns(base) == without_returns(mine) {
-        // The same text with other line ends: the change takes the line ends it finds.
-        return Some(with_ends_of(mine, theirs));
-    }
-    match merge_lines(base, mine, theirs) {
-        LineMerge::Clean(merged) => Some(merged),
-        LineMerge::Conflict(_) => None,
-    }
-}
-
-fn without_returns(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for (at, byte) in text.iter().enumerate() {
-        if *byte != b'\r' || text.get(at + 1) != Some(&b'\n') {
-            out.push(*byte);
-        }
-    }
-    out
-}
-
-/// `text` with the line end that most lines of `model` have.
-fn with_ends_of(model: &[u8], text: &[u8]) -> Vec<u8> {
-    let ends = model.iter().filter(|byte| **byte == b'\n').count();
-    let returns = model.windows(2).filter(|pair| pair == b"\r\n").count();
-    let plain = without_returns(text);
-    if returns * 2 <= ends {
-        return plain;
-    }
-    let mut out = Vec::with_capacity(plain.len() + ends);
-    for byte in plain {
-        if byte == b'\n' {
-            out.push(b'\r');
-        }
-        out.push(byte);
-    }
-    out
 }
 
 fn apply_file(

@@ -139,11 +139,11 @@ fn mended(rows: &[Row], shadow: &Indexed, saved: &Indexed) -> Option<Indexed> {
         // Did the save take all of it back?
         let is_back = theirs != mine
             && theirs.hash() == row.after
-            && merge_own(&theirs, &row.before, &mine).as_ref() == Some(&mine);
+            && merge_own(&saved.path, &theirs, &row.before, &mine).as_ref() == Some(&mine);
         if !is_back {
             continue;
         }
-        let Some(both) = merge_own(&row.before, &theirs, &mine) else {
+        let Some(both) = merge_own(&saved.path, &row.before, &theirs, &mine) else {
             continue;
         };
         mended = splice(&mended, row.unit, &both).ok()?.after?;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use aura_proto::ids::base32;
-use aura_semantic::{ContentHash, LineMerge, OwnText, Text, UnitId, merge_lines};
+use aura_semantic::{ContentHash, OwnText, UnitId, join};
 
 use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told};
 
@@ -253,7 +253,7 @@ impl Units {
         }
         let text = |version| self.text_of(fork, version, bodies);
         let (first, second) = (text(first)?, text(second)?);
-        merge(&text(common?)?, &first, &second).map(Some)
+        join(fork.path, &text(common?)?, &first, &second).map(Some)
     }
 
     fn text_of(&self, fork: &Fork<'_>, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
@@ -294,24 +294,6 @@ impl Fork<'_> {
     /// The content of a version; `None` when the unit is deleted in it.
     fn content(&self, version: VersionId) -> Option<ContentHash> {
         self.file.graph.get(self.unit, version)?.content
-    }
-}
-
-/// Joins two texts; `None` when they exclude each other.
-fn merge(base: &OwnText, a: &OwnText, b: &OwnText) -> Option<OwnText> {
-    let head = clean(&base.head, &a.head, &b.head)?;
-    let foot = match (&base.foot, &a.foot, &b.foot) {
-        (Some(base), Some(a), Some(b)) => Some(clean(base, a, b)?),
-        (None, None, None) => None,
-        _ => return None,
-    };
-    Some(OwnText { head, foot })
-}
-
-fn clean(base: &Text, a: &Text, b: &Text) -> Option<Text> {
-    match merge_lines(base.bytes(), a.bytes(), b.bytes()) {
-        LineMerge::Clean(bytes) => Some(Text(bytes)),
-        LineMerge::Conflict(_) => None,
     }
 }
 
