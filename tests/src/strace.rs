@@ -120,11 +120,9 @@ impl Strace {
         self.cut();
         let tasks = format!("/proc/{pid}/task");
         let is_left = |task: std::io::Result<std::fs::DirEntry>| {
-            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
-            let (_, state) = stat.rsplit_once(") ")?;
-            (!state.starts_with(['Z', 'X'])).then_some(())
+            task.is_ok_and(|task| !is_dead(&task.path().to_string_lossy()))
         };
-        while std::fs::read_dir(&tasks).is_ok_and(|mut tasks| tasks.find_map(is_left).is_some()) {
+        while std::fs::read_dir(&tasks).is_ok_and(|mut tasks| tasks.any(is_left)) {
             std::thread::yield_now();
         }
     }
@@ -136,8 +134,21 @@ impl Drop for Strace {
             // On an interrupt strace detaches and lets the process go on.
             crate::send_signal(self.child.id(), "-INT");
         }
-        self.child.wait().ok();
+        while let Ok(None) = self.child.try_wait() {
+            // Of a process that died just now it may wait for more for ever.
+            if is_dead(&format!("/proc/{}", self.pid)) {
+                self.child.kill().ok();
+            }
+            std::thread::yield_now();
+        }
     }
+}
+
+/// Whether nothing runs in this process or thread, a directory of `/proc`.
+fn is_dead(task: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("{task}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, state)| state);
+    state.is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
 /// One finished system call.

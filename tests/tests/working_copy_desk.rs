@@ -2,12 +2,19 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{fs, process::Command};
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use mothership_tests::{
-    Laptop, Mothership, Team,
+    Laptop, Mothership, Outcome, Team,
     copy::{put, tree},
     git, send_signal,
 };
@@ -383,4 +390,54 @@ fn who_pulls_after_a_settlement_is_told_of_nothing_that_was_settled() {
     assert!(rows.iter().all(|row| row.0 != "waiting"), "{rows:?}");
     assert_eq!(carol.read("list.rs"), text("hers()"));
     assert_eq!(carol.pull(), (0, Vec::new()));
+}
+
+/// A `git` that is killed when it is asked for the branch while `killed` is there, and then says that it was.
+fn mortal_git(dir: &Path) -> (OsString, PathBuf) {
+    let (killed, was) = (dir.join("killed"), dir.join("was-killed"));
+    let script = format!(
+        "#!/bin/sh\nfor word in \"$@\"; do\n[ \"$word\" = symbolic-ref ] && [ -e {} ] && : > {} && kill -9 $$\ndone\n\
+         PATH=${{PATH#*:}} exec git \"$@\"\n",
+        killed.display(),
+        was.display()
+    );
+    put(&dir.join("git"), script.as_bytes());
+    fs::set_permissions(dir.join("git"), Permissions::from_mode(0o755)).unwrap();
+    let mut path = OsString::from(dir);
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    (path, killed)
+}
+
+#[test]
+fn a_git_that_is_killed_while_it_is_asked_leaves_the_branch_in_doubt_and_not_another_one() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    let tools = TempDir::new().unwrap();
+    let (path, killed) = mortal_git(tools.path());
+    bob.aura(&["down"]).ok();
+    let mut up = bob.command();
+    Outcome::of(up.arg("up").env("PATH", path).output().unwrap()).ok();
+    put(&killed, b"");
+    git(&bob.repo, &["checkout", "-qb", "topic"]);
+    let was_killed = tools.path().join("was-killed");
+    while !was_killed.exists() {
+        bob.aura(&["status"]);
+    }
+    // Nothing is published while it is not known where it belongs.
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");
+    assert_eq!(bob.log(&[]).len(), 0);
+    fs::remove_file(killed).unwrap();
+    bob.synced();
+    bob.events("published", 1);
+    assert_eq!(
+        bob.aura(&["status"]).ok()["repo"]["branch"],
+        "refs/heads/topic"
+    );
+    assert_eq!(bob.log(&[]).len(), 1);
+    alice.synced();
+    assert_eq!(alice.pull(), (0, Vec::new()));
+    git(&alice.repo, &["checkout", "-qb", "topic"]);
+    alice.applied("score");
+    assert!(alice.read("src/risk.rs").contains("let cap = 250"));
 }

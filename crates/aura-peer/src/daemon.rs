@@ -596,12 +596,11 @@ impl Daemon {
                     .team
                     .as_ref()
                     .is_none_or(|team| team.book.replica.is_synced());
-                let desk = desk
-                    .is_none_or(|desk| desk.book.replica.is_synced() && !desk.motion.is_moving());
+                let desk = desk.is_none_or(|desk| desk.book.replica.is_synced() && desk.is_still());
                 is_up && team && desk
             }
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
-            Until::Still => desk.is_none_or(|desk| !desk.motion.is_moving()),
+            Until::Still => desk.is_none_or(Desk::is_still),
         }
     }
 

@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, Dir, Mode, RenameFlags, fsync, linkat, mkdirat, renameat, renameat_with, unlinkat,
@@ -393,7 +394,7 @@ impl Swap<'_> {
     /// untouched, nobody saved meanwhile. Otherwise it is newer than what went in and goes back in.
     fn put_back(self, ours: Fingerprint, out: Found) {
         let mut placed = ours;
-        let mut in_hand = out;
+        let mut in_hand = self.saved(out);
         let mut given_back = None;
         let mut why = match ours.hash() {
             Some(hash) => Reason::Staged(hash),
@@ -420,6 +421,11 @@ impl Swap<'_> {
         tracing::debug!(path = %self.path, ?placed, "gave way to a save");
         if let Some(bytes) = given_back {
             self.keep_given_back(&bytes);
+            // A save may have ended while its inode was on the way back.
+            match self.copy.root.read_file(self.path) {
+                Ok(now) if now.bytes != bytes => self.keep_given_back(&now.bytes),
+                _ => {}
+            }
         }
         let Self {
             copy,
@@ -430,6 +436,21 @@ impl Swap<'_> {
             ..
         } = self;
         copy.keep(now_ms, place, name, path, why);
+    }
+
+    /// What was traded out, once the save that emptied it a moment ago has written it.
+    ///
+    /// What is given back while it is empty has no second copy, and whoever read what stood there meanwhile saves over
+    /// what the save writes into it.
+    fn saved(&self, mut out: Found) -> Found {
+        for _ in 0..SAVE_MS_MAX {
+            if out.bytes.as_ref().is_none_or(|bytes| !bytes.is_empty()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            out = found(self.place.directory(), &self.name);
+        }
+        out
     }
 
     /// Keeps another copy of what stands at the target again, until it is known that nobody saved over it who had read
@@ -595,6 +616,9 @@ fn from_io(err: io::Error) -> WriteRefusal {
 
 /// Trades of one apply: a user would have to save this often within a millisecond.
 const TRADES_MAX: u32 = 64;
+
+/// How long a save that emptied a file may take until it writes, in milliseconds; one does it in a small part of one.
+const SAVE_MS_MAX: u32 = 8;
 
 /// Seconds a file must have been left alone where names cannot be exchanged.
 const RECENT_SECONDS: i64 = 2;

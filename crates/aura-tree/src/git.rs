@@ -76,8 +76,14 @@ pub enum RepoError {
     Git {
         /// The subcommand.
         command: String,
-        /// What git wrote to its error output, cut short.
+        /// What git wrote to its error output, cut short, or how it ended.
         message: String,
+    },
+    /// A git command that looks something up ended without a word, as it does where there is nothing.
+    #[error("git {command} finds nothing")]
+    Nothing {
+        /// The subcommand.
+        command: String,
     },
     /// The `git` program could not be started.
     #[error("git cannot be started")]
@@ -210,7 +216,7 @@ impl Repo {
         let commit = self.resolve("HEAD")?.ok_or(RepoError::NoCommits)?;
         let branch = match self.run(&["symbolic-ref", "-q", "HEAD"]) {
             Ok(name) => Some(String::from_utf8_lossy(&name).trim_end().to_owned()),
-            Err(RepoError::Git { message, .. }) if message.is_empty() => None,
+            Err(RepoError::Nothing { .. }) => None,
             Err(err) => return Err(err),
         };
         Ok(Head { branch, commit })
@@ -530,7 +536,7 @@ fn resolve(work_tree: &Path, revision: &str) -> Result<Option<ObjectId>, RepoErr
                 command: "rev-parse",
             }),
         },
-        Err(RepoError::Git { message, .. }) if message.is_empty() => Ok(None),
+        Err(RepoError::Nothing { .. }) => Ok(None),
         Err(err) => Err(err),
     }
 }
@@ -596,7 +602,17 @@ fn finish(child: io::Result<Child>, arguments: &[&str]) -> Result<Vec<u8>, RepoE
         return Ok(output.stdout);
     }
     let message = String::from_utf8_lossy(&output.stderr);
-    Err(if message.contains("not a git repository") {
+    let command = || arguments.first().copied().unwrap_or("").to_owned();
+    Err(if message.is_empty() {
+        match output.status.code() {
+            Some(1) => RepoError::Nothing { command: command() },
+            // A git that was killed has answered nothing.
+            _ => RepoError::Git {
+                command: command(),
+                message: output.status.to_string(),
+            },
+        }
+    } else if message.contains("not a git repository") {
         RepoError::NotARepo
     } else if message.contains("dubious ownership") {
         RepoError::Untrusted
@@ -605,7 +621,7 @@ fn finish(child: io::Result<Child>, arguments: &[&str]) -> Result<Vec<u8>, RepoE
     } else {
         let message = message.trim().chars().take(MESSAGE_CHARS_MAX).collect();
         RepoError::Git {
-            command: arguments.first().copied().unwrap_or("").to_owned(),
+            command: command(),
             message,
         }
     })

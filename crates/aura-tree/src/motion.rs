@@ -154,6 +154,34 @@ pub struct Motion {
 }
 
 impl Settled {
+    /// This motion and one before it that could not be acted on, as one.
+    #[must_use]
+    pub fn after(mut self, earlier: Self) -> Self {
+        for (path, when) in earlier.held {
+            let both = |later: &mut When| match (when, *later) {
+                (When::During, When::During) => {}
+                _ => *later = When::Both,
+            };
+            self.held.entry(path).and_modify(both).or_insert(when);
+        }
+        Self {
+            head_changed: self.head_changed | earlier.head_changed,
+            index_changed: self.index_changed | earlier.index_changed,
+            kind: match (self.kind, earlier.kind) {
+                (one, other) if one == other => one,
+                _ => MotionKind::Tree,
+            },
+            held: self.held,
+        }
+    }
+
+    /// Takes in paths that were saved after the motion and before it was acted on.
+    pub fn held_too(&mut self, paths: BTreeSet<RepoPath>) {
+        for path in paths {
+            self.held.entry(path).or_insert(When::Before);
+        }
+    }
+
     /// Decides whose the content of a held path is.
     ///
     /// A file that HEAD does not hold, in that form, was not put there by moving to HEAD. One that

@@ -350,6 +350,7 @@ fn four_thousand_conflicts_in_two_entries_cost_each_device_seconds_at_most() {
     alice.aura(&["down"]).ok();
     alice.aura(&["up"]).ok();
     mallory.reaches(&alice);
+    alice.publishes_on_demand();
     alice.save("src/risk.rs", RISK.replace("100", "1"));
     assert_eq!(alice.aura(&["publish"]).ok()["state"], "published");
 }

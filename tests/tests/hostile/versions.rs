@@ -147,6 +147,8 @@ fn a_comment_that_is_told_to_change_nothing_arrives_everywhere() {
     mallory.publish(&lie);
     mallory.reaches(&bob);
     alice.event(|event| event["kind"] == "applied" && alice.read("src/risk.rs").contains("Risks"));
+    // Looked at while he is still where the lie is true, and taken afterwards.
+    bob.aura(&["status"]).ok();
     bob.pull();
     assert_eq!(bob.read("src/risk.rs"), alice.read("src/risk.rs"));
 }

@@ -33,7 +33,7 @@ impl Desk {
                 self.notice("merged", Some(due.name), text);
             }
         }
-        if self.mode == Mode::Live && !self.motion.is_moving() {
+        if self.mode == Mode::Live && self.is_still() {
             let wanted = Wanted {
                 is_patient: true,
                 ..Wanted::default()

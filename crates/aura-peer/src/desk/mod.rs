@@ -176,6 +176,8 @@ pub(crate) struct Desk {
     batch: Option<batch::Batch>,
     pulls: VecDeque<batch::Batch>,
     pull_last: u64,
+    /// A motion of git that could not be acted on yet.
+    unsettled: Option<aura_tree::Settled>,
     /// A publication that was asked for while git moved.
     postponed: Option<publish::Intent>,
     /// When what could not be done is tried again.
@@ -265,6 +267,7 @@ impl Desk {
             batch: None,
             pulls: VecDeque::new(),
             pull_last: 0,
+            unsettled: None,
             postponed: None,
             retry_at_ms: None,
             parsed: None,
@@ -388,6 +391,7 @@ impl Desk {
     /// Tries again what could not be done.
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         self.retry_at_ms = None;
+        self.settle_late(ring)?;
         self.due = take::Due::All;
         self.feed(replica::Input::Retry, ring);
         self.publish_saved(ring)?;

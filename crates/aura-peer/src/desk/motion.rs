@@ -15,6 +15,9 @@ use aura_trust::KeyRing;
 
 use super::{Desk, Publishing, publish::Intent, take::Due};
 
+/// When git is asked again that did not answer, in milliseconds.
+const ASK_AGAIN_MS: u64 = 500;
+
 impl Desk {
     /// Takes in what the watcher saw.
     pub(crate) fn watched(&mut self, event: WatchEvent, ring: &KeyRing) -> Result<(), Failure> {
@@ -45,24 +48,58 @@ impl Desk {
         while let Some(event) = self.motion.poll() {
             match event {
                 MotionEvent::Began => {}
+                // What is saved before the motion was acted on belongs to what comes after it.
+                MotionEvent::Publish(paths) if let Some(settled) = &mut self.unsettled => {
+                    settled.held_too(paths);
+                }
                 MotionEvent::Publish(paths) => {
                     if self.publishing == Publishing::Save {
                         self.publish_saves(&paths, ring)?;
                     }
                 }
-                MotionEvent::Settled(settled) => self.settled(&settled, ring)?,
+                MotionEvent::Settled(settled) => {
+                    let settled = match self.unsettled.take() {
+                        Some(earlier) => settled.after(earlier),
+                        None => settled,
+                    };
+                    self.act_on(settled, ring)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether git moves files now, by a look of its own.
+    /// Acts on a motion; what git could not be asked about it is asked again later.
+    fn act_on(&mut self, settled: Settled, ring: &KeyRing) -> Result<(), Failure> {
+        let done = self.settled(&settled, ring);
+        if done.is_err() {
+            self.unsettled = Some(settled);
+            self.retry_in(ASK_AGAIN_MS);
+        }
+        done
+    }
+
+    /// Acts on a motion that could not be acted on when it ended.
+    pub(crate) fn settle_late(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        if self.motion.is_moving() {
+            return Ok(());
+        }
+        let unsettled = self.unsettled.take();
+        unsettled.map_or(Ok(()), |settled| self.act_on(settled, ring))
+    }
+
+    /// Whether git was at rest at the last look, and what it did before is acted on.
+    pub(crate) fn is_still(&self) -> bool {
+        !self.motion.is_moving() && self.unsettled.is_none()
+    }
+
+    /// Whether git moves files now, by a look of its own, or did and that is not acted on.
     pub(crate) fn git_moves(&mut self) -> bool {
         if !self.motion.is_moving() {
             let observation = self.repo.observe();
             self.motion.handle(self.clock.mono_ms(), observation);
         }
-        self.motion.is_moving()
+        !self.is_still()
     }
 
     fn settled(&mut self, settled: &Settled, ring: &KeyRing) -> Result<(), Failure> {

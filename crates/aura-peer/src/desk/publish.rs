@@ -117,7 +117,7 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<usize, Failure> {
         let count = self.publish_some(paths, intent, true, ring)?;
-        if self.motion.is_moving() {
+        if !self.is_still() {
             self.postponed = Some(intent.clone());
         }
         Ok(count)

@@ -20,7 +20,7 @@ use self::join::Wish;
 use super::{Daemon, Until, Waiting};
 use crate::{
     clock::rfc3339,
-    desk::{Mode, publish::Intent},
+    desk::{Desk, Mode, publish::Intent},
     docs as shape, enrol,
 };
 
@@ -40,6 +40,14 @@ pub(in crate::daemon) struct Listed {
 /// How long a call waits for git to come to rest, in milliseconds: whoever asked for the state of the tree has made git
 /// look at all files just now.
 const STILL_MS: u64 = 1_000;
+
+/// Whether a call writes into working copies.
+fn writes(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Pull { dry_run: false, .. } | Call::Resolve { .. } | Call::Undo { .. }
+    )
+}
 
 impl Daemon {
     pub(super) fn call(&mut self, request: Request, reply: &mpsc::Sender<Reply>) {
@@ -87,11 +95,7 @@ impl Daemon {
 
     /// The repository in which git moves files now, if the call would write some.
     fn moving(&mut self, repo: Option<&str>, call: &Call) -> Option<PathBuf> {
-        let writes = matches!(
-            call,
-            Call::Pull { dry_run: false, .. } | Call::Resolve { .. } | Call::Undo { .. }
-        );
-        let path = self.repo_of(repo).ok().filter(|_| writes)?;
+        let path = self.repo_of(repo).ok().filter(|_| writes(call))?;
         let desk = self.desks.get_mut(&path)?;
         desk.git_moves().then_some(path)
     }
@@ -111,6 +115,12 @@ impl Daemon {
 
     /// Calls that are answered at once.
     fn answer(&mut self, repo: Option<&str>, call: Call) -> Answer {
+        if writes(&call)
+            && let Ok(path) = self.repo_of(repo)
+        {
+            // If git cannot be asked what it did, that is the answer.
+            self.with_desk(&path, Desk::settle_late)?;
+        }
         match call {
             Call::Approve { names, all, peers } => self.approve(names, all, &peers),
             Call::ConfigGet { key } => self.config(key.as_deref()),
