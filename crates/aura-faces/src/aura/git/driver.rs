@@ -216,7 +216,7 @@ impl Face<'_, '_> {
         let git_dir = Path::new(std::ffi::OsStr::from_bytes(lines.next()?)).to_owned();
         let head = lines.next().map(String::from_utf8_lossy);
         let run = record::Run {
-            at: self.screen.view().now.to_string(),
+            at: format!("{:.0}", self.screen.view().now),
             head: head
                 .filter(|_| said.code == Some(0))
                 .map(|head| head.into_owned()),

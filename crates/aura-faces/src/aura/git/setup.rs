@@ -45,12 +45,18 @@ merge-conflict-exit-codes = [1]
 conflict-marker-style = "git"
 "#;
 
-/// The exact changes of one step.
+/// One part of it.
 struct Step {
     name: &'static str,
     /// What it comes to, for people.
     text: String,
-    changes: Vec<Change>,
+    changes: Vec<Planned>,
+}
+
+/// A change, and whether things are not as it makes them already.
+struct Planned {
+    change: Change,
+    is_needed: bool,
 }
 
 /// One thing that is changed.
@@ -60,11 +66,18 @@ enum Change {
         key: String,
         value: Option<&'static str>,
     },
-    /// A file: its bytes, or that it goes.
+    /// A file: its bytes, or that it goes; the block is what is ours in it.
     File {
         path: PathBuf,
         bytes: Option<Vec<u8>>,
+        block: Vec<u8>,
     },
+}
+
+impl Step {
+    fn is_needed(&self) -> bool {
+        self.changes.iter().any(|planned| planned.is_needed)
+    }
 }
 
 /// Where things are in a repository.
@@ -97,9 +110,9 @@ pub(super) fn state(git: Git<'_>, places: &Places) -> Result<&'static str, Failu
     let step = driver(git, places, has_block(&places.tracked())?)?;
     let is_known = git.line(&["config", "--get", &key("driver")]).is_some();
     let is_named = has_block(&places.tracked())? || has_block(&places.info)?;
-    Ok(match (is_known && is_named, step.changes.is_empty()) {
-        (true, true) => "set_up",
-        (true, false) => "stale",
+    Ok(match (is_known && is_named, step.is_needed()) {
+        (true, false) => "set_up",
+        (true, true) => "stale",
         (false, _) => "missing",
     })
 }
@@ -117,39 +130,38 @@ fn driver(git: Git<'_>, places: &Places, is_tracked: bool) -> Result<Step, Failu
     let mut changes = Vec::new();
     for (name, value) in [("name", NAME), ("driver", COMMAND)] {
         let known = git.line(&["config", "--local", "--get", &key(name)]);
-        if known.as_deref() != Some(value) {
-            let (key, value) = (key(name), Some(value));
-            changes.push(Change::Config { key, value });
-        }
+        let is_needed = known.as_deref() != Some(value);
+        let (key, value) = (key(name), Some(value));
+        let change = Change::Config { key, value };
+        changes.push(Planned { change, is_needed });
     }
     let extensions = || languages().flat_map(|language| language.extensions().iter().copied());
-    let (info, tracked) = (read(&places.info)?, read(&places.tracked())?);
-    let info_after = match is_tracked {
-        true => info.as_deref().and_then(attributes::without_block),
-        false => {
-            let exceptions = attributes::exceptions(&sources(git, places)?);
-            let block = |is_new| attributes::block(extensions(), &exceptions, is_new);
-            Some(attributes::with_block(info.as_deref(), block))
-        }
+    let exceptions = match is_tracked {
+        // Whatever else is said there, or nearer to a file, weighs more.
+        true => Vec::new(),
+        false => attributes::exceptions(&sources(git, places)?),
     };
-    let tracked_after = match is_tracked {
-        true => {
-            let block = |is_new| attributes::block(extensions(), &[], is_new);
-            Some(attributes::with_block(tracked.as_deref(), block))
-        }
-        false => tracked.clone(),
+    let block = |is_new| attributes::block(extensions(), &exceptions, is_new);
+    let (here, elsewhere) = match is_tracked {
+        true => (places.tracked(), Some(&places.info)),
+        false => (places.info.clone(), None),
     };
-    for (path, before, after) in [
-        (places.info.clone(), info, info_after),
-        (places.tracked(), tracked, tracked_after),
-    ] {
-        if before != after {
-            changes.push(Change::File { path, bytes: after });
-        }
+    let before = read(&here)?;
+    let after = attributes::with_block(before.as_deref(), block);
+    changes.push(Planned {
+        is_needed: before.as_ref() != Some(&after),
+        change: Change::File {
+            path: here,
+            bytes: Some(after),
+            block: block(false),
+        },
+    });
+    if let Some(path) = elsewhere {
+        changes.extend(block_away(path)?);
     }
     let place = match is_tracked {
         true => ".gitattributes, to be committed",
-        false => "git's own info/attributes",
+        false => ".git/info/attributes",
     };
     Ok(Step {
         name: "merge driver",
@@ -158,30 +170,40 @@ fn driver(git: Git<'_>, places: &Places, is_tracked: bool) -> Result<Step, Failu
     })
 }
 
+/// The change that takes the block out of a file, if it is there.
+fn block_away(path: &Path) -> Result<Option<Planned>, Failure> {
+    let bytes = read(path)?.filter(|bytes| attributes::has_block(bytes));
+    Ok(bytes.map(|bytes| Planned {
+        is_needed: true,
+        change: Change::File {
+            path: path.to_owned(),
+            bytes: attributes::without_block(&bytes),
+            block: Vec::new(),
+        },
+    }))
+}
+
 /// The step that takes the driver back.
 fn driver_away(git: Git<'_>, places: &Places) -> Result<Step, Failure> {
     let mut changes = Vec::new();
     for name in ["driver", "name"] {
         let known = git.line(&["config", "--local", "--get", &key(name)]);
-        if known.is_some() {
-            let (key, value) = (key(name), None);
-            changes.push(Change::Config { key, value });
-        }
+        let (key, value) = (key(name), None);
+        changes.extend(known.map(|_| Planned {
+            is_needed: true,
+            change: Change::Config { key, value },
+        }));
     }
-    let mut text = "git merges by lines again";
+    changes.extend(block_away(&places.info)?);
     let committed = git.say(&["show", "HEAD:.gitattributes"])?;
-    let committed = Some(committed.out).filter(|_| committed.code == Some(0));
-    for path in [places.info.clone(), places.tracked()] {
-        let Some(bytes) = read(&path)?.filter(|bytes| attributes::has_block(bytes)) else {
-            continue;
-        };
-        if committed.as_deref().is_some_and(attributes::has_block) && path == places.tracked() {
-            text = "git merges by lines again; the team's .gitattributes stays, it does no harm";
-            continue;
+    let is_committed = committed.code == Some(0) && attributes::has_block(&committed.out);
+    let text = match is_committed {
+        true => "git merges by lines again; what the team's .gitattributes says does no harm",
+        false => {
+            changes.extend(block_away(&places.tracked())?);
+            "git merges by lines again"
         }
-        let bytes = attributes::without_block(&bytes);
-        changes.push(Change::File { path, bytes });
-    }
+    };
     Ok(Step {
         name: "merge driver",
         text: text.to_owned(),
@@ -239,13 +261,13 @@ impl Change {
                 Some(value) => format!("git config --local {key} '{value}'"),
                 None => format!("git config --local --unset-all {key}"),
             },
-            Self::File { path, bytes } => {
+            Self::File { path, bytes, block } => {
                 let path = path.strip_prefix(root).unwrap_or(path).display();
+                let block = String::from_utf8_lossy(block);
                 match bytes {
                     None => format!("remove {path}"),
-                    Some(bytes) => {
-                        format!("write {path}:\n{}", String::from_utf8_lossy(bytes))
-                    }
+                    Some(_) if block.is_empty() => format!("take the block out of {path}"),
+                    Some(_) => format!("at the start of {path}:\n{block}"),
                 }
             }
         }
@@ -260,7 +282,7 @@ impl Change {
                 };
                 git.ask(&args).map(drop)
             }
-            Self::File { path, bytes } => match bytes {
+            Self::File { path, bytes, .. } => match bytes {
                 None => fs::remove_file(path).map_err(|error| storage(path, &error)),
                 Some(bytes) => {
                     let dir = path.parent().unwrap_or(path);
@@ -320,22 +342,24 @@ impl Face<'_, '_> {
     ) -> Result<Vec<SetUpStepDoc>, Failure> {
         let mut rows = Vec::new();
         for step in steps {
+            let is_needed = step.is_needed();
             if !is_dry {
-                for change in &step.changes {
-                    change.carry_out(self.git())?;
+                let needed = step.changes.iter().filter(|planned| planned.is_needed);
+                for planned in needed {
+                    planned.change.carry_out(self.git())?;
                 }
             }
-            let state = match (step.changes.is_empty(), is_dry) {
-                (true, _) => "present",
-                (false, true) => "would",
-                (false, false) => "done",
+            let state = match (is_needed, is_dry) {
+                (false, _) => "present",
+                (true, true) => "would",
+                (true, false) => "done",
             };
-            let changes = step.changes.iter().map(|change| change.show(&places.root));
+            let show = |planned: &Planned| planned.change.show(&places.root);
             rows.push(SetUpStepDoc {
                 name: step.name.to_owned(),
                 state: state.to_owned(),
                 text: step.text,
-                changes: changes.collect(),
+                changes: step.changes.iter().map(show).collect(),
             });
         }
         Ok(rows)

@@ -121,3 +121,65 @@ fn limit(resource: Resource, most: u64) {
     // Where the system allows less already, less it is.
     setrlimit(resource, limit).ok();
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// What comes of a job when this script is the worker.
+    fn because(script: &str, limit_ms: u64) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = dir.path().join("worker");
+        fs::write(&exe, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&exe, fs::Permissions::from_mode(0o755)).unwrap();
+        let env = Env(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]));
+        let worker = Worker {
+            exe: &exe,
+            env: &env,
+            limit: Some(Duration::from_millis(limit_ms)),
+        };
+        let job = Job {
+            path: "a.rs".to_owned(),
+            texts: ["a", "b", "c"].map(|text| text.as_bytes().to_vec()),
+        };
+        let judged = worker.judge(&job);
+        assert_eq!(judged.chunks, None);
+        judged.file.because
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_sound_leaves_the_merge_to_lines() {
+        const LONG: u64 = 60_000;
+        let told = |script: &str| because(script, LONG).unwrap();
+        assert_eq!(told("kill -KILL $$"), "worker_died");
+        assert_eq!(told("kill -SEGV $$"), "worker_died");
+        assert_eq!(told("exit 70"), "worker_died");
+        assert_eq!(told("cat; exit 1"), "worker_died");
+        assert_eq!(told("exit 0"), "worker_garbled");
+        assert_eq!(told("cat"), "worker_garbled");
+        assert_eq!(told("echo '{}'; echo x"), "worker_garbled");
+        assert_eq!(because("exec sleep 60", 20).unwrap(), "worker_late");
+    }
+
+    #[test]
+    fn a_worker_that_cannot_be_started_leaves_the_merge_to_lines() {
+        let env = Env::default();
+        let worker = Worker {
+            exe: Path::new("/nowhere/aura"),
+            env: &env,
+            limit: None,
+        };
+        let job = Job {
+            path: "a.rs".to_owned(),
+            texts: ["a", "b", "c"].map(|text| text.as_bytes().to_vec()),
+        };
+        assert_eq!(
+            worker.judge(&job).file.because.as_deref(),
+            Some("no_worker")
+        );
+    }
+}
