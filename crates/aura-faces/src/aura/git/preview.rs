@@ -208,6 +208,7 @@ impl Face<'_, '_> {
             };
             files.push(judged.file);
         }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(files)
     }
 }

@@ -146,9 +146,15 @@ mod tests {
             path: "a.rs".to_owned(),
             texts: ["a", "b", "c"].map(|text| text.as_bytes().to_vec()),
         };
-        let judged = worker.judge(&job);
-        assert_eq!(judged.chunks, None);
-        judged.file.because
+        loop {
+            let judged = worker.judge(&job);
+            assert_eq!(judged.chunks, None);
+            let because = judged.file.because;
+            // A file that was just written may still be open in a child of another test.
+            if because.as_deref() != Some("no_worker") {
+                return because;
+            }
+        }
     }
 
     #[test]
