@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -85,6 +85,14 @@ impl Repo {
             root,
             programs: self.programs.clone(),
         }
+    }
+
+    /// Puts a shell script in the place of `aura`.
+    pub fn replace_program(&self, script: &str) {
+        let program = self.programs.join("aura");
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn commit(&self, subject: &str) {

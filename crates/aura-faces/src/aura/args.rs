@@ -371,7 +371,11 @@ pub(crate) enum Members {
 
 /// `merge`.
 #[derive(Arguments)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Merge {
     #[command(subcommand)]
     pub(crate) what: Option<MergeWhat>,

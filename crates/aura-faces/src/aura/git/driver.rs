@@ -3,7 +3,8 @@
 //! Invariants:
 //! - it ends with 0 for clean and 1 for a conflict, whatever happens; a higher code could stop the whole merge;
 //! - a conflict of texts has markers in the file, never our side alone;
-//! - where syntax does not help, the bytes are those of `git merge-file`.
+//! - where syntax does not help, the bytes are those of `git merge-file`;
+//! - writing the result is the last thing it does, so whoever finds it dead can merge anew.
 
 use std::{
     ffi::OsString,
@@ -92,29 +93,23 @@ impl Face<'_, '_> {
         };
         // Whatever breaks in here, git gets a merge.
         let merged = catch_unwind(AssertUnwindSafe(|| self.merge_by_syntax(&given)));
-        let (judged, is_written) = match merged {
-            Ok(Some(merged)) => merged,
-            Ok(None) => (empty(&given).text("unreadable"), false),
-            Err(_) => (empty(&given).text("failed"), false),
+        let (judged, bytes) = match merged {
+            Ok(Some((judged, Some(bytes)))) => (judged, Some(bytes)),
+            Ok(Some((judged, None))) => self.merge_by_text(&given, judged),
+            Ok(None) => self.merge_by_text(&given, empty(&given).text("unreadable")),
+            Err(_) => self.merge_by_text(&given, empty(&given).text("failed")),
         };
-        let judged = match is_written {
-            true => judged,
-            false => {
-                let is_clean = self.merge_by_text(&given);
-                judged.by_text(is_clean)
-            }
-        };
-        let exit = if judged.is_clean() {
-            Exit::DONE
-        } else {
-            Exit::FAILED
-        };
-        catch_unwind(AssertUnwindSafe(|| self.record(given, judged))).ok();
-        exit
+        let is_clean = judged.is_clean();
+        catch_unwind(AssertUnwindSafe(|| self.record(&given, judged))).ok();
+        let is_written = bytes.is_none_or(|bytes| self.write(&given, &bytes));
+        match is_clean && is_written {
+            true => Exit::DONE,
+            false => Exit::FAILED,
+        }
     }
 
-    /// What the syntax comes to, and whether it is written.
-    fn merge_by_syntax(&mut self, given: &Given) -> Option<(Judged, bool)> {
+    /// What the syntax comes to, if it does.
+    fn merge_by_syntax(&self, given: &Given) -> Option<(Judged, Option<Vec<u8>>)> {
         let job = given.job()?;
         let worker = Worker {
             exe: &self.exe,
@@ -122,10 +117,7 @@ impl Face<'_, '_> {
             limit: self.common.timeout,
         };
         let judged = worker.judge(&job);
-        let Some(chunks) = &judged.chunks else {
-            return Some((judged, false));
-        };
-        let bytes = match &chunks[..] {
+        let bytes = judged.chunks.as_ref().map(|chunks| match &chunks[..] {
             [Chunk::Clean(bytes)] => bytes.clone(),
             chunks => {
                 let markers = Markers {
@@ -136,13 +128,12 @@ impl Face<'_, '_> {
                 };
                 render(chunks, markers)
             }
-        };
-        let is_written = self.write(given, &bytes);
-        Some((judged, is_written))
+        });
+        Some((judged, bytes))
     }
 
-    /// Merges lines as git does, into our file; whether that was clean.
-    fn merge_by_text(&mut self, given: &Given) -> bool {
+    /// Merges lines as git does; what has no text stays as ours is.
+    fn merge_by_text(&mut self, given: &Given, judged: Judged) -> (Judged, Option<Vec<u8>>) {
         let [base, ours, theirs] = &given.files;
         let [base_label, ours_label, theirs_label] = &given.labels;
         let texts = given.files.each_ref().map(fs::read);
@@ -153,26 +144,30 @@ impl Face<'_, '_> {
             self.screen.note(&format!(
                 "{path} is binary: ours stays, and git calls it a conflict"
             ));
-            return false;
+            return (judged.by_text(false), None);
         }
         let size = format!("--marker-size={}", given.marker_size);
         let mut command = self.git().command();
-        command.args(["merge-file", "-q", &size]);
+        command.args(["merge-file", "-p", "-q", &size]);
         for label in [ours_label, base_label, theirs_label] {
             command.args(["-L", label]);
         }
         command.arg("--").args([ours, base, theirs]);
-        match command.output().ok().and_then(|ended| ended.status.code()) {
-            Some(0) => return true,
-            Some(1..=127) => return false,
-            _ => {}
+        if let Ok(merged) = command.output() {
+            match merged.status.code() {
+                Some(0) => return (judged.by_text(true), Some(merged.stdout)),
+                Some(1..=127) => return (judged.by_text(false), Some(merged.stdout)),
+                _ => {}
+            }
         }
         let [Ok(base), Ok(ours), Ok(theirs)] = &texts else {
             self.screen.note("git's files of this merge cannot be read");
-            return false;
+            return (judged.by_text(false), None);
         };
-        let (bytes, is_clean) = match merge_lines_by_myers(base, ours, theirs) {
-            LineMerge::Clean(bytes) => (bytes, true),
+        let merged = merge_lines_by_myers(base, ours, theirs);
+        let judged = judged.by_lines(&merged);
+        let bytes = match merged {
+            LineMerge::Clean(bytes) => bytes,
             LineMerge::Conflict(chunks) => {
                 let markers = Markers {
                     style: Style::Merge,
@@ -180,10 +175,10 @@ impl Face<'_, '_> {
                     labels: given.labels(),
                     notes: &[],
                 };
-                (render(&chunks, markers), false)
+                render(&chunks, markers)
             }
         };
-        self.write(given, &bytes) && is_clean
+        (judged, Some(bytes))
     }
 
     fn write(&mut self, given: &Given, bytes: &[u8]) -> bool {
@@ -203,8 +198,8 @@ impl Face<'_, '_> {
         }
     }
 
-    fn record(&self, given: Given, judged: Judged) -> Option<()> {
-        let [base, ours, theirs] = given.labels;
+    fn record(&self, given: &Given, judged: Judged) -> Option<()> {
+        let [base, ours, theirs] = given.labels.clone();
         if ours.starts_with(TEMPORARY) {
             return None;
         }

@@ -33,10 +33,12 @@ use crate::{
 
 /// What the driver is called for people.
 const NAME: &str = "functions instead of lines (aura)";
-/// Git's own merge of lines where there is no `aura`: a driver that is missing would leave our side alone, unmarked.
+/// A driver that is missing, too old, somebody else's or killed would leave our side alone, unmarked, or stop the whole
+/// merge; then git merges lines.
 const COMMAND: &str = "if command -v aura >/dev/null 2>&1; then \
-    aura merge-driver -- %O %A %B %L %P %S %X %Y; else \
-    git merge-file --marker-size=%L -L %X -L %S -L %Y %A %O %B; fi";
+    aura merge-driver -- %O %A %B %L %P %S %X %Y; r=$?; \
+    if test $r -le 1; then exit $r; fi; fi; \
+    git merge-file --marker-size=%L -L %X -L %S -L %Y %A %O %B";
 
 const JJ: &str = r#"[merge-tools.aura]
 program = "aura"
