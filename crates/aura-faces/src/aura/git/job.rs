@@ -250,8 +250,9 @@ pub(super) fn plain_reason(code: &str) -> MergeReasonDoc {
         "deleted_by_theirs" => "changed by ours, deleted by theirs",
         "file_and_directory" => "a file for one side, a directory for the other",
         "mode" => "its mode changed by both",
-        "not_a_file" => "a link or a submodule changed by both",
+        "not_a_file" => "a link changed by both, or by one of them",
         "path_taken" => "both put another file at this path",
+        "submodule" => "a submodule changed by both, which git may still settle",
         _ => "renamed by both",
     };
     MergeReasonDoc {

@@ -180,7 +180,11 @@ impl Face<'_, '_> {
             let (path, base, ours, theirs) = match fate {
                 Fate::Conflict { path, code } => {
                     let path = String::from_utf8_lossy(path);
-                    let mut file = job::file(&path, "conflict", "tree");
+                    let verdict = match *code {
+                        "submodule" => "unknown",
+                        _ => "conflict",
+                    };
+                    let mut file = job::file(&path, verdict, "tree");
                     file.reasons = vec![plain_reason(code)];
                     files.push(file);
                     continue;

@@ -111,10 +111,10 @@ impl Fates {
     /// One path whose entries are known in all versions.
     fn entries(&mut self, path: &[u8], base: Option<&Entry>, ours: &Entry, theirs: &Entry) {
         let is_taken = ours == theirs || Some(ours) == base || Some(theirs) == base;
-        let is_file = [Some(ours), Some(theirs), base]
-            .into_iter()
-            .flatten()
-            .all(Entry::is_file);
+        let all = [Some(ours), Some(theirs), base];
+        let is_file = all.into_iter().flatten().all(Entry::is_file);
+        let is_module = |entry: &Entry| entry.mode == b"160000";
+        let has_module = all.into_iter().flatten().any(is_module);
         let base_mode = base.map(|base| &base.mode);
         let is_mode_settled = ours.mode == theirs.mode
             || base_mode == Some(&ours.mode)
@@ -125,6 +125,8 @@ impl Fates {
             || base.as_ref() == Some(&theirs.id);
         if is_taken || is_file && is_mode_settled && is_text_settled {
             self.taken += 1;
+        } else if has_module {
+            self.conflict(path, "submodule");
         } else if !is_file {
             self.conflict(path, "not_a_file");
         } else if !is_mode_settled {
@@ -233,6 +235,7 @@ mod tests {
             let mode = match entry.trim_start_matches(|c: char| c.is_ascii_digit()) {
                 "x" => "100755",
                 "l" => "120000",
+                "s" => "160000",
                 _ => "100644",
             };
             let id = entry.trim_end_matches(char::is_alphabetic);
@@ -298,6 +301,7 @@ mod tests {
         check(&["M a 1 2"], &["D a 1"], 0, &["deleted_by_theirs a"]);
         check(&["R a 1 b 1"], &["R a 1 c 1"], 0, &["renamed_twice a"]);
         check(&["M a 1l 2l"], &["M a 1l 3l"], 0, &["not_a_file a"]);
+        check(&["M a 1s 2s"], &["M a 1s 3s"], 0, &["submodule a"]);
         check(&["A a 2"], &["A a 2x"], 0, &["mode a"]);
         check(&["R a 1 n 1"], &["A n 2"], 0, &["path_taken n"]);
         check(&["A n 1"], &["A n/x 2"], 1, &["file_and_directory n"]);
