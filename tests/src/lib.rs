@@ -17,6 +17,7 @@ pub mod papers;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod repo;
 pub mod scene;
 pub mod strace;
 pub mod wire;

@@ -114,8 +114,10 @@ row! {
 }
 
 mod changes;
+mod merging;
 
 pub use changes::{Joined, Published, Undone};
+pub use merging::*;
 
 doc! {
     /// Answer of `status`.

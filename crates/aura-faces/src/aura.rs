@@ -2,13 +2,14 @@
 //!
 //! Invariants:
 //! - nothing about the team is decided here; the daemon answers, this shows it;
-//! - commands on files (`merge`, `outline`, `diff --files`) need no daemon and no team.
+//! - commands on files (`merge`, `outline`, `diff --files`) and on git (`init`, `merge-driver`) need no daemon and no team.
 
 mod args;
 mod calls;
 mod client;
 mod device;
 mod editor;
+mod git;
 mod local;
 mod show;
 mod status;
@@ -37,7 +38,7 @@ use crate::{
 
 pub(crate) use self::{args::Invite, show::Invited};
 use self::{
-    args::{Args, Command, Daemon},
+    args::{Args, Command, Daemon, Merge, MergeWhat},
     client::{Client, Limit},
 };
 
@@ -121,6 +122,7 @@ impl Face<'_, '_> {
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
             Command::Help { topic } => help(self.screen, &topic),
+            Command::Init(args) => self.init(&args),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
             Command::Log {
@@ -130,7 +132,9 @@ impl Face<'_, '_> {
                 limit,
             } => self.log(symbol, actor, since, limit),
             Command::Members { what } => self.members(what),
-            Command::Merge(args) => local::merge(self.screen, &self.dir, &args),
+            Command::Merge(args) => self.merge(args),
+            Command::MergeDriver { given } => Ok(self.merge_driver(&given)),
+            Command::MergeWorker => git::work(self.input, self.screen),
             Command::Mode { mode } => self.mode(mode),
             Command::Outline { file, path } => {
                 local::outline(self.screen, &self.dir, &file, path.as_deref())
@@ -150,11 +154,21 @@ impl Face<'_, '_> {
             Command::Resolve(args) => self.resolve(args),
             Command::Status(args) => self.status(&args),
             Command::Undo { op } => self.undo(op),
+            Command::Uninit { dry_run } => self.uninit(dry_run),
             Command::Up => self.up(),
             Command::Version => self.version(),
             Command::Wait { wanted } => self.wait(wanted),
             Command::Watch(args) => self.watch(args),
             Command::Whoami => self.whoami(),
+        }
+    }
+
+    fn merge(&mut self, args: Merge) -> Outcome {
+        match (args.what, args.files) {
+            (Some(MergeWhat::Explain { file, limit }), _) => self.explain(file.as_deref(), limit),
+            (Some(MergeWhat::Preview { branch, exit_code }), _) => self.preview(&branch, exit_code),
+            (None, Some(files)) => local::merge(self.screen, &self.dir, &files),
+            (None, None) => help(self.screen, &["merge".to_owned()]),
         }
     }
 

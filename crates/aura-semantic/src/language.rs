@@ -241,6 +241,16 @@ impl Language {
     pub fn name(self) -> &'static str {
         self.0.name
     }
+
+    /// The extensions of its files, without the dot.
+    pub fn extensions(self) -> &'static [&'static str] {
+        self.0.extensions
+    }
+}
+
+/// Every language that there is a grammar for.
+pub fn languages() -> impl Iterator<Item = Language> {
+    TABLES.iter().copied().map(Language)
 }
 
 impl PartialEq for Language {

@@ -26,6 +26,7 @@ mod identity;
 mod indexed;
 mod language;
 mod lines;
+mod markers;
 mod merge;
 mod naming;
 mod onto;
@@ -46,9 +47,13 @@ pub use diff::{Change, UnitChange, diff_files, diff_indexed};
 pub use extract::{extract, moves};
 pub use holds::holds;
 pub use indexed::{Indexed, index, match_outlines};
-pub use language::{Language, UnitKind, language_of};
-pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
-pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
+pub use language::{Language, UnitKind, language_of, languages};
+pub use lines::{Chunk, LineMerge, merge_lines, merge_lines_by_myers};
+pub use markers::{Labels, Markers, Style, render, render_diff3};
+pub use merge::{
+    Explained, FileMerge, MergeLevel, Part, Reason, Why, merge_explained, merge_files,
+    merge_files_within,
+};
 pub use onto::bring;
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use own::{join, merge_own};

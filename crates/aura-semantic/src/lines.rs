@@ -42,7 +42,7 @@ pub fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
 }
 
 /// The same by the algorithm of `git merge-file`.
-pub(crate) fn merge_lines_by_myers(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
+pub fn merge_lines_by_myers(base: &[u8], ours: &[u8], theirs: &[u8]) -> LineMerge {
     merge(Algorithm::Myers, base, ours, theirs, false)
 }
 
@@ -204,75 +204,4 @@ fn assemble(
         chunks.push(Chunk::Clean(clean));
     }
     LineMerge::Conflict(chunks)
-}
-
-/// What stands behind the conflict markers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Labels<'a> {
-    /// Behind `<<<<<<<`.
-    pub ours: &'a str,
-    /// Behind `|||||||`.
-    pub base: &'a str,
-    /// Behind `>>>>>>>`.
-    pub theirs: &'a str,
-}
-
-impl Default for Labels<'_> {
-    fn default() -> Self {
-        Self {
-            ours: "ours",
-            base: "base",
-            theirs: "theirs",
-        }
-    }
-}
-
-/// Writes chunks as text with diff3 markers of `marker_size` signs.
-pub fn render_diff3(chunks: &[Chunk], marker_size: usize, labels: Labels<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let crlf = uses_crlf(chunks);
-    for chunk in chunks {
-        match chunk {
-            Chunk::Clean(text) => out.extend_from_slice(text),
-            Chunk::Conflict { base, ours, theirs } => {
-                let mut part = |sign: u8, label: &str, text: &[u8]| {
-                    marker(&mut out, sign, marker_size, label, crlf);
-                    out.extend_from_slice(text);
-                };
-                part(b'<', labels.ours, ours);
-                part(b'|', labels.base, base);
-                part(b'=', "", theirs);
-                part(b'>', labels.theirs, b"");
-            }
-        }
-    }
-    out
-}
-
-fn uses_crlf(chunks: &[Chunk]) -> bool {
-    let first_line_end = |text: &[u8]| {
-        let end = text.iter().position(|byte| *byte == b'\n')?;
-        Some(end > 0 && text[end - 1] == b'\r')
-    };
-    let texts = chunks.iter().flat_map(|chunk| match chunk {
-        Chunk::Clean(text) => vec![text],
-        Chunk::Conflict { base, ours, theirs } => vec![ours, theirs, base],
-    });
-    texts
-        .filter_map(|text| first_line_end(text))
-        .next()
-        .unwrap_or(false)
-}
-
-fn marker(out: &mut Vec<u8>, sign: u8, size: usize, label: &str, crlf: bool) {
-    let line_end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
-    if !out.is_empty() && !out.ends_with(b"\n") {
-        out.extend_from_slice(line_end);
-    }
-    out.resize(out.len() + size, sign);
-    if !label.is_empty() {
-        out.push(b' ');
-        out.extend_from_slice(label.as_bytes());
-    }
-    out.extend_from_slice(line_end);
 }

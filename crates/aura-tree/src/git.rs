@@ -304,8 +304,9 @@ impl Repo {
     /// Whether line ends or filters may make files of the working tree differ from their blobs.
     pub fn may_filter(&self) -> Result<bool, RepoError> {
         let tracked = self.run(&["ls-files", "-z"])?;
+        let own = fs::read(self.common_dir.join("info/attributes"));
         if split_nul(&tracked).any(|path| path.ends_with(b".gitattributes"))
-            || self.common_dir.join("info/attributes").exists()
+            || own.is_ok_and(|own| !says_only_how_to_merge(&own))
         {
             return Ok(true);
         }
@@ -647,6 +648,25 @@ fn split_nul(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let found = bytes.iter().position(|byte| *byte == at)?;
     Some((&bytes[..found], &bytes[found + 1..]))
+}
+
+/// Whether attributes say nothing about what stands in a file, as those that name a merge driver.
+fn says_only_how_to_merge(attributes: &[u8]) -> bool {
+    attributes.split(|byte| *byte == b'\n').all(|line| {
+        let line = line.trim_ascii();
+        let pattern_end = match line.first() {
+            None | Some(b'#') => return true,
+            Some(b'"') => line.iter().rposition(|byte| *byte == b'"'),
+            Some(_) => line.iter().position(u8::is_ascii_whitespace),
+        };
+        let said = pattern_end.map_or(&[][..], |end| &line[end + 1..]);
+        let mut said = said
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        said.all(|word| {
+            matches!(word, b"-merge" | b"!merge" | b"merge") || word.starts_with(b"merge=")
+        })
+    })
 }
 
 /// The text of a small file in git's directory, `None` if it is absent or no text.

@@ -4,7 +4,7 @@
 //! - what can be checked without the daemon is checked here, and ends with exit code 2;
 //! - every command's long help begins with an example.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use aura_proto::message::{DEVICE_NAME_RULE, is_device_name};
 use clap::{Args as Arguments, Parser, Subcommand};
@@ -70,6 +70,11 @@ pub(crate) enum Command {
         /// A command, or exit-codes
         topic: Vec<String>,
     },
+    /// Set git up in a clone: functions instead of lines in its merges; needs no team
+    #[command(
+        before_long_help = "Examples:\n  aura init\n  aura init --show          what it would write, and the same for jj"
+    )]
+    Init(Init),
     /// Make a join token for somebody
     #[command(before_long_help = "Example:\n  aura invite --for alice --ttl 2d")]
     Invite(Invite),
@@ -99,11 +104,27 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<Members>,
     },
-    /// Merge three files, without a team; exit 1 on conflict
+    /// Merge three files, without a team; exit 1 on conflict. Foresee or explain git's merges
     #[command(
-        before_long_help = "Example:\n  aura merge base.rs ours.rs theirs.rs --path src/risk.rs -o merged.rs"
+        before_long_help = "Examples:\n  aura merge base.rs ours.rs theirs.rs --path src/risk.rs -o merged.rs\n  aura merge preview topic\n  aura merge explain src/risk.rs"
     )]
     Merge(Merge),
+    /// Merge one file for git; its exit codes are git's: 0 clean, 1 conflict
+    #[command(
+        before_long_help = "Example, as aura init writes it:\n  aura merge-driver -- %O %A %B %L %P %S %X %Y"
+    )]
+    MergeDriver {
+        /// Files with base, ours (written over) and theirs, size of the markers, path, names of base, ours and theirs
+        #[arg(
+            value_name = "%O %A %B %L %P %S %X %Y",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        given: Vec<OsString>,
+    },
+    /// Merge what standard input holds, for whoever must outlive it
+    #[command(hide = true, before_long_help = "Example:\n  aura merge-worker < job")]
+    MergeWorker,
     /// Print or set what happens to your files
     #[command(before_long_help = "Example:\n  aura mode live")]
     Mode {
@@ -164,6 +185,13 @@ pub(crate) enum Command {
         before_long_help = "Examples:\n  aura status\n  aura status --exit-code --json=word,link.state"
     )]
     Status(Status),
+    /// Take back what init did
+    #[command(before_long_help = "Example:\n  aura uninit")]
+    Uninit {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Take back your last change, or the named one
     #[command(before_long_help = "Example:\n  aura undo o-7f5p")]
     Undo {
@@ -273,6 +301,20 @@ pub(crate) struct Diff {
     pub(crate) path: Option<String>,
 }
 
+/// `init`.
+#[derive(Arguments)]
+pub(crate) struct Init {
+    /// Print every line that it would write, and those for jj
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) show: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Name the file types in the tracked .gitattributes, for the whole team
+    #[arg(long)]
+    pub(crate) commit_attributes: bool,
+}
+
 /// `invite`, of both programs.
 #[derive(Arguments)]
 pub(crate) struct Invite {
@@ -329,7 +371,46 @@ pub(crate) enum Members {
 
 /// `merge`.
 #[derive(Arguments)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Merge {
+    #[command(subcommand)]
+    pub(crate) what: Option<MergeWhat>,
+    #[command(flatten)]
+    pub(crate) files: Option<MergeFiles>,
+}
+
+/// Below `merge`.
+#[derive(Subcommand)]
+pub(crate) enum MergeWhat {
+    /// Show what the merge driver did in git's last merge, or last did to a file
+    #[command(
+        before_long_help = "Examples:\n  aura merge explain\n  aura merge explain src/risk.rs -n 3"
+    )]
+    Explain {
+        /// Only this file
+        file: Option<PathBuf>,
+        /// At most this many merges, newest first; each pick of a rebase is one
+        #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 1)]
+        limit: usize,
+    },
+    /// Show what merging a branch into HEAD would do; changes nothing
+    #[command(before_long_help = "Example:\n  aura merge preview topic")]
+    Preview {
+        /// The branch, or any commit
+        branch: String,
+        /// End with 7 when a file would be in conflict
+        #[arg(long)]
+        exit_code: bool,
+    },
+}
+
+/// `merge BASE OURS THEIRS`.
+#[derive(Arguments)]
+pub(crate) struct MergeFiles {
     /// The version that both sides come from
     pub(crate) base: PathBuf,
     /// One side

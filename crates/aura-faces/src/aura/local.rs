@@ -17,7 +17,7 @@ use aura_semantic::{
     merge_files,
 };
 
-use super::args::Merge;
+use super::args::MergeFiles;
 use crate::{
     common::{answer, to_value},
     output::{Outcome, Screen},
@@ -99,7 +99,7 @@ fn outline_document(file: &Indexed) -> docs::Outline {
     }
 }
 
-fn problem_word(problem: Problem) -> String {
+pub(super) fn problem_word(problem: Problem) -> String {
     match problem {
         Problem::Binary => "binary".to_owned(),
         Problem::Broken => "broken".to_owned(),
@@ -170,7 +170,7 @@ fn change_row(change: UnitChange) -> docs::UnitChangeDoc {
 }
 
 /// `merge BASE OURS THEIRS`: exit 0 clean, 1 conflict, 2 wrong usage.
-pub(super) fn merge(screen: &mut Screen<'_>, dir: &Path, args: &Merge) -> Outcome {
+pub(super) fn merge(screen: &mut Screen<'_>, dir: &Path, args: &MergeFiles) -> Outcome {
     let inputs = [&args.base, &args.ours, &args.theirs];
     let output = args.output.as_ref().map(|output| dir.join(output));
     if let Some(output) = &output {
@@ -219,7 +219,7 @@ pub(super) fn merge(screen: &mut Screen<'_>, dir: &Path, args: &Merge) -> Outcom
     Ok(exit)
 }
 
-fn level_word(level: MergeLevel) -> &'static str {
+pub(super) fn level_word(level: MergeLevel) -> &'static str {
     match level {
         MergeLevel::Lines => "lines",
         MergeLevel::Units => "units",
@@ -261,7 +261,7 @@ fn refuse_inputs(dir: &Path, inputs: &[&PathBuf; 3], output: &Path) -> Result<()
 }
 
 /// Writes beside and renames, so that a reader sees the old or the new file.
-fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let message = format!("cannot write {}: {error}", output.display());
         Failure::new("AE-OUTPUT", Exit::USAGE, message).next(ELSEWHERE, "where you may write")

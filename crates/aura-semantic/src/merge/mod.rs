@@ -9,6 +9,7 @@
 
 mod align;
 mod piece;
+mod reason;
 mod weave;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree_sitter::Tree;
 
 use self::piece::{Pieces, pieces};
+pub use self::reason::{Part, Reason, Why};
 use self::weave::{Woven, weave};
 use crate::indexed::{Indexed, index_with_tree};
 use crate::language::UnitKind;
-use crate::lines::{
-    Chunk, Labels, LineMerge, merge_in_doubt, merge_lines, merge_lines_by_myers, render_diff3,
-};
-use crate::outline::{Budget, outline};
+use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines, merge_lines_by_myers};
+use crate::markers::{Labels, render_diff3};
+use crate::outline::{Budget, Problem, outline};
 use crate::value::UnitId;
 
 /// Signs in a conflict marker, as git has them.
@@ -69,48 +70,100 @@ pub fn merge_files_within(
     theirs: &[u8],
     budget: &Budget,
 ) -> FileMerge {
-    let clean = |bytes: Vec<u8>, level| FileMerge::Clean { bytes, level };
+    merge(path, [base, ours, theirs], budget).outcome
+}
+
+/// The outcome of a merge, and why it is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The outcome.
+    pub outcome: FileMerge,
+    /// Why one of the versions could only be handled as lines.
+    pub problem: Option<Problem>,
+    /// Why each conflict is one, in the order of the conflicts.
+    pub reasons: Vec<Reason>,
+}
+
+/// Merges two changes of one file and says why.
+pub fn merge_explained(
+    path: &str,
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    budget: &Budget,
+) -> Explained {
+    let merged = merge(path, [base, ours, theirs], budget);
+    let reasons = match &merged.outcome {
+        FileMerge::Clean { .. } => Vec::new(),
+        FileMerge::Conflict { chunks, .. } => reason::reasons(path, chunks, merged.refused, budget),
+    };
+    Explained {
+        outcome: merged.outcome,
+        problem: merged.problem,
+        reasons,
+    }
+}
+
+struct Merged {
+    outcome: FileMerge,
+    problem: Option<Problem>,
+    /// Why a merge of lines that was clean was not taken.
+    refused: Option<Why>,
+}
+
+fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merged {
+    let clean = |bytes: Vec<u8>, level, problem| Merged {
+        outcome: FileMerge::Clean { bytes, level },
+        problem,
+        refused: None,
+    };
     let first = merge_lines_by_myers(base, ours, theirs);
     if let LineMerge::Clean(merged) = &first
         && [base, theirs].contains(&ours) | (theirs == base)
     {
-        return clean(merged.clone(), MergeLevel::Lines);
+        return clean(merged.clone(), MergeLevel::Lines, None);
     }
     let (base_file, base_tree) = index_with_tree(path, base, None, budget);
     let side = |bytes: &[u8]| index_with_tree(path, bytes, Some(&base_file), budget);
     let ((ours_file, ours_tree), (theirs_file, theirs_tree)) = (side(ours), side(theirs));
     let files = [&base_file, &ours_file, &theirs_file];
-    let structured = files.iter().all(|file| file.is_structured());
+    let mut problems = files.iter().map(|file| file.outline.whole_file_problem());
+    let problem = problems.find_map(|problem| problem);
+    let structured = problem.is_none();
     let second = match first {
         LineMerge::Clean(_) => None,
         LineMerge::Conflict(_) => Some(merge_lines(base, ours, theirs)),
     };
     let trees = [base_tree, ours_tree, theirs_tree];
-    let is_sound = |merged: &[u8], imports| {
-        !structured || passes(files, trees.each_ref().map(Option::as_ref), merged, imports)
+    let gate = |merged: &[u8], imports| {
+        let trees = trees.each_ref().map(Option::as_ref);
+        let refusal = || refusal(files, trees, merged, imports);
+        structured.then(refusal).flatten()
     };
-    let (mut refused, mut chunks) = (None, None);
+    let (mut chunks, mut refused) = (None, None);
     for lines in [Some(first), second].into_iter().flatten() {
         match lines {
-            LineMerge::Clean(merged) if is_sound(&merged, Imports::Once) => {
-                return clean(merged, MergeLevel::Lines);
-            }
-            LineMerge::Clean(merged) => refused = refused.or(Some(merged)),
+            LineMerge::Clean(merged) => match gate(&merged, Imports::Once) {
+                None => return clean(merged, MergeLevel::Lines, problem),
+                Some(why) => refused = Some((why, merged)),
+            },
             LineMerge::Conflict(found) => chunks = Some(found),
         }
     }
+    let why = refused.as_ref().map(|(why, _)| *why);
+    let why = why.filter(|_| chunks.is_none());
     let mut chunks = chunks.unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
 
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
             Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
-                return clean(bytes, MergeLevel::Units);
+                return clean(bytes, MergeLevel::Units, problem);
             }
-            _ if refused
-                .as_ref()
-                .is_some_and(|merged| is_sound(merged, Imports::Often)) =>
+            // An import twice is better than a conflict, where the language bears it.
+            _ if let Some((Why::Doubled, merged)) = &refused
+                && gate(merged, Imports::Often).is_none() =>
             {
-                return clean(refused.unwrap_or_default(), MergeLevel::Lines);
+                return clean(merged.clone(), MergeLevel::Lines, problem);
             }
             Some(woven) => {
                 let woven = woven.chunks();
@@ -122,7 +175,11 @@ pub fn merge_files_within(
         }
     }
     let bytes = render_diff3(&chunks, MARKER_SIZE, Labels::default());
-    FileMerge::Conflict { bytes, chunks }
+    Merged {
+        outcome: FileMerge::Conflict { bytes, chunks },
+        problem,
+        refused: why,
+    }
 }
 
 type Three<'a> = [&'a Indexed; 3];
@@ -164,7 +221,8 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     let is_doubled = doubles_keys(trees.map(Some), files, &found);
-    (is_meant && !is_doubled && is_sound(files, &result, Imports::Once)).then_some(woven)
+    let is_sound = unsound(files, &result, Imports::Once).is_none();
+    (is_meant && !is_doubled && is_sound).then_some(woven)
 }
 
 /// Whether what stands around the conflicts parses with either side in them.
@@ -184,21 +242,34 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
     })
 }
 
-/// The gate: see the invariants of this file.
-fn passes(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8], imports: Imports) -> bool {
+/// The gate: why a merge of lines may not be taken, see the invariants of this file.
+fn refusal(
+    files: Three<'_>,
+    trees: [Option<&Tree>; 3],
+    merged: &[u8],
+    imports: Imports,
+) -> Option<Why> {
     let base = files[0];
     let (result, tree) = index_with_tree(&base.path, merged, Some(base), &base.budget);
     let found = tree.as_ref().map(|tree| pieces(&result, tree));
     let is_doubled = found.is_some_and(|found| doubles_keys(trees, files, &found));
-    !is_doubled && is_sound(files, &result, imports)
+    if is_doubled {
+        return Some(Why::Doubled);
+    }
+    unsound(files, &result, imports)
 }
 
-fn is_sound([base, ours, theirs]: Three<'_>, result: &Indexed, imports: Imports) -> bool {
-    result.is_structured()
-        && result.outline.errors <= errors_max([base, ours, theirs])
-        && keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes)
-        && !doubles_names([ours, theirs], result, imports)
-        && !brings_back([base, ours, theirs], result)
+fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed, imports: Imports) -> Option<Why> {
+    let errors_max = errors_max([base, ours, theirs]);
+    if !result.is_structured() || errors_max < result.outline.errors {
+        Some(Why::Broken)
+    } else if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
+        Some(Why::Lost)
+    } else if doubles_names([ours, theirs], result, imports) {
+        Some(Why::Doubled)
+    } else {
+        brings_back([base, ours, theirs], result).then_some(Why::BroughtBack)
+    }
 }
 
 /// What each side brought may stand in the result together.

@@ -76,6 +76,27 @@ fn packed_refs_are_seen() {
 }
 
 #[test]
+fn attributes_that_only_name_merge_drivers_filter_nothing() {
+    let ground = Ground::new(&[("a.rs", "")]);
+    let repo = Repo::discover(ground.root()).unwrap();
+    let info = ground.at(".git/info/attributes");
+    for (text, filters) in [
+        ("", false),
+        (
+            "# said here\n\n*.rs merge=aura\n\"a b\" -merge\n*.md !merge merge\n",
+            false,
+        ),
+        ("*.rs merge=aura\n*.rs text", true),
+        ("\"a b\" eol=crlf\n", true),
+        ("*.png binary\n", true),
+        ("[attr]x filter=y\n", true),
+    ] {
+        fs::write(&info, text).unwrap();
+        assert_eq!(repo.may_filter().unwrap(), filters, "{text}");
+    }
+}
+
+#[test]
 fn content_at_head_is_handed_out_in_order() {
     let ground = Ground::new(&[("a.rs", "one\n"), ("b b.rs", ""), ("ü.rs", "x\0y")]);
     ground.write("a.rs", "edited");
