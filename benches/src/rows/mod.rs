@@ -7,6 +7,7 @@ pub(crate) mod index;
 pub(crate) mod push;
 pub(crate) mod restart;
 pub(crate) mod save;
+pub(crate) mod semantic;
 pub(crate) mod storm;
 
 /// Bytes of one body: a typical patch.
