@@ -10,6 +10,7 @@ mod client;
 mod device;
 mod editor;
 mod local;
+mod past;
 mod show;
 mod status;
 #[cfg(test)]
@@ -102,6 +103,7 @@ struct Face<'a, 'w> {
 impl Face<'_, '_> {
     fn run(mut self, command: Command, run_daemon: RunDaemon) -> Outcome {
         match command {
+            Command::Blame { file, units } => self.blame(&file, units),
             Command::Completions { shell } => {
                 self.screen
                     .text(&completions::script(shell, Args::command()))?;
@@ -120,15 +122,11 @@ impl Face<'_, '_> {
             } => self.restart(),
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
+            Command::Find { text, limit } => self.find(text, limit),
             Command::Help { topic } => help(self.screen, &topic),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
-            Command::Log {
-                symbol,
-                actor,
-                since,
-                limit,
-            } => self.log(symbol, actor, since, limit),
+            Command::Log(args) => self.log(args),
             Command::Members { what } => self.members(what),
             Command::Merge(args) => local::merge(self.screen, &self.dir, &args),
             Command::Mode { mode } => self.mode(mode),
@@ -148,6 +146,13 @@ impl Face<'_, '_> {
                 dry_run,
             } => self.pull(symbols, from, check.as_deref(), dry_run),
             Command::Resolve(args) => self.resolve(args),
+            Command::Restore {
+                symbol,
+                at,
+                why,
+                dry_run,
+            } => self.restore(symbol, at, why, dry_run),
+            Command::Show { what, at } => self.show_past(what, at),
             Command::Status(args) => self.status(&args),
             Command::Undo { op } => self.undo(op),
             Command::Up => self.up(),
