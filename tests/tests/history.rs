@@ -23,6 +23,8 @@ struct Saved {
     at: String,
     seq: String,
     text: String,
+    /// All symbols that there were, with the operations that touched them last.
+    index: Vec<(String, Value)>,
 }
 
 /// Publishes what is saved, which is one change.
@@ -46,7 +48,17 @@ fn save(laptop: &Laptop, why: &str, text: &str) -> Saved {
         at: word(&op["at"]),
         seq: op["seq"].as_u64().unwrap().to_string(),
         text: text.to_owned(),
+        index: index(&laptop.aura(&["find", ""]).ok()),
     }
+}
+
+fn index(found: &Value) -> Vec<(String, Value)> {
+    let rows = rows(found, "symbols").into_iter();
+    let mut index: Vec<(String, Value)> = rows
+        .map(|row| (word(&row["symbol"]), row["op"].clone()))
+        .collect();
+    index.sort_by(|one, other| one.0.cmp(&other.0));
+    index
 }
 
 #[track_caller]
@@ -119,6 +131,11 @@ fn c08_history_and_time_travel_give_each_version_at_its_instant_its_position_and
                 (&shown["state"], &shown["text"]),
                 (&"deleted".into(), &Value::Null)
             );
+        }
+        // So is everything else that there was.
+        for then in saved.iter().chain([&gone, &again]) {
+            let found = laptop.aura(&["find", "", "--at", &then.op]).ok();
+            assert_eq!(index(&found), then.index, "at {}", then.op);
         }
         // Before it was written is something else than after it was deleted.
         let before = (saved[0].seq.parse::<u64>().unwrap() - 1).to_string();
@@ -377,6 +394,12 @@ fn h17_a_renamed_and_a_moved_function_keep_their_history() {
         assert_eq!(log["ops"][0]["renamed_from"], "score");
         assert_eq!(log["symbols"][0], "src/risk.rs::limit");
     }
+    // The name is a part of the text.
+    let first = column(&bob, "limit", "op")[1].clone();
+    alice.aura(&["restore", "limit", "--at", &first]).ok();
+    assert!(alice.read("src/risk.rs").contains("pub fn score"));
+    assert_eq!(column(&alice, "score", "kind")[0], "rename");
+    applied(&bob, "score", 2);
     // To another file, in one save.
     let whole = alice.read("src/risk.rs");
     let at = whole.find("pub fn load").unwrap();
@@ -510,6 +533,11 @@ fn h17_names_are_found_and_one_that_is_wrong_or_means_two_is_refused_with_a_next
     alice
         .aura(&["log", "src/none.rs::score"])
         .fails(2, "AE-NO-SYMBOL");
+    for command in ["pull", "diff", "publish"] {
+        let none = alice.aura(&[command, "scroe"]).fails(2, "AE-NO-SYMBOL");
+        assert_eq!(step(&none), "aura log src/risk.rs::score", "{command}");
+        alice.aura(&[command, "score"]).ok();
+    }
     // As a compiler says it.
     let at = alice.aura(&["log", "src/risk.rs:6"]).ok();
     assert_eq!(at["symbols"][0], "src/risk.rs::score");

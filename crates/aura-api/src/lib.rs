@@ -116,6 +116,8 @@ pub enum Call {
     Find {
         /// What the names contain.
         text: String,
+        /// As they were when; now when absent.
+        at: Option<At>,
         /// At most this many.
         limit: Option<usize>,
     },

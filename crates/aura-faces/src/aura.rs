@@ -122,7 +122,7 @@ impl Face<'_, '_> {
             } => self.restart(),
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
-            Command::Find { text, limit } => self.find(text, limit),
+            Command::Find { text, at, limit } => self.find(text, at, limit),
             Command::Help { topic } => help(self.screen, &topic),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),

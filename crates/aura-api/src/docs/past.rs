@@ -194,8 +194,8 @@ row! {
         path: String,
         /// `function`, `method`, `class` …
         kind: String,
-        /// First line, counted from one.
-        line: u64,
+        /// First line, counted from one; null in the past.
+        line: Option<u64>,
         /// `op`, `git` or `unpublished`.
         origin: String,
         /// The operation that touched it last.

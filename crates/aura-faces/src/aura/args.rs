@@ -81,10 +81,13 @@ pub(crate) enum Command {
     #[command(before_long_help = "Example:\n  aura down")]
     Down,
     /// Find symbols whose names contain a text
-    #[command(before_long_help = "Example:\n  aura find score")]
+    #[command(before_long_help = "Examples:\n  aura find score\n  aura find score --at 2h")]
     Find {
         /// The text; upper and lower case are alike
         text: String,
+        /// The symbols that there were at an operation, a position of the log, or a moment
+        #[arg(long, value_name = "OP|TIME", value_parser = moment::parse)]
+        at: Option<When>,
         /// At most this many
         #[arg(short = 'n', long, value_name = "COUNT")]
         limit: Option<usize>,

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use aura_api::{Call, Exit, Failure, docs};
+use aura_api::{Call, Exit, docs};
 
 use super::{Face, args::Log, local::path_in_repo, show};
 use crate::{
@@ -62,16 +62,14 @@ impl Face<'_, '_> {
         self.simple(Call::Blame { path }, human)
     }
 
-    pub(super) fn find(&mut self, text: String, limit: Option<usize>) -> Outcome {
-        if text.is_empty() {
-            return Err(
-                Failure::new("AE-USAGE", Exit::USAGE, "name a part of the name")
-                    .next("aura find TEXT", "symbols whose names contain it")
-                    .into(),
-            );
-        }
-        let limit = self.rows(limit);
-        self.simple(Call::Find { text, limit }, found)
+    pub(super) fn find(&mut self, text: String, at: Option<When>, limit: Option<usize>) -> Outcome {
+        let now = self.screen.view().now;
+        let call = Call::Find {
+            text,
+            at: at.map(|at| at.at(now)),
+            limit: self.rows(limit),
+        };
+        self.simple(call, found)
     }
 
     pub(super) fn restore(
@@ -257,7 +255,7 @@ fn found(doc: &docs::Found, view: &View) -> String {
         table.row([
             row.symbol.clone(),
             row.kind.clone(),
-            row.line.to_string(),
+            row.line.map(|line| line.to_string()).unwrap_or_default(),
             row.op.clone().unwrap_or_else(|| origin(&row.origin)),
             row.author.clone().unwrap_or_default(),
             when.unwrap_or_default(),

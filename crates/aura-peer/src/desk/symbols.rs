@@ -10,12 +10,16 @@ use std::{
 };
 
 use aura_api::{At, Exit, Failure};
-use aura_engine::peer::units::{Moment, Recorded};
+use aura_engine::peer::units::{Moment, Recorded, Then};
 use aura_proto::RepoPath;
 use aura_semantic::{ContentHash, Indexed, UnitId};
 
+use aura_trust::KeyRing;
+
 use super::{Desk, take::names};
 
+/// The id of the failure for a name that nobody has.
+const NO_SYMBOL: &str = "AE-NO-SYMBOL";
 /// Candidates that are named to whoever meant one of several.
 const CANDIDATES_MAX: usize = 5;
 /// Files whose names are compared with one that nobody has.
@@ -61,7 +65,8 @@ pub(crate) enum Origin {
 pub(crate) struct Sighting {
     pub(crate) symbol: Symbol,
     pub(crate) kind: &'static str,
-    pub(crate) line: usize,
+    /// Its first line, counted from one; none in the past.
+    pub(crate) line: Option<usize>,
     pub(crate) origin: Origin,
 }
 
@@ -194,14 +199,61 @@ impl Desk {
     /// Units of the working copy whose names contain a text, upper and lower case alike.
     pub(crate) fn find(&mut self, text: &str, limit: usize) -> Result<Vec<Sighting>, Failure> {
         let wanted = text.to_lowercase();
-        let contains = |path: &str, name: &str| match wanted.contains('/') {
-            true => full(path, name).to_lowercase().contains(&wanted),
-            false => name.to_lowercase().contains(&wanted),
-        };
+        let is_meant = |path: &str, name: &str| contains(path, name, &wanted);
         let name = text.rsplit_once('/').map_or(text, |(_, name)| {
             name.split_once("::").map_or("", |(_, name)| name)
         });
-        self.look_for(name, &contains, limit)
+        self.look_for(name, &is_meant, limit)
+    }
+
+    /// The same as it was at a moment: of what the log speaks, that; of what it does not, what the working copy has.
+    pub(crate) fn find_at(
+        &mut self,
+        text: &str,
+        moment: Moment,
+        ring: &KeyRing,
+    ) -> Result<Vec<Sighting>, Failure> {
+        let here = self.find(text, usize::MAX)?;
+        let then = self.units.all_at(moment);
+        let told: BTreeSet<(Arc<str>, UnitId)> = then
+            .iter()
+            .map(|(path, unit, ..)| (Arc::clone(path), *unit))
+            .collect();
+        let is_silent = |found: &Sighting| {
+            let key = (Arc::clone(&found.symbol.path), found.symbol.unit);
+            found.origin == Origin::Git && !told.contains(&key)
+        };
+        let mut found: Vec<Sighting> = here.into_iter().filter(is_silent).collect();
+        let wanted = text.to_lowercase();
+        for (path, unit, name, then) in then {
+            let Then::Version(version) = then else {
+                continue;
+            };
+            let is_file = unit == UnitId::file(&path);
+            if is_file || !contains(&path, &name, &wanted) {
+                continue;
+            }
+            let content = self.units.content(&path, unit, version).flatten();
+            let bodies = |recorded: &Recorded| self.body(recorded, ring);
+            let text = content.and_then(|content| self.units.text(content, &bodies));
+            let kind = text.and_then(|text| {
+                let units = aura_semantic::outline(&path, &text.flat(), &self.budget).units;
+                units.first().map(|unit| unit.kind.word())
+            });
+            let told = self.units.teller(&path, unit, version);
+            found.push(Sighting {
+                kind: kind.unwrap_or("unknown"),
+                line: None,
+                origin: told.map_or(Origin::Git, |(index, row)| Origin::Op(index, row)),
+                symbol: Symbol {
+                    name: name.to_string(),
+                    path,
+                    unit,
+                },
+            });
+        }
+        found.sort_by_key(|found| found.symbol.full());
+        Ok(found)
     }
 
     /// Units of the working copy that `is_meant` accepts, where the file holds all words of `needle`.
@@ -236,7 +288,7 @@ impl Desk {
                 found.push(Sighting {
                     origin: self.origin(path.as_str(), *id, unit.own_hash, told.get(id)),
                     kind: unit.kind.word(),
-                    line: unit.start_line,
+                    line: Some(unit.start_line),
                     symbol: Symbol {
                         path: path.as_str().into(),
                         unit: *id,
@@ -388,10 +440,21 @@ impl Desk {
         })
     }
 
+    /// Refuses names that nobody has.
+    pub(crate) fn check_symbols(&mut self, wanted: &[String]) -> Result<(), Failure> {
+        for symbol in wanted {
+            match self.symbols(symbol) {
+                Err(failure) if failure.id == NO_SYMBOL => return Err(failure),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A failure for a name that nobody has, with those that are nearly it.
     fn no_symbol(&self, wanted: &str) -> Failure {
         let message = format!("there is no symbol {wanted}, here or in the log");
-        let mut failure = Failure::new("AE-NO-SYMBOL", Exit::USAGE, message);
+        let mut failure = Failure::new(NO_SYMBOL, Exit::USAGE, message);
         let simple = wanted.rsplit("::").next().unwrap_or(wanted).to_lowercase();
         let mut near: Vec<(f64, String)> = self
             .all_names()
@@ -437,6 +500,14 @@ pub(crate) fn full(path: &str, name: &str) -> String {
     match name == path {
         true => path.to_owned(),
         false => format!("{path}::{name}"),
+    }
+}
+
+/// Whether a name contains a text of lower case; one with a slash is looked for in the path, too.
+fn contains(path: &str, name: &str, wanted: &str) -> bool {
+    match wanted.contains('/') {
+        true => full(path, name).to_lowercase().contains(wanted),
+        false => name.to_lowercase().contains(wanted),
     }
 }
 

@@ -163,23 +163,50 @@ impl Units {
 
     /// What a unit of a file was at a moment, as this branch has it.
     pub fn at(&self, path: &str, unit: UnitId, moment: Moment) -> Then {
-        let rows: Vec<(usize, usize)> = self
-            .history(path, unit)
-            .into_iter()
-            .filter(|(index, row)| {
-                let recorded = &self.recorded[*index];
-                recorded.channel == self.channel && recorded.touched[*row].3 != PLACEMENT
-            })
-            .collect();
+        self.of_rows(path, unit, &self.history(path, unit), moment)
+    }
+
+    /// What every unit that this branch speaks of was at a moment, by file, with the name that it had.
+    pub fn all_at(&self, moment: Moment) -> Vec<(Arc<str>, UnitId, Arc<str>, Then)> {
+        let mut known: BTreeMap<_, Vec<(usize, usize)>> = BTreeMap::new();
+        let here = self.recorded.iter().enumerate();
+        for (index, recorded) in here.filter(|(_, one)| one.channel == self.channel) {
+            let rows = recorded.touched.iter().enumerate();
+            for (row, (unit, ..)) in rows.filter(|(_, row)| recorded.is_headed(row)) {
+                let rows = known.entry((&recorded.path, *unit)).or_default();
+                rows.push((index, row));
+            }
+        }
+        let all = known.into_iter().map(|((path, unit), mut rows)| {
+            rows.sort_by_key(|(index, _)| self.place(*index));
+            let passed = rows
+                .iter()
+                .rev()
+                .find(|(index, _)| self.is_by(*index, moment));
+            let (index, row) = passed.copied().unwrap_or(rows[0]);
+            let recorded = &self.recorded[index];
+            let former = recorded.former_name(unit).filter(|_| passed.is_none());
+            let name = former.unwrap_or(&recorded.touched[row].1);
+            let then = self.of_rows(path, unit, &rows, moment);
+            (Arc::clone(path), unit, Arc::clone(name), then)
+        });
+        all.collect()
+    }
+
+    /// What a unit was, of which these rows tell in the order of the log.
+    fn of_rows(&self, path: &str, unit: UnitId, rows: &[(usize, usize)], moment: Moment) -> Then {
+        let is_version = |(index, row): &&(usize, usize)| {
+            let recorded = &self.recorded[*index];
+            recorded.channel == self.channel && recorded.touched[*row].3 != PLACEMENT
+        };
+        let mut rows = rows.iter().filter(is_version);
         let version = |(index, row): &(usize, usize)| self.recorded[*index].touched[*row].2;
-        let passed = rows
-            .iter()
-            .rev()
-            .find(|(index, _)| self.is_by(*index, moment));
+        let mut latest = rows.clone().rev();
+        let passed = latest.find(|(index, _)| self.is_by(*index, moment));
         if let Some(passed) = passed {
             return self.then(path, unit, version(passed));
         }
-        let Some(first) = rows.first() else {
+        let Some(first) = rows.next() else {
             return Then::Unrecorded;
         };
         // What it was before anybody told of it.

@@ -10,8 +10,8 @@ use aura_semantic::{UnitId, kept_lines};
 
 use super::{super::body::VersionId, Bodies, Units};
 
-/// Versions that are looked at for one unit.
-const VERSIONS_MAX: usize = 1_000;
+/// Steps from a version to one that it follows that are looked at for one unit.
+const STEPS_MAX: usize = 1_000;
 
 /// Who wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,11 @@ impl Units {
         let mut open: BTreeMap<(u32, VersionId), Sought> = BTreeMap::new();
         let all = (0..count).map(|line| (line, line)).collect();
         open.insert((file.graph.depth(unit, version), version), all);
-        for _ in 0..VERSIONS_MAX {
-            let Some(((_, version), mut sought)) = open.pop_last() else {
+        let mut steps = 0;
+        while let Some(((_, version), mut sought)) = open.pop_last() {
+            if STEPS_MAX <= steps {
                 break;
-            };
+            }
             let Some((recorded, row)) = self.teller(path, unit, version) else {
                 sought
                     .iter()
@@ -60,6 +61,11 @@ impl Units {
             };
             let text = self.flat_text(path, unit, version, bodies);
             for parent in self.parents(path, unit, version) {
+                // Somebody may have claimed any number of them.
+                steps += 1;
+                if sought.is_empty() || STEPS_MAX < steps {
+                    break;
+                }
                 let before = self.flat_text(path, unit, *parent, bodies);
                 let Some((text, before)) = text.as_ref().zip(before) else {
                     continue;

@@ -112,7 +112,7 @@ fn questions_about_the_past_become_the_calls_of_the_contract() {
         ),
         (
             &["find", "sco", "-n", "2"],
-            json!({"call": "find", "args": {"text": "sco", "limit": 2}}),
+            json!({"call": "find", "args": {"text": "sco", "at": null, "limit": 2}}),
         ),
         (
             &["restore", "score", "--at", "o-1", "--dry-run"],

@@ -99,6 +99,7 @@ impl Daemon {
 
     pub(in crate::daemon) fn diff(&mut self, repo: Option<&str>, symbols: &[String]) -> Answer {
         let path = self.repo_of(repo)?;
+        self.with_desk(&path, |desk, _| desk.check_symbols(symbols))?;
         let wanted = Wanted {
             symbols: symbols.to_vec(),
             is_dry_run: true,
@@ -139,6 +140,7 @@ impl Daemon {
             None => None,
             Some(name) => Some(self.peer_named(&name)?),
         };
+        self.with_desk(&path, |desk, _| desk.check_symbols(&symbols))?;
         let wanted = Wanted {
             symbols,
             from,

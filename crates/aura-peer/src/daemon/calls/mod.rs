@@ -123,7 +123,7 @@ impl Daemon {
             Call::Dag { symbol, quick } => self.dag(repo, symbol.as_deref(), quick),
             Call::Diff { symbols } => self.diff(repo, &symbols),
             Call::Down => self.down(),
-            Call::Find { text, limit } => self.find(repo, &text, limit),
+            Call::Find { text, at, limit } => self.find(repo, &text, at.as_ref(), limit),
             Call::Hello => self.hello(),
             Call::Invite {
                 name,
@@ -221,6 +221,9 @@ impl Daemon {
             .map_or(0, |desk| desk.units.recorded().len());
         let (count, explained) =
             self.with_desk(&path, |desk, ring| desk.publish_all(intent, ring))?;
+        if count == 0 && explained.is_empty() {
+            self.with_desk(&path, |desk, _| desk.check_symbols(&intent.symbols))?;
+        }
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
         let is_idle = self
             .desks

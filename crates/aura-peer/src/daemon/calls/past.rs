@@ -325,11 +325,15 @@ impl Daemon {
         &mut self,
         repo: Option<&str>,
         text: &str,
+        at: Option<&At>,
         limit: Option<usize>,
     ) -> Answer {
         let path = self.repo_of(repo)?;
         let limit = limit.unwrap_or(FOUND_MAX);
-        let found = self.with_desk(&path, |desk, _| desk.find(text, limit))?;
+        let found = self.with_desk(&path, |desk, ring| match at {
+            Some(at) => desk.find_at(text, desk.moment(at)?, ring),
+            None => desk.find(text, limit),
+        })?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
@@ -344,7 +348,7 @@ impl Daemon {
                 symbol: found.symbol.full(),
                 path: found.symbol.path.to_string(),
                 kind: found.kind.to_owned(),
-                line: found.line as u64,
+                line: found.line.map(|line| line as u64),
                 origin: word.to_owned(),
                 op,
                 author,
