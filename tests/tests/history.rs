@@ -376,7 +376,28 @@ fn h17_a_deleted_class_comes_back_with_its_methods_and_a_deleted_file_as_a_whole
     publish(&alice, "no notes");
     alice.aura(&["restore", "notes.txt", "--at", &first]).ok();
     assert_eq!(alice.read("notes.txt"), "one\n");
-    drop(whole);
+    // So is a file of functions, which is gone with all of them.
+    fs::remove_file(&path).unwrap();
+    alice.aura(&["publish", "-m", "no models at all"]).ok();
+    let gone = alice
+        .aura(&["restore", "Model::score", "--at", &op])
+        .fails(9, "AE-NO-PLACE");
+    assert_eq!(step(&gone), "aura restore model.py --at OP");
+    // Between two of its changes it is known by its parts alone.
+    alice
+        .aura(&["restore", "model.py", "--at", &op])
+        .fails(2, "AE-NOT-THEN");
+    let last = word(&done["ops"][0]["op"]);
+    let then = alice.aura(&["show", "model.py", "--at", &last]).ok();
+    assert_eq!(
+        (&then["state"], &then["text"]),
+        (&"present".into(), &text.as_str().into())
+    );
+    let before = alice.aura(&["show", "model.py", "--at", "2020-01-01"]).ok();
+    assert_eq!(before["state"], "absent");
+    alice.aura(&["restore", "model.py", "--at", &last]).ok();
+    assert_eq!(alice.read("model.py"), text);
+    assert_ne!(text, whole);
 }
 
 #[test]
@@ -415,6 +436,12 @@ fn h17_a_renamed_and_a_moved_function_keep_their_history() {
         .collect();
     assert_eq!(places.len(), 2, "{log}");
     assert!(places.contains(&"src/risk.rs::load".to_owned()), "{log}");
+    // Before it moved it was what it was there.
+    let was = bob
+        .aura(&["show", "src/load.rs::load", "--at", &first])
+        .ok();
+    assert_eq!(was["state"], "present", "{was}");
+    assert!(word(&was["text"]).contains("pub fn load"), "{was}");
     let newest = rows(&log, "ops")
         .into_iter()
         .find(|op| op["kind"] != "delete")

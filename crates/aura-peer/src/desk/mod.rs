@@ -19,6 +19,7 @@ mod shadow;
 mod stale;
 pub(crate) mod symbols;
 pub(crate) mod take;
+pub(crate) mod then;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -6,10 +6,7 @@
 //! - it is published as the user's own edit, so `undo` takes it back.
 
 use aura_api::{At, Exit, Failure};
-use aura_engine::peer::{
-    body::VersionId,
-    units::{Relation, Then},
-};
+use aura_engine::peer::{body::VersionId, units::Relation};
 use aura_proto::RepoPath;
 use aura_semantic::{
     ContentHash, FilePatch, Indexed, Op, OwnText, Refusal, Text, UnitId, apply, bring, extract,
@@ -24,6 +21,7 @@ use super::{
     publish::Intent,
     symbols::Symbol,
     take::{explain_write, refusal_id},
+    then::{State, Was},
 };
 
 /// What a restoration did.
@@ -46,13 +44,6 @@ pub(crate) struct Wish {
     pub(crate) is_dry_run: bool,
 }
 
-/// A version of a unit, under the name that it has in the log.
-struct Past {
-    symbol: Symbol,
-    version: VersionId,
-    content: ContentHash,
-}
-
 /// A file before and after.
 struct Change {
     shadow: Option<Indexed>,
@@ -68,10 +59,8 @@ impl Desk {
     pub(crate) fn restore(&mut self, wish: &Wish, ring: &KeyRing) -> Result<Restoration, Failure> {
         super::intent::check_why(wish.why.as_deref())?;
         let symbol = self.symbol(&wish.symbol)?;
-        let past = self.past(&symbol, &wish.at)?;
-        let from = self
-            .units
-            .teller(&past.symbol.path, past.symbol.unit, past.version);
+        let past = self.past(&symbol, &wish.at, ring)?;
+        let from = past.0.from;
         let path = checked(&symbol.path)?;
         let change = self.change_to(&path, &symbol, &past, ring)?;
         let mut done = Restoration {
@@ -103,49 +92,24 @@ impl Desk {
         name.unwrap_or_else(|| "o-".to_owned())
     }
 
-    /// The version that a unit had; one that it did not have is refused.
-    fn past(&self, symbol: &Symbol, at: &At) -> Result<Past, Failure> {
-        let moment = self.moment(at)?;
-        let lineage = self.lineage(symbol);
-        let named = match at {
-            At::Op(op) => Some(self.operation(op)?),
-            At::Seq(_) | At::TimeMs(_) => None,
+    /// The text that a unit had; one that it did not have is refused.
+    fn past(&self, symbol: &Symbol, at: &At, ring: &KeyRing) -> Result<(Was, OwnText), Failure> {
+        let mut was = self.was(symbol, at, ring)?;
+        let what = match (was.state, was.text.take()) {
+            (State::Present, Some(text)) => return Ok((was, text)),
+            (State::Present, None) => return Err(no_text(&symbol.name)),
+            (State::Absent, _) => "had not been written then",
+            (State::Deleted, _) => "was deleted then",
+            (State::Unrecorded, _) if symbol.is_file() => {
+                "is not kept as a whole from then, only by its symbols"
+            }
+            (State::Unrecorded, _) => "has no version in the log from then; git has that one",
         };
-        // Whoever names an operation on the unit means that version, whatever came beside it.
-        let told = named.and_then(|(index, row)| {
-            let recorded = &self.units.recorded()[index];
-            let (unit, _, version, _) = recorded.touched.get(row)?;
-            let is_it = |one: &&Symbol| one.path == recorded.path && one.unit == *unit;
-            let one = lineage.iter().find(is_it)?;
-            let content = self.units.content(&one.path, *unit, *version)?;
-            let then = match content {
-                Some(_) => Then::Version(*version),
-                None => Then::Deleted(*version),
-            };
-            Some((one, then))
-        });
-        let then = |one| (one, self.units.at(&symbol.path, symbol.unit, moment));
-        let (one, then) = told.unwrap_or_else(|| then(symbol));
-        let not_then = |what: &str| {
-            let message = format!("{} {what}", symbol.name);
-            Err(Failure::new("AE-NOT-THEN", Exit::USAGE, message).next(
-                format!("aura log {}", symbol.full()),
-                "its versions; name one",
-            ))
-        };
-        match then {
-            Then::Version(version) => match self.units.content(&one.path, one.unit, version) {
-                Some(Some(content)) => Ok(Past {
-                    symbol: one.clone(),
-                    version,
-                    content,
-                }),
-                Some(None) | None => Err(no_text(&symbol.name)),
-            },
-            Then::Deleted(_) => not_then("was deleted then"),
-            Then::Absent => not_then("had not been written then"),
-            Then::Unrecorded => not_then("has no version in the log from then; git has that one"),
-        }
+        let message = format!("{} {what}", symbol.name);
+        Err(Failure::new("AE-NOT-THEN", Exit::USAGE, message).next(
+            format!("aura log {}", symbol.full()),
+            "its versions; name one",
+        ))
     }
 
     /// What restoring a version changes; nothing where it is here.
@@ -153,7 +117,7 @@ impl Desk {
         &mut self,
         path: &RepoPath,
         symbol: &Symbol,
-        past: &Past,
+        (was, text): &(Was, OwnText),
         ring: &KeyRing,
     ) -> Result<Option<Change>, Failure> {
         let shadow = self.shadow(path)?;
@@ -174,15 +138,11 @@ impl Desk {
             ));
         }
         self.refuse_behind(symbol, told)?;
-        if told == Some(past.content) {
+        if told == Some(text.hash()) {
             return Ok(None);
         }
-        let text = self
-            .units
-            .text(past.content, &|recorded| self.body(recorded, ring))
-            .ok_or_else(|| no_past_text(symbol))?;
         if symbol.is_file() {
-            let bytes = text.head.0;
+            let bytes = text.head.0.clone();
             return Ok(Some(Change {
                 told: Some(self.indexed(path, bytes.clone(), shadow.as_ref())),
                 file: bytes,
@@ -197,8 +157,8 @@ impl Desk {
                 .next(step, "brings the file back; see: aura log"));
         };
         let op = match told {
-            Some(_) => bring(known, symbol.unit, &symbol.name, Some(&text)),
-            None => self.reinsertion(known, symbol, &text, past, ring),
+            Some(_) => bring(known, symbol.unit, &symbol.name, Some(text)),
+            None => self.reinsertion(known, symbol, text, &was.symbol, ring),
         };
         let op = op.ok_or_else(|| no_place(&symbol.name))?;
         let file = carried(now, op.clone())?.bytes.to_vec();
@@ -235,12 +195,12 @@ impl Desk {
         file: &Indexed,
         symbol: &Symbol,
         text: &OwnText,
-        past: &Past,
+        then: &Symbol,
         ring: &KeyRing,
     ) -> Option<Op> {
         let whole = match text.foot {
             None => text.head.clone(),
-            Some(_) => self.whole_text(past, ring)?,
+            Some(_) => self.whole_text(then, text, ring)?,
         };
         let leaf = OwnText::leaf(whole.bytes());
         let mut op = bring(file, symbol.unit, &symbol.name, Some(&leaf))?;
@@ -275,21 +235,21 @@ impl Desk {
     }
 
     /// The text of a container with its members, as the patch that deleted or wrote it carries it.
-    fn whole_text(&self, past: &Past, ring: &KeyRing) -> Option<Text> {
-        let history = self.units.history(&past.symbol.path, past.symbol.unit);
+    fn whole_text(&self, then: &Symbol, own: &OwnText, ring: &KeyRing) -> Option<Text> {
+        let history = self.units.history(&then.path, then.unit);
         let texts = history.iter().rev().filter_map(|(index, _)| {
             let body = self.body_of(*index, ring)?;
             body.patch.ops.into_iter().find_map(|op| match op {
                 Op::Delete {
                     unit, base_text, ..
-                } if unit == past.symbol.unit => Some(base_text),
-                Op::Insert { unit, text, .. } if unit == past.symbol.unit => Some(text),
+                } if unit == then.unit => Some(base_text),
+                Op::Insert { unit, text, .. } if unit == then.unit => Some(text),
                 _ => None,
             })
         });
         let is_it = |text: &Text| {
-            let units = outline(&past.symbol.path, text.bytes(), &self.budget).units;
-            units.first().map(|unit| unit.own_hash) == Some(past.content)
+            let units = outline(&then.path, text.bytes(), &self.budget).units;
+            units.first().map(|unit| unit.own_hash) == Some(own.hash())
         };
         texts.into_iter().find(is_it)
     }
@@ -385,18 +345,6 @@ fn carried(file: &Indexed, op: Op) -> Result<Indexed, Failure> {
     };
     let applied = apply(Some(file), &patch).map_err(|refusal| refused(&refusal))?;
     applied.after.ok_or_else(|| no_place(&file.path))
-}
-
-/// A failure for a version whose text no patch carries.
-fn no_past_text(symbol: &Symbol) -> Failure {
-    if !symbol.is_file() {
-        return no_text(&symbol.name);
-    }
-    let message = format!("the log keeps {} by its parts, not as a whole", symbol.path);
-    Failure::new("AE-NO-BODY", Exit::REFUSED, message).next(
-        format!("aura log {}", symbol.path),
-        "its symbols; restore one of them",
-    )
 }
 
 fn moved(why: String) -> Failure {

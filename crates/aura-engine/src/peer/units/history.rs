@@ -224,8 +224,17 @@ impl Units {
         }
     }
 
+    /// The recorded patches of a file on this branch, in the order of the log.
+    pub fn patches_of(&self, path: &str) -> Vec<usize> {
+        let all = self.recorded.iter().enumerate();
+        let own = all.filter(|(_, one)| *one.path == *path && one.channel == self.channel);
+        let mut patches: Vec<usize> = own.map(|(index, _)| index).collect();
+        patches.sort_by_key(|index| self.place(*index));
+        patches
+    }
+
     /// Whether a recorded patch was there at a moment.
-    fn is_by(&self, index: usize, moment: Moment) -> bool {
+    pub fn is_by(&self, index: usize, moment: Moment) -> bool {
         let origin = &self.recorded[index].origin;
         match moment {
             Moment::Behind(last) => self.place(index) <= self.place(last),

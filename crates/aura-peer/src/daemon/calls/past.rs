@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aura_api::{At, Next, docs};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
-    units::{Recorded, Shape, Then},
+    units::{Recorded, Shape},
 };
 use aura_semantic::{ContentHash, Op, OwnText, UnitId, unified};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use crate::{
         Desk,
         restore::Wish,
         symbols::{Origin, Symbol, full},
+        then::State,
     },
     docs as shape,
 };
@@ -222,26 +223,23 @@ impl Daemon {
     }
 
     fn show_then(&mut self, path: &std::path::Path, what: &str, at: &At) -> Answer {
-        let (symbol, moment) =
-            self.with_desk(path, |desk, _| Ok((desk.symbol(what)?, desk.moment(at)?)))?;
-        let ring = &self.identity.ring;
+        let (symbol, was) = self.with_desk(path, |desk, ring| {
+            let symbol = desk.symbol(what)?;
+            let was = desk.was(&symbol, at, ring)?;
+            Ok((symbol, was))
+        })?;
         let Some(desk) = self.desks.get(path) else {
             return Ok(Value::Null);
         };
-        let then = desk.units.at(&symbol.path, symbol.unit, moment);
-        let (state, version) = match then {
-            Then::Absent => ("absent", None),
-            Then::Deleted(version) => ("deleted", Some(version)),
-            Then::Version(version) => ("present", Some(version)),
-            Then::Unrecorded => ("unrecorded", None),
+        let state = match was.state {
+            State::Absent => "absent",
+            State::Deleted => "deleted",
+            State::Present => "present",
+            State::Unrecorded => "unrecorded",
         };
-        let teller =
-            version.and_then(|version| desk.units.teller(&symbol.path, symbol.unit, version));
-        let content = version
-            .and_then(|version| desk.units.content(&symbol.path, symbol.unit, version))
-            .flatten();
-        let bodies = |recorded: &Recorded| desk.body(recorded, ring);
-        let text = content.and_then(|content| desk.units.text(content, &bodies));
+        let op = was.from;
+        let op = op.and_then(|(index, row)| shape::op(&desk.units, index, row, &self.peers));
+        let text = was.text.map(|text| text.flat());
         let at = match at {
             At::Op(op) => op.clone(),
             At::Seq(seq) => seq.to_string(),
@@ -253,8 +251,8 @@ impl Daemon {
             path: symbol.path.to_string(),
             at,
             state: state.to_owned(),
-            op: teller.and_then(|(index, row)| shape::op(&desk.units, index, row, &self.peers)),
-            text: text.map(|text| String::from_utf8_lossy(&text.flat()).into_owned()),
+            op,
+            text: text.map(|text| String::from_utf8_lossy(&text).into_owned()),
         })
     }
 
