@@ -650,6 +650,11 @@ fn c86_the_graph_of_versions_lists_heads_forks_and_joins_and_quick_mode_says_whe
         );
         assert_eq!(rows(unit, "merges").len(), 0);
     }
+    // Nothing is written on top of it.
+    let refused = bob
+        .aura(&["restore", "score", "--at", "2020-01-01"])
+        .fails(7, "AE-CONFLICT-OPEN");
+    assert_eq!(step(&refused), "aura conflicts");
     let id = word(&bob.conflicts()[0]["id"]);
     bob.aura(&["resolve", &id, "--mine"]).ok();
     alice.event(|event| event["kind"] == "resolved");
@@ -694,4 +699,87 @@ fn h17_history_needs_no_mothership() {
     let _box = team.serve(&listen);
     applied(&alice, "score", 1);
     assert!(alice.read("src/risk.rs").contains("let cap = 250"));
+}
+
+/// What deletes a part of a file, and what restores it: file, text, the part, its name.
+const PARTS: &[(&str, &str, &str, &str)] = &[
+    // Windows' line ends.
+    (
+        "src/crlf.rs",
+        "fn a() {\r\n    1;\r\n}\r\n\r\nfn b() {\r\n    2;\r\n}\r\n\r\nfn c() {}\r\n",
+        "fn b() {\r\n    2;\r\n}\r\n\r\n",
+        "b",
+    ),
+    // The first of its file, and the last, whose end is the file's.
+    (
+        "src/first.rs",
+        "fn a() {}\n\nfn b() {}\n",
+        "fn a() {}\n\n",
+        "a",
+    ),
+    (
+        "src/last.rs",
+        "fn a() {}\n\nfn b() {}",
+        "\n\nfn b() {}",
+        "b",
+    ),
+    // A method among others, with what is attached to it.
+    (
+        "src/model.ts",
+        "class M {\n  a() {\n    return 1;\n  }\n\n  /** Two. */\n  b() {\n    return 2;\n  }\n\n  c() {\n    return 3;\n  }\n}\n",
+        "  /** Two. */\n  b() {\n    return 2;\n  }\n\n",
+        "M::b",
+    ),
+    // A container with its members.
+    (
+        "src/impl.rs",
+        "struct M;\n\nimpl M {\n    fn a() {}\n\n    fn b() {}\n}\n\nfn c() {}\n",
+        "impl M {\n    fn a() {}\n\n    fn b() {}\n}\n\n",
+        "M",
+    ),
+    (
+        "src/run.go",
+        "package run\n\nfunc A() {}\n\n// B runs.\nfunc B() int {\n\treturn 2\n}\n\nfunc C() {}\n",
+        "// B runs.\nfunc B() int {\n\treturn 2\n}\n\n",
+        "B",
+    ),
+    (
+        "docs/a.md",
+        "# A\n\none\n\n# B\n\ntwo\n\n# C\n\nthree\n",
+        "# B\n\ntwo\n\n",
+        "B",
+    ),
+];
+
+#[test]
+fn h17_what_was_deleted_comes_back_byte_for_byte_where_it_was_in_many_languages() {
+    let team = Team::new();
+    let origin = team.dir.path().join("origin");
+    fs::create_dir_all(origin.join("docs")).unwrap();
+    for (path, text, ..) in PARTS {
+        fs::write(origin.join(path), text).unwrap();
+    }
+    git(&origin, &["add", "."]);
+    git(&origin, &["commit", "-qm", "parts"]);
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.aura(&["config", "set", "publish", "intent"]).ok();
+    for (path, text, part, name) in PARTS {
+        let file = alice.repo.join(path);
+        assert_eq!(text.matches(part).count(), 1, "{path}");
+        fs::write(&file, text.replace(part, "")).unwrap();
+        alice.aura(&["publish", "-m", "not needed"]).ok();
+        let name = format!("{path}::{name}");
+        let done = alice.aura(&["restore", &name, "--at", "2020-01-01"]);
+        assert_eq!(
+            (done.exit, &done.json["state"]),
+            (0, &"restored".into()),
+            "{path}: {done:?}"
+        );
+        assert_eq!(alice.read(path), *text, "{path}");
+        let waits = alice.aura(&["publish"]).ok();
+        assert_eq!(waits["state"], "nothing", "{path}: {waits}");
+        alice.aura(&["undo"]).ok();
+        assert_eq!(alice.read(path), text.replace(part, ""), "{path}");
+    }
 }

@@ -49,7 +49,7 @@ pub use indexed::{Indexed, index, match_outlines};
 pub use language::{Language, UnitKind, language_of};
 pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};
 pub use merge::{FileMerge, MergeLevel, merge_files, merge_files_within};
-pub use onto::bring;
+pub use onto::{bring, bring_back};
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
 pub use unified::{kept_lines, unified};

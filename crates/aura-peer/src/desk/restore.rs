@@ -9,8 +9,8 @@ use aura_api::{At, Exit, Failure};
 use aura_engine::peer::{body::VersionId, units::Relation};
 use aura_proto::RepoPath;
 use aura_semantic::{
-    ContentHash, FilePatch, Indexed, Op, OwnText, Refusal, Text, UnitId, apply, bring, extract,
-    outline, unified,
+    ContentHash, FilePatch, Indexed, Op, OwnText, Refusal, Text, UnitId, UnitKind, apply, bring,
+    bring_back, extract, outline, unified,
 };
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
@@ -42,6 +42,16 @@ pub(crate) struct Wish {
     pub(crate) at: At,
     pub(crate) why: Option<String>,
     pub(crate) is_dry_run: bool,
+}
+
+/// Where a unit stood.
+struct OldPlace {
+    /// It and the units beside it, in order.
+    siblings: Vec<UnitId>,
+    /// Which of them it is.
+    at: usize,
+    /// What it was, and its name by itself.
+    known: (UnitKind, String),
 }
 
 /// A file before and after.
@@ -202,34 +212,45 @@ impl Desk {
             None => text.head.clone(),
             Some(_) => self.whole_text(then, text, ring)?,
         };
-        let leaf = OwnText::leaf(whole.bytes());
-        let mut op = bring(file, symbol.unit, &symbol.name, Some(&leaf))?;
-        let old_place = self.old_place(symbol, ring);
-        if let Op::Insert {
-            parent,
-            after,
-            before,
-            members,
-            ..
-        } = &mut op
+        let members = match text.foot {
+            None => Vec::new(),
+            Some(_) => self.members(symbol, &whole)?,
+        };
+        let place = self.old_place(symbol, ring);
+        let known = place.as_ref().map(|place| place.known.clone());
+        let named = (symbol.unit, &*symbol.name);
+        let mut op = bring_back(file, named, known, &whole, members)?;
+        if let (
+            Some(OldPlace { siblings, at, .. }),
+            Op::Insert {
+                parent,
+                after,
+                before,
+                ..
+            },
+        ) = (place, &mut op)
         {
-            *members = self.members(symbol, &whole)?;
-            if let Some((siblings, at)) = old_place {
-                let is_here = |unit: &&UnitId| {
-                    let position = file.position(**unit);
-                    let above = position.and_then(|at| file.outline.units[at].parent);
-                    position.is_some() && above.map(|above| file.ids[above]) == *parent
-                };
-                let previous = siblings[..at].iter().rev();
-                let next = siblings[at + 1..].iter().find(is_here).copied();
-                // With nobody left of those before it, it stands before the first of those behind.
-                match previous.clone().find(is_here) {
-                    Some(previous) => *after = Some(*previous),
-                    None if next.is_some() => *after = previous.clone().next().copied(),
-                    None => {}
-                }
-                *before = next;
+            let is_here = |unit: &&UnitId| {
+                let position = file.position(**unit);
+                let above = position.and_then(|at| file.outline.units[at].parent);
+                position.is_some() && above.map(|above| file.ids[above]) == *parent
+            };
+            let previous = siblings[..at].iter().rev();
+            let next = siblings[at + 1..].iter().find(is_here).copied();
+            // With nobody left of those before it, it stands before the first of those behind.
+            match previous.clone().find(is_here) {
+                Some(previous) => *after = Some(*previous),
+                None if next.is_some() => *after = previous.clone().next().copied(),
+                None => {}
             }
+            *before = next;
+        }
+        // Renamed since, or before.
+        let renamed = apply(Some(file), &one(file, op.clone()));
+        if let (Err(Refusal::NameChanged { found, .. }), Op::Insert { name, .. }) =
+            (renamed, &mut op)
+        {
+            *name = found;
         }
         Some(op)
     }
@@ -266,19 +287,23 @@ impl Desk {
         ids.collect()
     }
 
-    /// The units that stood beside a unit, and which of them it is: as the commit at hand has them, else as the patch
-    /// that wrote it says.
-    fn old_place(&mut self, symbol: &Symbol, ring: &KeyRing) -> Option<(Vec<UnitId>, usize)> {
+    /// Where a unit stood and what it was: as the commit at hand has it, else as the patch that wrote it says.
+    fn old_place(&mut self, symbol: &Symbol, ring: &KeyRing) -> Option<OldPlace> {
         let path = checked(&symbol.path).ok()?;
         if let Ok(Some(bytes)) = self.shadows.head_text(&path) {
             let head = self.indexed(&path, bytes, None);
-            if let Some(at) = head.position(symbol.unit) {
-                let parent = head.outline.units[at].parent;
+            if let Some(place) = head.position(symbol.unit) {
+                let parent = head.outline.units[place].parent;
                 let units = head.outline.units.iter().zip(&head.ids);
                 let siblings = units.filter(|(unit, _)| unit.parent == parent);
                 let siblings: Vec<UnitId> = siblings.map(|(_, id)| *id).collect();
                 let at = siblings.iter().position(|id| *id == symbol.unit)?;
-                return Some((siblings, at));
+                let own = &head.outline.units[place];
+                return Some(OldPlace {
+                    siblings,
+                    at,
+                    known: (own.kind, own.name.clone()),
+                });
             }
         }
         let history = self.units.history(&symbol.path, symbol.unit);
@@ -287,17 +312,23 @@ impl Desk {
             body.patch.ops.into_iter().find_map(|op| match op {
                 Op::Insert {
                     unit,
+                    kind,
+                    name,
                     after,
                     before,
                     ..
-                } if unit == symbol.unit => Some((after, before)),
+                } if unit == symbol.unit => Some((after, before, (kind, name))),
                 _ => None,
             })
         });
-        let (after, before) = place?;
+        let (after, before, known) = place?;
         let at = usize::from(after.is_some());
         let siblings = after.into_iter().chain([symbol.unit]).chain(before);
-        Some((siblings.collect(), at))
+        Some(OldPlace {
+            siblings: siblings.collect(),
+            at,
+            known,
+        })
     }
 
     /// Writes the file and publishes what it became; answers `restored`, or `saved` when it is held back.
@@ -334,16 +365,20 @@ impl Desk {
     }
 }
 
-/// A file after one operation.
-fn carried(file: &Indexed, op: Op) -> Result<Indexed, Failure> {
-    let patch = FilePatch {
+/// A patch of one operation.
+fn one(file: &Indexed, op: Op) -> FilePatch {
+    FilePatch {
         path: file.path.clone(),
         base: None,
         result: None,
         ops: vec![op],
         touched: Vec::new(),
-    };
-    let applied = apply(Some(file), &patch).map_err(|refusal| refused(&refusal))?;
+    }
+}
+
+/// A file after one operation.
+fn carried(file: &Indexed, op: Op) -> Result<Indexed, Failure> {
+    let applied = apply(Some(file), &one(file, op)).map_err(|refusal| refused(&refusal))?;
     applied.after.ok_or_else(|| no_place(&file.path))
 }
 
