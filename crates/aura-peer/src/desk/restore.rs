@@ -113,13 +113,20 @@ impl Desk {
             (State::Unrecorded, _) if symbol.is_file() => {
                 "is not kept as a whole from then, only by its symbols"
             }
-            (State::Unrecorded, _) => "has no version in the log from then; git has that one",
+            (State::Unrecorded, _) => "has no version in the log from then",
         };
         let message = format!("{} {what}", symbol.name);
-        Err(Failure::new("AE-NOT-THEN", Exit::USAGE, message).next(
+        let failure = Failure::new("AE-NOT-THEN", Exit::USAGE, message).next(
             format!("aura log {}", symbol.full()),
             "its versions; name one",
-        ))
+        );
+        Err(match was.state {
+            State::Unrecorded => {
+                let step = format!("git log -p -- {}", symbol.path);
+                failure.next(step, "what git has of it")
+            }
+            State::Absent | State::Deleted | State::Present => failure,
+        })
     }
 
     /// What restoring a version changes; nothing where it is here.
