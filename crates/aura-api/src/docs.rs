@@ -115,9 +115,14 @@ row! {
 
 mod changes;
 mod merging;
+mod past;
 
 pub use changes::{Joined, Published, Undone};
 pub use merging::*;
+pub use past::{
+    Blamed, BlamedLineDoc, BlamedUnitDoc, Dag, DagUnitDoc, Found, FoundDoc, Log, OpDoc, Restored,
+    Shown, ShownUnitDoc, ThenDoc,
+};
 
 doc! {
     /// Answer of `status`.
@@ -180,28 +185,6 @@ doc! {
 }
 
 row! {
-    /// One published or received change of a unit.
-    OpDoc {
-        /// Operation id, `o-…`.
-        op: String,
-        /// Full name of the unit.
-        symbol: String,
-        /// `insert`, `replace`, `rename`, `delete`, `file`, `merge`, `resolve` …
-        kind: String,
-        /// Name of the author.
-        author: String,
-        /// When the author made it.
-        at: String,
-        /// Position in the Mothership's log; null while queued.
-        seq: Option<u64>,
-        /// Why, when an intent says so.
-        why: Option<String>,
-        /// `v1`, `v2` … of the unit.
-        version: String,
-    }
-}
-
-row! {
     /// One unit that a pull touched or would touch.
     PulledDoc {
         /// Full name of the unit.
@@ -226,14 +209,6 @@ doc! {
         applied: u64,
         /// Operation that `undo` takes back.
         op: Option<String>,
-    }
-}
-
-doc! {
-    /// Answer of `log`.
-    Log = "aura.log/1" {
-        /// Newest first.
-        ops: Vec<OpDoc>,
     }
 }
 

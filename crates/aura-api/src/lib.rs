@@ -50,6 +50,18 @@ pub enum Choice {
     },
 }
 
+/// A moment of the past that a history is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// Right behind this operation.
+    Op(String),
+    /// When the Mothership's log had reached this position.
+    Seq(u64),
+    /// By the clocks of those who wrote, milliseconds since 1970.
+    TimeMs(u64),
+}
+
 /// What the peer daemon can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "call", content = "args", rename_all = "snake_case")]
@@ -63,6 +75,11 @@ pub enum Call {
         /// Identity keys of the devices whose words were shown; others are not approved. Empty if none were shown.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         peers: Vec<String>,
+    },
+    /// Who wrote a file; answers `aura.blame/1`.
+    Blame {
+        /// The file, from the root of the repository.
+        path: String,
     },
     /// Reads a setting; answers `aura.config/1`.
     ConfigGet {
@@ -81,6 +98,13 @@ pub enum Call {
         /// One conflict with its three texts.
         id: Option<String>,
     },
+    /// How versions hang together; answers `aura.dag/1`.
+    Dag {
+        /// Only this symbol.
+        symbol: Option<String>,
+        /// Only whether anything has diverged, without opening a text.
+        quick: bool,
+    },
     /// Units that differ from the team's newest; answers `aura.diff/1`.
     Diff {
         /// Only these symbols.
@@ -88,6 +112,15 @@ pub enum Call {
     },
     /// Stops the daemon; answers `aura.down/1`.
     Down,
+    /// Symbols by a part of their names; answers `aura.find/1`.
+    Find {
+        /// What the names contain.
+        text: String,
+        /// As they were when; now when absent.
+        at: Option<At>,
+        /// At most this many.
+        limit: Option<usize>,
+    },
     /// Makes a join token signed by this member; answers `aura.invite/1`.
     Invite {
         /// For whom.
@@ -123,6 +156,9 @@ pub enum Call {
         /// Only what is at most this many milliseconds old.
         #[serde(default)]
         since_ms: Option<u64>,
+        /// Only what was joined without anybody deciding.
+        #[serde(default)]
+        auto: bool,
         /// At most this many, newest first.
         limit: Option<usize>,
     },
@@ -159,6 +195,24 @@ pub enum Call {
         ids: Vec<String>,
         /// Which text.
         choice: Choice,
+    },
+    /// Brings a text of the past back into the working copy; answers `aura.restore/1`.
+    Restore {
+        /// Which unit.
+        symbol: String,
+        /// As it was when.
+        at: At,
+        /// The reason, shown to the others.
+        why: Option<String>,
+        /// Only say what would change.
+        dry_run: bool,
+    },
+    /// One operation, `aura.show/1`, or a symbol as it was, `aura.then/1`.
+    Show {
+        /// An operation, or a symbol.
+        what: String,
+        /// The moment, for a symbol.
+        at: Option<At>,
     },
     /// Version, pid; answers `aura.hello/1`.
     Hello,

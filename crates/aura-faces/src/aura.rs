@@ -11,6 +11,7 @@ mod device;
 mod editor;
 mod git;
 mod local;
+mod past;
 mod show;
 mod status;
 #[cfg(test)]
@@ -103,6 +104,7 @@ struct Face<'a, 'w> {
 impl Face<'_, '_> {
     fn run(mut self, command: Command, run_daemon: RunDaemon) -> Outcome {
         match command {
+            Command::Blame { file, units } => self.blame(&file, units),
             Command::Completions { shell } => {
                 self.screen
                     .text(&completions::script(shell, Args::command()))?;
@@ -121,16 +123,12 @@ impl Face<'_, '_> {
             } => self.restart(),
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
+            Command::Find { text, at, limit } => self.find(text, at, limit),
             Command::Help { topic } => help(self.screen, &topic),
             Command::Init(args) => self.init(&args),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
-            Command::Log {
-                symbol,
-                actor,
-                since,
-                limit,
-            } => self.log(symbol, actor, since, limit),
+            Command::Log(args) => self.log(args),
             Command::Members { what } => self.members(what),
             Command::Merge(args) => self.merge(args),
             Command::MergeDriver { given } => Ok(self.merge_driver(&given)),
@@ -152,6 +150,13 @@ impl Face<'_, '_> {
                 dry_run,
             } => self.pull(symbols, from, check.as_deref(), dry_run),
             Command::Resolve(args) => self.resolve(args),
+            Command::Restore {
+                symbol,
+                at,
+                why,
+                dry_run,
+            } => self.restore(symbol, at, why, dry_run),
+            Command::Show { what, at } => self.show_past(what, at),
             Command::Status(args) => self.status(&args),
             Command::Undo { op } => self.undo(op),
             Command::Uninit { dry_run } => self.uninit(dry_run),

@@ -12,6 +12,7 @@ mod common;
 mod completions;
 mod duration;
 mod escape;
+mod moment;
 mod output;
 mod process;
 mod table;

@@ -2,17 +2,23 @@
 //!
 //! Invariant: nothing here changes anything.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use aura_api::docs;
-use aura_engine::peer::units::{Conflict, Recorded, Side};
+use aura_engine::peer::{
+    body::{Cause, VersionId},
+    units::{Conflict, Side, Units},
+};
 use aura_proto::{
     PeerId,
     message::{PeerCard, PeerState},
 };
 use aura_semantic::OwnText;
 
-use crate::{clock::rfc3339, desk::Desk};
+use crate::{
+    clock::rfc3339,
+    desk::{Desk, symbols::full},
+};
 
 /// Names of peers.
 pub(crate) type Names = BTreeMap<PeerId, PeerCard>;
@@ -23,21 +29,50 @@ pub(crate) fn name_of(names: &Names, peer: PeerId) -> String {
         .map_or_else(|| peer.short(), |card| card.name.clone())
 }
 
-pub(crate) fn ops(recorded: &Recorded, names: &Names) -> Vec<docs::OpDoc> {
-    let row =
-        |(_, name, version, number): &(_, Arc<str>, aura_engine::peer::body::VersionId, usize)| {
-            docs::OpDoc {
-                op: format!("o-{}", version.short()),
-                symbol: format!("{}::{name}", recorded.path),
-                kind: recorded.kind.to_owned(),
-                author: name_of(names, recorded.origin.writer.peer),
-                at: rfc3339(recorded.origin.time_ms),
-                seq: recorded.origin.seq,
-                why: recorded.why.clone(),
-                version: format!("v{number}"),
-            }
-        };
-    recorded.touched.iter().map(row).collect()
+/// What the patches recorded from `first` on did, unit by unit, in the order of recording.
+pub(crate) fn ops_since(units: &Units, first: usize, names: &Names) -> Vec<docs::OpDoc> {
+    let indices = first..units.recorded().len();
+    indices.flat_map(|index| ops(units, index, names)).collect()
+}
+
+/// What a recorded patch did, unit by unit.
+pub(crate) fn ops(units: &Units, index: usize, names: &Names) -> Vec<docs::OpDoc> {
+    let rows = units
+        .recorded()
+        .get(index)
+        .map_or(0, |recorded| recorded.touched.len());
+    (0..rows)
+        .filter_map(|row| op(units, index, row, names))
+        .collect()
+}
+
+/// What a recorded patch did to the unit of one of its rows.
+pub(crate) fn op(units: &Units, index: usize, row: usize, names: &Names) -> Option<docs::OpDoc> {
+    let recorded = units.recorded().get(index)?;
+    let (unit, name, version, number) = recorded.touched.get(row)?;
+    let path = &recorded.path;
+    let parents = units.parents(path, *unit, *version);
+    let from = units.moved_by(index, row);
+    let moved_from = from.map(|(path, _, name)| full(&path, &name));
+    let joined = parents.iter().filter(|_| recorded.cause == Cause::Merge);
+    Some(docs::OpDoc {
+        op: op_name(*version),
+        symbol: format!("{path}::{name}"),
+        kind: units.deed(index, row).to_owned(),
+        author: name_of(names, recorded.origin.writer.peer),
+        at: rfc3339(recorded.origin.time_ms),
+        seq: recorded.origin.seq,
+        why: recorded.why.clone(),
+        version: format!("v{number}"),
+        renamed_from: recorded.former_name(*unit).map(ToString::to_string),
+        moved_from,
+        joined: joined.map(|parent| op_name(*parent)).collect(),
+    })
+}
+
+/// How people name a version.
+pub(crate) fn op_name(version: VersionId) -> String {
+    format!("o-{}", version.short())
 }
 
 pub(crate) fn conflict(
@@ -49,7 +84,7 @@ pub(crate) fn conflict(
     let side = |side: &Side| {
         let recorded = &desk.units.recorded()[side.recorded];
         docs::SideDoc {
-            op: Some(format!("o-{}", side.version.short())),
+            op: Some(op_name(side.version)),
             author: name_of(names, recorded.origin.writer.peer),
             at: Some(rfc3339(recorded.origin.time_ms)),
             text: side.text.as_ref().filter(|_| with_text).map(text),

@@ -38,6 +38,7 @@ mod place;
 mod similar;
 mod steps;
 mod tables;
+mod unified;
 mod untrue;
 mod value;
 mod walk;
@@ -54,9 +55,10 @@ pub use merge::{
     Explained, FileMerge, MergeLevel, Part, Reason, Why, merge_explained, merge_files,
     merge_files_within,
 };
-pub use onto::bring;
+pub use onto::{bring, bring_back};
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use own::{join, merge_own};
 pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
+pub use unified::{kept_lines, unified};
 pub use untrue::Untrue;
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

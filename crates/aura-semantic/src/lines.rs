@@ -99,7 +99,12 @@ fn starts(text: &[u8]) -> Vec<usize> {
 const HISTOGRAM_MAX: usize = 25_000_000;
 
 /// A change: lines of base, lines of the side.
-type Hunk = (Range<usize>, Range<usize>);
+pub(crate) type Hunk = (Range<usize>, Range<usize>);
+
+/// What changed between two texts, as merges see it.
+pub(crate) fn hunks_by_histogram(base: &[u8], side: &[u8]) -> Vec<Hunk> {
+    hunks(Algorithm::Histogram, base, side)
+}
 
 fn hunks(algorithm: Algorithm, base: &[u8], side: &[u8]) -> Vec<Hunk> {
     let input = InternedInput::new(base, side);

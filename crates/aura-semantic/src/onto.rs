@@ -104,6 +104,26 @@ pub(crate) fn bring_as(
     })
 }
 
+/// The operation that brings a unit that is not there back to the end of its container: `whole` is all its text, and
+/// `members` are the units in it. What it is and is called by itself is read from the text unless it is `known`.
+pub fn bring_back(
+    current: &Indexed,
+    (unit, name): (UnitId, &str),
+    known: Option<(UnitKind, String)>,
+    whole: &Text,
+    members: Vec<UnitId>,
+) -> Option<Op> {
+    let known = known.or_else(|| first_unit(current, &OwnText::leaf(whole.bytes())))?;
+    let mut op = end_of(current, &Draft::new(current), (unit, name), known, whole)?;
+    if let Op::Insert {
+        members: inside, ..
+    } = &mut op
+    {
+        *inside = members;
+    }
+    Some(op)
+}
+
 fn insertion(
     current: &Indexed,
     draft: &Draft<'_>,
@@ -115,7 +135,18 @@ fn insertion(
         // What a container held is not told by its own text.
         return None;
     }
-    let (kind, simple) = first_unit(current, text)?;
+    let known = first_unit(current, text)?;
+    end_of(current, draft, (unit, name), known, &text.head)
+}
+
+/// The insertion at the end of the container that a qualified name tells.
+fn end_of(
+    current: &Indexed,
+    draft: &Draft<'_>,
+    (unit, name): (UnitId, &str),
+    (kind, simple): (UnitKind, String),
+    text: &Text,
+) -> Option<Op> {
     let container = match name.rsplit_once("::") {
         None => ROOT,
         Some((above, _)) => {
@@ -144,7 +175,7 @@ fn insertion(
         after: last.map(|last| last.id),
         before: None,
         gap: Text(gap),
-        text: text.head.clone(),
+        text: text.clone(),
         members: Vec::new(),
     })
 }

@@ -190,6 +190,18 @@ impl OwnText {
         }
     }
 
+    /// Head and foot as one text, each beginning on a line of its own.
+    pub fn flat(&self) -> Vec<u8> {
+        let mut flat = self.head.bytes().to_vec();
+        if let Some(foot) = &self.foot {
+            if !flat.is_empty() && !flat.ends_with(b"\n") {
+                flat.push(b'\n');
+            }
+            flat.extend_from_slice(foot.bytes());
+        }
+        flat
+    }
+
     /// The hash by which versions of a unit are told apart: for a leaf the plain hash of its
     /// bytes.
     pub fn hash(&self) -> ContentHash {

@@ -9,7 +9,12 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use aura_proto::message::{DEVICE_NAME_RULE, is_device_name};
 use clap::{Args as Arguments, Parser, Subcommand};
 
-use crate::{common::Common, completions::Shell, duration};
+use crate::{
+    common::Common,
+    completions::Shell,
+    duration,
+    moment::{self, Moment, When},
+};
 
 /// `aura`.
 #[derive(Parser)]
@@ -41,6 +46,17 @@ pub(crate) enum Command {
         /// For this shell
         shell: Shell,
     },
+    /// Show who wrote each line of a file, or each unit
+    #[command(
+        before_long_help = "Examples:\n  aura blame src/risk.rs\n  aura blame src/risk.rs --units"
+    )]
+    Blame {
+        /// The file
+        file: PathBuf,
+        /// One line for each unit, not for each line
+        #[arg(long)]
+        units: bool,
+    },
     /// Read or change settings
     #[command(before_long_help = "Example:\n  aura config set publish intent")]
     Config {
@@ -64,6 +80,18 @@ pub(crate) enum Command {
     /// Stop the daemon
     #[command(before_long_help = "Example:\n  aura down")]
     Down,
+    /// Find symbols whose names contain a text
+    #[command(before_long_help = "Examples:\n  aura find score\n  aura find score --at 2h")]
+    Find {
+        /// The text; upper and lower case are alike
+        text: String,
+        /// The symbols that there were at an operation, a position of the log, or a moment
+        #[arg(long, value_name = "OP|TIME", value_parser = moment::parse)]
+        at: Option<When>,
+        /// At most this many
+        #[arg(short = 'n', long, value_name = "COUNT")]
+        limit: Option<usize>,
+    },
     /// Explain a command or a topic
     #[command(before_long_help = "Examples:\n  aura help exit-codes\n  aura help resolve")]
     Help {
@@ -84,20 +112,10 @@ pub(crate) enum Command {
     )]
     Join(Join),
     /// Show published and received changes, newest first
-    #[command(before_long_help = "Example:\n  aura log RiskModel::score")]
-    Log {
-        /// Only this symbol
-        symbol: Option<String>,
-        /// Only by this peer
-        #[arg(long, value_name = "PEER")]
-        actor: Option<String>,
-        /// Only what is younger than this
-        #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-        since: Option<Duration>,
-        /// At most this many
-        #[arg(short = 'n', long, value_name = "COUNT")]
-        limit: Option<usize>,
-    },
+    #[command(
+        before_long_help = "Examples:\n  aura log RiskModel::score\n  aura log --actor bob@mbp --since 2h\n  aura log --auto              what was joined without anybody deciding\n  aura log --dag               where versions fork, join and differ"
+    )]
+    Log(Log),
     /// List members, or let waiting devices read
     #[command(before_long_help = "Example:\n  aura members approve bob@mbp")]
     Members {
@@ -174,11 +192,39 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Bring back the text that a symbol had, and publish it
+    #[command(
+        before_long_help = "Examples:\n  aura restore RiskModel::score --at o-7f5p\n  aura restore src/risk.rs::score --at 14:19 --dry-run"
+    )]
+    Restore {
+        /// The symbol, or the path of a file that has no symbols
+        symbol: String,
+        /// An operation, a position of the log, or a moment: 2h ago, 14:19, 2026-11-20, 2026-11-20T14:19
+        #[arg(long, value_name = "OP|TIME", value_parser = moment::parse)]
+        at: When,
+        /// The reason, shown to the others
+        #[arg(short = 'm', long = "message", value_name = "WHY")]
+        why: Option<String>,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Settle conflicts
     #[command(
         before_long_help = "Examples:\n  aura resolve c-12 --theirs\n  aura resolve c-12 --with merged.txt\n  aura resolve --all --mine"
     )]
     Resolve(Resolve),
+    /// Show one operation, or a symbol as it was
+    #[command(
+        before_long_help = "Examples:\n  aura show o-7f5p\n  aura show RiskModel::score --at 2h"
+    )]
+    Show {
+        /// An operation, from `aura log`, or a symbol
+        what: String,
+        /// The symbol as it was at an operation, a position of the log, or a moment
+        #[arg(long, value_name = "OP|TIME", value_parser = moment::parse)]
+        at: Option<When>,
+    },
     /// Show what needs you, who is around, what to do now
     #[command(
         visible_alias = "st",
@@ -352,6 +398,31 @@ pub(crate) struct Join {
     /// Leave git's configuration alone
     #[arg(long)]
     pub(crate) no_git: bool,
+}
+
+/// `log`.
+#[derive(Arguments)]
+pub(crate) struct Log {
+    /// Only this symbol, or this file
+    pub(crate) symbol: Option<String>,
+    /// Only by this peer
+    #[arg(long, value_name = "PEER")]
+    pub(crate) actor: Option<String>,
+    /// Only what is younger: 2h, 14:19, 2026-11-20, 2026-11-20T14:19
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_time)]
+    pub(crate) since: Option<Moment>,
+    /// Only what was joined without anybody deciding
+    #[arg(long)]
+    pub(crate) auto: bool,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+    /// Heads, forks and joins of versions instead of the list
+    #[arg(long, conflicts_with_all = ["actor", "since", "auto", "limit"])]
+    pub(crate) dag: bool,
+    /// Only whether any versions differ, without opening a text
+    #[arg(long, requires = "dag", conflicts_with = "symbol")]
+    pub(crate) quick: bool,
 }
 
 /// Below `members`.

@@ -28,8 +28,6 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(60);
 /// How much later than the daemon's own answer a `wait` is given up.
 const WAIT_MARGIN: Duration = Duration::from_secs(10);
-/// Rows of `log` for people without `--limit`.
-const LOG_ROWS: usize = 50;
 
 impl Face<'_, '_> {
     /// Asks the daemon, starting it if need be.
@@ -65,7 +63,7 @@ impl Face<'_, '_> {
         Ok(Some(shape))
     }
 
-    fn simple<T: DeserializeOwned>(
+    pub(super) fn simple<T: DeserializeOwned>(
         &mut self,
         call: Call,
         human: impl FnOnce(&T, &View) -> String,
@@ -75,7 +73,7 @@ impl Face<'_, '_> {
         Ok(Exit::DONE)
     }
 
-    fn next(&mut self, steps: &[Next]) -> Result<(), Stop> {
+    pub(super) fn next(&mut self, steps: &[Next]) -> Result<(), Stop> {
         if self.screen.is_json() {
             Ok(())
         } else {
@@ -266,23 +264,6 @@ impl Face<'_, '_> {
             self.next(&joined.next)?;
         }
         Ok(Exit::DONE)
-    }
-
-    pub(super) fn log(
-        &mut self,
-        symbol: Option<String>,
-        actor: Option<String>,
-        since: Option<Duration>,
-        limit: Option<usize>,
-    ) -> Outcome {
-        let limit = limit.or_else(|| (!self.screen.is_json()).then_some(LOG_ROWS));
-        let call = Call::Log {
-            symbol,
-            actor,
-            since_ms: since.map(duration::millis),
-            limit,
-        };
-        self.simple(call, show::log)
     }
 
     pub(super) fn members(&mut self, what: Option<Members>) -> Outcome {

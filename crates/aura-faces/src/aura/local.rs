@@ -321,7 +321,7 @@ fn read(dir: &Path, file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The path below the work tree that the file lies in, as the team names it; else as it was given.
-fn path_in_repo(dir: &Path, file: &Path) -> String {
+pub(super) fn path_in_repo(dir: &Path, file: &Path) -> String {
     let given = file.to_string_lossy().into_owned();
     let Ok(full) = fs::canonicalize(dir.join(file)) else {
         return given;

@@ -248,14 +248,8 @@ impl Invited<'_> {
     }
 }
 
-pub(super) fn log(doc: &docs::Log, view: &View) -> String {
-    if doc.ops.is_empty() {
-        return "nothing yet".to_owned();
-    }
-    ops(&doc.ops, view)
-}
-
-fn ops(rows: &[docs::OpDoc], view: &View) -> String {
+/// Operations, one a line.
+pub(super) fn ops(rows: &[docs::OpDoc], view: &View) -> String {
     let mut table = Table::new(&["OP", "WHEN", "WHO", "WHAT", "SYMBOL", "WHY"]);
     for row in rows {
         let queued = if row.seq.is_none() { " (queued)" } else { "" };
@@ -265,10 +259,25 @@ fn ops(rows: &[docs::OpDoc], view: &View) -> String {
             row.author.clone(),
             row.kind.clone(),
             format!("{} {}", row.symbol, row.version),
-            row.why.clone().unwrap_or_default(),
+            remarks(row),
         ]);
     }
     table.show(view)
+}
+
+/// The reason of an operation, and what else is worth a word.
+fn remarks(row: &docs::OpDoc) -> String {
+    let renamed = row.renamed_from.as_ref();
+    let moved = row.moved_from.as_ref();
+    let joined = (!row.joined.is_empty()).then(|| format!("joined {}", row.joined.join(" and ")));
+    let parts = [
+        row.why.clone(),
+        renamed.map(|from| format!("was {from}")),
+        moved.map(|from| format!("moved from {from}")),
+        joined,
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join("; ")
 }
 
 pub(super) fn members(doc: &docs::Members, view: &View) -> String {

@@ -487,7 +487,7 @@ impl Desk {
 /// A unit, and the versions of it that a person has chosen from.
 type Shown = (UnitId, Vec<VersionId>);
 
-fn checked(path: &str) -> Result<RepoPath, Failure> {
+pub(super) fn checked(path: &str) -> Result<RepoPath, Failure> {
     RepoPath::try_from(path)
         .map_err(|error| Failure::new(error.id(), Exit::USAGE, error.to_string()))
 }
@@ -501,13 +501,13 @@ fn text_of(side: &Side, name: &str) -> Result<Option<OwnText>, Failure> {
     }
 }
 
-fn no_text(name: &str) -> Failure {
+pub(super) fn no_text(name: &str) -> Failure {
     let message = format!("the text of {name} cannot be read");
     Failure::new("AE-NO-BODY", Exit::REFUSED, message)
         .next("aura members", "see whether this device reads")
 }
 
-fn no_place(name: &str) -> Failure {
+pub(super) fn no_place(name: &str) -> Failure {
     let message = format!("{name} has no place in the file here");
     Failure::new("AE-NO-PLACE", Exit::STALE, message)
         .next("aura pull", "take what waits, or edit the file and save it")

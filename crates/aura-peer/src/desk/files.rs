@@ -63,6 +63,11 @@ impl Files {
         self.rows.len()
     }
 
+    /// Whether the working copy has a file.
+    pub(super) fn has(&self, path: &RepoPath) -> bool {
+        self.rows.contains_key(path)
+    }
+
     pub(super) fn paths(&self) -> impl Iterator<Item = &RepoPath> {
         self.rows.keys()
     }

@@ -6,6 +6,7 @@
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
 mod batch;
+pub(crate) mod blame;
 mod counted;
 mod decide;
 mod files;
@@ -13,9 +14,12 @@ mod intent;
 mod loose;
 mod motion;
 pub(crate) mod publish;
+pub(crate) mod restore;
 mod shadow;
 mod stale;
+pub(crate) mod symbols;
 pub(crate) mod take;
+pub(crate) mod then;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -483,7 +487,8 @@ impl Desk {
         self.body(self.units.recorded().get(index)?, ring)
     }
 
-    fn body(&self, recorded: &Recorded, ring: &KeyRing) -> Option<PatchBody> {
+    /// The same.
+    pub(crate) fn body(&self, recorded: &Recorded, ring: &KeyRing) -> Option<PatchBody> {
         open_body(&self.entry(recorded.origin.lsn)?, ring)
     }
 

@@ -294,7 +294,7 @@ impl Desk {
     }
 
     /// Queues what is wanted of a file's change and takes it as known.
-    fn publish_patch(
+    pub(super) fn publish_patch(
         &mut self,
         path: &RepoPath,
         intent: &Intent,
@@ -471,7 +471,7 @@ impl Desk {
         }
     }
 
-    fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
+    pub(super) fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
         match after {
             Some(after) => self.files.count(path, after.outline.units.len()),
             None => self.files.remove(path),

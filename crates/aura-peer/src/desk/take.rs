@@ -613,7 +613,7 @@ fn explain(refusal: &Refusal) -> String {
     format!("{}: {refusal}", refusal_id(refusal))
 }
 
-fn refusal_id(refusal: &Refusal) -> &'static str {
+pub(super) fn refusal_id(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Ambiguous { .. } => "AMBIGUOUS",
         Refusal::BaseMismatch { .. } => "BASE_MISMATCH",

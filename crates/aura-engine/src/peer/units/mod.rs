@@ -13,6 +13,8 @@
 mod file;
 mod forks;
 mod graph;
+mod history;
+mod origins;
 mod reasons;
 mod texts;
 mod whole;
@@ -30,6 +32,8 @@ use super::body::{Cause, PatchBody, VersionId};
 use file::File;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
 use graph::{Recordable, Told};
+pub use history::{Moment, Shape, Then};
+pub use origins::LineOrigin;
 use texts::Texts;
 use whole::has_all_units;
 
@@ -69,6 +73,8 @@ pub struct Recorded {
     pub path: Arc<str>,
     /// Touched units: unit, name, version, its number within the unit or [`PLACEMENT`].
     pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
+    /// Units that it renamed, with the names before.
+    pub renamed: Vec<(UnitId, Arc<str>)>,
     /// `insert`, `replace` … for people.
     pub kind: &'static str,
     /// Whether it replaces the file as one piece.
@@ -249,12 +255,9 @@ impl Units {
         let index = self.recorded.len();
         self.texts.note(index, &body.patch);
         let (channel, path) = (self.word(&body.channel), self.word(&body.patch.path));
-        let names: Vec<Arc<str>> = body
-            .patch
-            .touched
-            .iter()
-            .map(|row| self.word(&row.name))
-            .collect();
+        let rows = body.patch.touched.iter();
+        let names: Vec<Arc<str>> = rows.map(|row| self.word(&row.name)).collect();
+        let renamed = self.renamed(&body.patch);
         let file = self.files.entry(Arc::clone(&path)).or_default();
         file.place(index, &body.patch);
         let mut recorded = Recorded {
@@ -264,6 +267,7 @@ impl Units {
             why: body.why.clone(),
             path,
             touched: Vec::with_capacity(names.len()),
+            renamed,
             kind: kind_of(body),
             is_whole: is_whole(&body.patch),
         };

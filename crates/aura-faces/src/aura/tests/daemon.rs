@@ -19,12 +19,8 @@ fn requests_name_the_directory_that_c_names() {
 
 #[test]
 fn arguments_become_the_calls_of_the_contract() {
-    let laptop = Laptop::new();
+    let laptop = repeating();
     let file = laptop.file("text", "fn a() {}\n");
-    laptop.daemon(|request| {
-        let call = value(&request.call);
-        done(json!({"schema": "x/1", "call": call, "settings": [1], "conflicts": [{"id": "c-1"}]}))
-    });
     let table: [(&[&str], Value); 13] = [
         (
             &["publish", "-m", "why", "a", "b", "--no-wait"],
@@ -36,11 +32,11 @@ fn arguments_become_the_calls_of_the_contract() {
         ),
         (
             &["log", "a", "-n", "3"],
-            json!({"call": "log", "args": {"symbol": "a", "actor": null, "since_ms": null, "limit": 3}}),
+            json!({"call": "log", "args": {"symbol": "a", "actor": null, "since_ms": null, "auto": false, "limit": 3}}),
         ),
         (
             &["log", "--actor", "bob", "--since", "2h", "-n", "3"],
-            json!({"call": "log", "args": {"symbol": null, "actor": "bob", "since_ms": 7_200_000, "limit": 3}}),
+            json!({"call": "log", "args": {"symbol": null, "actor": "bob", "since_ms": 7_200_000, "auto": false, "limit": 3}}),
         ),
         (
             &["conflicts", "show", "c-1"],
@@ -81,9 +77,66 @@ fn arguments_become_the_calls_of_the_contract() {
             json!({"call": "config_set", "args": {"key": "publish", "value": "intent"}}),
         ),
     ];
+    check_calls(&laptop, &table);
+}
+
+#[test]
+fn questions_about_the_past_become_the_calls_of_the_contract() {
+    let table: [(&[&str], Value); 7] = [
+        (
+            &[
+                "log",
+                "--auto",
+                "--since",
+                "2026-11-20T13:05:10Z",
+                "-n",
+                "3",
+            ],
+            json!({"call": "log", "args": {"symbol": null, "actor": null, "since_ms": 1_000, "auto": true, "limit": 3}}),
+        ),
+        (
+            &["log", "--dag", "--quick"],
+            json!({"call": "dag", "args": {"symbol": null, "quick": true}}),
+        ),
+        (
+            &["show", "o-1"],
+            json!({"call": "show", "args": {"what": "o-1", "at": null}}),
+        ),
+        (
+            &["show", "score", "--at", "57"],
+            json!({"call": "show", "args": {"what": "score", "at": {"seq": 57}}}),
+        ),
+        (
+            &["blame", "src/risk.rs"],
+            json!({"call": "blame", "args": {"path": "src/risk.rs"}}),
+        ),
+        (
+            &["find", "sco", "-n", "2"],
+            json!({"call": "find", "args": {"text": "sco", "at": null, "limit": 2}}),
+        ),
+        (
+            &["restore", "score", "--at", "o-1", "--dry-run"],
+            json!({"call": "restore", "args": {"symbol": "score", "at": {"op": "o-1"}, "why": null, "dry_run": true}}),
+        ),
+    ];
+    check_calls(&repeating(), &table);
+}
+
+/// A laptop whose daemon says what it was asked.
+fn repeating() -> Laptop {
+    let laptop = Laptop::new();
+    laptop.daemon(|request| {
+        let call = value(&request.call);
+        done(json!({"schema": "x/1", "call": call, "settings": [1], "conflicts": [{"id": "c-1"}]}))
+    });
+    laptop
+}
+
+#[track_caller]
+fn check_calls(laptop: &Laptop, table: &[(&[&str], Value)]) {
     for (args, expected) in table {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
-        assert_eq!(laptop.run(&args).json()["call"], expected, "{args:?}");
+        assert_eq!(laptop.run(&args).json()["call"], *expected, "{args:?}");
     }
 }
 

@@ -120,3 +120,48 @@ fn without_a_terminal_or_a_locale_there_is_no_colour_and_no_sign_beyond_ascii() 
             .contains("\x1b[33m")
     );
 }
+
+// case_108
+#[test]
+fn code_and_reasons_of_the_past_do_not_reach_the_terminal_as_they_are() {
+    let hostile = "a\x1b]0;x\x07\u{202e}\nnext: rm -rf";
+    let laptop = Laptop::new();
+    laptop.daemon(move |request| {
+        let unit = json!({"op": hostile, "symbol": hostile, "path": hostile, "kind": hostile,
+            "version": hostile, "parents": [hostile], "renamed_from": hostile, "before": hostile,
+            "after": hostile, "diff": format!("+{hostile}\n")});
+        done(match request.call {
+            Call::Show { at: None, .. } => json!({"schema": "aura.show/1", "op": hostile,
+                "symbol": hostile, "path": hostile, "kind": hostile, "author": hostile,
+                "peer": "p", "at": hostile, "seq": 1, "why": hostile, "commit": hostile,
+                "branch": hostile, "joined": true, "undone": true, "units": [unit], "next": []}),
+            Call::Show { .. } => json!({"schema": "aura.then/1", "symbol": hostile,
+                "path": hostile, "at": hostile, "state": "present", "op": null, "text": hostile}),
+            Call::Blame { .. } => json!({"schema": "aura.blame/1", "path": hostile,
+                "units": [{"symbol": hostile, "kind": hostile, "start_line": 1, "end_line": 2,
+                    "origin": hostile, "op": null, "author": hostile, "at": hostile, "why": hostile}],
+                "lines": [{"line": 1, "origin": hostile, "op": null, "author": hostile,
+                    "at": hostile, "text": hostile}]}),
+            Call::Find { .. } => json!({"schema": "aura.find/1", "more": false, "symbols": [
+                {"symbol": hostile, "path": hostile, "kind": hostile, "line": 1,
+                    "origin": hostile, "op": null, "author": hostile, "at": hostile}]}),
+            _ => json!({"schema": "aura.restore/1", "symbol": hostile, "path": hostile,
+                "from": hostile, "state": "restored", "diff": format!("+{hostile}\n"), "ops": [],
+                "next": [{"cmd": hostile, "why": hostile}]}),
+        })
+    });
+    for args in [
+        &["show", "o-1"][..],
+        &["show", "a", "--at", "1"],
+        &["blame", "a.rs"],
+        &["blame", "a.rs", "--units"],
+        &["find", "a"],
+        &["restore", "a", "--at", "o-1"],
+    ] {
+        let run = laptop.run(args);
+        assert_eq!(run.exit(), 0, "{args:?}: {}", run.err);
+        let is_safe = |sign: char| sign == '\n' || (!sign.is_control() && sign != '\u{202e}');
+        assert!(run.out.chars().all(is_safe), "{args:?}: {:?}", run.out);
+        assert!(run.out.contains("\\u{1b}"), "{args:?}: {}", run.out);
+    }
+}

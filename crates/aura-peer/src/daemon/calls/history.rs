@@ -2,58 +2,15 @@
 //!
 //! Invariant: a file is written only through the desk.
 
-use std::sync::Arc;
-
 use aura_api::{Choice, Next, docs};
-use aura_engine::peer::units::Recorded;
 use serde_json::Value;
 
-use super::{Answer, Listed, document, no_conflict};
+use super::{Answer, document, no_conflict};
 use crate::daemon::Daemon;
-use crate::desk::take::{Taken, Wanted, names};
+use crate::desk::take::{Taken, Wanted};
 use crate::docs as shape;
 
 impl Daemon {
-    pub(in crate::daemon) fn log(&self, repo: Option<&str>, wanted: &Listed) -> Answer {
-        let path = self.repo_of(repo)?;
-        let Some(desk) = self.desks.get(&path) else {
-            return Ok(Value::Null);
-        };
-        let actor = match &wanted.actor {
-            Some(name) => Some(self.peer_named(name)?),
-            None => None,
-        };
-        let oldest_ms = self.clock.wall_ms().saturating_sub(wanted.since_ms);
-        let is_wanted = |recorded: &&Recorded| {
-            let (author, time_ms) = (recorded.origin.writer.peer, recorded.origin.time_ms);
-            actor.is_none_or(|actor| actor == author) && oldest_ms <= time_ms
-        };
-        let named = |(path, op): &(Arc<str>, docs::OpDoc)| {
-            let name = op
-                .symbol
-                .strip_prefix(&format!("{path}::"))
-                .unwrap_or(&op.symbol);
-            wanted
-                .symbol
-                .as_ref()
-                .is_none_or(|symbol| names(path, name, symbol))
-        };
-        let recorded = desk.units.recorded().iter().rev().filter(is_wanted);
-        let ops = recorded
-            .flat_map(|recorded| {
-                let ops = shape::ops(recorded, &self.peers).into_iter();
-                ops.map(|op| (Arc::clone(&recorded.path), op))
-            })
-            .filter(named)
-            .map(|(_, op)| op)
-            .take(wanted.limit)
-            .collect();
-        document(&docs::Log {
-            schema: docs::Log::SCHEMA.to_owned(),
-            ops,
-        })
-    }
-
     pub(in crate::daemon) fn conflicts(&mut self, repo: Option<&str>, id: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
         let found = self.with_desk(&path, |desk, ring| Ok(desk.conflicts(ring)))?;
@@ -101,11 +58,7 @@ impl Daemon {
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let new = &desk.units.recorded()[first..];
-        let ops: Vec<docs::OpDoc> = new
-            .iter()
-            .flat_map(|recorded| shape::ops(recorded, &self.peers))
-            .collect();
+        let ops = shape::ops_since(&desk.units, first, &self.peers);
         let next = ops
             .last()
             .map(|op| Next {
@@ -135,11 +88,7 @@ impl Daemon {
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let new = &desk.units.recorded()[first..];
-        let ops = new
-            .iter()
-            .flat_map(|recorded| shape::ops(recorded, &self.peers))
-            .collect();
+        let ops = shape::ops_since(&desk.units, first, &self.peers);
         document(&docs::Undone {
             schema: docs::Undone::SCHEMA.to_owned(),
             op,
@@ -150,6 +99,7 @@ impl Daemon {
 
     pub(in crate::daemon) fn diff(&mut self, repo: Option<&str>, symbols: &[String]) -> Answer {
         let path = self.repo_of(repo)?;
+        self.with_desk(&path, |desk, _| desk.check_symbols(symbols))?;
         let wanted = Wanted {
             symbols: symbols.to_vec(),
             is_dry_run: true,
@@ -190,6 +140,7 @@ impl Daemon {
             None => None,
             Some(name) => Some(self.peer_named(&name)?),
         };
+        self.with_desk(&path, |desk, _| desk.check_symbols(&symbols))?;
         let wanted = Wanted {
             symbols,
             from,

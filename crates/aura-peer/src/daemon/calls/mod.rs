@@ -5,6 +5,7 @@
 mod history;
 mod join;
 mod members;
+mod past;
 mod status;
 
 use std::{path::PathBuf, sync::mpsc};
@@ -16,25 +17,24 @@ use aura_trust::{CertIdentity, words};
 use serde::Serialize;
 use serde_json::Value;
 
-use self::join::Wish;
+use self::join::Wish as Joining;
 use super::{Daemon, Until, Waiting};
 use crate::{
     clock::rfc3339,
-    desk::{Desk, Mode, publish::Intent},
+    desk::{Desk, Mode, publish::Intent, restore::Wish},
     docs as shape, enrol,
 };
 
 type Answer = Result<Value, Failure>;
 
-/// Operations that `log` shows unless told otherwise.
-const LOG_OPS_MAX: usize = 1_000;
-
 /// Which operations `log` shows.
 pub(in crate::daemon) struct Listed {
     symbol: Option<String>,
     actor: Option<String>,
-    since_ms: u64,
-    limit: usize,
+    since_ms: Option<u64>,
+    /// Only what was joined without anybody deciding.
+    is_auto: bool,
+    limit: Option<usize>,
 }
 
 /// How long a call waits for git to come to rest, in milliseconds: whoever asked for the state of the tree has made git
@@ -45,7 +45,10 @@ const STILL_MS: u64 = 1_000;
 fn writes(call: &Call) -> bool {
     matches!(
         call,
-        Call::Pull { dry_run: false, .. } | Call::Resolve { .. } | Call::Undo { .. }
+        Call::Pull { dry_run: false, .. }
+            | Call::Resolve { .. }
+            | Call::Restore { dry_run: false, .. }
+            | Call::Undo { .. }
     )
 }
 
@@ -61,7 +64,7 @@ impl Daemon {
                 mode,
                 dry_run,
             } => {
-                let wish = Wish {
+                let wish = Joining {
                     token,
                     name,
                     device,
@@ -123,17 +126,14 @@ impl Daemon {
         }
         match call {
             Call::Approve { names, all, peers } => self.approve(names, all, &peers),
+            Call::Blame { path } => self.blame(repo, &path),
             Call::ConfigGet { key } => self.config(key.as_deref()),
             Call::ConfigSet { key, value } => self.config_set(&key, value),
             Call::Conflicts { id } => self.conflicts(repo, id.as_deref()),
+            Call::Dag { symbol, quick } => self.dag(repo, symbol.as_deref(), quick),
             Call::Diff { symbols } => self.diff(repo, &symbols),
-            Call::Down => {
-                self.is_stopping = true;
-                document(&docs::Down {
-                    schema: docs::Down::SCHEMA.to_owned(),
-                    was_running: true,
-                })
-            }
+            Call::Down => self.down(),
+            Call::Find { text, at, limit } => self.find(repo, &text, at.as_ref(), limit),
             Call::Hello => self.hello(),
             Call::Invite {
                 name,
@@ -145,13 +145,15 @@ impl Daemon {
                 symbol,
                 actor,
                 since_ms,
+                auto,
                 limit,
             } => {
                 let listed = Listed {
                     symbol,
                     actor,
-                    since_ms: since_ms.unwrap_or(u64::MAX),
-                    limit: limit.unwrap_or(LOG_OPS_MAX),
+                    since_ms,
+                    is_auto: auto,
+                    limit,
                 };
                 self.log(repo, &listed)
             }
@@ -164,6 +166,21 @@ impl Daemon {
                 dry_run,
             } => self.pull(repo, symbols, from, dry_run),
             Call::Resolve { ids, choice } => self.resolve(repo, &ids, &choice),
+            Call::Restore {
+                symbol,
+                at,
+                why,
+                dry_run,
+            } => self.restore(
+                repo,
+                Wish {
+                    symbol,
+                    at,
+                    why,
+                    is_dry_run: dry_run,
+                },
+            ),
+            Call::Show { what, at } => self.show(repo, &what, at.as_ref()),
             Call::Status => self.status(repo),
             Call::Undo { op } => self.undo(repo, op.as_deref()),
             Call::Whoami => self.whoami(),
@@ -171,6 +188,14 @@ impl Daemon {
                 Err(Failure::new("AE-INTERNAL", Exit::BUG, "not answered here"))
             }
         }
+    }
+
+    fn down(&mut self) -> Answer {
+        self.is_stopping = true;
+        document(&docs::Down {
+            schema: docs::Down::SCHEMA.to_owned(),
+            was_running: true,
+        })
     }
 
     fn unreachable(&self) -> Failure {
@@ -206,6 +231,9 @@ impl Daemon {
             .map_or(0, |desk| desk.units.recorded().len());
         let (count, explained) =
             self.with_desk(&path, |desk, ring| desk.publish_all(intent, ring))?;
+        if count == 0 && explained.is_empty() {
+            self.with_desk(&path, |desk, _| desk.check_symbols(&intent.symbols))?;
+        }
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
         let is_idle = self
             .desks
@@ -234,19 +262,13 @@ impl Daemon {
         };
         let me = self.identity.key.peer();
         let recorded = desk.units.recorded();
-        let ops_of = |recorded| shape::ops(recorded, &self.peers);
-        let new = recorded[first..].iter();
-        let new = new.filter(|recorded| recorded.origin.writer.peer == me);
-        let before: Vec<_> = explained
-            .iter()
-            .rev()
-            .map(|index| &recorded[*index])
-            .collect();
-        let given: Vec<_> = before.iter().copied().flat_map(ops_of).collect();
-        let seq = new
-            .clone()
-            .chain(before)
-            .filter_map(|recorded| recorded.origin.seq);
+        let is_mine = |index: &usize| recorded[*index].origin.writer.peer == me;
+        let new: Vec<usize> = (first..recorded.len()).filter(is_mine).collect();
+        let before: Vec<usize> = explained.iter().rev().copied().collect();
+        let ops_of = |index: &usize| shape::ops(&desk.units, *index, &self.peers);
+        let given: Vec<_> = before.iter().flat_map(ops_of).collect();
+        let all = new.iter().chain(&before);
+        let seq = all.filter_map(|index| recorded[*index].origin.seq);
         let queued = desk.book.replica.queued();
         let state = match (count + explained.len(), queued) {
             (0, 0) => "nothing",
@@ -257,7 +279,7 @@ impl Daemon {
             schema: docs::Published::SCHEMA.to_owned(),
             seq: seq.max().filter(|_| queued == 0),
             explained: given.len() as u64,
-            ops: new.flat_map(ops_of).chain(given).collect(),
+            ops: new.iter().flat_map(ops_of).chain(given).collect(),
             state: state.to_owned(),
             held_back: held_back(desk),
             queued,
@@ -418,7 +440,7 @@ impl Daemon {
     }
 }
 
-fn held_back(desk: &crate::desk::Desk) -> Vec<String> {
+fn held_back(desk: &Desk) -> Vec<String> {
     desk.held_back
         .iter()
         .map(|(path, why)| format!("{}: {why}", path.as_str()))
