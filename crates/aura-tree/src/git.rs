@@ -54,6 +54,13 @@ pub struct Head {
     pub commit: ObjectId,
 }
 
+impl Head {
+    /// What edits belong to here: the branch, or the commit when none is checked out.
+    pub fn channel(&self) -> &str {
+        self.branch.as_deref().unwrap_or(self.commit.as_str())
+    }
+}
+
 /// How a file of the working tree relates to the commit at HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtHead {

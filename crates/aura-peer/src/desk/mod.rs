@@ -226,10 +226,6 @@ impl Desk {
         } = ground;
         aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        let channel = head
-            .branch
-            .clone()
-            .unwrap_or_else(|| head.commit.to_string());
         let log_id = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
         let incarnation = Incarnation(u64::from_be_bytes(random()));
@@ -245,7 +241,7 @@ impl Desk {
             copy,
             motion,
             book,
-            units: Units::new(key_peer, &channel),
+            units: Units::new(key_peer, head.channel()),
             files: Files::open(&state_dir.join("files")),
             held_back: BTreeMap::new(),
             stream: None,

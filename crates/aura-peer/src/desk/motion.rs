@@ -129,9 +129,8 @@ impl Desk {
             .head()
             .map_err(|error| super::git_failure(&error))?;
         self.commit = head.commit.to_string();
-        let channel = head.branch.unwrap_or_else(|| head.commit.to_string());
-        if channel != self.units.channel() {
-            self.units.set_channel(&channel);
+        if head.channel() != self.units.channel() {
+            self.units.set_channel(head.channel());
             // What the user takes along to another branch is not known there.
             self.shadows.rebase(&self.repo)?;
             users.extend(self.shadows.forget_edits());

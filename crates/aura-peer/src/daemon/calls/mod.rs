@@ -116,14 +116,17 @@ impl Daemon {
         });
     }
 
+    /// Acts on what git did before files are written; if git cannot be asked about it, that is the answer.
+    fn settle_late(&mut self, repo: Option<&str>, call: &Call) -> Result<(), Failure> {
+        match self.repo_of(repo) {
+            Ok(path) if writes(call) => self.with_desk(&path, Desk::settle_late),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Calls that are answered at once.
     fn answer(&mut self, repo: Option<&str>, call: Call) -> Answer {
-        if writes(&call)
-            && let Ok(path) = self.repo_of(repo)
-        {
-            // If git cannot be asked what it did, that is the answer.
-            self.with_desk(&path, Desk::settle_late)?;
-        }
+        self.settle_late(repo, &call)?;
         match call {
             Call::Approve { names, all, peers } => self.approve(names, all, &peers),
             Call::Blame { path } => self.blame(repo, &path),
