@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::references::syntax::Syntax;
 use crate::tables::TABLES;
 
 /// The sort of a unit.
@@ -228,6 +229,8 @@ pub(crate) struct Table {
     /// Further node kinds in which no key should stand twice.
     pub(crate) keyed: &'static [&'static str],
     pub(crate) guards: &'static [Guard],
+    /// How names are used and bound.
+    pub(crate) references: &'static Syntax,
 }
 
 /// A language with a grammar.

@@ -1,6 +1,6 @@
 //! Java.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const JAVA: Table = Table {
@@ -64,4 +64,5 @@ pub(super) const JAVA: Table = Table {
     ],
     keyed: &[],
     guards: &[],
+    references: &names::JAVA,
 };

@@ -20,6 +20,7 @@ mod java;
 mod kotlin;
 #[cfg(feature = "lang-lua")]
 mod lua;
+mod names;
 #[cfg(any(feature = "lang-html", feature = "lang-css", feature = "lang-markdown"))]
 mod page;
 #[cfg(feature = "lang-php")]
@@ -122,6 +123,7 @@ const fn table(
         free: &[],
         keyed: &[],
         guards: &[],
+        references: &names::NONE,
     }
 }
 

@@ -1,6 +1,6 @@
 //! PHP.
 
-use super::{BODY, MEMBERS, NAME, import, only, path, rule, table};
+use super::{BODY, MEMBERS, NAME, import, names, only, path, rule, table};
 use crate::language::{Body, Naming, Rule, Table, UnitKind, When};
 
 pub(super) const PHP: Table = Table {
@@ -11,6 +11,7 @@ pub(super) const PHP: Table = Table {
         ("array_creation_expression", &["array_element_initializer"]),
         ("namespace_use_group", &[]),
     ],
+    references: &names::PHP,
     ..table(
         "php",
         &["php"],

@@ -1,6 +1,6 @@
 //! Python.
 
-use super::{BODY, NAME, rule};
+use super::{BODY, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const PYTHON: Table = Table {
@@ -54,4 +54,5 @@ pub(super) const PYTHON: Table = Table {
     ],
     keyed: &[],
     guards: &[],
+    references: &names::PYTHON,
 };

@@ -1,6 +1,6 @@
 //! Rust.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const RUST: Table = Table {
@@ -73,4 +73,5 @@ pub(super) const RUST: Table = Table {
     ],
     keyed: &[],
     guards: &[],
+    references: &names::RUST,
 };
