@@ -469,7 +469,10 @@ impl<'a> Collect<'a> {
         };
         let scope = self.scope(unit).filter(|_| unit.inner.is_none());
         if let Some(to) = scope {
-            let is_parameter = name.start_byte() < unit.body.as_ref().map_or(0, |body| body.start);
+            let body = unit.body.as_ref().map_or(0, |body| body.start);
+            let is_parameter = name.start_byte() < body;
+            // Parameters of the unit itself live as long as its body.
+            let to = if to <= body { unit.span.end } else { to };
             let from = if is_parameter {
                 node.start_byte()
             } else {

@@ -73,6 +73,7 @@ pub(super) struct File {
 }
 
 type Paths = BTreeSet<Arc<str>>;
+type Counted = BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>;
 
 /// Who calls whom in one repository.
 #[derive(Debug, Default)]
@@ -87,7 +88,9 @@ pub struct Graph {
     /// Files by their last name.
     pub(super) tails: BTreeMap<Box<str>, Paths>,
     /// What imports call something else, and how often.
-    aliases: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
+    aliases: Counted,
+    /// The types that are built upon one of a name, and how often.
+    heirs: Counted,
     units: BTreeSet<(UnitId, Arc<str>, u32)>,
     /// What manifests call their directories: name, then directory.
     pub(super) manifests: BTreeSet<(Box<str>, Box<str>)>,
@@ -160,7 +163,18 @@ impl Graph {
                 continue;
             };
             if last.name != bound {
-                self.alias(refs.text(last.name), refs.text(bound), adds);
+                count(
+                    &mut self.aliases,
+                    refs.text(last.name),
+                    refs.text(bound),
+                    adds,
+                );
+            }
+        }
+        for (owner, base) in &refs.bases {
+            if let Some(base) = refs.chain(*base).last() {
+                let owner = refs.text(*owner).rsplit("::").next().unwrap_or_default();
+                count(&mut self.heirs, refs.text(base.name), owner, adds);
             }
         }
         put(&mut self.tails, tail(path), path.clone(), adds);
@@ -179,26 +193,6 @@ impl Graph {
             } else {
                 self.manifests.remove(&row);
             }
-        }
-    }
-
-    fn alias(&mut self, of: &str, bound: &str, adds: bool) {
-        if adds {
-            let bounds = self.aliases.entry(of.into()).or_default();
-            *bounds.entry(bound.into()).or_default() += 1;
-            return;
-        }
-        let Some(bounds) = self.aliases.get_mut(of) else {
-            return;
-        };
-        if let Some(count) = bounds.get_mut(bound) {
-            *count -= 1;
-            if *count == 0 {
-                bounds.remove(bound);
-            }
-        }
-        if bounds.is_empty() {
-            self.aliases.remove(of);
         }
     }
 
@@ -272,7 +266,13 @@ impl Graph {
                 }
             }
         }
-        self.ranked(found)
+        let qualified = self.unit(unit).map(|unit| unit.name);
+        let mut callers = self.ranked(found);
+        // What is added to a type names it, as it must.
+        callers.retain(|caller| {
+            caller.kind != UnitKind::Impl || Some(&caller.name) != qualified.as_ref()
+        });
+        callers
     }
 
     /// The names under which a definition may be used.
@@ -281,21 +281,20 @@ impl Graph {
         let name = refs.text(definition.name);
         let mut names = BTreeSet::from([name.to_owned()]);
         let mut queue = vec![name.to_owned()];
-        if refs.syntax().makers.contains(&name) {
-            let mut containers = refs.text(definition.qualified).rsplit("::");
-            queue.extend(containers.nth(1).map(ToOwned::to_owned));
-            names.extend(queue.last().cloned());
+        let container = refs.text(definition.qualified).rsplit("::").nth(1);
+        let is_maker = refs.syntax().makers.contains(&name) || container == Some(name);
+        if let Some(container) = container.filter(|_| is_maker) {
+            queue.push(container.to_owned());
+            names.insert(container.to_owned());
         }
         if self.is_default(file, name) {
             queue.push("default".to_owned());
         }
         while let Some(name) = queue.pop() {
-            for bound in self
-                .aliases
-                .get(&*name)
-                .into_iter()
-                .flat_map(BTreeMap::keys)
-            {
+            let aliases = self.aliases.get(&*name);
+            let heirs = self.heirs.get(&*name).filter(|_| is_maker);
+            let all = aliases.into_iter().chain(heirs);
+            for bound in all.flat_map(BTreeMap::keys) {
                 if names.len() < NAMES_MAX && names.insert(bound.to_string()) {
                     queue.push(bound.to_string());
                 }
@@ -439,5 +438,25 @@ fn put<V: Ord>(map: &mut BTreeMap<Box<str>, BTreeSet<V>>, key: &str, value: V, a
         if values.is_empty() {
             map.remove(key);
         }
+    }
+}
+
+fn count(counted: &mut Counted, of: &str, what: &str, adds: bool) {
+    if adds {
+        let inside = counted.entry(of.into()).or_default();
+        *inside.entry(what.into()).or_default() += 1;
+        return;
+    }
+    let Some(inside) = counted.get_mut(of) else {
+        return;
+    };
+    if let Some(times) = inside.get_mut(what) {
+        *times -= 1;
+        if *times == 0 {
+            inside.remove(what);
+        }
+    }
+    if inside.is_empty() {
+        counted.remove(of);
     }
 }

@@ -24,6 +24,8 @@ const WILD_MAX: usize = 128;
 const BASES_MAX: usize = 32;
 /// Most definitions that a name alone may mean; more say nothing.
 const BY_NAME_MAX: usize = 8;
+/// Most methods of one name that are asked whether their types are built upon another.
+const OVERRIDING_MAX: usize = 64;
 /// Most definitions of a name that are looked at.
 const NAMED_MAX: usize = 1024;
 
@@ -222,9 +224,10 @@ impl<'g> Resolver<'g> {
         value: Value<'g>,
         hits: Option<&mut Hits<'g>>,
     ) -> Option<Frame<'g>> {
-        let (_, step) = frame.parts[frame.at];
+        let (name, step) = frame.parts[frame.at];
         let is_last = frame.at + 1 == frame.parts.len();
         let is_base = hits.is_some();
+        let value = fitted(value, step);
         if let Some(hits) = hits {
             self.hit(frame, &value, step, hits);
         }
@@ -246,7 +249,15 @@ impl<'g> Resolver<'g> {
                 }
                 Value::Unknown
             }
-            (Value::Made(_), Step::Call(_)) => Value::Unknown,
+            (Value::Made(def), Step::Call(_)) => {
+                let syntax = frame.file.refs.syntax();
+                let stays = syntax.above.contains(&name) || syntax.passes.contains(&name);
+                if stays {
+                    Value::Made(def)
+                } else {
+                    Value::Unknown
+                }
+            }
             (value, _) => value,
         };
         // One guess is enough: what follows an unknown is found by its name again.
@@ -274,20 +285,29 @@ impl<'g> Resolver<'g> {
                     (_, 0) => (defs.clone(), confidence.min(Confidence::Likely)),
                     _ => (fitting, confidence.min(Confidence::Likely)),
                 };
+                let is_above = frame.at.checked_sub(1).is_some_and(|before| {
+                    let above = frame.file.refs.syntax().above;
+                    above.contains(&frame.parts[before].0)
+                });
                 for def in of {
                     hits.push((def, confidence));
                     let others = self.linked(def).into_iter();
                     hits.extend(others.map(|other| (other, confidence)));
+                    if matches!(step, Step::Call(_)) && !is_above {
+                        let others = self.overriding(def).into_iter();
+                        hits.extend(others.map(|other| (other, Confidence::Possible)));
+                    }
                 }
             }
             Value::Type(def) => {
                 hits.push((*def, confidence));
                 if let Step::Call(_) = step {
-                    for maker in frame.file.refs.syntax().makers {
-                        if let Some(Found::Is(made @ Value::Items(_), _)) =
-                            self.member(*def, maker, false)
-                        {
-                            self.hit(frame, &made, Step::Plain, hits);
+                    let makers = frame.file.refs.syntax().makers.iter().copied();
+                    let own_name = def.file.refs.text(def.definition().name);
+                    for maker in makers.chain([own_name]) {
+                        let made = self.member(*def, maker, maker != own_name);
+                        if let Some(Found::Is(made @ Value::Items(_), _)) = made {
+                            self.hit(frame, &made, step, hits);
                         }
                     }
                 }
@@ -917,33 +937,67 @@ impl<'g> Resolver<'g> {
 
     /// A member of types that are built upon one that only promises it.
     fn derived(&mut self, of: Def<'g>, name: &'g str) -> Found<'g> {
-        if self.is_plain || !of.is_type() {
-            return OUTSIDE;
-        }
-        let candidates: Vec<Def<'g>> = self.named(name, of.file).collect();
-        let mut found = Vec::new();
-        for def in candidates.into_iter().take(BY_NAME_MAX * BY_NAME_MAX) {
-            let Some(owner) = def.owner() else {
-                continue;
-            };
-            let types: Vec<Def<'g>> = def
-                .file
-                .refs
-                .defined(owner)
-                .map(|at| Def {
-                    file: def.file,
-                    at: u32::try_from(at).unwrap_or_default(),
-                })
-                .collect();
-            let is_built_upon = types.into_iter().any(|one| self.bases(one).0.contains(&of));
-            if is_built_upon {
-                found.push(def);
-            }
-        }
+        let found = self.below(of, name);
         if found.is_empty() {
             return OUTSIDE;
         }
         Found::Is(Value::Items(found), Confidence::Likely)
+    }
+
+    /// What may be called in place of a method, because its type is built upon the method's.
+    fn overriding(&mut self, def: Def<'g>) -> Vec<Def<'g>> {
+        let is_method = matches!(
+            def.definition().kind,
+            UnitKind::Method | UnitKind::Declaration
+        );
+        let Some(owner) = def.owner().filter(|_| is_method) else {
+            return Vec::new();
+        };
+        let name = def.file.refs.text(def.definition().name);
+        let all = defined(def.file, owner).into_iter();
+        let types: Vec<Def<'g>> = all.filter(Def::is_type).collect();
+        types
+            .into_iter()
+            .flat_map(|of| self.below(of, name))
+            .collect()
+    }
+
+    /// Members of this name of types that are built upon one.
+    fn below(&mut self, of: Def<'g>, name: &str) -> Vec<Def<'g>> {
+        if self.is_plain || !of.is_type() {
+            return Vec::new();
+        }
+        let candidates: Vec<Def<'g>> = self.named(name, of.file).collect();
+        let mut found = Vec::new();
+        for def in candidates.into_iter().take(OVERRIDING_MAX) {
+            let is_other = def.owner().is_some_and(|owner| owner != of.qualified());
+            let owner = def.owner().filter(|_| is_other);
+            let types = owner
+                .map(|owner| defined(def.file, owner))
+                .unwrap_or_default();
+            let is_built_upon = types.into_iter().any(|one| self.is_built_upon(one, of));
+            if is_built_upon {
+                found.push(def);
+            }
+        }
+        found
+    }
+
+    fn is_built_upon(&mut self, one: Def<'g>, of: Def<'g>) -> bool {
+        let mut all = vec![one];
+        let mut next = 0;
+        while next < all.len() && all.len() < BASES_MAX {
+            for base in self.bases(all[next]).0 {
+                if base == of {
+                    return true;
+                }
+                if !all.contains(&base) {
+                    all.push(base);
+                }
+            }
+            next += 1;
+        }
+        false
     }
 
     /// Methods of this name of types that a file knows.
@@ -965,9 +1019,13 @@ impl<'g> Resolver<'g> {
             is_method && owner.is_some_and(|owner| self.is_visible(file, def, owner, syntax))
         };
         let defs: Vec<Def<'g>> = self.named(name, file).filter(is_visible).collect();
+        let is_mentioned = |def: &Def<'g>| {
+            let owner = def.owner().and_then(|owner| owner.rsplit("::").next());
+            owner.is_some_and(|owner| file.refs.name(owner).is_some())
+        };
         match defs.len() {
             0 => unknown,
-            1 => Found::Is(Value::Items(defs), Confidence::Likely),
+            1 if is_mentioned(&defs[0]) => Found::Is(Value::Items(defs), Confidence::Likely),
             len if len <= BY_NAME_MAX => Found::Is(Value::Items(defs), Confidence::Possible),
             _ => unknown,
         }
@@ -1000,6 +1058,27 @@ fn joined(prefix: &str, name: &str) -> String {
     } else {
         format!("{prefix}::{name}")
     }
+}
+
+/// The definitions of a qualified name in a file.
+fn defined<'g>(file: &'g File, qualified: &str) -> Vec<Def<'g>> {
+    let at = |at| Def {
+        file,
+        at: u32::try_from(at).unwrap_or_default(),
+    };
+    file.refs.defined(qualified).map(at).collect()
+}
+
+/// Of functions and values of one name, those that are used like this.
+fn fitted(value: Value<'_>, step: Step) -> Value<'_> {
+    let Value::Items(defs) = value else {
+        return value;
+    };
+    let is_value = |def: &Def<'_>| def.definition().kind == UnitKind::Constant;
+    let has_both = defs.iter().any(is_value) && !defs.iter().all(is_value);
+    let wanted = !matches!(step, Step::Call(_));
+    let fits = |def: &Def<'_>| !has_both || is_value(def) == wanted;
+    Value::Items(defs.into_iter().filter(fits).collect())
 }
 
 /// What contains a qualified name, from the inside out, and nothing at last.

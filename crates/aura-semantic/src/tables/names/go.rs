@@ -6,7 +6,12 @@ use crate::references::syntax::{Bare, ImportRule, Modules, Syntax, Take};
 pub(in super::super) const GO: Syntax = Syntax {
     family: "go",
     modules: Modules::Folder,
-    names: &["identifier", "type_identifier", "field_identifier"],
+    names: &[
+        "identifier",
+        "type_identifier",
+        "field_identifier",
+        "package_identifier",
+    ],
     calls: &[
         call("call_expression", "function", "arguments"),
         call("composite_literal", "type", ""),
