@@ -22,6 +22,8 @@ use crate::steps::{child_of, part};
 
 /// Most nodes of a pattern that are looked at for names.
 const PATTERN_NODES_MAX: usize = 256;
+/// Most bytes of a name or a pattern that are read.
+const TEXT_BYTES_MAX: usize = 1024;
 /// Most bindings of one name that are passed over because they do not hold yet.
 const LATER_MAX: usize = 8;
 
@@ -121,7 +123,8 @@ pub(super) fn collect<'a>(
 
 impl<'a> Collect<'a> {
     pub(super) fn text(&self, node: Node<'_>) -> String {
-        readable(&self.bytes[node.byte_range()])
+        let text = &self.bytes[node.byte_range()];
+        readable(&text[..text.len().min(TEXT_BYTES_MAX)])
     }
 
     pub(super) fn slice(&self, node: Node<'_>) -> &'a [u8] {
@@ -453,10 +456,11 @@ impl<'a> Collect<'a> {
     /// Whether the first name of a pattern is worth the value.
     fn opens(&self, pattern: Node<'_>) -> bool {
         let text = self.slice(pattern);
-        let is_open = |open: &&str| text.starts_with(open.as_bytes());
+        let text = &text[..text.len().min(TEXT_BYTES_MAX)];
+        let is_open = |open: &str| text.starts_with(open.as_bytes());
         let has_one = !text.contains(&b'{') && !text.contains(&b'[');
         let plain = has_one && !text.contains(&b'(');
-        plain || self.syntax.opens.iter().any(|open| is_open(&open))
+        plain || self.syntax.opens.iter().any(|open| is_open(open))
     }
 
     fn bind_name(&mut self, node: Node<'_>, name: Node<'_>, origin: Option<Links>) {
@@ -631,7 +635,10 @@ impl<'a> Collect<'a> {
             let of = self.of.remove(&at);
             let exported = self.syntax.export_prefixes.iter();
             let stripped = exported.filter_map(|prefix| unit.qualified.strip_prefix(prefix));
-            let name = stripped.last().unwrap_or(&unit.qualified).to_owned();
+            let name = stripped
+                .min_by_key(|name| name.len())
+                .unwrap_or(&unit.qualified)
+                .to_owned();
             self.definition(at, &name, of);
         }
         for (at, name, of) in std::mem::take(&mut self.extra) {

@@ -187,6 +187,11 @@ impl Draft {
             to(&mut field.name);
         }
         out.bases.iter_mut().for_each(|(owner, _)| to(owner));
+        // Of what is equal the first in the file goes first.
+        out.imports.sort_by_key(|import| import.bound);
+        out.fields
+            .sort_by_key(|field| (field.owner, field.name, field.of.is_none()));
+        out.bases.sort_by_key(|base| base.0);
         let mut order: Vec<u32> = (0..).take(out.definitions.len()).collect();
         order.sort_by_key(|at| (out.definitions[*at as usize].qualified, *at));
         out.by_qualified = order;

@@ -118,9 +118,11 @@ pub struct FileReferences {
     /// Positions of definitions in the order of their qualified names.
     pub(crate) by_qualified: Vec<u32>,
     pub(crate) uses: Vec<Use>,
+    /// In the order of what they bind, those of all names first.
     pub(crate) imports: Vec<Import>,
+    /// In the order of types and names.
     pub(crate) fields: Vec<Field>,
-    /// The qualified name of a type, and one that it is built upon.
+    /// The qualified name of a type, and one that it is built upon; in the order of names.
     pub(crate) bases: Vec<(u32, Chain)>,
     /// The package that the file says it is of, or the name that a manifest gives to its directory.
     pub(crate) package: Option<Box<str>>,
@@ -163,6 +165,45 @@ impl FileReferences {
     pub(crate) fn name(&self, text: &str) -> Option<u32> {
         let at = self.pool.binary_search_by(|name| (**name).cmp(text)).ok()?;
         u32::try_from(at).ok()
+    }
+
+    /// The imports of all names of some module.
+    pub(crate) fn wild_imports(&self) -> &[Import] {
+        let end = self
+            .imports
+            .partition_point(|import| import.bound.is_none());
+        &self.imports[..end]
+    }
+
+    /// The imports that bind a name, in the order of the file.
+    pub(crate) fn imports_of(&self, bound: &str) -> &[Import] {
+        let Some(wanted) = self.name(bound) else {
+            return &[];
+        };
+        let from = self
+            .imports
+            .partition_point(|import| import.bound < Some(wanted));
+        let to = self
+            .imports
+            .partition_point(|import| import.bound <= Some(wanted));
+        &self.imports[from..to]
+    }
+
+    /// The first field of this name that a type has.
+    pub(crate) fn field(&self, owner: u32, name: &str) -> Option<&Field> {
+        let key = (owner, self.name(name)?);
+        let of = |field: &Field| (field.owner, field.name);
+        let at = self.fields.partition_point(|field| of(field) < key);
+        self.fields.get(at).filter(|field| of(field) == key)
+    }
+
+    /// What a type is built upon.
+    pub(crate) fn bases(&self, owner: u32) -> impl Iterator<Item = Chain> + '_ {
+        let from = self.bases.partition_point(|base| base.0 < owner);
+        let rest = self.bases[from..]
+            .iter()
+            .take_while(move |base| base.0 == owner);
+        rest.map(|base| base.1)
     }
 
     /// The definitions of a qualified name, in the order of the file.

@@ -100,8 +100,9 @@ impl Collect<'_> {
 
     fn is_word(&self, node: Node<'_>) -> bool {
         let (syntax, text) = (self.syntax, self.slice(node));
-        let words = [syntax.own, syntax.own_type, syntax.above].concat();
-        words.iter().any(|word| word.as_bytes() == text)
+        let words = [syntax.own, syntax.own_type, syntax.above];
+        let mut words = words.into_iter().flatten();
+        words.any(|word| word.as_bytes() == text)
             || (node.kind() == "crate" && node.child_count() == 0)
     }
 

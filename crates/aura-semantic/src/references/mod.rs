@@ -14,8 +14,10 @@ mod file;
 mod graph;
 mod imports;
 mod links;
+mod members;
 mod modules;
 mod resolve;
+mod scope;
 pub(crate) mod syntax;
 mod words;
 

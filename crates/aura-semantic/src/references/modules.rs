@@ -15,7 +15,7 @@ const UP_MAX: usize = 64;
 const SAME_TAIL_MAX: usize = 1024;
 
 /// What the name of a module stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Module {
     File(Arc<str>),
     /// A directory or a package.

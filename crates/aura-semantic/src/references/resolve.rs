@@ -5,27 +5,29 @@
 //! - each question has so much fuel; what does not come to an end means nothing;
 //! - what is known to lie outside of the repository means nothing in it, whatever it is called.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::language::UnitKind;
-use crate::references::file::{Chain, Definition, Import, NO_UNIT, Step, Use};
-use crate::references::graph::{Confidence, File, Graph, folder};
+use crate::references::file::{Chain, Definition, NO_UNIT, Step, Use};
+use crate::references::graph::{Confidence, File, Graph};
 use crate::references::modules::Module;
-use crate::references::syntax::{Modules, Syntax};
+use crate::references::syntax::Modules;
 
 /// Most chains that lead to each other.
 const FRAMES_MAX: usize = 16;
 /// Most steps for one chain.
 const FUEL: usize = 512;
+/// Most steps for one question: ordinary ones take some thousands.
+const FUEL_OF_QUESTION: usize = 1 << 22;
 /// Most modules that lend all their names to one, directly or not.
-const WILD_MAX: usize = 128;
+pub(super) const WILD_MAX: usize = 128;
 /// Most types that one is built upon.
-const BASES_MAX: usize = 32;
+pub(super) const BASES_MAX: usize = 32;
 /// Most definitions that a name alone may mean; more say nothing.
-const BY_NAME_MAX: usize = 8;
+pub(super) const BY_NAME_MAX: usize = 8;
 /// Most methods of one name that are asked whether their types are built upon another.
-const OVERRIDING_MAX: usize = 64;
+pub(super) const OVERRIDING_MAX: usize = 64;
 /// Most definitions of a name that are looked at.
 const NAMED_MAX: usize = 1024;
 
@@ -47,23 +49,23 @@ impl<'g> Def<'g> {
         &self.file.refs.definitions[self.at as usize]
     }
 
-    fn qualified(&self) -> &'g str {
+    pub(super) fn qualified(&self) -> &'g str {
         self.file.refs.text(self.definition().qualified)
     }
 
     /// The qualified name of what contains it.
-    fn owner(&self) -> Option<&'g str> {
+    pub(super) fn owner(&self) -> Option<&'g str> {
         Some(self.qualified().rsplit_once("::")?.0)
     }
 
-    fn is_type(&self) -> bool {
+    pub(super) fn is_type(&self) -> bool {
         matches!(self.definition().kind, UnitKind::Class | UnitKind::Type)
     }
 }
 
 /// What a chain means so far.
 #[derive(Clone, Debug)]
-enum Value<'g> {
+pub(super) enum Value<'g> {
     /// Functions, constants and the like of one name.
     Items(Vec<Def<'g>>),
     /// A value of a type.
@@ -81,7 +83,7 @@ enum Value<'g> {
 }
 
 /// What looking for one name comes to.
-enum Found<'g> {
+pub(super) enum Found<'g> {
     Follow(Box<Frame<'g>>),
     Is(Value<'g>, Confidence),
 }
@@ -89,21 +91,21 @@ enum Found<'g> {
 /// A chain on its way.
 #[derive(Debug)]
 pub(super) struct Frame<'g> {
-    file: &'g File,
-    unit: u32,
-    parts: Vec<(&'g str, Step)>,
-    at: usize,
-    value: Option<Value<'g>>,
-    confidence: Confidence,
-    rooted: bool,
+    pub(super) file: &'g File,
+    pub(super) unit: u32,
+    pub(super) parts: Vec<(&'g str, Step)>,
+    pub(super) at: usize,
+    pub(super) value: Option<Value<'g>>,
+    pub(super) confidence: Confidence,
+    pub(super) rooted: bool,
     /// It is an import, which means what is named, not what that is worth.
-    is_import: bool,
+    pub(super) is_import: bool,
     /// The value of the last name is awaited, not what the name means.
-    applies: bool,
+    pub(super) applies: bool,
 }
 
 impl<'g> Frame<'g> {
-    fn new(file: &'g File, unit: u32, chain: Chain) -> Self {
+    pub(super) fn new(file: &'g File, unit: u32, chain: Chain) -> Self {
         let parts = file.refs.chain(chain).iter();
         Self {
             file,
@@ -120,7 +122,7 @@ impl<'g> Frame<'g> {
         }
     }
 
-    fn named(file: &'g File, unit: u32, names: Vec<&'g str>) -> Self {
+    pub(super) fn named(file: &'g File, unit: u32, names: Vec<&'g str>) -> Self {
         let empty = Chain {
             start: 0,
             len: 0,
@@ -133,21 +135,33 @@ impl<'g> Frame<'g> {
     }
 }
 
+/// Modules that lend their names: file, and prefix within it.
+pub(super) type Lenders<'g> = Rc<[(&'g File, &'g str)]>;
+
 /// Definitions with how sure they are.
 pub(super) type Hits<'g> = Vec<(Def<'g>, Confidence)>;
 
 /// Answers one question; what it found on the way may be used again.
 pub(super) struct Resolver<'g> {
-    graph: &'g Graph,
-    fuel: usize,
+    pub(super) graph: &'g Graph,
+    /// Steps left for the whole question.
+    left: usize,
+    pub(super) fuel: usize,
     /// Looking for types that others are built upon: members say nothing then.
-    is_plain: bool,
+    pub(super) is_plain: bool,
+    /// The modules that lend their names, as they were found.
+    pub(super) lent: BTreeMap<(&'g str, &'g str), Lenders<'g>>,
+    /// The modules that a file imports from.
+    pub(super) imported: BTreeMap<&'g str, Rc<BTreeSet<Module>>>,
 }
 
 impl<'g> Resolver<'g> {
     pub(super) fn new(graph: &'g Graph) -> Self {
         Self {
             graph,
+            left: FUEL_OF_QUESTION,
+            lent: BTreeMap::new(),
+            imported: BTreeMap::new(),
             fuel: 0,
             is_plain: false,
         }
@@ -155,26 +169,28 @@ impl<'g> Resolver<'g> {
 
     /// The definitions that a use refers to, on its whole way.
     pub(super) fn resolve(&mut self, file: &'g File, used: &Use) -> Hits<'g> {
-        self.fuel = FUEL;
+        let given = FUEL.min(self.left);
+        self.fuel = given;
         let mut hits = Vec::new();
         self.run(Frame::new(file, used.unit, used.chain), &mut hits);
+        self.left -= given - self.fuel;
         hits
     }
 
     /// What a path of types and modules means.
-    fn type_at(&mut self, file: &'g File, chain: Chain) -> Option<Value<'g>> {
+    pub(super) fn type_at(&mut self, file: &'g File, chain: Chain) -> Option<Value<'g>> {
         self.plain(Frame::new(file, NO_UNIT, chain))
     }
 
     /// The same without regard to members, so that it does not lead back here.
-    fn plain(&mut self, frame: Frame<'g>) -> Option<Value<'g>> {
+    pub(super) fn plain(&mut self, frame: Frame<'g>) -> Option<Value<'g>> {
         let before = std::mem::replace(&mut self.is_plain, true);
         let value = self.run(frame, &mut Vec::new());
         self.is_plain = before;
         value
     }
 
-    fn run(&mut self, first: Frame<'g>, hits: &mut Hits<'g>) -> Option<Value<'g>> {
+    pub(super) fn run(&mut self, first: Frame<'g>, hits: &mut Hits<'g>) -> Option<Value<'g>> {
         let mut frames = vec![first];
         let mut given: Option<(Value<'g>, Confidence)> = None;
         loop {
@@ -218,7 +234,7 @@ impl<'g> Resolver<'g> {
     }
 
     /// Takes what the name at hand means, and goes on with what that is worth.
-    fn arrive(
+    pub(super) fn arrive(
         &mut self,
         frame: &mut Frame<'g>,
         value: Value<'g>,
@@ -270,7 +286,13 @@ impl<'g> Resolver<'g> {
     }
 
     /// Notes the definitions that a name means.
-    fn hit(&mut self, frame: &Frame<'g>, value: &Value<'g>, step: Step, hits: &mut Hits<'g>) {
+    pub(super) fn hit(
+        &mut self,
+        frame: &Frame<'g>,
+        value: &Value<'g>,
+        step: Step,
+        hits: &mut Hits<'g>,
+    ) {
         let confidence = frame.confidence;
         match value {
             Value::Items(defs) => {
@@ -299,6 +321,8 @@ impl<'g> Resolver<'g> {
                     }
                 }
             }
+            // A member that calls its type by the word for it does not depend on the name.
+            Value::Type(_) if is_word(frame) => {}
             Value::Type(def) => {
                 hits.push((*def, confidence));
                 if let Step::Call(_) = step {
@@ -316,34 +340,8 @@ impl<'g> Resolver<'g> {
         }
     }
 
-    /// The definitions of what is only declared, in files that know the declaration.
-    fn linked(&self, def: Def<'g>) -> Vec<Def<'g>> {
-        if def.file.refs.syntax().modules != Modules::Include {
-            return Vec::new();
-        }
-        let name = def.file.refs.text(def.definition().name);
-        let mut others = Vec::new();
-        for other in self.named(name, def.file) {
-            let is_other = other != def && other.qualified() == def.qualified();
-            let is_hidden = other.definition().is_private || def.definition().is_private;
-            let knows = || {
-                self.lenders(other.file, "")
-                    .iter()
-                    .any(|(file, _)| file.path == def.file.path)
-                    || self
-                        .lenders(def.file, "")
-                        .iter()
-                        .any(|(file, _)| file.path == other.file.path)
-            };
-            if is_other && !is_hidden && knows() {
-                others.push(other);
-            }
-        }
-        others
-    }
-
     /// Definitions by their last name, in languages that know those of a file.
-    fn named(&self, name: &str, file: &File) -> impl Iterator<Item = Def<'g>> + use<'g> {
+    pub(super) fn named(&self, name: &str, file: &File) -> impl Iterator<Item = Def<'g>> + use<'g> {
         let family = file.refs.syntax().family;
         let graph = self.graph;
         let rows = graph.named.get(name).into_iter().flatten().take(NAMED_MAX);
@@ -354,7 +352,7 @@ impl<'g> Resolver<'g> {
         defs.filter(move |def| def.file.refs.syntax().family == family)
     }
 
-    fn look(&mut self, frame: &Frame<'g>) -> Found<'g> {
+    pub(super) fn look(&mut self, frame: &Frame<'g>) -> Found<'g> {
         let (name, step) = frame.parts[frame.at];
         let syntax = frame.file.refs.syntax();
         let Some(value) = &frame.value else {
@@ -390,669 +388,17 @@ impl<'g> Resolver<'g> {
             Value::Items(_) | Value::Outside => OUTSIDE,
         }
     }
-
-    /// What a bare name means in a unit.
-    fn scope(&mut self, file: &'g File, unit: u32, name: &'g str) -> Option<Found<'g>> {
-        let syntax = file.refs.syntax();
-        let within = file.refs.units.get(unit as usize);
-        let within = within.map_or("", |unit| file.refs.text(unit.qualified));
-        let is_word = |words: &[&str]| words.contains(&name);
-        if is_word(syntax.own) || is_word(syntax.own_type) || is_word(syntax.above) {
-            return self.own(file, within, name);
-        }
-        let mut starts: Vec<(&'g File, &'g str)> = Vec::new();
-        for prefix in outwards(within) {
-            let container = file.refs.defined(prefix).next();
-            let container = container.map(|at| Def {
-                file,
-                at: u32::try_from(at).unwrap_or_default(),
-            });
-            let of_type = container
-                .filter(Def::is_type)
-                .or_else(|| self.owner_elsewhere(file, within, prefix));
-            if let Some(def) = of_type {
-                let found =
-                    (syntax.bare_members && !self.is_plain).then(|| self.member(def, name, true));
-                if let Some(found) = found.flatten() {
-                    return Some(found);
-                }
-                continue;
-            }
-            let is_module = match container {
-                Some(def) => def.definition().kind == UnitKind::Module,
-                None => prefix.is_empty() || syntax.bare_members,
-            };
-            if is_module {
-                starts.push((file, prefix));
-            }
-        }
-        if let Some(found) = self.in_modules(&starts, name) {
-            return Some(found);
-        }
-        self.beside(file, name)
-            .or_else(|| self.root(file, unit, name))
-            .or_else(|| self.everywhere(file, name))
-    }
-
-    /// The type whose method stands outside of it.
-    fn owner_elsewhere(
-        &mut self,
-        file: &'g File,
-        within: &'g str,
-        prefix: &'g str,
-    ) -> Option<Def<'g>> {
-        let syntax = file.refs.syntax();
-        let is_owner = !prefix.is_empty() && within.len() > prefix.len();
-        if self.is_plain || !is_owner || !syntax.bare_members {
-            return None;
-        }
-        let name = prefix.rsplit("::").next()?;
-        match self.plain(Frame::named(file, NO_UNIT, vec![name]))? {
-            Value::Type(def) => Some(def),
-            _ => None,
-        }
-    }
-
-    /// The type or the object around a unit, or what the type is built upon.
-    fn own(&mut self, file: &'g File, within: &'g str, word: &str) -> Option<Found<'g>> {
-        let syntax = file.refs.syntax();
-        let of_type = outwards(within).find_map(|prefix| {
-            let mut all = file.refs.defined(prefix).map(|at| Def {
-                file,
-                at: u32::try_from(at).unwrap_or_default(),
-            });
-            all.find(Def::is_type)
-        });
-        let of_type = match of_type {
-            Some(def) => Some(def),
-            None => {
-                let owner = within.rsplit_once("::")?.0;
-                let name = owner.rsplit("::").next()?;
-                let found = self.plain(Frame::named(file, NO_UNIT, vec![name]));
-                match found? {
-                    Value::Type(def) => Some(def),
-                    _ => None,
-                }
-            }
-        }?;
-        let value = if syntax.above.contains(&word) && !syntax.own.contains(&word) {
-            if syntax.modules == Modules::Tree {
-                return None;
-            }
-            let base = self.bases(of_type).0.into_iter().next()?;
-            Value::Made(base)
-        } else if syntax.own_type.contains(&word) {
-            Value::Type(of_type)
-        } else {
-            Value::Made(of_type)
-        };
-        Some(Found::Is(value, Confidence::Certain))
-    }
-
-    /// The modules whose names a module has as its own, itself first.
-    fn lenders(&self, file: &'g File, prefix: &'g str) -> Vec<(&'g File, &'g str)> {
-        let mut all = vec![(file, prefix)];
-        let mut next = 0;
-        while next < all.len() && all.len() < WILD_MAX {
-            let (file, prefix) = all[next];
-            next += 1;
-            for import in file
-                .refs
-                .imports
-                .iter()
-                .filter(|import| import.bound.is_none())
-            {
-                if let Some(lent) = self.lent(file, prefix, import)
-                    && !all
-                        .iter()
-                        .any(|(other, at)| other.path == lent.0.path && *at == lent.1)
-                {
-                    all.push(lent);
-                }
-            }
-        }
-        all
-    }
-
-    /// The module that an import of all names takes them from, as far as paths alone say.
-    fn lent(
-        &self,
-        file: &'g File,
-        prefix: &'g str,
-        import: &Import,
-    ) -> Option<(&'g File, &'g str)> {
-        let refs = &file.refs;
-        let modules = refs.syntax().modules;
-        let parts = refs.chain(import.path);
-        if modules == Modules::Tree {
-            let within = refs.text(import.within);
-            if within != prefix {
-                return None;
-            }
-            let mut names = parts.iter().map(|part| refs.text(part.name));
-            let first = names.next()?;
-            let mut at = self.tree_start(file, within, first)?;
-            for name in names {
-                at = self.tree_inside(at, name)?;
-            }
-            return Some(at);
-        }
-        let mut at = match self.graph.module(file, refs.text(import.module))? {
-            Module::File(path) => path,
-            Module::Group(_) => return None,
-        };
-        for part in parts {
-            match self.graph.child(&at, refs.text(part.name))? {
-                Module::File(path) => at = path,
-                Module::Group(_) => return None,
-            }
-        }
-        let lent = self.graph.files.get(&at)?;
-        // An include stands for the text, wherever that puts it.
-        Some((
-            lent,
-            if modules == Modules::Include {
-                prefix
-            } else {
-                ""
-            },
-        ))
-    }
-
-    /// The module that a path of a tree begins with.
-    fn tree_start(
-        &self,
-        file: &'g File,
-        within: &'g str,
-        name: &'g str,
-    ) -> Option<(&'g File, &'g str)> {
-        let at = |path: Arc<str>| Some((self.graph.files.get(&path)?, ""));
-        match name {
-            "crate" => at(self.graph.tree_crate(&file.path)?),
-            "self" => Some((file, within)),
-            "super" => self.tree_up(file, within),
-            _ => self
-                .tree_inside((file, within), name)
-                .or_else(|| at(self.graph.tree_named(name)?)),
-        }
-    }
-
-    fn tree_up(&self, file: &'g File, within: &'g str) -> Option<(&'g File, &'g str)> {
-        if !within.is_empty() {
-            return Some((file, within.rsplit_once("::").map_or("", |(up, _)| up)));
-        }
-        let up = self.graph.tree_parent(&file.path)?;
-        Some((self.graph.files.get(&up)?, ""))
-    }
-
-    fn tree_inside(
-        &self,
-        (file, prefix): (&'g File, &'g str),
-        name: &str,
-    ) -> Option<(&'g File, &'g str)> {
-        if prefix.is_empty()
-            && let Some(Module::File(path)) = self.graph.child(&file.path, name)
-        {
-            return Some((self.graph.files.get(&path)?, ""));
-        }
-        let qualified = joined(prefix, name);
-        let mut all = file.refs.defined(&qualified);
-        let at = all.find(|at| file.refs.definitions[*at].kind == UnitKind::Module)?;
-        Some((file, file.refs.text(file.refs.definitions[at].qualified)))
-    }
-
-    /// `self` and `super` within a path.
-    fn upward(&self, file: &'g File, prefix: &'g str, name: &str) -> Option<Found<'g>> {
-        let (file, prefix) = match name {
-            "self" => (file, prefix),
-            "super" => self.tree_up(file, prefix)?,
-            _ => return None,
-        };
-        Some(Found::Is(Value::Module(file, prefix), Confidence::Certain))
-    }
-
-    /// What a name means in some modules, the first that knows it, or those that lend them their names.
-    fn in_modules(&mut self, starts: &[(&'g File, &'g str)], name: &'g str) -> Option<Found<'g>> {
-        for (file, prefix) in starts {
-            for (at, (lender, prefix)) in self.lenders(file, prefix).into_iter().enumerate() {
-                self.fuel = self.fuel.saturating_sub(1);
-                if let Some(found) = self.in_module(lender, prefix, name, at == 0) {
-                    return Some(found);
-                }
-            }
-        }
-        None
-    }
-
-    fn in_module(
-        &mut self,
-        file: &'g File,
-        prefix: &'g str,
-        name: &'g str,
-        is_here: bool,
-    ) -> Option<Found<'g>> {
-        let defs: Vec<Def<'g>> = file
-            .refs
-            .defined(&joined(prefix, name))
-            .map(|at| Def {
-                file,
-                at: u32::try_from(at).unwrap_or_default(),
-            })
-            .filter(|def| {
-                is_here
-                    || !def.definition().is_private
-                    || file.refs.syntax().modules == Modules::Include
-            })
-            .collect();
-        if !defs.is_empty() {
-            return Some(Found::Is(self.value_of(defs), Confidence::Certain));
-        }
-        if prefix.is_empty() {
-            match self.graph.child(&file.path, name) {
-                Some(Module::File(path)) => return self.file_value(&path),
-                Some(Module::Group(group)) => {
-                    return Some(Found::Is(Value::Group(group), Confidence::Certain));
-                }
-                None => {}
-            }
-        }
-        let wanted = file.refs.name(name)?;
-        let binds = |import: &&Import| {
-            import.bound == Some(wanted) && {
-                let within = file.refs.text(import.within);
-                within == prefix || within.is_empty()
-            }
-        };
-        let mut imports = file.refs.imports.iter().filter(binds);
-        let import = imports.next()?;
-        Some(self.follow(file, import))
-    }
-
-    /// Goes after an import.
-    fn follow(&mut self, file: &'g File, import: &Import) -> Found<'g> {
-        let refs = &file.refs;
-        let mut frame = Frame::new(file, NO_UNIT, import.path);
-        frame.is_import = true;
-        let modules = refs.syntax().modules;
-        let module = refs.text(import.module);
-        let within = refs.text(import.within);
-        frame.value = match modules {
-            Modules::Tree => None,
-            Modules::Dotted if module.is_empty() => None,
-            Modules::Include if module.is_empty() => None,
-            Modules::Package if module.is_empty() => Some(Value::Group(String::new())),
-            _ => match self.graph.module(file, module) {
-                Some(Module::File(path)) => match self.graph.files.get(&path) {
-                    Some(file) => Some(Value::Module(file, "")),
-                    None => return OUTSIDE,
-                },
-                Some(Module::Group(group)) => Some(Value::Group(group)),
-                None => return OUTSIDE,
-            },
-        };
-        if modules == Modules::Tree
-            && let Some((first, _)) = frame.parts.first()
-        {
-            let Some((file, prefix)) = self.tree_start(file, within, first) else {
-                // A type, or another import of the same module.
-                let known =
-                    frame.parts.len() > 1 && *first != refs.text(import.bound.unwrap_or_default());
-                frame.is_import = !known;
-                return if known {
-                    Found::Follow(Box::new(frame))
-                } else {
-                    OUTSIDE
-                };
-            };
-            frame.value = Some(Value::Module(file, prefix));
-            frame.parts.remove(0);
-        }
-        Found::Follow(Box::new(frame))
-    }
-
-    fn file_value(&self, path: &str) -> Option<Found<'g>> {
-        let file = self.graph.files.get(path)?;
-        Some(Found::Is(Value::Module(file, ""), Confidence::Certain))
-    }
-
-    fn value_of(&self, defs: Vec<Def<'g>>) -> Value<'g> {
-        if let Some(def) = defs.iter().find(|def| def.is_type()) {
-            return Value::Type(*def);
-        }
-        let is_module = |def: &&Def<'_>| def.definition().kind == UnitKind::Module;
-        if let Some(def) = defs.iter().find(is_module) {
-            let name = def.file.refs.text(def.definition().name);
-            let inside = self.graph.child(&def.file.path, name);
-            if let Some(Module::File(path)) = inside
-                && let Some(file) = self.graph.files.get(&path)
-            {
-                return Value::Module(file, "");
-            }
-            return Value::Module(def.file, def.qualified());
-        }
-        Value::Items(defs)
-    }
-
-    /// What the other files of a package call by this name.
-    fn beside(&self, file: &'g File, name: &str) -> Option<Found<'g>> {
-        let package = self.graph.package_of(file)?;
-        self.of_package(file, package, name)
-    }
-
-    fn of_package(&self, file: &'g File, package: &str, name: &str) -> Option<Found<'g>> {
-        let is_in = |def: &Def<'g>| {
-            def.qualified() == name && self.graph.package_of(def.file) == Some(package)
-        };
-        let defs: Vec<Def<'g>> = self.named(name, file).filter(is_in).collect();
-        (!defs.is_empty()).then(|| Found::Is(self.value_of(defs), Confidence::Certain))
-    }
-
-    fn in_group(&self, file: &'g File, group: &str, name: &str) -> Option<Found<'g>> {
-        match file.refs.syntax().modules {
-            Modules::Folder => self.of_package(file, group, name),
-            Modules::Package => self.of_package(file, group, name).or_else(|| {
-                let below = if group.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{group}.{name}")
-                };
-                let is_there = self.graph.has_package(&below);
-                is_there.then_some(Found::Is(Value::Group(below), Confidence::Certain))
-            }),
-            Modules::Dotted => match self.graph.grouped(group, name)? {
-                Module::File(path) => self.file_value(&path),
-                Module::Group(group) => Some(Found::Is(Value::Group(group), Confidence::Certain)),
-            },
-            _ => None,
-        }
-    }
-
-    /// What a path that begins outside of the file begins with.
-    fn root(&mut self, file: &'g File, unit: u32, name: &'g str) -> Option<Found<'g>> {
-        match file.refs.syntax().modules {
-            Modules::Tree => {
-                let within = file.refs.units.get(unit as usize);
-                let within = within.map_or("", |unit| file.refs.text(unit.qualified));
-                let is_module = |prefix: &&str| {
-                    let mut all = file.refs.defined(prefix);
-                    all.any(|at| file.refs.definitions[at].kind == UnitKind::Module)
-                };
-                let within = outwards(within).find(is_module).unwrap_or("");
-                let (file, prefix) = self.tree_start(file, within, name)?;
-                Some(Found::Is(Value::Module(file, prefix), Confidence::Certain))
-            }
-            Modules::Dotted => match self.graph.module(file, name)? {
-                Module::File(path) => self.file_value(&path),
-                Module::Group(group) => Some(Found::Is(Value::Group(group), Confidence::Certain)),
-            }
-            .filter(|_| unit == NO_UNIT),
-            Modules::Package => {
-                // All names of a package, or of a type.
-                for import in file
-                    .refs
-                    .imports
-                    .iter()
-                    .filter(|import| import.bound.is_none())
-                {
-                    let parts = file.refs.chain(import.path);
-                    let names: Vec<&str> =
-                        parts.iter().map(|part| file.refs.text(part.name)).collect();
-                    if let Some(found) = self.of_package(file, &names.join("."), name) {
-                        return Some(found);
-                    }
-                    let (last, package) = names.split_last()?;
-                    if let Some(Found::Is(Value::Type(def), _)) =
-                        self.of_package(file, &package.join("."), last)
-                        && !self.is_plain
-                        && let Some(found) = self.member(def, name, true)
-                    {
-                        return Some(found);
-                    }
-                }
-                let is_there = self.graph.has_package(name);
-                is_there.then(|| Found::Is(Value::Group(name.to_owned()), Confidence::Certain))
-            }
-            _ => None,
-        }
-    }
-
-    /// What a name means where names are known everywhere.
-    fn everywhere(&self, file: &'g File, name: &str) -> Option<Found<'g>> {
-        if file.refs.syntax().modules != Modules::Everywhere || file.refs.language.is_none() {
-            return None;
-        }
-        let is_open = |def: &Def<'g>| {
-            def.definition().kind != UnitKind::Method && !def.definition().is_private
-        };
-        let defs: Vec<Def<'g>> = self.named(name, file).filter(is_open).collect();
-        let confidence = match defs.len() {
-            0 => return None,
-            1 => Confidence::Likely,
-            len if len <= BY_NAME_MAX => Confidence::Possible,
-            _ => return None,
-        };
-        Some(Found::Is(self.value_of(defs), confidence))
-    }
-
-    /// What a type is built upon, as far as it is known, and whether there is more.
-    fn bases(&mut self, def: Def<'g>) -> (Vec<Def<'g>>, bool) {
-        let mut found = Vec::new();
-        let mut has_more = false;
-        if self.is_plain {
-            return (found, true);
-        }
-        let qualified = def.definition().qualified;
-        let chains = def
-            .file
-            .refs
-            .bases
-            .iter()
-            .filter(|base| base.0 == qualified);
-        for (_, chain) in chains.take(BASES_MAX) {
-            match self.type_at(def.file, *chain) {
-                Some(Value::Type(base)) if base != def => found.push(base),
-                _ => has_more = true,
-            }
-        }
-        (found, has_more)
-    }
-
-    /// A member of a type, or of what it is built upon.
-    fn member(&mut self, def: Def<'g>, name: &'g str, goes_up: bool) -> Option<Found<'g>> {
-        let mut queue = VecDeque::from([def]);
-        let mut seen = BTreeSet::new();
-        let mut has_more = false;
-        while let Some(of) = queue.pop_front() {
-            self.fuel = self.fuel.saturating_sub(1);
-            if seen.len() >= BASES_MAX || !seen.insert((of.file.path.clone(), of.at)) {
-                continue;
-            }
-            let members = self.own_members(of, name);
-            if !members.is_empty() {
-                return Some(Found::Is(self.value_of(members), Confidence::Certain));
-            }
-            let refs = &of.file.refs;
-            let wanted = refs.name(name);
-            let qualified = of.definition().qualified;
-            let field = refs
-                .fields
-                .iter()
-                .find(|field| field.owner == qualified && Some(field.name) == wanted);
-            if let Some(field) = field {
-                return Some(match field.of {
-                    Some(of_field) => {
-                        Found::Follow(Box::new(Frame::new(of.file, field.unit, of_field)))
-                    }
-                    None => Found::Is(Value::Unknown, Confidence::Certain),
-                });
-            }
-            if goes_up {
-                let (bases, more) = self.bases(of);
-                queue.extend(bases);
-                has_more |= more;
-            }
-        }
-        has_more.then_some(OUTSIDE)
-    }
-
-    fn own_members(&mut self, of: Def<'g>, name: &'g str) -> Vec<Def<'g>> {
-        let type_name = of.file.refs.text(of.definition().name);
-        let candidates: Vec<Def<'g>> = self.named(name, of.file).collect();
-        let mut members = Vec::new();
-        for def in candidates {
-            let Some(owner) = def.owner() else {
-                continue;
-            };
-            if owner.rsplit("::").next() != Some(type_name) {
-                continue;
-            }
-            if self.belongs(def, owner, of) {
-                members.push(def);
-            }
-        }
-        members
-    }
-
-    /// Whether the type that a definition says it is a member of is this one.
-    fn belongs(&mut self, def: Def<'g>, owner: &'g str, of: Def<'g>) -> bool {
-        if def.file.path == of.file.path {
-            return owner == of.qualified() || def.file.refs.defined(owner).next().is_none();
-        }
-        let is_own = def.file.refs.defined(owner).any(|at| {
-            let kind = def.file.refs.definitions[at].kind;
-            matches!(kind, UnitKind::Class | UnitKind::Type)
-        });
-        if is_own || self.is_plain {
-            return false;
-        }
-        let name = owner.rsplit("::").next().unwrap_or(owner);
-        let found = self.plain(Frame::named(def.file, NO_UNIT, vec![name]));
-        matches!(found, Some(Value::Type(found)) if found == of)
-            || (owner == of.qualified()
-                && self
-                    .lenders(def.file, "")
-                    .iter()
-                    .any(|(file, _)| file.path == of.file.path))
-    }
-
-    /// A member of types that are built upon one that only promises it.
-    fn derived(&mut self, of: Def<'g>, name: &'g str) -> Found<'g> {
-        let found = self.below(of, name);
-        if found.is_empty() {
-            return OUTSIDE;
-        }
-        Found::Is(Value::Items(found), Confidence::Likely)
-    }
-
-    /// What may be called in place of a method, because its type is built upon the method's.
-    fn overriding(&mut self, def: Def<'g>) -> Vec<Def<'g>> {
-        let is_method = matches!(
-            def.definition().kind,
-            UnitKind::Method | UnitKind::Declaration
-        );
-        let Some(owner) = def.owner().filter(|_| is_method) else {
-            return Vec::new();
-        };
-        let name = def.file.refs.text(def.definition().name);
-        let all = defined(def.file, owner).into_iter();
-        let types: Vec<Def<'g>> = all.filter(Def::is_type).collect();
-        types
-            .into_iter()
-            .flat_map(|of| self.below(of, name))
-            .collect()
-    }
-
-    /// Members of this name of types that are built upon one.
-    fn below(&mut self, of: Def<'g>, name: &str) -> Vec<Def<'g>> {
-        if self.is_plain || !of.is_type() {
-            return Vec::new();
-        }
-        let candidates: Vec<Def<'g>> = self.named(name, of.file).collect();
-        let mut found = Vec::new();
-        for def in candidates.into_iter().take(OVERRIDING_MAX) {
-            let is_other = def.owner().is_some_and(|owner| owner != of.qualified());
-            let owner = def.owner().filter(|_| is_other);
-            let types = owner
-                .map(|owner| defined(def.file, owner))
-                .unwrap_or_default();
-            let is_built_upon = types.into_iter().any(|one| self.is_built_upon(one, of));
-            if is_built_upon {
-                found.push(def);
-            }
-        }
-        found
-    }
-
-    fn is_built_upon(&mut self, one: Def<'g>, of: Def<'g>) -> bool {
-        let mut all = vec![one];
-        let mut next = 0;
-        while next < all.len() && all.len() < BASES_MAX {
-            for base in self.bases(all[next]).0 {
-                if base == of {
-                    return true;
-                }
-                if !all.contains(&base) {
-                    all.push(base);
-                }
-            }
-            next += 1;
-        }
-        false
-    }
-
-    /// Methods of this name of types that a file knows.
-    fn by_name(&self, file: &'g File, name: &str, step: Step) -> Found<'g> {
-        let unknown = Found::Is(Value::Unknown, Confidence::Certain);
-        let Step::Call(_) = step else {
-            return unknown;
-        };
-        let syntax = file.refs.syntax();
-        if syntax.common.contains(&name) {
-            return unknown;
-        }
-        let is_visible = |def: &Def<'g>| {
-            let owner = def.owner().and_then(|owner| owner.rsplit("::").next());
-            let is_method = matches!(
-                def.definition().kind,
-                UnitKind::Method | UnitKind::Declaration
-            );
-            is_method && owner.is_some_and(|owner| self.is_visible(file, def, owner, syntax))
-        };
-        let defs: Vec<Def<'g>> = self.named(name, file).filter(is_visible).collect();
-        let is_mentioned = |def: &Def<'g>| {
-            let owner = def.owner().and_then(|owner| owner.rsplit("::").next());
-            owner.is_some_and(|owner| file.refs.name(owner).is_some())
-        };
-        match defs.len() {
-            0 => unknown,
-            1 if is_mentioned(&defs[0]) => Found::Is(Value::Items(defs), Confidence::Likely),
-            len if len <= BY_NAME_MAX => Found::Is(Value::Items(defs), Confidence::Possible),
-            _ => unknown,
-        }
-    }
-
-    fn is_visible(&self, file: &'g File, def: &Def<'g>, owner: &str, syntax: &Syntax) -> bool {
-        let package = self.graph.package_of(file);
-        let is_beside = package.is_some() && package == self.graph.package_of(def.file);
-        let imports = || {
-            file.refs.imports.iter().any(|import| {
-                let module = self.graph.module(file, file.refs.text(import.module));
-                match module {
-                    Some(Module::File(path)) => path == def.file.path,
-                    Some(Module::Group(group)) => {
-                        syntax.modules == Modules::Folder && folder(&def.file.path) == group
-                    }
-                    None => false,
-                }
-            })
-        };
-        file.path == def.file.path || is_beside || file.refs.name(owner).is_some() || imports()
-    }
 }
 
-const OUTSIDE: Found<'static> = Found::Is(Value::Outside, Confidence::Certain);
+pub(super) const OUTSIDE: Found<'static> = Found::Is(Value::Outside, Confidence::Certain);
 
-fn joined(prefix: &str, name: &str) -> String {
+/// Whether the name at hand is the word for the type around it.
+fn is_word(frame: &Frame<'_>) -> bool {
+    let own_type = frame.file.refs.syntax().own_type;
+    own_type.contains(&frame.parts[frame.at].0)
+}
+
+pub(super) fn joined(prefix: &str, name: &str) -> String {
     if prefix.is_empty() {
         name.to_owned()
     } else {
@@ -1061,7 +407,7 @@ fn joined(prefix: &str, name: &str) -> String {
 }
 
 /// The definitions of a qualified name in a file.
-fn defined<'g>(file: &'g File, qualified: &str) -> Vec<Def<'g>> {
+pub(super) fn defined<'g>(file: &'g File, qualified: &str) -> Vec<Def<'g>> {
     let at = |at| Def {
         file,
         at: u32::try_from(at).unwrap_or_default(),
@@ -1070,7 +416,7 @@ fn defined<'g>(file: &'g File, qualified: &str) -> Vec<Def<'g>> {
 }
 
 /// Of functions and values of one name, those that are used like this.
-fn fitted(value: Value<'_>, step: Step) -> Value<'_> {
+pub(super) fn fitted(value: Value<'_>, step: Step) -> Value<'_> {
     let Value::Items(defs) = value else {
         return value;
     };
@@ -1082,7 +428,7 @@ fn fitted(value: Value<'_>, step: Step) -> Value<'_> {
 }
 
 /// What contains a qualified name, from the inside out, and nothing at last.
-fn outwards(qualified: &str) -> impl Iterator<Item = &str> {
+pub(super) fn outwards(qualified: &str) -> impl Iterator<Item = &str> {
     fn above<'a>(at: &&'a str) -> Option<&'a str> {
         let up = at.rsplit_once("::").map_or("", |(up, _)| up);
         (!at.is_empty()).then_some(up)
