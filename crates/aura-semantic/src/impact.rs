@@ -11,10 +11,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use tree_sitter::Tree;
 
+use crate::apply::splice;
 use crate::indexed::Indexed;
 use crate::outline::{Budget, Unit, parsed};
 use crate::references::{Confidence, Graph, Reference};
-use crate::value::UnitId;
+use crate::value::{OwnText, Text, UnitId};
 
 /// Most alerts that one list of changes gives.
 pub const ALERTS_MAX: usize = 4096;
@@ -146,6 +147,34 @@ pub fn effect_of_texts(path: &str, before: &[u8], after: Option<&[u8]>) -> Vec<E
         _ if before != after => vec![Effect::Body],
         _ => Vec::new(),
     }
+}
+
+/// What happened to one unit of a file, whatever version the file has of it: the two texts are put in its place.
+///
+/// Where that does not make a file that can be understood, the texts are compared by themselves.
+pub fn effects_in(
+    file: Option<&Indexed>,
+    path: &str,
+    unit: UnitId,
+    before: &OwnText,
+    after: &OwnText,
+) -> Vec<Effect> {
+    let put = |file: &Indexed, text| splice(file, unit, text).ok()?.after;
+    let versions = file.and_then(|file| {
+        let was = put(file, before)?;
+        let is = put(&was, after)?;
+        Some((was, is))
+    });
+    let Some((was, is)) = versions else {
+        let joined = |text: &OwnText| {
+            let foot = text.foot.as_ref().map_or(&[][..], Text::bytes);
+            [text.head.bytes(), foot].concat()
+        };
+        return effect_of_texts(path, &joined(before), Some(&joined(after)));
+    };
+    let found = effects(&was, &is).into_iter();
+    let own = found.filter(|change| change.unit == unit);
+    own.map(|change| change.effect).collect()
 }
 
 fn compared((was, unit): (&Side<'_>, &Unit), (is, other): (&Side<'_>, &Unit)) -> Vec<Effect> {

@@ -46,7 +46,9 @@ pub use apply::{Applied, Landing, apply, land, merge_own, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};
 pub use extract::{extract, moves};
 pub use holds::holds;
-pub use impact::{ALERTS_MAX, Alert, Changed, Effect, alerts, effect_of_texts, effects};
+pub use impact::{
+    ALERTS_MAX, Alert, Changed, Effect, alerts, effect_of_texts, effects, effects_in,
+};
 pub use indexed::{Indexed, index, match_outlines};
 pub use language::{Language, UnitKind, language_of};
 pub use lines::{Chunk, Labels, LineMerge, merge_lines, render_diff3};

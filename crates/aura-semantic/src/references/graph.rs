@@ -226,6 +226,17 @@ impl Graph {
         found
     }
 
+    /// The units of a file that have this qualified name, more than one where parameters tell them apart.
+    pub fn units_of(&self, path: &str, qualified: &str) -> Vec<UnitId> {
+        let Some(file) = self.files.get(path) else {
+            return Vec::new();
+        };
+        let defined = file.refs.defined(qualified);
+        let units = defined.map(|at| file.refs.definitions[at].unit);
+        let found = units.filter_map(|unit| file.refs.units.get(unit as usize));
+        found.map(|unit| unit.id).collect()
+    }
+
     /// Where a unit stands and what it is.
     pub fn unit(&self, unit: UnitId) -> Option<Reference> {
         let (file, at) = self.places(unit).next()?;
