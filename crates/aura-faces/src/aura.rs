@@ -121,6 +121,7 @@ impl Face<'_, '_> {
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
             Command::Help { topic } => help(self.screen, &topic),
+            Command::Impact { symbol, what } => self.impact(symbol, what),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
             Command::Log {

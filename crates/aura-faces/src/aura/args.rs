@@ -70,6 +70,17 @@ pub(crate) enum Command {
         /// A command, or exit-codes
         topic: Vec<String>,
     },
+    /// Show own code that uses what others changed, or what uses a symbol
+    #[command(
+        args_conflicts_with_subcommands = true,
+        before_long_help = "Examples:\n  aura impact\n  aura impact RiskModel::load\n  aura impact ack i-7"
+    )]
+    Impact {
+        /// Say what uses it
+        symbol: Option<String>,
+        #[command(subcommand)]
+        what: Option<Impact>,
+    },
     /// Make a join token for somebody
     #[command(before_long_help = "Example:\n  aura invite --for alice --ttl 2d")]
     Invite(Invite),
@@ -313,6 +324,17 @@ pub(crate) struct Join {
 }
 
 /// Below `members`.
+#[derive(Subcommand)]
+pub(crate) enum Impact {
+    /// Close alerts that you have looked at
+    #[command(before_long_help = "Example:\n  aura impact ack i-7")]
+    Ack {
+        /// Ids such as i-7
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Members {
     /// Give waiting devices the team key, after comparing the words

@@ -6,96 +6,114 @@
 use tree_sitter::Node;
 
 use crate::references::collect::{Collect, piece};
-use crate::references::draft::Links;
+use crate::references::draft::{Link, Links};
 use crate::references::file::{CHAIN_MAX, Step};
 use crate::references::words::{paths, type_path};
 
 /// Most nodes on the way from the last name of a chain to its first.
 const STEPS_MAX: usize = CHAIN_MAX * 4;
 
+/// A chain that is followed from its end.
+struct Way {
+    /// The names so far, the last first.
+    links: Vec<Link>,
+    rooted: bool,
+    /// What happens at the next name that is found.
+    step: Step,
+    takes: bool,
+}
+
+impl Way {
+    /// What happens at a name; nothing then at the one before it.
+    fn passed(&mut self) -> Step {
+        std::mem::replace(&mut self.step, Step::Plain)
+    }
+}
+
 impl Collect<'_> {
     /// The chain that an expression is; with `takes`, its nodes are not looked at again.
     pub(super) fn links(&mut self, node: Node<'_>, takes: bool) -> Option<Links> {
-        let syntax = self.syntax;
-        let mut links = Vec::new();
-        let mut rooted = false;
+        let mut way = Way {
+            links: Vec::new(),
+            rooted: false,
+            step: Step::Plain,
+            takes,
+        };
         let mut at = node;
-        // What happens at the next name that is found.
-        let mut step = Step::Plain;
         for _ in 0..STEPS_MAX {
-            if links.len() >= CHAIN_MAX {
+            if way.links.len() >= CHAIN_MAX {
                 break;
             }
-            let kind = at.kind();
             if takes && at.id() != node.id() {
                 self.taken.insert(at.id());
             }
-            if let Some(call) = syntax.calls.iter().find(|call| call.node == kind) {
-                if step != Step::Plain {
-                    break;
-                }
-                step = Step::Call(arguments(at, call.arguments));
-                let callee = piece(at, call.callee)?;
-                if call.object.is_empty() {
-                    at = callee;
-                    continue;
-                }
-                let object = piece(at, call.object).filter(|object| object.id() != callee.id());
-                let Some(object) = object else {
-                    at = callee;
-                    continue;
-                };
-                if takes {
-                    self.taken.insert(callee.id());
-                }
-                links.push((self.text(callee), std::mem::replace(&mut step, Step::Plain)));
-                at = object;
-            } else if let Some((_, object, name)) =
-                syntax.members.iter().find(|member| member.0 == kind)
-            {
-                let name = piece(at, name)?;
-                if takes {
-                    self.taken.insert(name.id());
-                }
-                let text = self.text(name);
-                let bare = text.trim_start_matches(['.', '?', '!']).to_owned();
-                links.push((bare, std::mem::replace(&mut step, Step::Plain)));
-                let Some(object) = piece(at, object).filter(|object| object.id() != name.id())
-                else {
-                    break;
-                };
-                at = object;
-            } else if let Some((_, of)) = syntax.casts.iter().find(|cast| cast.0 == kind) {
-                let path = piece(at, of).and_then(|of| type_path(syntax, self.slice(of)));
-                if let Some(path) = path {
-                    links.extend(Links::made(path).links.into_iter().rev());
-                    rooted = true;
-                }
-                break;
-            } else if let Some((_, inside)) = syntax.through.iter().find(|rule| rule.0 == kind) {
-                let Some(inside) = piece(at, inside) else {
-                    break;
-                };
-                at = inside;
-            } else if syntax.paths.contains(&kind) {
-                let mut found = paths(self.slice(at)).into_iter();
-                let path = found.find(|path| path.depth == 0)?;
-                rooted = !path.cut;
-                for name in path.names.into_iter().rev().take(CHAIN_MAX) {
-                    links.push((name, std::mem::replace(&mut step, Step::Plain)));
-                }
-                break;
-            } else {
-                if syntax.names.contains(&kind) || self.is_word(at) {
-                    links.push((self.text(at), step));
-                    rooted = true;
-                }
-                break;
+            match self.towards_root(&mut way, at) {
+                Some(before) => at = before,
+                None => break,
             }
         }
+        let Way {
+            mut links, rooted, ..
+        } = way;
         links.reverse();
-        let is_some = !links.is_empty();
-        is_some.then_some(Links { links, rooted })
+        (!links.is_empty()).then_some(Links { links, rooted })
+    }
+
+    /// Takes in one node of a chain; what stands before its name, if anything does.
+    fn towards_root<'tree>(&mut self, way: &mut Way, at: Node<'tree>) -> Option<Node<'tree>> {
+        let (syntax, kind) = (self.syntax, at.kind());
+        if let Some(call) = syntax.calls.iter().find(|call| call.node == kind) {
+            if way.step != Step::Plain {
+                return None;
+            }
+            way.step = Step::Call(arguments(at, call.arguments));
+            let callee = piece(at, call.callee)?;
+            let object = piece(at, call.object).filter(|_| !call.object.is_empty());
+            let Some(object) = object.filter(|object| object.id() != callee.id()) else {
+                return Some(callee);
+            };
+            self.name(way, callee);
+            return Some(object);
+        }
+        if let Some((_, object, name)) = syntax.members.iter().find(|member| member.0 == kind) {
+            let name = piece(at, name)?;
+            self.name(way, name);
+            return piece(at, object).filter(|object| object.id() != name.id());
+        }
+        if let Some((_, of)) = syntax.casts.iter().find(|cast| cast.0 == kind) {
+            let path = piece(at, of).and_then(|of| type_path(syntax, self.slice(of)))?;
+            way.links.extend(Links::made(path).links.into_iter().rev());
+            way.rooted = true;
+            return None;
+        }
+        if let Some((_, inside)) = syntax.through.iter().find(|rule| rule.0 == kind) {
+            return piece(at, inside);
+        }
+        if syntax.paths.contains(&kind) {
+            let mut found = paths(self.slice(at)).into_iter();
+            let path = found.find(|path| path.depth == 0)?;
+            way.rooted = !path.cut;
+            for name in path.names.into_iter().rev().take(CHAIN_MAX) {
+                let step = way.passed();
+                way.links.push((name, step));
+            }
+        } else if syntax.names.contains(&kind) || self.is_word(at) {
+            let step = way.passed();
+            way.links.push((self.text(at), step));
+            way.rooted = true;
+        }
+        None
+    }
+
+    /// Takes in the name of a member.
+    fn name(&mut self, way: &mut Way, name: Node<'_>) {
+        if way.takes {
+            self.taken.insert(name.id());
+        }
+        let text = self.text(name);
+        let bare = text.trim_start_matches(['.', '?', '!']).to_owned();
+        let step = way.passed();
+        way.links.push((bare, step));
     }
 
     fn is_word(&self, node: Node<'_>) -> bool {
