@@ -250,7 +250,9 @@ impl Graph {
         } else {
             below(here, stem)
         };
-        let is_root = !holds && tree_root(path).is_none();
+        // Where no file is the root of the crate, each beside it stands for it.
+        let has_root = |root| root != here || self.tree_top(root).is_some();
+        let is_root = !holds && !tree_root(path).is_some_and(has_root);
         let beside = is_root.then(|| here.to_owned());
         std::iter::once(inside).chain(beside).find_map(|folder| {
             let inside = below(&folder, name);
@@ -265,7 +267,9 @@ impl Graph {
         match tail(path) {
             "lib.rs" | "main.rs" => None,
             "mod.rs" => self.tree_holder(folder(here), tail(here)),
-            _ if tree_root(path) == Some(here) => self.tree_top(here),
+            _ if tree_root(path) == Some(here) => {
+                self.tree_top(here).or_else(|| self.tree_any(here))
+            }
             _ => self.tree_holder(folder(here), tail(here)),
         }
     }
@@ -283,12 +287,21 @@ impl Graph {
             .or_else(|| self.known(&below(folder, "main.rs")))
     }
 
+    /// The first file of a directory, which stands for a root that is not there.
+    fn tree_any(&self, root: &str) -> Option<Arc<str>> {
+        let start = below(root, "");
+        let files = self.files.range(Arc::<str>::from(&*start)..);
+        let mut files = files.take_while(|(path, _)| path.starts_with(&start));
+        let found = files.find(|(path, _)| folder(path) == root && path.ends_with(".rs"));
+        found.map(|(path, _)| path.clone())
+    }
+
     /// The file that is the root of a file's crate.
     pub(super) fn tree_crate(&self, path: &str) -> Option<Arc<str>> {
         let Some(root) = tree_root(path) else {
             return self.known(path);
         };
-        self.tree_top(root).or_else(|| self.known(path))
+        self.tree_top(root).or_else(|| self.tree_any(root))
     }
 
     /// The root of the crate of this name.

@@ -200,7 +200,12 @@ impl<'g> Resolver<'g> {
             "super" => self.tree_up(file, within),
             _ => self
                 .tree_inside((file, within), name)
-                .or_else(|| at(self.graph.tree_named(name)?)),
+                .or_else(|| at(self.graph.tree_named(name)?))
+                .or_else(|| {
+                    // A module beside the root, as it was named before paths began with `crate`.
+                    let root = self.graph.tree_crate(&file.path)?;
+                    self.tree_inside((self.graph.files.get(&root)?, ""), name)
+                }),
         }
     }
 
