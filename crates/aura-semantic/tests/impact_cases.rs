@@ -167,7 +167,8 @@ fn callers_are_found_and_homonyms_are_not() {
             sure.precision(),
             sure.recall()
         );
-        assert!(every.precision() >= 0.9, "precision of {language}");
-        assert!(every.recall() >= 0.9, "recall of {language}");
+        let least = if language == "all" { 0.97 } else { 0.93 };
+        assert!(every.precision() >= least, "precision of {language}");
+        assert!(every.recall() >= least, "recall of {language}");
     }
 }

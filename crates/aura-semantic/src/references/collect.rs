@@ -465,7 +465,8 @@ impl<'a> Collect<'a> {
 
     fn bind_name(&mut self, node: Node<'_>, name: Node<'_>, origin: Option<Links>) {
         let text = self.text(name);
-        if self.syntax.own.contains(&text.as_str()) {
+        let words = [self.syntax.own, self.syntax.own_type];
+        if words.into_iter().flatten().any(|word| *word == text) {
             return;
         }
         let Some((at, unit)) = self.open.last().copied().zip(self.unit()) else {

@@ -296,6 +296,8 @@ impl Graph {
         let is_maker = refs.syntax().makers.contains(&name) || container == Some(name);
         if let Some(container) = container.filter(|_| is_maker) {
             queue.push(container.to_owned());
+            let words = refs.syntax().own_type.iter();
+            names.extend(words.map(|word| (*word).to_owned()));
             names.insert(container.to_owned());
         }
         if self.is_default(file, name) {

@@ -59,7 +59,7 @@ impl<'g> Resolver<'g> {
     pub(super) fn member(
         &mut self,
         def: Def<'g>,
-        name: &'g str,
+        (name, step): (&'g str, Step),
         goes_up: bool,
     ) -> Option<Found<'g>> {
         let mut queue = VecDeque::from([def]);
@@ -70,12 +70,15 @@ impl<'g> Resolver<'g> {
             if seen.len() >= BASES_MAX || !seen.insert((of.file.path.clone(), of.at)) {
                 continue;
             }
-            let members = self.own_members(of, name);
+            let field = of.file.refs.field(of.definition().qualified, name);
+            // What is only named is the field, what is called the method.
+            let members = match field {
+                Some(_) if step == Step::Plain => Vec::new(),
+                _ => self.own_members(of, name),
+            };
             if !members.is_empty() {
                 return Some(Found::Is(self.value_of(members), Confidence::Certain));
             }
-            let refs = &of.file.refs;
-            let field = refs.field(of.definition().qualified, name);
             if let Some(field) = field {
                 return Some(match field.of {
                     Some(of_field) => {
@@ -136,12 +139,35 @@ impl<'g> Resolver<'g> {
     }
 
     /// A member of types that are built upon one that only promises it.
-    pub(super) fn derived(&mut self, of: Def<'g>, name: &'g str) -> Found<'g> {
+    pub(super) fn derived(&mut self, of: Def<'g>, (name, step): (&'g str, Step)) -> Found<'g> {
         let found = self.below(of, name);
-        if found.is_empty() {
+        if !found.is_empty() {
+            return Found::Is(Value::Items(found), Confidence::Likely);
+        }
+        // Where types need not say what they are built upon, any that its file knows may be.
+        let is_promise = of.file.refs.syntax().modules == Modules::Folder && self.is_bare(of);
+        if !is_promise {
             return OUTSIDE;
         }
-        Found::Is(Value::Items(found), Confidence::Likely)
+        match self.by_name(of.file, name, step) {
+            Found::Is(value, _) => Found::Is(value, Confidence::Possible),
+            follow => follow,
+        }
+    }
+
+    /// Whether a type has neither fields nor methods.
+    fn is_bare(&self, of: Def<'g>) -> bool {
+        let (refs, definition) = (&of.file.refs, of.definition());
+        let has_fields = refs
+            .fields
+            .iter()
+            .any(|field| field.owner == definition.qualified);
+        let prefix = format!("{}::", of.qualified());
+        let has_methods = || {
+            let mut all = refs.definitions.iter();
+            all.any(|other| refs.text(other.qualified).starts_with(&prefix))
+        };
+        !has_fields && !has_methods()
     }
 
     /// What may be called in place of a method, because its type is built upon the method's.

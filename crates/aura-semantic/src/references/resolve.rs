@@ -321,15 +321,16 @@ impl<'g> Resolver<'g> {
                     }
                 }
             }
-            // A member that calls its type by the word for it does not depend on the name.
-            Value::Type(_) if is_word(frame) => {}
             Value::Type(def) => {
-                hits.push((*def, confidence));
+                // A member that calls its type by the word for it does not depend on the name.
+                if !is_word(frame) {
+                    hits.push((*def, confidence));
+                }
                 if let Step::Call(_) = step {
                     let makers = frame.file.refs.syntax().makers.iter().copied();
                     let own_name = def.file.refs.text(def.definition().name);
                     for maker in makers.chain([own_name]) {
-                        let made = self.member(*def, maker, maker != own_name);
+                        let made = self.member(*def, (maker, step), maker != own_name);
                         if let Some(Found::Is(made @ Value::Items(_), _)) = made {
                             self.hit(frame, &made, step, hits);
                         }
@@ -360,10 +361,11 @@ impl<'g> Resolver<'g> {
                 return self.by_name(frame.file, name, step);
             }
             if frame.is_import {
-                let root = self.root(frame.file, frame.unit, name);
+                let root = self.root(frame.file, frame.unit, (name, step));
                 return root.unwrap_or(OUTSIDE);
             }
-            return self.scope(frame.file, frame.unit, name).unwrap_or(OUTSIDE);
+            let found = self.scope(frame.file, frame.unit, (name, step));
+            return found.unwrap_or(OUTSIDE);
         };
         match value {
             Value::Module(file, prefix) => {
@@ -377,12 +379,12 @@ impl<'g> Resolver<'g> {
             }
             Value::Group(group) => self.in_group(frame.file, group, name).unwrap_or(OUTSIDE),
             Value::Made(def) if syntax.passes.contains(&name) => {
-                let found = self.member(*def, name, true);
+                let found = self.member(*def, (name, step), true);
                 found.unwrap_or(Found::Is(Value::Made(*def), Confidence::Certain))
             }
             Value::Type(def) | Value::Made(def) => {
-                let found = self.member(*def, name, true);
-                found.unwrap_or_else(|| self.derived(*def, name))
+                let found = self.member(*def, (name, step), true);
+                found.unwrap_or_else(|| self.derived(*def, (name, step)))
             }
             Value::Unknown => self.by_name(frame.file, name, step),
             Value::Items(_) | Value::Outside => OUTSIDE,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::language::UnitKind;
-use crate::references::file::{Import, NO_UNIT};
+use crate::references::file::{Import, NO_UNIT, Step};
 use crate::references::graph::{Confidence, File};
 use crate::references::modules::Module;
 use crate::references::resolve::{
@@ -18,7 +18,12 @@ use crate::references::syntax::Modules;
 
 impl<'g> Resolver<'g> {
     /// What a bare name means in a unit.
-    pub(super) fn scope(&mut self, file: &'g File, unit: u32, name: &'g str) -> Option<Found<'g>> {
+    pub(super) fn scope(
+        &mut self,
+        file: &'g File,
+        unit: u32,
+        (name, step): (&'g str, Step),
+    ) -> Option<Found<'g>> {
         let syntax = file.refs.syntax();
         let within = file.refs.units.get(unit as usize);
         let within = within.map_or("", |unit| file.refs.text(unit.qualified));
@@ -37,8 +42,8 @@ impl<'g> Resolver<'g> {
                 .filter(Def::is_type)
                 .or_else(|| self.owner_elsewhere(file, within, prefix));
             if let Some(def) = of_type {
-                let found =
-                    (syntax.bare_members && !self.is_plain).then(|| self.member(def, name, true));
+                let found = (syntax.bare_members && !self.is_plain)
+                    .then(|| self.member(def, (name, step), true));
                 if let Some(found) = found.flatten() {
                     return Some(found);
                 }
@@ -56,7 +61,7 @@ impl<'g> Resolver<'g> {
             return Some(found);
         }
         self.beside(file, name)
-            .or_else(|| self.root(file, unit, name))
+            .or_else(|| self.root(file, unit, (name, step)))
             .or_else(|| self.everywhere(file, name))
     }
 
@@ -405,7 +410,12 @@ impl<'g> Resolver<'g> {
     }
 
     /// What a path that begins outside of the file begins with.
-    pub(super) fn root(&mut self, file: &'g File, unit: u32, name: &'g str) -> Option<Found<'g>> {
+    pub(super) fn root(
+        &mut self,
+        file: &'g File,
+        unit: u32,
+        (name, step): (&'g str, Step),
+    ) -> Option<Found<'g>> {
         match file.refs.syntax().modules {
             Modules::Tree => {
                 let within = file.refs.units.get(unit as usize);
@@ -436,13 +446,23 @@ impl<'g> Resolver<'g> {
                     if let Some(Found::Is(Value::Type(def), _)) =
                         self.of_package(file, &package.join("."), last)
                         && !self.is_plain
-                        && let Some(found) = self.member(def, name, true)
+                        && let Some(found) = self.member(def, (name, step), true)
                     {
                         return Some(found);
                     }
                 }
                 let is_there = self.graph.has_package(name);
                 is_there.then(|| Found::Is(Value::Group(name.to_owned()), Confidence::Certain))
+            }
+            Modules::Folder => {
+                // Packages whose names are known as if they were its own.
+                let mut lenders = file.refs.wild_imports().iter();
+                lenders.find_map(|import| {
+                    match self.graph.module(file, file.refs.text(import.module))? {
+                        Module::Group(group) => self.of_package(file, &group, name),
+                        Module::File(_) => None,
+                    }
+                })
             }
             _ => None,
         }

@@ -65,7 +65,8 @@ pub(in super::super) const PYTHON: Syntax = Syntax {
             ..IMPORT
         },
     ],
-    own: &["self", "cls"],
+    own: &["self"],
+    own_type: &["cls"],
     above: &["super"],
     words: &["None", "metaclass"],
     wraps: &[
