@@ -357,7 +357,7 @@ impl Daemon {
         }
     }
 
-    /// Weighs what others changed, after everything that anybody waits for.
+    /// Weighs one thing that others changed, when there is nothing else to do.
     fn weigh(&mut self) {
         let (desks, ring) = (&mut self.desks, &self.identity.ring);
         let mut weighed = false;
@@ -430,6 +430,7 @@ impl Daemon {
                 self.stop();
                 return Err(homeless(&self.home));
             }
+            let is_idle = event.is_err();
             match event {
                 Ok(event) => self.on_event(event),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -437,7 +438,9 @@ impl Daemon {
             }
             self.on_time();
             self.flush();
-            self.weigh();
+            if is_idle {
+                self.weigh();
+            }
             self.answer_waiting();
         }
         self.stop();

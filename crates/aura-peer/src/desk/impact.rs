@@ -3,7 +3,7 @@
 //! Invariants:
 //! - an alert is about code of this device's user: written by this device, or edited here and not told yet;
 //! - the graph is as the files were before the change, so what is gone still has its callers;
-//! - nothing of this is on the way of a save or of a patch: both are taken in afterwards, a few at a time;
+//! - nothing of this is on the way of a save or of a patch: both are taken in when nobody waits, one at a time;
 //! - losing the graph costs a reading of the files, losing what is kept beside the log costs alerts that were seen.
 
 use std::{
@@ -25,8 +25,6 @@ use super::{Desk, Notice};
 
 /// Most patches of others that wait to be weighed; of more the oldest are let go.
 const PENDING_MAX: usize = 10_000;
-/// Patches and files that are weighed in one turn.
-const TURN: usize = 16;
 /// Most open alerts; of more the oldest are let go.
 const OPEN_MAX: usize = 1_000;
 /// With more callers than this those two steps away are not looked for.
@@ -114,11 +112,13 @@ impl Impacts {
     /// What was recorded before this start was weighed when it arrived.
     pub(super) fn replayed(&mut self) {
         self.pending.clear();
+        self.own.clear();
+        self.own_read = 0;
     }
 
     fn save(&self) {
         let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
-        if let Err(error) = aura_store::write_atomic(&self.at, &bytes, 0o600) {
+        if let Err(error) = aura_store::write_unsynced(&self.at, &bytes, 0o600) {
             tracing::warn!(error = crate::chain(&error), "open alerts are not kept");
         }
     }
@@ -150,6 +150,23 @@ impl Desk {
         self.impacts.graph = Some(graph);
     }
 
+    /// Where in the log the patches stand that are still to be weighed.
+    pub(super) fn unweighed(&self) -> BTreeSet<u64> {
+        let recorded = self.units.recorded();
+        let rows = self.impacts.pending.iter();
+        let rows = rows.filter_map(|index| recorded.get(*index));
+        rows.map(|row| row.origin.lsn).collect()
+    }
+
+    /// Takes them up after the log was taken in anew.
+    pub(super) fn weigh_again(&mut self, unweighed: &BTreeSet<u64>) {
+        for (index, row) in self.units.recorded().iter().enumerate() {
+            if unweighed.contains(&row.origin.lsn) {
+                self.impacts.push(index);
+            }
+        }
+    }
+
     /// Whether all that has happened is weighed.
     pub(crate) fn is_weighed(&self) -> bool {
         self.impacts.graph.is_some() && !self.weighs()
@@ -162,25 +179,16 @@ impl Desk {
         impacts.graph.is_some() && has_work
     }
 
-    /// Weighs some patches of others, then takes in some files that have changed.
+    /// Weighs a patch of others, or if none waits takes in a file that has changed.
     pub(crate) fn weigh(&mut self, ring: &KeyRing) {
         let Some(mut graph) = self.impacts.graph.take() else {
             return;
         };
-        for _ in 0..TURN {
-            let Some(index) = self.impacts.pending.pop_front() else {
-                break;
-            };
+        if let Some(index) = self.impacts.pending.pop_front() {
             self.weigh_patch(&graph, index, ring);
-        }
-        if self.impacts.pending.is_empty() {
-            for _ in 0..TURN {
-                let Some(path) = self.impacts.stale.pop_first() else {
-                    break;
-                };
-                let read = read(self.copy.root(), &path, &self.budget);
-                graph.update(path.as_str(), read);
-            }
+        } else if let Some(path) = self.impacts.stale.pop_first() {
+            let read = read(self.copy.root(), &path, &self.budget);
+            graph.update(path.as_str(), read);
         }
         self.impacts.graph = Some(graph);
     }
