@@ -12,7 +12,8 @@ use crate::references::file::{NO_UNIT, Step};
 use crate::references::graph::{Confidence, File, folder};
 use crate::references::modules::Module;
 use crate::references::resolve::{
-    BASES_MAX, BY_NAME_MAX, Def, Found, Frame, OUTSIDE, OVERRIDING_MAX, Resolver, Value, defined,
+    BASES_MAX, BY_NAME_MAX, Bases, Def, Found, Frame, OUTSIDE, OVERRIDING_MAX, Resolver, Value,
+    defined,
 };
 use crate::references::syntax::Modules;
 
@@ -38,21 +39,28 @@ impl<'g> Resolver<'g> {
     }
 
     /// What a type is built upon, as far as it is known, and whether there is more.
-    pub(super) fn bases(&mut self, def: Def<'g>) -> (Vec<Def<'g>>, bool) {
+    pub(super) fn bases(&mut self, def: Def<'g>) -> Bases<'g> {
+        if self.is_plain {
+            return (Rc::new([]), true);
+        }
+        if let Some(known) = self.bases.get(&def.key()) {
+            return known.clone();
+        }
         let mut found = Vec::new();
         let mut has_more = false;
-        if self.is_plain {
-            return (found, true);
-        }
-        let qualified = def.definition().qualified;
-        let chains = def.file.refs.bases(qualified);
+        let chains = def.file.refs.bases(def.definition().qualified);
         for chain in chains.take(BASES_MAX) {
             match self.type_at(def.file, chain) {
                 Some(Value::Type(base)) if base != def => found.push(base),
                 _ => has_more = true,
             }
         }
-        (found, has_more)
+        let bases: Bases<'g> = (found.into(), has_more);
+        // Without fuel nothing was found out.
+        if self.fuel > 0 {
+            self.bases.insert(def.key(), bases.clone());
+        }
+        bases
     }
 
     /// A member of a type, or of what it is built upon.
@@ -73,11 +81,14 @@ impl<'g> Resolver<'g> {
             let field = of.file.refs.field(of.definition().qualified, name);
             // What is only named is the field, what is called the method.
             let members = match field {
-                Some(_) if step == Step::Plain => Vec::new(),
+                Some(_) if step == Step::Plain => Rc::new([]),
                 _ => self.own_members(of, name),
             };
             if !members.is_empty() {
-                return Some(Found::Is(self.value_of(members), Confidence::Certain));
+                return Some(Found::Is(
+                    self.value_of(members.to_vec()),
+                    Confidence::Certain,
+                ));
             }
             if let Some(field) = field {
                 return Some(match field.of {
@@ -89,27 +100,27 @@ impl<'g> Resolver<'g> {
             }
             if goes_up {
                 let (bases, more) = self.bases(of);
-                queue.extend(bases);
+                queue.extend(bases.iter().copied());
                 has_more |= more;
             }
         }
         has_more.then_some(OUTSIDE)
     }
 
-    pub(super) fn own_members(&mut self, of: Def<'g>, name: &'g str) -> Vec<Def<'g>> {
+    fn own_members(&mut self, of: Def<'g>, name: &'g str) -> Rc<[Def<'g>]> {
+        let key = (of.key(), name);
+        if let Some(known) = self.members.get(&key).filter(|_| !self.is_plain) {
+            return known.clone();
+        }
         let type_name = of.file.refs.text(of.definition().name);
-        let candidates: Vec<Def<'g>> = self.named(name, of.file).collect();
-        let mut members = Vec::new();
-        for def in candidates {
-            let Some(owner) = def.owner() else {
-                continue;
-            };
-            if owner.rsplit("::").next() != Some(type_name) {
-                continue;
-            }
-            if self.belongs(def, owner, of) {
-                members.push(def);
-            }
+        let mut members: Vec<Def<'g>> = self.named(name, of.file).collect();
+        members.retain(|def| {
+            let owner = def.owner().unwrap_or_default();
+            owner.rsplit("::").next() == Some(type_name) && self.belongs(*def, owner, of)
+        });
+        let members: Rc<[Def<'g>]> = members.into();
+        if self.fuel > 0 && !self.is_plain {
+            self.members.insert(key, members.clone());
         }
         members
     }
@@ -171,21 +182,23 @@ impl<'g> Resolver<'g> {
     }
 
     /// What may be called in place of a method, because its type is built upon the method's.
-    pub(super) fn overriding(&mut self, def: Def<'g>) -> Vec<Def<'g>> {
-        let is_method = matches!(
-            def.definition().kind,
-            UnitKind::Method | UnitKind::Declaration
-        );
-        let Some(owner) = def.owner().filter(|_| is_method) else {
-            return Vec::new();
-        };
+    pub(super) fn overriding(&mut self, def: Def<'g>) -> Rc<[Def<'g>]> {
+        if let Some(known) = self.overriding.get(&def.key()) {
+            return known.clone();
+        }
+        let kind = def.definition().kind;
+        let is_method = matches!(kind, UnitKind::Method | UnitKind::Declaration);
+        let owner = def.owner().filter(|_| is_method);
         let name = def.file.refs.text(def.definition().name);
-        let all = defined(def.file, owner).into_iter();
-        let types: Vec<Def<'g>> = all.filter(Def::is_type).collect();
-        types
-            .into_iter()
-            .flat_map(|of| self.below(of, name))
-            .collect()
+        let all = owner.map(|owner| defined(def.file, owner));
+        let mut types = all.unwrap_or_default();
+        types.retain(Def::is_type);
+        let below = types.into_iter().flat_map(|of| self.below(of, name));
+        let found: Rc<[Def<'g>]> = below.collect();
+        if self.fuel > 0 {
+            self.overriding.insert(def.key(), found.clone());
+        }
+        found
     }
 
     /// Members of this name of types that are built upon one.
@@ -213,7 +226,7 @@ impl<'g> Resolver<'g> {
         let mut all = vec![one];
         let mut next = 0;
         while next < all.len() && all.len() < BASES_MAX {
-            for base in self.bases(all[next]).0 {
+            for base in self.bases(all[next]).0.iter().copied() {
                 if base == of {
                     return true;
                 }

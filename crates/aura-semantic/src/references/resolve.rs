@@ -53,6 +53,10 @@ impl<'g> Def<'g> {
         self.file.refs.text(self.definition().qualified)
     }
 
+    pub(super) fn key(&self) -> Key<'g> {
+        (&self.file.path, self.at)
+    }
+
     /// The qualified name of what contains it.
     pub(super) fn owner(&self) -> Option<&'g str> {
         Some(self.qualified().rsplit_once("::")?.0)
@@ -135,6 +139,10 @@ impl<'g> Frame<'g> {
     }
 }
 
+/// A definition as a key: file and position.
+pub(super) type Key<'g> = (&'g str, u32);
+/// Types that one is built upon, and whether there are others that are not known.
+pub(super) type Bases<'g> = (Rc<[Def<'g>]>, bool);
 /// Modules that lend their names: file, and prefix within it.
 pub(super) type Lenders<'g> = Rc<[(&'g File, &'g str)]>;
 
@@ -151,6 +159,12 @@ pub(super) struct Resolver<'g> {
     pub(super) is_plain: bool,
     /// The modules that lend their names, as they were found.
     pub(super) lent: BTreeMap<(&'g str, &'g str), Lenders<'g>>,
+    /// What types are built upon, and whether there is more.
+    pub(super) bases: BTreeMap<Key<'g>, Bases<'g>>,
+    /// Members of types by name.
+    pub(super) members: BTreeMap<(Key<'g>, &'g str), Rc<[Def<'g>]>>,
+    /// What may be called in place of methods.
+    pub(super) overriding: BTreeMap<Key<'g>, Rc<[Def<'g>]>>,
     /// The modules that a file imports from.
     pub(super) imported: BTreeMap<&'g str, Rc<BTreeSet<Module>>>,
 }
@@ -161,6 +175,9 @@ impl<'g> Resolver<'g> {
             graph,
             left: FUEL_OF_QUESTION,
             lent: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            members: BTreeMap::new(),
+            overriding: BTreeMap::new(),
             imported: BTreeMap::new(),
             fuel: 0,
             is_plain: false,
@@ -316,8 +333,9 @@ impl<'g> Resolver<'g> {
                     let others = self.linked(def).into_iter();
                     hits.extend(others.map(|other| (other, confidence)));
                     if matches!(step, Step::Call(_)) && !is_above {
-                        let others = self.overriding(def).into_iter();
-                        hits.extend(others.map(|other| (other, Confidence::Possible)));
+                        let others = self.overriding(def);
+                        let others = others.iter().map(|other| (*other, Confidence::Possible));
+                        hits.extend(others);
                     }
                 }
             }

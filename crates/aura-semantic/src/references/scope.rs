@@ -110,7 +110,7 @@ impl<'g> Resolver<'g> {
             if syntax.modules == Modules::Tree {
                 return None;
             }
-            let base = self.bases(of_type).0.into_iter().next()?;
+            let base = self.bases(of_type).0.first().copied()?;
             Value::Made(base)
         } else if syntax.own_type.contains(&word) {
             Value::Type(of_type)
