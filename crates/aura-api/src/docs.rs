@@ -35,6 +35,10 @@ macro_rules! row {
     };
 }
 
+mod impact;
+
+pub use impact::{AlertDoc, CallerDoc, Impact};
+
 row! {
     /// The state of the control link.
     LinkDoc {

@@ -121,6 +121,14 @@ pub enum Call {
         /// At most this many.
         limit: Option<usize>,
     },
+    /// Own code that uses what others changed, or what uses a symbol; answers `aura.impact/1`.
+    Impact {
+        /// Say what uses it.
+        symbol: Option<String>,
+        /// Alerts to close.
+        #[serde(default)]
+        ack: Vec<String>,
+    },
     /// Makes a join token signed by this member; answers `aura.invite/1`.
     Invite {
         /// For whom.

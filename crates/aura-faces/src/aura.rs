@@ -125,6 +125,7 @@ impl Face<'_, '_> {
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
             Command::Help { topic } => help(self.screen, &topic),
+            Command::Impact { symbol, what } => self.impact(symbol, what),
             Command::Init(args) => self.init(&args),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),

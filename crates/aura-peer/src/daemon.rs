@@ -31,8 +31,9 @@ use aura_proto::{
     Code, PeerId,
     message::{PeerCard, RenewGrant},
 };
+use aura_semantic::Graph;
 use aura_store::{FileLock, ensure_private_dir, lock_exclusive, sweep_temporaries, write_atomic};
-use aura_tree::{Repo, WatchEvent, Watcher, WorkingCopy};
+use aura_tree::{Repo, Root, WatchEvent, Watcher, WorkingCopy};
 use aura_trust::Roster;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,6 +55,8 @@ const EVENTS_MAX: usize = 10_000;
 /// What the thread hears.
 pub(crate) enum Event {
     Call(Request, mpsc::Sender<Reply>),
+    /// What uses what in a repository.
+    Graph(PathBuf, Box<Graph>),
     Dialed(u64, Result<Box<Dialed>, String>),
     Renewed(u64, Result<RenewGrant, (Option<Code>, String)>),
     /// What a link says, and the share of the backlog that it takes up until it is handled.
@@ -78,6 +81,8 @@ pub(super) enum Until {
     Up,
     /// Nothing is on its way, out or in.
     Synced,
+    /// What others changed is weighed.
+    Weighed,
     /// A peer is online.
     Peer(String),
     /// Own entries of a repository are acknowledged.
@@ -315,6 +320,7 @@ impl Daemon {
                 }
             })
             .map_err(|error| crate::desk::storage(&error))?;
+        self.begin_graph(&desk);
         self.watchers.insert(path.clone(), watcher);
         self.desks.insert(path.clone(), desk);
         self.closed.remove(&path);
@@ -331,6 +337,37 @@ impl Daemon {
         self.with_desk(&path, Desk::publish_saved)?;
         self.reconnect();
         Ok(path)
+    }
+
+    /// Reads in the background what uses what in a repository.
+    fn begin_graph(&self, desk: &Desk) {
+        let (path, files) = (desk.path.clone(), desk.files_for_graph());
+        let sender = self.sender.clone();
+        let built = Root::open(&path).and_then(|root| {
+            std::thread::Builder::new()
+                .name("graph".to_owned())
+                .spawn(move || {
+                    let graph = crate::desk::impact::build(&root, &files);
+                    // Nobody listens any more when the daemon stops.
+                    sender.send(Event::Graph(path, Box::new(graph))).ok();
+                })
+        });
+        if let Err(error) = built {
+            tracing::warn!(%error, "nobody is told whose code a change touches");
+        }
+    }
+
+    /// Weighs one thing that others changed, when there is nothing else to do.
+    fn weigh(&mut self) {
+        let (desks, ring) = (&mut self.desks, &self.identity.ring);
+        let mut weighed = false;
+        for desk in desks.values_mut().filter(|desk| desk.weighs()) {
+            desk.weigh(ring);
+            weighed = true;
+        }
+        if weighed {
+            self.flush();
+        }
     }
 
     fn save_remembered(&self) -> Result<(), Failure> {
@@ -393,6 +430,7 @@ impl Daemon {
                 self.stop();
                 return Err(homeless(&self.home));
             }
+            let is_idle = event.is_err();
             match event {
                 Ok(event) => self.on_event(event),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -400,6 +438,9 @@ impl Daemon {
             }
             self.on_time();
             self.flush();
+            if is_idle {
+                self.weigh();
+            }
             self.answer_waiting();
         }
         self.stop();
@@ -433,7 +474,8 @@ impl Daemon {
             .min();
         let retry = self.desks.values().filter_map(Desk::retry_deadline).min();
         let team = self.team.as_ref().and_then(Team::retry_deadline);
-        [control, waiting, motion, kept, retry, team]
+        let weighs = self.desks.values().any(Desk::weighs).then_some(0);
+        [control, waiting, motion, kept, retry, team, weighs]
             .into_iter()
             .flatten()
             .min()
@@ -443,6 +485,11 @@ impl Daemon {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Call(request, reply) => self.call(request, &reply),
+            Event::Graph(path, graph) => {
+                if let Some(desk) = self.desks.get_mut(&path) {
+                    desk.has_graph(*graph);
+                }
+            }
             Event::Dialed(number, result) => self.dialed(number, result),
             Event::Renewed(number, result) => self.renewed_at_the_door(number, result),
             Event::Link(number, event, _share) => self.on_link(number, event),
@@ -600,6 +647,7 @@ impl Daemon {
                 is_up && team && desk
             }
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
+            Until::Weighed => desk.is_none_or(Desk::is_weighed),
             Until::Still => desk.is_none_or(Desk::is_still),
         }
     }

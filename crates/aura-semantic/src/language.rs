@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::references::syntax::Syntax;
 use crate::tables::TABLES;
 
 /// The sort of a unit.
@@ -230,6 +231,8 @@ pub(crate) struct Table {
     /// Whether a file with one import twice is no program.
     pub(crate) is_import_unique: bool,
     pub(crate) guards: &'static [Guard],
+    /// How names are used and bound.
+    pub(crate) references: &'static Syntax,
 }
 
 /// A language with a grammar.

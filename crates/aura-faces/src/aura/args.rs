@@ -98,6 +98,17 @@ pub(crate) enum Command {
         /// A command, or exit-codes
         topic: Vec<String>,
     },
+    /// Show own code that uses what others changed, or what uses a symbol
+    #[command(
+        args_conflicts_with_subcommands = true,
+        before_long_help = "Examples:\n  aura impact\n  aura impact RiskModel::load\n  aura impact ack i-7"
+    )]
+    Impact {
+        /// Say what uses it
+        symbol: Option<String>,
+        #[command(subcommand)]
+        what: Option<Impact>,
+    },
     /// Set git up in a clone: functions instead of lines in its merges; needs no team
     #[command(
         before_long_help = "Examples:\n  aura init\n  aura init --show          what it would write, and the same for jj"
@@ -426,6 +437,17 @@ pub(crate) struct Log {
 }
 
 /// Below `members`.
+#[derive(Subcommand)]
+pub(crate) enum Impact {
+    /// Close alerts that you have looked at
+    #[command(before_long_help = "Example:\n  aura impact ack i-7")]
+    Ack {
+        /// Ids such as i-7
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Members {
     /// Give waiting devices the team key, after comparing the words

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     Face,
-    args::{Config, Conflicts, ConflictsWhat, Diff, Invite, Join, Members},
+    args::{Config, Conflicts, ConflictsWhat, Diff, Impact, Invite, Join, Members},
     client::{self, Limit, not_understood},
     device, local, show, token,
 };
@@ -264,6 +264,14 @@ impl Face<'_, '_> {
             self.next(&joined.next)?;
         }
         Ok(Exit::DONE)
+    }
+
+    pub(super) fn impact(&mut self, symbol: Option<String>, what: Option<Impact>) -> Outcome {
+        let ack = match what {
+            Some(Impact::Ack { ids }) => ids,
+            None => Vec::new(),
+        };
+        self.simple(Call::Impact { symbol, ack }, show::impact)
     }
 
     pub(super) fn members(&mut self, what: Option<Members>) -> Outcome {

@@ -280,6 +280,52 @@ fn remarks(row: &docs::OpDoc) -> String {
     parts.join("; ")
 }
 
+pub(super) fn impact(doc: &docs::Impact, view: &View) -> String {
+    let mut text: String = doc
+        .acked
+        .iter()
+        .map(|id| format!("closed {}\n", line(id)))
+        .collect();
+    if !doc.ready {
+        text += "the files are still being read; there may be more\n";
+    }
+    if !doc.alerts.is_empty() {
+        let mut table = Table::new(&["ID", "YOURS", "CALLS", "WHAT", "WHO", "WHEN", "BRANCH"]);
+        for row in &doc.alerts {
+            let via = row.via.as_ref().map(|via| format!(" via {via}"));
+            table.row([
+                row.id.clone(),
+                row.caller.clone(),
+                row.callee.clone() + &via.unwrap_or_default(),
+                row.kind.clone(),
+                row.author.clone(),
+                when::ago(&row.since, view.now),
+                branch(&row.branch),
+            ]);
+        }
+        text += &table.show(view);
+    } else if doc.symbol.is_none() && doc.acked.is_empty() {
+        text += "nothing that others changed is used by what you wrote\n";
+    }
+    if let Some(symbol) = &doc.symbol {
+        if doc.callers.is_empty() {
+            return text + &format!("nothing here uses {}\n", line(symbol));
+        }
+        let mut table = Table::new(&["CALLER", "LINE", "KIND", "HOW SURE", "USES"]);
+        for row in &doc.callers {
+            table.row([
+                row.symbol.clone(),
+                row.line.to_string(),
+                row.kind.clone(),
+                row.confidence.clone(),
+                row.callee.clone(),
+            ]);
+        }
+        text += &table.show(view);
+    }
+    text
+}
+
 pub(super) fn members(doc: &docs::Members, view: &View) -> String {
     let mut text = String::new();
     for name in &doc.approved {

@@ -10,6 +10,7 @@ pub(crate) mod blame;
 mod counted;
 mod decide;
 mod files;
+pub(crate) mod impact;
 mod intent;
 mod loose;
 mod motion;
@@ -162,6 +163,7 @@ pub(crate) struct Desk {
     key_peer: PeerId,
     state_dir: PathBuf,
     shadows: Shadows,
+    impacts: impact::Impacts,
     commit: String,
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
@@ -253,6 +255,7 @@ impl Desk {
             team,
             key_peer,
             shadows,
+            impacts: impact::Impacts::open(state_dir),
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
@@ -275,8 +278,7 @@ impl Desk {
             clock,
             repo,
         };
-        desk.replay_units(ring)?;
-        Ok(desk)
+        desk.replay_units(ring).map(|()| desk)
     }
 
     fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
@@ -296,6 +298,7 @@ impl Desk {
         }
         self.loose.replayed();
         self.loose.save();
+        self.impacts.replayed();
         self.notices.clear();
         let open = self.open_conflicts(ring).into_iter();
         self.conflicts_seen = open.map(|conflict| conflict.id).collect();
@@ -447,6 +450,9 @@ impl Desk {
             self.loose.note(lsn, &body.patch);
         }
         if is_new && !is_own {
+            if writer.peer != self.key_peer {
+                self.impacts.push(index);
+            }
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
             let kind = self.units.recorded()[index].kind;
             let name = symbol.clone().unwrap_or_else(|| body.patch.path.clone());

@@ -24,12 +24,16 @@ impl Desk {
         let now = self.clock.mono_ms();
         match event {
             WatchEvent::Changed(paths) => {
-                paths.iter().for_each(|path| self.due.add(path.as_str()));
+                for path in &paths {
+                    self.due.add(path.as_str());
+                    self.impacts.touch(path);
+                }
                 self.motion.changed(now, paths);
             }
             WatchEvent::Rescan => {
                 self.due = Due::All;
                 let paths = self.changed_files()?;
+                paths.iter().for_each(|path| self.impacts.touch(path));
                 self.motion.changed(now, paths);
             }
             WatchEvent::Degraded => {

@@ -472,6 +472,7 @@ impl Desk {
     }
 
     pub(super) fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
+        self.impacts.touch(path);
         match after {
             Some(after) => self.files.count(path, after.outline.units.len()),
             None => self.files.remove(path),

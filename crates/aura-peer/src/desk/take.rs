@@ -561,6 +561,7 @@ impl Desk {
                 .set(path, written.shadow.as_ref())
                 .map_err(|failure| failure.message)
         });
+        self.impacts.touch(path);
         if let Err(why) = kept {
             return Taken::Waiting(why);
         }

@@ -1,6 +1,6 @@
 //! C and C++.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind};
 
 #[cfg(feature = "lang-c")]
@@ -10,6 +10,7 @@ pub(super) const C: Table = family("c", &["c", "h"], || tree_sitter_c::LANGUAGE.
 pub(super) const CPP: Table = Table {
     wrappers: &[("template_declaration", "")],
     overloads: Overloads::List("parameters"),
+    references: &names::CPP,
     ..family(
         "cpp",
         &[
@@ -50,6 +51,7 @@ const fn family(
         keyed: &[],
         is_import_unique: false,
         guards: &[],
+        references: &names::C,
     }
 }
 

@@ -1,6 +1,6 @@
 //! C#.
 
-use super::{BODY, MEMBERS, NAME, import, path, rule, table};
+use super::{BODY, MEMBERS, NAME, import, names, path, rule, table};
 use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind};
 
 pub(super) const CSHARP: Table = Table {
@@ -19,6 +19,7 @@ pub(super) const CSHARP: Table = Table {
         "shebang_directive",
     ],
     overloads: Overloads::List("parameters"),
+    references: &names::CSHARP,
     ..table(
         "csharp",
         &["cs"],

@@ -1,6 +1,6 @@
 //! Go.
 
-use super::{BODY, NAME, rule};
+use super::{BODY, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const GO: Table = Table {
@@ -61,4 +61,5 @@ pub(super) const GO: Table = Table {
     keyed: &[],
     is_import_unique: true,
     guards: &[],
+    references: &names::GO,
 };

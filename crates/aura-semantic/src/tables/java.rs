@@ -1,6 +1,6 @@
 //! Java.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const JAVA: Table = Table {
@@ -65,4 +65,5 @@ pub(super) const JAVA: Table = Table {
     keyed: &[],
     is_import_unique: false,
     guards: &[],
+    references: &names::JAVA,
 };

@@ -1,6 +1,6 @@
 //! Kotlin.
 
-use super::{NAME, import, path, rule, table};
+use super::{NAME, import, names, path, rule, table};
 use crate::language::{Body, Naming, Overloads, Rule, Steps, Table, UnitKind};
 
 pub(super) const KOTLIN: Table = Table {
@@ -9,6 +9,7 @@ pub(super) const KOTLIN: Table = Table {
     skipped: &["shebang"],
     free: &[("modifiers", &[])],
     overloads: Overloads::List("function_value_parameters"),
+    references: &names::KOTLIN,
     ..table(
         "kotlin",
         &["kt", "kts"],

@@ -1,6 +1,6 @@
 //! Lua.
 
-use super::{BODY, NAME, rule, table};
+use super::{BODY, NAME, names, rule, table};
 use crate::language::{Body, Naming, Rule, Table, UnitKind};
 
 pub(super) const LUA: Table = Table {
@@ -8,6 +8,7 @@ pub(super) const LUA: Table = Table {
     skipped: &["hash_bang_line"],
     functions: &["function_definition"],
     free: &[("table_constructor", &["field"])],
+    references: &names::LUA,
     ..table("lua", &["lua"], || tree_sitter_lua::LANGUAGE.into(), RULES)
 };
 

@@ -20,6 +20,7 @@ mod java;
 mod kotlin;
 #[cfg(feature = "lang-lua")]
 mod lua;
+mod names;
 #[cfg(any(feature = "lang-html", feature = "lang-css", feature = "lang-markdown"))]
 mod page;
 #[cfg(feature = "lang-php")]
@@ -123,6 +124,7 @@ const fn table(
         keyed: &[],
         is_import_unique: false,
         guards: &[],
+        references: &names::NONE,
     }
 }
 

@@ -1,6 +1,6 @@
 //! PHP.
 
-use super::{BODY, MEMBERS, NAME, import, only, path, rule, table};
+use super::{BODY, MEMBERS, NAME, import, names, only, path, rule, table};
 use crate::language::{Body, Naming, Rule, Table, UnitKind, When};
 
 pub(super) const PHP: Table = Table {
@@ -12,6 +12,7 @@ pub(super) const PHP: Table = Table {
         ("namespace_use_group", &[]),
     ],
     is_import_unique: true,
+    references: &names::PHP,
     ..table(
         "php",
         &["php"],

@@ -1,6 +1,6 @@
 //! Python.
 
-use super::{BODY, NAME, rule};
+use super::{BODY, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const PYTHON: Table = Table {
@@ -55,4 +55,5 @@ pub(super) const PYTHON: Table = Table {
     keyed: &[],
     is_import_unique: false,
     guards: &[],
+    references: &names::PYTHON,
 };

@@ -1,6 +1,6 @@
 //! Ruby.
 
-use super::{BODY, NAME, import, only, rule, table};
+use super::{BODY, NAME, import, names, only, rule, table};
 use crate::language::{Body, Guard, Naming, Rule, Table, UnitKind, When};
 
 pub(super) const RUBY: Table = Table {
@@ -18,6 +18,7 @@ pub(super) const RUBY: Table = Table {
     functions: &["lambda"],
     // The scanner keeps the length of the word in one byte.
     guards: &[Guard::HereWord(200)],
+    references: &names::RUBY,
     free: &[("hash", &["pair"])],
     ..table(
         "ruby",

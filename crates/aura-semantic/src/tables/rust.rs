@@ -1,6 +1,6 @@
 //! Rust.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Table, UnitKind};
 
 pub(super) const RUST: Table = Table {
@@ -74,4 +74,5 @@ pub(super) const RUST: Table = Table {
     keyed: &[],
     is_import_unique: true,
     guards: &[],
+    references: &names::RUST,
 };

@@ -1,6 +1,6 @@
 //! Scala, with braces and with indentation.
 
-use super::{BODY, NAME, import, only, path, rule, table};
+use super::{BODY, NAME, import, names, only, path, rule, table};
 use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind, When};
 
 pub(super) const SCALA: Table = Table {
@@ -11,6 +11,7 @@ pub(super) const SCALA: Table = Table {
     skipped: &["end_marker", "parameters", "self_type"],
     overloads: Overloads::List("parameters"),
     free: &[("modifiers", &[]), ("namespace_selectors", &[])],
+    references: &names::SCALA,
     ..table(
         "scala",
         &["scala", "sc", "sbt"],

@@ -1,6 +1,6 @@
 //! JavaScript and TypeScript, with and without markup.
 
-use super::{BODY, MEMBERS, NAME, rule};
+use super::{BODY, MEMBERS, NAME, names, rule};
 use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind};
 
 #[cfg(feature = "lang-javascript")]
@@ -60,6 +60,7 @@ const fn script(
         keyed: &[],
         is_import_unique: true,
         guards: &[],
+        references: &names::SCRIPT,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Shells.
 
-use super::{BODY, NAME, import, only, path, rule, table};
+use super::{BODY, NAME, import, names, only, path, rule, table};
 use crate::language::{Body, Rule, Table, UnitKind, When};
 
 pub(super) const BASH: Table = Table {
     detached: &["#!"],
     tails: &[";", ";;"],
+    references: &names::BASH,
     ..table(
         "bash",
         &["sh", "bash"],

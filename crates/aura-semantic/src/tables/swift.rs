@@ -1,6 +1,6 @@
 //! Swift.
 
-use super::{BODY, NAME, import, only, path, rule, table};
+use super::{BODY, NAME, import, names, only, path, rule, table};
 use crate::language::{Body, Naming, Overloads, Rule, Table, UnitKind, When};
 
 pub(super) const SWIFT: Table = Table {
@@ -10,6 +10,7 @@ pub(super) const SWIFT: Table = Table {
     skipped: &["shebang_line"],
     free: &[("modifiers", &[])],
     overloads: Overloads::Own("parameter"),
+    references: &names::SWIFT,
     ..table(
         "swift",
         &["swift"],

@@ -141,6 +141,36 @@ fn check_calls(laptop: &Laptop, table: &[(&[&str], Value)]) {
 }
 
 #[test]
+fn impact_is_asked_by_symbol_and_closed_by_id() {
+    let laptop = Laptop::new();
+    laptop.daemon(|request| {
+        let call = value(&request.call);
+        let alert = json!({
+            "id": "i-7", "caller": "src/api.rs::quote", "callee": "src/risk.rs::load", "kind": "signature",
+            "confidence": "certain", "via": null, "author": "carol", "branch": "refs/heads/main", "op": "o-1",
+            "since": "2026-11-20T13:02:07Z"
+        });
+        done(json!({
+            "schema": "aura.impact/1", "call": call, "ready": true, "alerts": [alert], "symbol": null, "callers": [],
+            "acked": []
+        }))
+    });
+    let asked = |args: &[&str]| laptop.run(&[args, &["--json"]].concat()).json()["call"].clone();
+    let of = |symbol: Value, ack: Value| json!({"call": "impact", "args": {"symbol": symbol, "ack": ack}});
+    assert_eq!(asked(&["impact"]), of(Value::Null, json!([])));
+    assert_eq!(asked(&["impact", "a::b"]), of(json!("a::b"), json!([])));
+    assert_eq!(
+        asked(&["impact", "ack", "i-7"]),
+        of(Value::Null, json!(["i-7"]))
+    );
+    let shown = laptop.run(&["impact"]).out;
+    assert!(
+        shown.contains("i-7  src/api.rs::quote  src/risk.rs::load"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_token_is_sent_and_never_printed() {
     let token = "ms1-c7q2wabcdef-9d";
     let mut laptop = Laptop::new();

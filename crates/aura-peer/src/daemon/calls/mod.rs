@@ -3,6 +3,7 @@
 //! Invariant: a call that changes something is answered when the change is durable, here or there as it says.
 
 mod history;
+mod impact;
 mod join;
 mod members;
 mod past;
@@ -85,6 +86,10 @@ impl Daemon {
                 waits.err().map(Err)
             }
             Call::Watch { since } => return self.subscribe(since, reply),
+            Call::Impact { symbol, ack } => {
+                let waits = self.when_weighed(repo, symbol, ack, reply);
+                waits.err().map(Err)
+            }
             call => match self.moving(repo, &call) {
                 Some(moving) => return self.when_still(moving, call, reply),
                 None => Some(self.answer(repo, call)),
@@ -187,7 +192,11 @@ impl Daemon {
             Call::Status => self.status(repo),
             Call::Undo { op } => self.undo(repo, op.as_deref()),
             Call::Whoami => self.whoami(),
-            Call::Join { .. } | Call::Publish { .. } | Call::Wait { .. } | Call::Watch { .. } => {
+            Call::Impact { .. }
+            | Call::Join { .. }
+            | Call::Publish { .. }
+            | Call::Wait { .. }
+            | Call::Watch { .. } => {
                 Err(Failure::new("AE-INTERNAL", Exit::BUG, "not answered here"))
             }
         }

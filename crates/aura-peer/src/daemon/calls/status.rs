@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use aura_api::{Next, docs};
 use aura_engine::peer::{control::Control, units::Conflict};
 use aura_proto::message::PeerCard;
+use aura_semantic::Effect;
 use aura_trust::words;
 use serde_json::Value;
 
@@ -105,7 +106,36 @@ impl Daemon {
         });
         let needs = self.own_standing().into_iter().chain(fault);
         let needs = needs.chain(conflicts.iter().map(conflict));
+        let needs = needs.chain(self.alerts(desk));
         needs.chain(others.map(approval)).collect()
+    }
+
+    /// Own code that may no longer work; what changed in its body alone is for who asks.
+    fn alerts<'a>(&'a self, desk: &'a Desk) -> impl Iterator<Item = docs::NeedDoc> + 'a {
+        let open = desk.open_alerts().iter();
+        let alerts = open.filter(|alert| alert.effect.interrupts() && alert.via.is_none());
+        alerts.map(|alert| {
+            let row = self.alert_doc(alert);
+            let branch = row
+                .branch
+                .strip_prefix("refs/heads/")
+                .unwrap_or(&row.branch);
+            let what = match alert.effect {
+                Effect::Body => "changed it",
+                Effect::Deleted => "deleted it",
+                Effect::Renamed => "renamed it",
+                Effect::Signature => "changed its signature",
+            };
+            let name = &alert.callee.1;
+            docs::NeedDoc {
+                kind: "impact".to_owned(),
+                id: row.id,
+                symbol: Some(row.caller),
+                text: format!("calls {name}; {} {what} on {branch}", row.author),
+                with: vec![row.author],
+                since: Some(row.since),
+            }
+        })
     }
 
     /// What stands between this device and its team.
@@ -219,6 +249,13 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
     let next = match (needs.first(), patches) {
         (Some(need), _) if need.kind == "conflict" => {
             Some((format!("aura conflicts show {}", need.id), "open conflict"))
+        }
+        (Some(need), _) if need.kind == "impact" => {
+            let symbol = need.id.clone();
+            Some((
+                format!("aura impact ack {symbol}"),
+                "when you have looked at it",
+            ))
         }
         (Some(need), _) if need.kind == "removed" => Some((
             "AURA_HOME=NEW aura join TOKEN".to_owned(),

@@ -1,0 +1,432 @@
+//! Who here is touched by what others change.
+//!
+//! Invariants:
+//! - an alert is about code of this device's user: written by this device, or edited here and not told yet;
+//! - the graph is as the files were before the change, so what is gone still has its callers;
+//! - nothing of this is on the way of a save or of a patch: both are taken in when nobody waits, one at a time;
+//! - losing the graph costs a reading of the files, losing what is kept beside the log costs alerts that were seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aura_proto::RepoPath;
+use aura_semantic::{
+    Budget, Confidence, Effect, FileReferences, Graph, Op, Reference, UnitId, effects, effects_in,
+    index, references,
+};
+use aura_tree::Root;
+use aura_trust::KeyRing;
+use serde::{Deserialize, Serialize};
+
+use super::{Desk, Notice};
+
+/// Most patches of others that wait to be weighed; of more the oldest are let go.
+const PENDING_MAX: usize = 10_000;
+/// Most open alerts; of more the oldest are let go.
+const OPEN_MAX: usize = 1_000;
+/// With more callers than this those two steps away are not looked for.
+const NEAR_MAX: usize = 32;
+
+/// Code of this user that uses what somebody else changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alert {
+    /// Its id is `i-` and this.
+    pub(crate) number: u64,
+    /// File and qualified name of what uses it.
+    pub(crate) caller: (String, String),
+    /// File and qualified name of what changed, as it was called before.
+    pub(crate) callee: (String, String),
+    pub(crate) effect: Effect,
+    pub(crate) confidence: Confidence,
+    /// What stands between them.
+    pub(crate) via: Option<String>,
+    /// The author's identity key.
+    pub(crate) author: [u8; 32],
+    pub(crate) branch: String,
+    pub(crate) op: String,
+    /// Since when, by the author's clock.
+    pub(crate) time_ms: u64,
+}
+
+impl Alert {
+    pub(crate) fn id(&self) -> String {
+        format!("i-{}", self.number)
+    }
+}
+
+/// What is kept over restarts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    last: u64,
+    open: Vec<Alert>,
+}
+
+/// The graph of a working copy, and what it was asked.
+pub(super) struct Impacts {
+    at: PathBuf,
+    kept: Kept,
+    graph: Option<Graph>,
+    /// Files that are to be read again.
+    stale: BTreeSet<RepoPath>,
+    /// Patches of others that are to be weighed, as recorded.
+    pending: VecDeque<usize>,
+    /// File and name of what this device wrote, as far as the log was read.
+    own: BTreeSet<(Arc<str>, Arc<str>)>,
+    own_read: usize,
+}
+
+impl Impacts {
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let at = state_dir.join("impact.json");
+        let kept = std::fs::read(&at).ok();
+        let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self {
+            at,
+            kept: kept.unwrap_or_default(),
+            graph: None,
+            stale: BTreeSet::new(),
+            pending: VecDeque::new(),
+            own: BTreeSet::new(),
+            own_read: 0,
+        }
+    }
+
+    /// A file may have changed.
+    pub(super) fn touch(&mut self, path: &RepoPath) {
+        if !self.stale.contains(path) {
+            self.stale.insert(path.clone());
+        }
+    }
+
+    /// A patch of somebody else arrived.
+    pub(super) fn push(&mut self, index: usize) {
+        if self.pending.len() >= PENDING_MAX {
+            self.pending.pop_front();
+        }
+        self.pending.push_back(index);
+    }
+
+    /// What was recorded before this start was weighed when it arrived.
+    pub(super) fn replayed(&mut self) {
+        self.pending.clear();
+        self.own.clear();
+        self.own_read = 0;
+    }
+
+    fn save(&self) {
+        let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
+        if let Err(error) = aura_store::write_unsynced(&self.at, &bytes, 0o600) {
+            tracing::warn!(error = crate::chain(&error), "open alerts are not kept");
+        }
+    }
+}
+
+/// Reads what a file uses and defines.
+fn read(root: &Root, path: &RepoPath, budget: &Budget) -> Option<FileReferences> {
+    let file = root.read_file(path).ok()?;
+    Some(references(&index(path.as_str(), file.bytes, None, budget)))
+}
+
+/// The graph of some files; many of them take a while.
+pub(crate) fn build(root: &Root, paths: &[RepoPath]) -> Graph {
+    let budget = Budget::default();
+    let mut graph = Graph::new();
+    for path in paths {
+        graph.update(path.as_str(), read(root, path, &budget));
+    }
+    graph
+}
+
+impl Desk {
+    /// The files that the graph is to be built of.
+    pub(crate) fn files_for_graph(&self) -> Vec<RepoPath> {
+        self.files.paths().cloned().collect()
+    }
+
+    pub(crate) fn has_graph(&mut self, graph: Graph) {
+        self.impacts.graph = Some(graph);
+    }
+
+    /// Where in the log the patches stand that are still to be weighed.
+    pub(super) fn unweighed(&self) -> BTreeSet<u64> {
+        let recorded = self.units.recorded();
+        let rows = self.impacts.pending.iter();
+        let rows = rows.filter_map(|index| recorded.get(*index));
+        rows.map(|row| row.origin.lsn).collect()
+    }
+
+    /// Takes them up after the log was taken in anew.
+    pub(super) fn weigh_again(&mut self, unweighed: &BTreeSet<u64>) {
+        for (index, row) in self.units.recorded().iter().enumerate() {
+            if unweighed.contains(&row.origin.lsn) {
+                self.impacts.push(index);
+            }
+        }
+    }
+
+    /// Whether all that has happened is weighed.
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.impacts.graph.is_some() && !self.weighs()
+    }
+
+    /// Whether something is left to weigh, and can be.
+    pub(crate) fn weighs(&self) -> bool {
+        let impacts = &self.impacts;
+        let has_work = !impacts.pending.is_empty() || !impacts.stale.is_empty();
+        impacts.graph.is_some() && has_work
+    }
+
+    /// Weighs a patch of others, or if none waits takes in a file that has changed.
+    pub(crate) fn weigh(&mut self, ring: &KeyRing) {
+        let Some(mut graph) = self.impacts.graph.take() else {
+            return;
+        };
+        if let Some(index) = self.impacts.pending.pop_front() {
+            self.weigh_patch(&graph, index, ring);
+        } else if let Some(path) = self.impacts.stale.pop_first() {
+            let read = read(self.copy.root(), &path, &self.budget);
+            graph.update(path.as_str(), read);
+        }
+        self.impacts.graph = Some(graph);
+    }
+
+    fn weigh_patch(&mut self, graph: &Graph, index: usize, ring: &KeyRing) {
+        self.read_own();
+        let Some(body) = self.body_of(index, ring) else {
+            return;
+        };
+        let path = body.patch.path.clone();
+        let mut found = Vec::new();
+        for (name, effect) in self.changes(&body.patch) {
+            for unit in graph.units_of(&path, &name) {
+                self.touched_by(graph, unit, &mut |caller, via| {
+                    found.push((name.clone(), effect, caller, via));
+                });
+            }
+        }
+        let mut is_new = false;
+        for (name, effect, caller, via) in found {
+            is_new |= self.alert(index, (&path, &name), effect, &caller, via);
+        }
+        if is_new {
+            self.impacts.save();
+        }
+    }
+
+    /// What a patch does to units that were there: their names before, and the worst that happened to each.
+    fn changes(&mut self, patch: &aura_semantic::FilePatch) -> BTreeMap<String, Effect> {
+        let shadow = RepoPath::try_from(patch.path.as_str()).ok();
+        let shadow = shadow.and_then(|path| self.shadow(&path).ok().flatten());
+        let names: BTreeMap<UnitId, &str> = patch
+            .touched
+            .iter()
+            .map(|row| (row.unit, row.name.as_str()))
+            .collect();
+        let mut found: BTreeMap<String, Effect> = BTreeMap::new();
+        let mut note = |name: String, effect: Effect| {
+            let known = found.entry(name).or_insert(effect);
+            *known = (*known).max(effect);
+        };
+        for op in &patch.ops {
+            match op {
+                Op::Replace {
+                    unit,
+                    name,
+                    base_text,
+                    text,
+                    ..
+                } => {
+                    let name = names.get(unit).map_or(name.as_str(), |name| name);
+                    let all = effects_in(shadow.as_ref(), &patch.path, *unit, base_text, text);
+                    all.into_iter()
+                        .for_each(|effect| note(name.to_owned(), effect));
+                }
+                Op::Rename { unit, from, to, .. } => {
+                    let name = names.get(unit).map_or(to.as_str(), |name| name);
+                    let around = name.strip_suffix(to.as_str()).unwrap_or_default();
+                    note(format!("{around}{from}"), Effect::Renamed);
+                }
+                Op::File {
+                    base_text: Some(before),
+                    text,
+                    ..
+                } => {
+                    let before = index(&patch.path, before.bytes(), None, &self.budget);
+                    let after = text.as_ref().map_or(&[][..], |text| text.bytes());
+                    let after = index(&patch.path, after, Some(&before), &self.budget);
+                    for change in effects(&before, &after) {
+                        if let Some(at) = before.position(change.unit) {
+                            note(before.outline.units[at].qualified.clone(), change.effect);
+                        }
+                    }
+                }
+                Op::File { .. }
+                | Op::Delete { .. }
+                | Op::Gap { .. }
+                | Op::Insert { .. }
+                | Op::Move { .. } => {}
+            }
+        }
+        for row in &patch.touched {
+            if row.before.is_some() && row.after.is_none() {
+                note(row.name.clone(), Effect::Deleted);
+            }
+        }
+        found
+    }
+
+    /// Tells of own code that uses a unit, directly or through one other.
+    fn touched_by(
+        &mut self,
+        graph: &Graph,
+        unit: UnitId,
+        tell: &mut dyn FnMut(Reference, Option<String>),
+    ) {
+        let is_sure = |caller: &Reference| caller.confidence >= Confidence::Likely;
+        let near: Vec<Reference> = graph.callers(unit).into_iter().filter(is_sure).collect();
+        let mut seen: BTreeSet<UnitId> = near.iter().filter_map(|caller| caller.unit).collect();
+        seen.insert(unit);
+        let looks_farther = near.len() <= NEAR_MAX;
+        for caller in near {
+            if self.is_own(&caller) {
+                tell(caller, None);
+                continue;
+            }
+            let Some(between) = caller.unit.filter(|_| looks_farther) else {
+                continue;
+            };
+            let via = format!("{}::{}", caller.path, caller.name);
+            for far in graph.callers(between).into_iter().filter(is_sure) {
+                let is_new = far.unit.is_some_and(|unit| seen.insert(unit));
+                if is_new && self.is_own(&far) {
+                    tell(far, Some(via.clone()));
+                }
+            }
+        }
+    }
+
+    /// Reads on in the log what this device wrote.
+    fn read_own(&mut self) {
+        let recorded = self.units.recorded();
+        let from = self.impacts.own_read.min(recorded.len());
+        for row in &recorded[from..] {
+            if row.origin.writer.peer == self.key_peer {
+                let names = row.touched.iter().map(|(_, name, ..)| name);
+                let names = names.map(|name| (Arc::clone(&row.path), Arc::clone(name)));
+                self.impacts.own.extend(names);
+            }
+        }
+        self.impacts.own_read = recorded.len();
+    }
+
+    /// Whether this device wrote a unit, or has an edit of it that nobody knows.
+    fn is_own(&mut self, unit: &Reference) -> bool {
+        let key = (Arc::clone(&unit.path), Arc::from(unit.name.as_str()));
+        if self.impacts.own.contains(&key) {
+            return true;
+        }
+        let Ok(path) = RepoPath::try_from(&*unit.path) else {
+            return false;
+        };
+        let Ok(file) = self.copy.root().read_file(&path) else {
+            return false;
+        };
+        if self.shadows.equals(&path, &file.bytes) {
+            return false;
+        }
+        let Ok(shadow) = self.shadow(&path) else {
+            return false;
+        };
+        let here = index(path.as_str(), file.bytes, shadow.as_ref(), &self.budget);
+        let text = |file: &aura_semantic::Indexed| {
+            let mut units = file.outline.units.iter();
+            let found = units.find(|other| other.qualified == unit.name);
+            found.map(|found| found.own_hash)
+        };
+        let here = text(&here);
+        here.is_some() && here != shadow.as_ref().and_then(text)
+    }
+
+    /// Opens an alert; `false` if the same is open and as bad.
+    fn alert(
+        &mut self,
+        index: usize,
+        (path, name): (&str, &str),
+        effect: Effect,
+        caller: &Reference,
+        via: Option<String>,
+    ) -> bool {
+        let recorded = &self.units.recorded()[index];
+        let origin = recorded.origin;
+        let place = (caller.path.to_string(), caller.name.clone());
+        let callee = (path.to_owned(), name.to_owned());
+        let kept = &mut self.impacts.kept;
+        let author = origin.writer.peer.0;
+        let is_same =
+            |open: &Alert| open.caller == place && open.callee == callee && open.author == author;
+        let known = kept.open.iter().position(is_same);
+        if known.is_some_and(|at| kept.open[at].effect >= effect) {
+            return false;
+        }
+        let number = match known {
+            Some(at) => kept.open.remove(at).number,
+            None => kept.last + 1,
+        };
+        kept.last = kept.last.max(number);
+        if kept.open.len() >= OPEN_MAX {
+            kept.open.remove(0);
+        }
+        let alert = Alert {
+            number,
+            caller: place,
+            callee,
+            effect,
+            confidence: caller.confidence,
+            via,
+            author,
+            branch: recorded.channel.to_string(),
+            op: recorded.op(),
+            time_ms: origin.time_ms,
+        };
+        let symbol = format!("{}::{}", alert.caller.0, alert.caller.1);
+        self.notices.push(Notice {
+            kind: "impact",
+            symbol: Some(symbol),
+            peer: Some(origin.writer.peer),
+            text: format!("{} calls {path}::{name}: {}", alert.id(), effect.word()),
+        });
+        kept.open.push(alert);
+        true
+    }
+
+    /// Alerts that nobody has acknowledged, the oldest first.
+    pub(crate) fn open_alerts(&self) -> &[Alert] {
+        &self.impacts.kept.open
+    }
+
+    /// Closes an alert; `false` if none of this id is open.
+    pub(crate) fn acknowledge(&mut self, id: &str) -> bool {
+        let open = &mut self.impacts.kept.open;
+        let before = open.len();
+        open.retain(|alert| alert.id() != id);
+        let is_closed = open.len() < before;
+        if is_closed {
+            self.impacts.save();
+        }
+        is_closed
+    }
+
+    /// What uses the units of a name: each unit with its callers; none while the graph is being built.
+    pub(crate) fn callers_of(&self, symbol: &str) -> Vec<(Reference, Vec<Reference>)> {
+        let Some(graph) = &self.impacts.graph else {
+            return Vec::new();
+        };
+        let units = graph.find(symbol).into_iter();
+        units
+            .filter_map(|unit| Some((graph.unit(unit)?, graph.callers(unit))))
+            .collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! Who calls whom: the references between the units of a repository.
+//!
+//! A file gives its definitions, what its units use, and its imports ([`references`]); a [`Graph`] holds those of all
+//! files and answers who calls a unit.
+//!
+//! Invariants:
+//! - what differs between languages is in their tables;
+//! - a name that cannot mean a unit is no reference to it, however alike they are;
+//! - every list and every search has a limit.
+
+mod collect;
+mod draft;
+mod file;
+mod graph;
+mod imports;
+mod links;
+mod members;
+mod modules;
+mod resolve;
+mod scope;
+pub(crate) mod syntax;
+mod words;
+
+pub use file::FileReferences;
+pub use graph::{CALLERS_MAX, Confidence, Graph, Reference};
+
+use crate::indexed::Indexed;
+use crate::outline::parsed;
+
+/// Finds what a file defines, uses and imports.
+///
+/// Parses the file again within its budget; a file without a grammar, or one that is handled as a whole, has nothing.
+/// Of `go.mod`, `Cargo.toml` and `package.json` only the name is read.
+pub fn references(file: &Indexed) -> FileReferences {
+    if let Some(name) = modules::manifest(&file.path, &file.bytes) {
+        return FileReferences {
+            package: Some(name),
+            ..FileReferences::default()
+        };
+    }
+    let is_known = |language: &crate::language::Language| !language.0.references.names.is_empty();
+    let language = file.outline.language.filter(is_known);
+    let Some(language) = language.filter(|_| file.is_structured()) else {
+        return FileReferences::default();
+    };
+    let (_, tree) = parsed(&file.path, &file.bytes, &file.budget);
+    match tree {
+        Some(tree) => collect::collect(file, language.0.references, &tree),
+        None => FileReferences::default(),
+    }
+}
