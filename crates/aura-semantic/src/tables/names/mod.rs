@@ -3,6 +3,13 @@
 //! Invariants:
 //! - everything about references that differs between languages is here;
 //! - a table that says too little loses references, never invents them.
+#![cfg_attr(
+    not(feature = "default"),
+    allow(
+        unused_imports,
+        reason = "what only the tables of absent languages name"
+    )
+)]
 
 mod c;
 mod go;
