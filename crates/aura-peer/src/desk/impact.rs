@@ -14,8 +14,8 @@ use std::{
 
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Budget, Confidence, Effect, FileReferences, Graph, Op, Reference, UnitId, effects, effects_in,
-    index, references,
+    Budget, Confidence, Effect, FileReferences, Graph, Op, OwnText, Reference, UnitId, effects,
+    effects_in, index, references,
 };
 use aura_tree::Root;
 use aura_trust::KeyRing;
@@ -27,6 +27,8 @@ use super::{Desk, Notice};
 const PENDING_MAX: usize = 10_000;
 /// Most open alerts; of more the oldest are let go.
 const OPEN_MAX: usize = 1_000;
+/// Most units of one patch that are weighed.
+const UNITS_MAX: usize = 128;
 /// With more callers than this those two steps away are not looked for.
 const NEAR_MAX: usize = 32;
 
@@ -55,6 +57,14 @@ impl Alert {
     pub(crate) fn id(&self) -> String {
         format!("i-{}", self.number)
     }
+}
+
+/// What a patch does to a unit.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Known(Effect),
+    /// The unit has another text of its own.
+    Texts(UnitId, &'a OwnText, &'a OwnText),
 }
 
 /// What is kept over restarts.
@@ -198,38 +208,49 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return;
         };
-        let path = body.patch.path.clone();
-        let mut found = Vec::new();
-        for (name, effect) in self.changes(&body.patch) {
-            for unit in graph.units_of(&path, &name) {
-                self.touched_by(graph, unit, &mut |caller, via| {
-                    found.push((name.clone(), effect, caller, via));
-                });
-            }
-        }
+        let path = body.patch.path.as_str();
         let mut is_new = false;
-        for (name, effect, caller, via) in found {
-            is_new |= self.alert(index, (&path, &name), effect, &caller, via);
+        // First who cares, which mostly nobody does; what happened is looked at afterwards.
+        for (name, what) in self.named_in(graph, &body.patch) {
+            let mut found = Vec::new();
+            for unit in graph.units_of(path, &name) {
+                self.touched_by(graph, unit, &mut |caller, via| found.push((caller, via)));
+            }
+            let effect = match what {
+                _ if found.is_empty() => continue,
+                What::Known(effect) => Some(effect),
+                What::Texts(unit, before, after) => {
+                    let shadow = RepoPath::try_from(path).ok();
+                    let shadow = shadow.and_then(|path| self.shadow(&path).ok().flatten());
+                    let all = effects_in(shadow.as_ref(), path, unit, before, after);
+                    all.into_iter().max()
+                }
+            };
+            for (caller, via) in found {
+                if let Some(effect) = effect {
+                    is_new |= self.alert(index, (path, &name), effect, &caller, via);
+                }
+            }
         }
         if is_new {
             self.impacts.save();
         }
     }
 
-    /// What a patch does to units that were there: their names before, and the worst that happened to each.
-    fn changes(&mut self, patch: &aura_semantic::FilePatch) -> BTreeMap<String, Effect> {
-        let shadow = RepoPath::try_from(patch.path.as_str()).ok();
-        let shadow = shadow.and_then(|path| self.shadow(&path).ok().flatten());
-        let names: BTreeMap<UnitId, &str> = patch
-            .touched
-            .iter()
-            .map(|row| (row.unit, row.name.as_str()))
-            .collect();
-        let mut found: BTreeMap<String, Effect> = BTreeMap::new();
-        let mut note = |name: String, effect: Effect| {
-            let known = found.entry(name).or_insert(effect);
-            *known = (*known).max(effect);
+    /// The units of files here that a patch changes, by their names before; at most [`UNITS_MAX`].
+    fn named_in<'a>(
+        &self,
+        graph: &Graph,
+        patch: &'a aura_semantic::FilePatch,
+    ) -> BTreeMap<String, What<'a>> {
+        let mut found = BTreeMap::new();
+        let mut note = |name: String, what: What<'a>| {
+            if found.len() < UNITS_MAX && !graph.units_of(&patch.path, &name).is_empty() {
+                found.insert(name, what);
+            }
         };
+        let rows = patch.touched.iter();
+        let names: BTreeMap<UnitId, &str> = rows.map(|row| (row.unit, &*row.name)).collect();
         for op in &patch.ops {
             match op {
                 Op::Replace {
@@ -240,14 +261,12 @@ impl Desk {
                     ..
                 } => {
                     let name = names.get(unit).map_or(name.as_str(), |name| name);
-                    let all = effects_in(shadow.as_ref(), &patch.path, *unit, base_text, text);
-                    all.into_iter()
-                        .for_each(|effect| note(name.to_owned(), effect));
+                    note(name.to_owned(), What::Texts(*unit, base_text, text));
                 }
                 Op::Rename { unit, from, to, .. } => {
                     let name = names.get(unit).map_or(to.as_str(), |name| name);
                     let around = name.strip_suffix(to.as_str()).unwrap_or_default();
-                    note(format!("{around}{from}"), Effect::Renamed);
+                    note(format!("{around}{from}"), What::Known(Effect::Renamed));
                 }
                 Op::File {
                     base_text: Some(before),
@@ -257,10 +276,16 @@ impl Desk {
                     let before = index(&patch.path, before.bytes(), None, &self.budget);
                     let after = text.as_ref().map_or(&[][..], |text| text.bytes());
                     let after = index(&patch.path, after, Some(&before), &self.budget);
+                    let mut worst: BTreeMap<String, Effect> = BTreeMap::new();
                     for change in effects(&before, &after) {
                         if let Some(at) = before.position(change.unit) {
-                            note(before.outline.units[at].qualified.clone(), change.effect);
+                            let name = before.outline.units[at].qualified.clone();
+                            let known = worst.entry(name).or_insert(change.effect);
+                            *known = (*known).max(change.effect);
                         }
+                    }
+                    for (name, effect) in worst {
+                        note(name, What::Known(effect));
                     }
                 }
                 Op::File { .. }
@@ -272,7 +297,7 @@ impl Desk {
         }
         for row in &patch.touched {
             if row.before.is_some() && row.after.is_none() {
-                note(row.name.clone(), Effect::Deleted);
+                note(row.name.clone(), What::Known(Effect::Deleted));
             }
         }
         found
