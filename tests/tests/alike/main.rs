@@ -240,7 +240,7 @@ fn a_rename_against_an_edit_of_the_same_line_is_settled_alike_everywhere() {
     for choice in ["--mine", "--theirs"] {
         for hers_first in [true, false] {
             let mut pair = Pair::new();
-            let renamed = LIST.replace("fn a() {\n    one", "fn alpha() {\n    one");
+            let renamed = LIST.replace("fn a() {\n    one", "fn alpha(m: u8) {\n    one");
             let edited = LIST.replace("fn a() {\n    one", "fn a(n: u8) {\n    one");
             let (alice, bob) = if hers_first {
                 (&renamed, &edited)
@@ -256,6 +256,19 @@ fn a_rename_against_an_edit_of_the_same_line_is_settled_alike_everywhere() {
             let wanted = if choice == "--mine" { bob } else { alice };
             assert_eq!(&pair.agreed(), wanted, "{choice}");
         }
+    }
+}
+
+#[test]
+fn a_rename_and_an_edit_of_the_same_line_that_do_not_exclude_each_other_are_one_line_everywhere() {
+    let renamed = LIST.replace("fn a() {\n    one", "fn alpha() {\n    one");
+    let edited = LIST.replace("fn a() {\n    one", "fn a(n: u8) {\n    one");
+    let both = LIST.replace("fn a() {\n    one", "fn alpha(n: u8) {\n    one");
+    for (alice, bob) in [(&renamed, &edited), (&edited, &renamed)] {
+        let mut pair = Pair::new();
+        pair.apart(alice, bob);
+        pair.meet();
+        assert_eq!(pair.agreed(), both);
     }
 }
 

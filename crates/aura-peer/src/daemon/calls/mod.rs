@@ -132,6 +132,10 @@ impl Daemon {
     /// Calls that are answered at once.
     fn answer(&mut self, repo: Option<&str>, call: Call) -> Answer {
         self.settle_late(repo, &call)?;
+        self.carry_out(repo, call)
+    }
+
+    fn carry_out(&mut self, repo: Option<&str>, call: Call) -> Answer {
         match call {
             Call::Approve { names, all, peers } => self.approve(names, all, &peers),
             Call::Blame { path } => self.blame(repo, &path),
@@ -178,16 +182,16 @@ impl Daemon {
                 symbol,
                 at,
                 why,
-                dry_run,
-            } => self.restore(
-                repo,
-                Wish {
+                dry_run: is_dry_run,
+            } => {
+                let wish = Wish {
                     symbol,
                     at,
                     why,
-                    is_dry_run: dry_run,
-                },
-            ),
+                    is_dry_run,
+                };
+                self.restore(repo, wish)
+            }
             Call::Show { what, at } => self.show(repo, &what, at.as_ref()),
             Call::Status => self.status(repo),
             Call::Undo { op } => self.undo(repo, op.as_deref()),
