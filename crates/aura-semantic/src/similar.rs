@@ -83,8 +83,8 @@ fn bags(version: Version<'_>, free: &[usize]) -> Vec<Bag> {
     bags.filter(|bag| bag.tokens.len() >= TOKENS_MIN).collect()
 }
 
-/// Likeness in percent: twice the common tokens over all tokens.
-fn likeness(one: &[u64], other: &[u64]) -> usize {
+/// Likeness in percent of two sorted lists: twice the common tokens over all tokens.
+pub(crate) fn likeness(one: &[u64], other: &[u64]) -> usize {
     let (mut at, mut with, mut common) = (0, 0, 0_usize);
     while let (Some(left), Some(right)) = (one.get(at), other.get(with)) {
         match left.cmp(right) {

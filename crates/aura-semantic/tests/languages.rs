@@ -8,38 +8,7 @@
 mod common;
 
 use aura_semantic::{Budget, UnitKind, outline};
-use common::{fixture, fresh};
-
-/// Asserts the outline of a fixture.
-fn check(name: &str, expected: &str) {
-    let file = fresh(name, &fixture(name));
-    assert_eq!(file.outline.problems, []);
-    assert_eq!(file.outline.errors, 0);
-    let units = file.outline.units.iter();
-    let rows = units.map(|unit| format!("{} {}{}", unit.kind, unit.qualified, unit.parameters));
-    let expected = expected.trim().lines().map(str::trim_start);
-    assert_eq!(
-        rows.collect::<Vec<_>>(),
-        expected.collect::<Vec<_>>(),
-        "{name}"
-    );
-}
-
-/// All the text of the first unit of this name in a text, with what is attached.
-fn unit<'a>(path: &str, text: &'a str, qualified: &str) -> &'a str {
-    let found = outline(path, text.as_bytes(), &Budget::default());
-    let mut units = found.units.iter();
-    let unit = units.find(|unit| unit.qualified == qualified);
-    &text[unit
-        .unwrap_or_else(|| panic!("no {qualified}"))
-        .span
-        .clone()]
-}
-
-/// The text of a fixture.
-fn text(name: &str) -> String {
-    String::from_utf8(fixture(name)).unwrap()
-}
+use common::{check, text, unit};
 
 #[test]
 fn csharp_members_of_nested_namespaces_and_types_are_units_and_overloads_differ_by_types() {

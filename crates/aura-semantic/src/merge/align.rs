@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imara_diff::{Algorithm, Diff, InternedInput};
 
 use super::piece::{Pieces, token};
+use crate::similar;
 use crate::value::UnitId;
 
 /// Most pairs of parts of one run that are compared.
@@ -264,18 +265,5 @@ fn share(ours: &[u64], theirs: &[u64]) -> usize {
         tokens.sort_unstable();
         tokens
     };
-    let (ours, theirs) = (sorted(ours), sorted(theirs));
-    let (mut at, mut with, mut common) = (0, 0, 0_usize);
-    while let (Some(left), Some(right)) = (ours.get(at), theirs.get(with)) {
-        match left.cmp(right) {
-            std::cmp::Ordering::Less => at += 1,
-            std::cmp::Ordering::Greater => with += 1,
-            std::cmp::Ordering::Equal => {
-                common += 1;
-                at += 1;
-                with += 1;
-            }
-        }
-    }
-    200 * common / (ours.len() + theirs.len()).max(1)
+    similar::likeness(&sorted(ours), &sorted(theirs))
 }

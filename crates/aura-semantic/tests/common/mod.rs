@@ -308,3 +308,34 @@ pub(crate) fn assert_tiled(path: &str, bytes: &[u8]) {
         }
     }
 }
+
+/// Asserts the outline of a fixture.
+pub(crate) fn check(name: &str, expected: &str) {
+    let file = fresh(name, &fixture(name));
+    assert_eq!(file.outline.problems, []);
+    assert_eq!(file.outline.errors, 0);
+    let units = file.outline.units.iter();
+    let rows = units.map(|unit| format!("{} {}{}", unit.kind, unit.qualified, unit.parameters));
+    let expected = expected.trim().lines().map(str::trim_start);
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        expected.collect::<Vec<_>>(),
+        "{name}"
+    );
+}
+
+/// All the text of the first unit of this name in a text, with what is attached.
+pub(crate) fn unit<'a>(path: &str, text: &'a str, qualified: &str) -> &'a str {
+    let found = outline(path, text.as_bytes(), &Budget::default());
+    let mut units = found.units.iter();
+    let unit = units.find(|unit| unit.qualified == qualified);
+    &text[unit
+        .unwrap_or_else(|| panic!("no {qualified}"))
+        .span
+        .clone()]
+}
+
+/// The text of a fixture.
+pub(crate) fn text(name: &str) -> String {
+    String::from_utf8(fixture(name)).unwrap()
+}
