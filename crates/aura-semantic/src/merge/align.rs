@@ -204,11 +204,28 @@ fn run(both: Both<'_>, ours: &[usize], theirs: &[usize], pairs: &mut Pairs) {
     }
 }
 
+/// Whether something became a part of something of its own kind, as `a + b` in `a + b + c`: it is not the whole then.
+fn is_wrapped((one, inner): (Parts<'_>, usize), (other, outer): (Parts<'_>, usize)) -> bool {
+    let tokens = one.pieces.tokens(inner);
+    let kind = one.pieces.get(inner).kind;
+    let is_inner =
+        |at: &usize| other.pieces.get(*at).kind == kind && other.pieces.tokens(*at) == tokens;
+    let parts = other.pieces.children(outer);
+    1 < tokens.len()
+        && other.pieces.get(outer).kind == kind
+        && parts
+            .iter()
+            .any(|at| is_inner(at) || other.pieces.children(*at).iter().any(is_inner))
+}
+
 /// How much two parts are one part: zero for not at all.
 fn likeness((one, other, repeated): Both<'_>, (a, b): At, is_alone: bool) -> usize {
     let (a, b) = (one.parts[a], other.parts[b]);
     let (left, right) = (one.pieces.get(a), other.pieces.get(b));
     if left.unit.is_some() || right.unit.is_some() {
+        return 0;
+    }
+    if is_wrapped((one, a), (other, b)) || is_wrapped((other, b), (one, a)) {
         return 0;
     }
     if left.field != 0 && left.field == right.field && !repeated.contains(&left.field) {
