@@ -82,16 +82,22 @@ fn a_removal_while_every_admin_was_away_frees_the_name_as_well() {
     assert_eq!(state_of(&alice, "bob"), "reads");
 }
 
+/// An admin who reads and a member, both forgers, and both known to this laptop.
+fn carol_and_mallory(laptop: &Laptop) -> (Forger, Forger) {
+    let carol = Forger::join_as(laptop, "carol", "admin");
+    let mallory = Forger::join(laptop, "mallory");
+    laptop.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
+    laptop.synced();
+    laptop.aura(&["members", "approve", "carol"]).ok();
+    (carol, mallory)
+}
+
 #[test]
 fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
-    let mut carol = Forger::join_as(&alice, "carol", "admin");
-    let mut mallory = Forger::join(&alice, "mallory");
-    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
-    alice.synced();
-    alice.aura(&["members", "approve", "carol"]).ok();
+    let (mut carol, mut mallory) = carol_and_mallory(&alice);
     alice.synced();
     // The Mothership would take patches of a member; that it is one no more, only devices know.
     carol.decides(&MembershipBody::SetRole {
@@ -184,11 +190,7 @@ fn a_removal_that_un_counts_entries_does_so_in_daemons_that_run_as_well() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "observe");
-    let mut carol = Forger::join_as(&alice, "carol", "admin");
-    let mut mallory = Forger::join(&alice, "mallory");
-    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
-    alice.synced();
-    alice.aura(&["members", "approve", "carol"]).ok();
+    let (mut carol, mut mallory) = carol_and_mallory(&alice);
     for k in 0..3 {
         mallory.publish(&mallory.creation(&format!("zz/{k}.txt"), "here\n"));
     }
@@ -215,11 +217,7 @@ fn a_demotion_leaves_what_was_written_before_it() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "observe");
-    let mut carol = Forger::join_as(&alice, "carol", "admin");
-    let mut mallory = Forger::join(&alice, "mallory");
-    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "mallory");
-    alice.synced();
-    alice.aura(&["members", "approve", "carol"]).ok();
+    let (mut carol, mut mallory) = carol_and_mallory(&alice);
     mallory.publish(&mallory.creation("zz/before.txt", "here\n"));
     mallory.reaches(&alice);
     alice.synced();

@@ -12,33 +12,20 @@ use crate::value::{OwnText, Text};
 /// Joins two changes of one own text in a file of this name; `None` when they exclude each other.
 // spec: patch/3.3
 pub fn join(path: &str, base: &OwnText, one: &OwnText, other: &OwnText) -> Option<OwnText> {
-    if let Some(joined) = merge(base, one, other, lines) {
-        return Some(joined);
-    }
-    let is_whole = [base, one, other].iter().all(|text| text.foot.is_none());
-    let [base, one, other] = [base, one, other].map(|text| text.head.bytes());
-    let joined = is_whole.then(|| syntax(path, base, one, other));
-    Some(OwnText::leaf(&joined??))
+    merge(base, one, other, lines).or_else(|| syntax(path, base, one, other))
 }
 
 /// Merges the change of somebody else into a changed own text as [`join`] does; `None` when they exclude each other.
 ///
 /// Where the change here is one of line ends alone, the other takes those that it finds.
 pub fn merge_own(path: &str, base: &OwnText, mine: &OwnText, theirs: &OwnText) -> Option<OwnText> {
-    let has_other_ends =
-        |base: &[u8], mine: &[u8]| base != mine && without_returns(base) == without_returns(mine);
-    let feet = (base.foot.as_ref(), mine.foot.as_ref());
-    let is_foot =
-        matches!(feet, (Some(base), Some(mine)) if has_other_ends(base.bytes(), mine.bytes()));
-    if !is_foot && !has_other_ends(base.head.bytes(), mine.head.bytes()) {
-        return join(path, base, mine, theirs);
-    }
-    merge(base, mine, theirs, |base, mine, theirs| {
-        if has_other_ends(base, mine) {
+    let carry = |base: &[u8], mine: &[u8], theirs: &[u8]| {
+        if base != mine && without_returns(base) == without_returns(mine) {
             return Some(with_ends_of(mine, theirs));
         }
         lines(base, mine, theirs)
-    })
+    };
+    merge(base, mine, theirs, carry).or_else(|| syntax(path, base, mine, theirs))
 }
 
 /// Merges head and foot apart.
@@ -67,12 +54,15 @@ fn lines(base: &[u8], one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn syntax(path: &str, base: &[u8], one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
-    if JOINED_BYTES_MAX < base.len() + one.len() + other.len() {
+/// Merges texts that are one piece each by their syntax.
+fn syntax(path: &str, base: &OwnText, one: &OwnText, other: &OwnText) -> Option<OwnText> {
+    let is_whole = [base, one, other].iter().all(|text| text.foot.is_none());
+    let [base, one, other] = [base, one, other].map(|text| text.head.bytes());
+    if !is_whole || JOINED_BYTES_MAX < base.len() + one.len() + other.len() {
         return None;
     }
     match merge_files(path, base, one, other) {
-        FileMerge::Clean { bytes, .. } => Some(bytes),
+        FileMerge::Clean { bytes, .. } => Some(OwnText::leaf(&bytes)),
         FileMerge::Conflict { .. } => None,
     }
 }

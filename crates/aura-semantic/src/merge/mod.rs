@@ -135,22 +135,21 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
         LineMerge::Conflict(_) => Some(merge_lines(base, ours, theirs)),
     };
     let trees = [base_tree, ours_tree, theirs_tree];
-    let gate = |merged: &[u8], imports| {
+    let gate = |merged: &[u8]| {
         let trees = trees.each_ref().map(Option::as_ref);
-        let refusal = || refusal(files, trees, merged, imports);
-        structured.then(refusal).flatten()
+        structured.then(|| refusal(files, trees, merged)).flatten()
     };
     let (mut chunks, mut refused) = (None, None);
     for lines in [Some(first), second].into_iter().flatten() {
         match lines {
-            LineMerge::Clean(merged) => match gate(&merged, Imports::Once) {
+            LineMerge::Clean(merged) => match gate(&merged) {
                 None => return clean(merged, MergeLevel::Lines, problem),
-                Some(why) => refused = Some((why, merged)),
+                Some(refusal) => refused = Some((refusal, merged)),
             },
             LineMerge::Conflict(found) => chunks = Some(found),
         }
     }
-    let why = refused.as_ref().map(|(why, _)| *why);
+    let why = refused.as_ref().map(|(refusal, _)| refusal.why);
     let why = why.filter(|_| chunks.is_none());
     let mut chunks = chunks.unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
 
@@ -159,9 +158,8 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
             Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
                 return clean(bytes, MergeLevel::Units, problem);
             }
-            // An import twice is better than a conflict, where the language bears it.
-            _ if let Some((Why::Doubled, merged)) = &refused
-                && gate(merged, Imports::Often).is_none() =>
+            _ if let Some((refusal, merged)) = &refused
+                && refusal.is_bearable =>
             {
                 return clean(merged.clone(), MergeLevel::Lines, problem);
             }
@@ -184,12 +182,20 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
 
 type Three<'a> = [&'a Indexed; 3];
 
-/// How often one import may stand in a merged file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Imports {
-    Once,
-    /// As lines have it, where the language bears that.
-    Often,
+/// Why a merge that looks clean is not taken.
+struct Refusal {
+    why: Why,
+    /// Whether it is better than a conflict: all that is wrong is an import twice, and the language bears that.
+    is_bearable: bool,
+}
+
+impl From<Why> for Refusal {
+    fn from(why: Why) -> Self {
+        Self {
+            why,
+            is_bearable: false,
+        }
+    }
 }
 
 /// How much of both sides a person has to read.
@@ -221,7 +227,7 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     let is_doubled = doubles_keys(trees.map(Some), files, &found);
-    let is_sound = unsound(files, &result, Imports::Once).is_none();
+    let is_sound = unsound(files, &result).is_none();
     (is_meant && !is_doubled && is_sound).then_some(woven)
 }
 
@@ -243,33 +249,36 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
 }
 
 /// The gate: why a merge of lines may not be taken, see the invariants of this file.
-fn refusal(
-    files: Three<'_>,
-    trees: [Option<&Tree>; 3],
-    merged: &[u8],
-    imports: Imports,
-) -> Option<Why> {
+fn refusal(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8]) -> Option<Refusal> {
     let base = files[0];
     let (result, tree) = index_with_tree(&base.path, merged, Some(base), &base.budget);
     let found = tree.as_ref().map(|tree| pieces(&result, tree));
-    let is_doubled = found.is_some_and(|found| doubles_keys(trees, files, &found));
-    if is_doubled {
-        return Some(Why::Doubled);
+    if found.is_some_and(|found| doubles_keys(trees, files, &found)) {
+        return Some(Why::Doubled.into());
     }
-    unsound(files, &result, imports)
+    unsound(files, &result)
 }
 
-fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed, imports: Imports) -> Option<Why> {
+fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal> {
     let errors_max = errors_max([base, ours, theirs]);
+    let brings_back = || brings_back([base, ours, theirs], result);
     if !result.is_structured() || errors_max < result.outline.errors {
-        Some(Why::Broken)
-    } else if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
-        Some(Why::Lost)
-    } else if doubles_names([ours, theirs], result, imports) {
-        Some(Why::Doubled)
-    } else {
-        brings_back([base, ours, theirs], result).then_some(Why::BroughtBack)
+        return Some(Why::Broken.into());
     }
+    if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
+        return Some(Why::Lost.into());
+    }
+    let doubled = doubled_names([ours, theirs], result);
+    if doubled.is_empty() {
+        return brings_back().then(|| Why::BroughtBack.into());
+    }
+    let language = result.outline.language;
+    let bears_imports = language.is_some_and(|language| !language.0.is_import_unique);
+    let are_imports = doubled.iter().all(|kind| *kind == UnitKind::Import);
+    Some(Refusal {
+        why: Why::Doubled,
+        is_bearable: bears_imports && are_imports && !brings_back(),
+    })
 }
 
 /// What each side brought may stand in the result together.
@@ -300,16 +309,14 @@ fn doubles_keys(trees: [Option<&Tree>; 3], files: Three<'_>, result: &Pieces<'_>
         .any(|(key, count)| most(key).is_none_or(|most| most < count))
 }
 
-/// Whether a name, or an import, stands more often in one place than on either side.
-fn doubles_names([ours, theirs]: [&Indexed; 2], result: &Indexed, imports: Imports) -> bool {
-    let language = result.outline.language;
-    let are_bearable =
-        imports == Imports::Often && language.is_some_and(|language| !language.0.is_import_unique);
+/// The kinds of names, or imports, that stand more often in one place than on either side.
+fn doubled_names([ours, theirs]: [&Indexed; 2], result: &Indexed) -> BTreeSet<UnitKind> {
     let [ours, theirs, result] = [ours, theirs, result].map(counts);
     let most = |key| ours.get(key).max(theirs.get(key)).copied().unwrap_or(1);
-    result.iter().any(|(key, count)| {
-        *count > most(key).max(1) && !(are_bearable && key.1 == UnitKind::Import)
-    })
+    let doubled = result
+        .iter()
+        .filter(|(key, count)| most(key).max(1) < **count);
+    doubled.map(|((_, kind, ..), _)| *kind).collect()
 }
 
 type Place<'a> = (Option<UnitId>, UnitKind, &'a [u8], &'a str);
