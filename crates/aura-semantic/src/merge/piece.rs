@@ -6,6 +6,7 @@
 //! - built with a cursor and a stack: nesting costs no recursion.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::ops::Range;
 
 use tree_sitter::{Node, Tree, TreeCursor};
@@ -84,6 +85,21 @@ impl<'a> Pieces<'a> {
     fn kind_name(&self, at: usize) -> &str {
         let kind = self.language.node_kind_for_id(self.pieces[at].kind);
         kind.unwrap_or_default()
+    }
+
+    /// What a choice depends on, and how many parts it has besides; nothing of both for what is no choice.
+    pub(crate) fn choice(&self, at: usize) -> (Vec<u64>, usize) {
+        let field = self.language.field_id_for_name("condition");
+        let is_condition = |part: &usize| Some(self.pieces[*part].field) == field.map(NonZero::get);
+        let parts = self.children(at).iter();
+        let parts = parts.filter(|part| !self.pieces[**part].is_extra);
+        let (condition, besides): (Vec<usize>, Vec<usize>) =
+            parts.partition(|part| is_condition(part));
+        let tokens = condition.iter().flat_map(|part| self.tokens(*part));
+        match condition.is_empty() {
+            true => (Vec::new(), 0),
+            false => (tokens.copied().collect(), besides.len()),
+        }
     }
 
     /// Which kinds of parts of a piece may stand in any order, if any: nothing stands for all.
@@ -260,7 +276,7 @@ impl Build<'_> {
         let mut depth = 1_usize;
         while 0 < depth {
             let node = cursor.node();
-            let field = cursor.field_id().map_or(0, std::num::NonZero::get);
+            let field = cursor.field_id().map_or(0, NonZero::get);
             self.leave(node.start_byte());
             self.enter(node);
             let opened = self.node(node, field);

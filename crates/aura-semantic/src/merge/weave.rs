@@ -194,6 +194,7 @@ impl<'a> Weave<'a> {
     }
 
     fn parts(&mut self, three: Three) -> Result<(), Clash> {
+        self.refuse_branched(three)?;
         let versions = self.versions;
         let parts = [0, 1, 2].map(|side| versions[side].children(three[side]));
         let mut pairs = [0, 1, 2].map(|side| match side {
@@ -321,6 +322,18 @@ impl<'a> Weave<'a> {
         Ok(())
     }
 
+    /// A branch that one side put to a choice, or took from it, was meant for what the choice depended on before.
+    fn refuse_branched(&self, three: Three) -> Result<(), Clash> {
+        let [base, ours, theirs] = [0, 1, 2].map(|side| self.versions[side].choice(three[side]));
+        let is_torn = |(decides, _): &(Vec<u64>, usize), (_, branches): &(Vec<u64>, usize)| {
+            *decides != base.0 && *branches != base.1
+        };
+        match ours.0 != theirs.0 && (is_torn(&ours, &theirs) || is_torn(&theirs, &ours)) {
+            true => Err(Clash),
+            false => Ok(()),
+        }
+    }
+
     /// A part of base.
     fn kept(&mut self, list: &mut List<'a>, nth: usize) -> Result<(), Clash> {
         let base = list.parts[BASE][nth];
@@ -340,7 +353,8 @@ impl<'a> Weave<'a> {
                 self.gap(list, gap);
                 list.last = places.map(Some);
                 list.is_after_sign = !self.part(BASE, base).is_named;
-                self.piece([base, list.parts[1][ours], list.parts[2][theirs]])
+                let three = [base, list.parts[1][ours], list.parts[2][theirs]];
+                self.piece(three)
             }
         }
     }
