@@ -23,6 +23,8 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     let server = team.serve("127.0.0.1:0");
     let alice = team.founder(&server, "live");
     alice.synced();
+    // Who uses what is found out in the background; this answers when that is done.
+    alice.aura(&["impact"]).ok();
     let pid = alice.aura(&["up"]).ok()["pid"].as_u64().ok_or("no pid")?;
     let daemon = Process(u32::try_from(pid)?);
     let before = daemon.cpu()?;

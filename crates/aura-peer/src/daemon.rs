@@ -342,12 +342,13 @@ impl Daemon {
     /// Reads in the background what uses what in a repository.
     fn begin_graph(&self, desk: &Desk) {
         let (path, files) = (desk.path.clone(), desk.files_for_graph());
+        let analyses = desk.analyses();
         let sender = self.sender.clone();
         let built = Root::open(&path).and_then(|root| {
             std::thread::Builder::new()
                 .name("graph".to_owned())
                 .spawn(move || {
-                    let graph = crate::desk::impact::build(&root, &files);
+                    let graph = crate::desk::impact::build(&root, &files, &analyses);
                     // Nobody listens any more when the daemon stops.
                     sender.send(Event::Graph(path, Box::new(graph))).ok();
                 })
@@ -359,9 +360,11 @@ impl Daemon {
 
     /// Weighs one thing that others changed, when there is nothing else to do.
     fn weigh(&mut self) {
+        let now_ms = self.clock.mono_ms();
         let (desks, ring) = (&mut self.desks, &self.identity.ring);
         let mut weighed = false;
-        for desk in desks.values_mut().filter(|desk| desk.weighs()) {
+        let is_due = |desk: &Desk| desk.weigh_deadline().is_some_and(|due| due <= now_ms);
+        for desk in desks.values_mut().filter(|desk| is_due(desk)) {
             desk.weigh(ring);
             weighed = true;
         }
@@ -474,7 +477,7 @@ impl Daemon {
             .min();
         let retry = self.desks.values().filter_map(Desk::retry_deadline).min();
         let team = self.team.as_ref().and_then(Team::retry_deadline);
-        let weighs = self.desks.values().any(Desk::weighs).then_some(0);
+        let weighs = self.desks.values().filter_map(Desk::weigh_deadline).min();
         [control, waiting, motion, kept, retry, team, weighs]
             .into_iter()
             .flatten()

@@ -38,6 +38,22 @@ impl Indexed {
         self.ids.iter().position(|other| *other == id)
     }
 
+    /// The first version of a file whose outline is known: what [`index`] gives without a version before.
+    pub fn known(
+        path: &str,
+        bytes: impl Into<Arc<[u8]>>,
+        outline: Outline,
+        budget: &Budget,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            ids: identity::birth_ids(path, &outline),
+            bytes: bytes.into(),
+            outline,
+            budget: budget.clone(),
+        }
+    }
+
     pub(crate) fn version(&self) -> Version<'_> {
         Version {
             outline: &self.outline,
@@ -69,21 +85,18 @@ pub(crate) fn index_with_tree(
 ) -> (Indexed, Option<Tree>) {
     let bytes = bytes.into();
     let (outline, tree) = parsed(path, &bytes, budget);
-    let ids = match before {
-        None => identity::birth_ids(path, &outline),
-        Some(before) => {
-            let after = Version {
-                outline: &outline,
-                bytes: &bytes,
-            };
-            identity::carried_ids(path, before.version(), &before.ids, after)
-        }
+    let Some(before) = before else {
+        return (Indexed::known(path, bytes, outline, budget), tree);
+    };
+    let after = Version {
+        outline: &outline,
+        bytes: &bytes,
     };
     let indexed = Indexed {
         path: path.to_owned(),
+        ids: identity::carried_ids(path, before.version(), &before.ids, after),
         bytes,
         outline,
-        ids,
         budget: budget.clone(),
     };
     (indexed, tree)

@@ -236,7 +236,8 @@ pub(crate) struct Table {
 }
 
 /// A language with a grammar.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Language(pub(crate) &'static Table);
 
 impl Language {
@@ -254,6 +255,21 @@ impl Language {
 /// Every language that there is a grammar for.
 pub fn languages() -> impl Iterator<Item = Language> {
     TABLES.iter().copied().map(Language)
+}
+
+impl From<Language> for String {
+    fn from(language: Language) -> Self {
+        language.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for Language {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let found = languages().find(|language| language.name() == name);
+        found.ok_or_else(|| format!("there is no grammar for {name}"))
+    }
 }
 
 impl PartialEq for Language {

@@ -64,7 +64,9 @@ pub use onto::{bring, bring_back};
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use own::{join, merge_own};
 pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
-pub use references::{CALLERS_MAX, Confidence, FileReferences, Graph, Reference, references};
+pub use references::{
+    CALLERS_MAX, Confidence, FileReferences, Graph, Reference, analyse, references,
+};
 pub use unified::{kept_lines, unified};
 pub use untrue::Untrue;
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};

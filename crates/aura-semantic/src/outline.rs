@@ -9,6 +9,7 @@
 
 use std::ops::{ControlFlow, Range};
 
+use serde::{Deserialize, Serialize};
 use tree_sitter::{ParseOptions, Parser, Tree};
 
 use crate::guard::is_too_much;
@@ -49,7 +50,7 @@ impl Default for Budget {
 }
 
 /// Why a file, or a part of it, has no units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Problem {
     /// The bytes do not look like text.
     Binary,
@@ -68,7 +69,7 @@ pub enum Problem {
 }
 
 /// One unit of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// The sort of unit.
     pub kind: UnitKind,
@@ -126,7 +127,7 @@ impl Unit {
 }
 
 /// The units of a file and the problems met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     /// The language, if there is a grammar.
     pub language: Option<Language>,

@@ -14,19 +14,22 @@ use std::{
 
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Budget, Confidence, Effect, FileReferences, Graph, Op, OwnText, Reference, UnitId, effects,
-    effects_in, index, references,
+    Budget, Confidence, Effect, Graph, Op, OwnText, Reference, UnitId, effects, effects_in, index,
 };
 use aura_tree::Root;
 use aura_trust::KeyRing;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Notice};
+use super::{Desk, Notice, analyses::Analyses};
 
 /// Most patches of others that wait to be weighed; of more the oldest are let go.
 const PENDING_MAX: usize = 10_000;
 /// Most open alerts; of more the oldest are let go.
 const OPEN_MAX: usize = 1_000;
+/// A file is read again once no other was saved for so long, in milliseconds: saves come in bursts.
+const QUIET_MS: u64 = 100;
+/// The longest that files wait for that, in milliseconds.
+const STALE_MS: u64 = 5_000;
 /// Most units of one patch that are weighed.
 const UNITS_MAX: usize = 128;
 /// With more callers than this those two steps away are not looked for.
@@ -81,6 +84,8 @@ pub(super) struct Impacts {
     graph: Option<Graph>,
     /// Files that are to be read again.
     stale: BTreeSet<RepoPath>,
+    /// When the first and the last of them were touched.
+    touched_ms: Option<(u64, u64)>,
     /// Patches of others that are to be weighed, as recorded.
     pending: VecDeque<usize>,
     /// File and name of what this device wrote, as far as the log was read.
@@ -98,6 +103,7 @@ impl Impacts {
             kept: kept.unwrap_or_default(),
             graph: None,
             stale: BTreeSet::new(),
+            touched_ms: None,
             pending: VecDeque::new(),
             own: BTreeSet::new(),
             own_read: 0,
@@ -105,10 +111,20 @@ impl Impacts {
     }
 
     /// A file may have changed.
-    pub(super) fn touch(&mut self, path: &RepoPath) {
+    pub(super) fn touch(&mut self, path: &RepoPath, now_ms: u64) {
+        let (first, _) = self.touched_ms.unwrap_or((now_ms, now_ms));
+        self.touched_ms = Some((first, now_ms));
         if !self.stale.contains(path) {
             self.stale.insert(path.clone());
         }
+    }
+
+    fn next_stale(&mut self) -> Option<RepoPath> {
+        let path = self.stale.pop_first();
+        if self.stale.is_empty() {
+            self.touched_ms = None;
+        }
+        path
     }
 
     /// A patch of somebody else arrived.
@@ -134,19 +150,20 @@ impl Impacts {
     }
 }
 
-/// Reads what a file uses and defines.
-fn read(root: &Root, path: &RepoPath, budget: &Budget) -> Option<FileReferences> {
-    let file = root.read_file(path).ok()?;
-    Some(references(&index(path.as_str(), file.bytes, None, budget)))
-}
-
 /// The graph of some files; many of them take a while.
-pub(crate) fn build(root: &Root, paths: &[RepoPath]) -> Graph {
+pub(crate) fn build(root: &Root, paths: &[RepoPath], analyses: &Analyses) -> Graph {
     let budget = Budget::default();
     let mut graph = Graph::new();
+    let mut found = Vec::new();
     for path in paths {
-        graph.update(path.as_str(), read(root, path, &budget));
+        let Ok(file) = root.read_file(path) else {
+            continue;
+        };
+        let references = analyses.references(path.as_str(), &file.bytes, &budget);
+        graph.update(path.as_str(), Some(references));
+        found.push((path.as_str(), *blake3::hash(&file.bytes).as_bytes()));
     }
+    analyses.keep(found.iter().map(|(path, content)| (*path, content)));
     graph
 }
 
@@ -154,6 +171,10 @@ impl Desk {
     /// The files that the graph is to be built of.
     pub(crate) fn files_for_graph(&self) -> Vec<RepoPath> {
         self.files.paths().cloned().collect()
+    }
+
+    pub(crate) fn analyses(&self) -> Arc<Analyses> {
+        Arc::clone(&self.analyses)
     }
 
     pub(crate) fn has_graph(&mut self, graph: Graph) {
@@ -179,14 +200,18 @@ impl Desk {
 
     /// Whether all that has happened is weighed.
     pub(crate) fn is_weighed(&self) -> bool {
-        self.impacts.graph.is_some() && !self.weighs()
+        self.impacts.graph.is_some() && self.weigh_deadline().is_none()
     }
 
-    /// Whether something is left to weigh, and can be.
-    pub(crate) fn weighs(&self) -> bool {
+    /// When there is something to weigh, by the monotonic clock in milliseconds.
+    pub(crate) fn weigh_deadline(&self) -> Option<u64> {
         let impacts = &self.impacts;
-        let has_work = !impacts.pending.is_empty() || !impacts.stale.is_empty();
-        impacts.graph.is_some() && has_work
+        let quiet = |(first, last): (u64, u64)| (last + QUIET_MS).min(first + STALE_MS);
+        let deadline = match impacts.pending.is_empty() {
+            true => impacts.touched_ms.map(quiet),
+            false => Some(0),
+        };
+        deadline.filter(|_| impacts.graph.is_some())
     }
 
     /// Weighs a patch of others, or if none waits takes in a file that has changed.
@@ -196,9 +221,11 @@ impl Desk {
         };
         if let Some(index) = self.impacts.pending.pop_front() {
             self.weigh_patch(&graph, index, ring);
-        } else if let Some(path) = self.impacts.stale.pop_first() {
-            let read = read(self.copy.root(), &path, &self.budget);
-            graph.update(path.as_str(), read);
+        } else if let Some(path) = self.impacts.next_stale() {
+            let file = self.copy.root().read_file(&path).ok();
+            let path = path.as_str();
+            let read = |bytes: &[u8]| self.analyses.references(path, bytes, &self.budget);
+            graph.update(path, file.map(|file| read(&file.bytes)));
         }
         self.impacts.graph = Some(graph);
     }

@@ -5,6 +5,7 @@
 //! - a file is written only where the shadow and the file agree on every unit that the change touches;
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
+mod analyses;
 mod batch;
 pub(crate) mod blame;
 mod counted;
@@ -47,6 +48,7 @@ use crate::{
     book::Book,
     clock::{Clock, random},
 };
+use analyses::Analyses;
 use files::Files;
 use loose::Loose;
 use shadow::Shadows;
@@ -164,6 +166,7 @@ pub(crate) struct Desk {
     state_dir: PathBuf,
     shadows: Shadows,
     impacts: impact::Impacts,
+    analyses: Arc<Analyses>,
     commit: String,
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
@@ -256,6 +259,7 @@ impl Desk {
             key_peer,
             shadows,
             impacts: impact::Impacts::open(state_dir),
+            analyses: Arc::new(Analyses::open(state_dir)),
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),

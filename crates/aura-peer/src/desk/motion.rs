@@ -26,14 +26,14 @@ impl Desk {
             WatchEvent::Changed(paths) => {
                 for path in &paths {
                     self.due.add(path.as_str());
-                    self.impacts.touch(path);
+                    self.impacts.touch(path, now);
                 }
                 self.motion.changed(now, paths);
             }
             WatchEvent::Rescan => {
                 self.due = Due::All;
                 let paths = self.changed_files()?;
-                paths.iter().for_each(|path| self.impacts.touch(path));
+                paths.iter().for_each(|path| self.impacts.touch(path, now));
                 self.motion.changed(now, paths);
             }
             WatchEvent::Degraded => {

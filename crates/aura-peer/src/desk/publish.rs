@@ -419,12 +419,11 @@ impl Desk {
         };
         let is_parsed = |parsed: &Indexed| parsed.path == path.as_str() && *parsed.bytes == *bytes;
         if !self.parsed.as_ref().is_some_and(is_parsed) {
-            self.parsed = Some(aura_semantic::index(
-                path.as_str(),
-                bytes,
-                None,
-                &self.budget,
-            ));
+            let (path, budget) = (path.as_str(), &self.budget);
+            self.parsed = Some(match self.analyses.outline(path, &bytes) {
+                Some(outline) => Indexed::known(path, bytes, outline, budget),
+                None => aura_semantic::index(path, bytes, None, budget),
+            });
         }
         let mut shadow = self.parsed.clone();
         if let Some(shadow) = &mut shadow {
@@ -472,7 +471,7 @@ impl Desk {
     }
 
     pub(super) fn count_units(&mut self, path: &RepoPath, after: Option<&Indexed>) {
-        self.impacts.touch(path);
+        self.impacts.touch(path, self.clock.mono_ms());
         match after {
             Some(after) => self.files.count(path, after.outline.units.len()),
             None => self.files.remove(path),

@@ -561,7 +561,7 @@ impl Desk {
                 .set(path, written.shadow.as_ref())
                 .map_err(|failure| failure.message)
         });
-        self.impacts.touch(path);
+        self.impacts.touch(path, self.clock.mono_ms());
         if let Err(why) = kept {
             return Taken::Waiting(why);
         }

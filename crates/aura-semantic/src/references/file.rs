@@ -5,6 +5,8 @@
 //! - every list has a limit, so that a hostile file costs no more than a large one;
 //! - equal files give equal values.
 
+use serde::{Deserialize, Serialize};
+
 use crate::language::{Language, UnitKind};
 use crate::references::syntax::Syntax;
 use crate::value::UnitId;
@@ -23,7 +25,7 @@ pub(crate) const CHAIN_MAX: usize = 32;
 pub(crate) const NAME_BYTES_MAX: usize = 240;
 
 /// What happens at one name of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Step {
     /// It is only named.
     Plain,
@@ -34,14 +36,14 @@ pub(crate) enum Step {
 }
 
 /// One name of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) name: u32,
     pub(crate) step: Step,
 }
 
 /// Names joined by member access, as positions in the list of parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Chain {
     pub(crate) start: u32,
     pub(crate) len: u8,
@@ -53,14 +55,14 @@ pub(crate) struct Chain {
 pub(crate) const NO_UNIT: u32 = u32::MAX;
 
 /// A chain within a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Use {
     pub(crate) unit: u32,
     pub(crate) chain: Chain,
 }
 
 /// A unit, or a further name of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Definition {
     pub(crate) unit: u32,
     /// The last name, without what contains it.
@@ -75,7 +77,7 @@ pub(crate) struct Definition {
 }
 
 /// A field of a type that is no unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Field {
     /// The qualified name of the type.
     pub(crate) owner: u32,
@@ -86,7 +88,7 @@ pub(crate) struct Field {
 }
 
 /// A name that another file gives a meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Import {
     /// The qualified name of the module within the file where it stands; empty for the file.
     pub(crate) within: u32,
@@ -99,7 +101,7 @@ pub(crate) struct Import {
 }
 
 /// A unit as the graph knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) id: UnitId,
     pub(crate) qualified: u32,
@@ -108,7 +110,7 @@ pub(crate) struct Known {
 }
 
 /// What one file defines, uses and imports: see [`crate::references`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReferences {
     pub(crate) language: Option<Language>,
     pub(crate) pool: Vec<Box<str>>,

@@ -24,14 +24,27 @@ mod words;
 pub use file::FileReferences;
 pub use graph::{CALLERS_MAX, Confidence, Graph, Reference};
 
-use crate::indexed::Indexed;
-use crate::outline::parsed;
+use tree_sitter::Tree;
+
+use crate::indexed::{Indexed, index_with_tree};
+use crate::outline::{Budget, Outline, parsed};
+
+/// Finds the units of a file, and what it defines, uses and imports; its bytes are read once.
+pub fn analyse(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, FileReferences) {
+    let (file, tree) = index_with_tree(path, bytes, None, budget);
+    let references = references_in(&file, tree);
+    (file.outline, references)
+}
 
 /// Finds what a file defines, uses and imports.
 ///
 /// Parses the file again within its budget; a file without a grammar, or one that is handled as a whole, has nothing.
 /// Of `go.mod`, `Cargo.toml` and `package.json` only the name is read.
 pub fn references(file: &Indexed) -> FileReferences {
+    references_in(file, parsed(&file.path, &file.bytes, &file.budget).1)
+}
+
+fn references_in(file: &Indexed, tree: Option<Tree>) -> FileReferences {
     if let Some(name) = modules::manifest(&file.path, &file.bytes) {
         return FileReferences {
             package: Some(name),
@@ -40,12 +53,8 @@ pub fn references(file: &Indexed) -> FileReferences {
     }
     let is_known = |language: &crate::language::Language| !language.0.references.names.is_empty();
     let language = file.outline.language.filter(is_known);
-    let Some(language) = language.filter(|_| file.is_structured()) else {
-        return FileReferences::default();
-    };
-    let (_, tree) = parsed(&file.path, &file.bytes, &file.budget);
-    match tree {
-        Some(tree) => collect::collect(file, language.0.references, &tree),
-        None => FileReferences::default(),
+    match (language.filter(|_| file.is_structured()), tree) {
+        (Some(language), Some(tree)) => collect::collect(file, language.0.references, &tree),
+        _ => FileReferences::default(),
     }
 }
