@@ -82,13 +82,15 @@ impl Desk {
         if !self.lately.rows.iter().any(|row| row.path == *path) {
             return Ok(());
         }
-        let (Ok(disk), Some(shadow)) = (self.copy.root().read_file(path), self.shadow(path)?)
-        else {
+        let Ok(disk) = self.copy.root().read_file(path) else {
             return Ok(());
         };
-        if disk.bytes == *shadow.bytes {
+        if self.shadows.equals(path, &disk.bytes) {
             return Ok(());
         }
+        let Some(shadow) = self.shadow(path)? else {
+            return Ok(());
+        };
         let expect = Expect::Hash(blake3::hash(&disk.bytes));
         let saved = aura_semantic::index(path.as_str(), disk.bytes, Some(&shadow), &self.budget);
         let rows = self.lately.take(path);
