@@ -7,6 +7,7 @@
 mod plausible;
 
 mod files;
+mod moved;
 
 use std::{collections::BTreeSet, fs};
 
@@ -67,13 +68,20 @@ impl Pair {
 
     /// Both change files, each given as path, hers and his, while they cannot hear each other; then they hear of it.
     fn all_apart(&mut self, files: &[(&str, &[u8], &[u8])]) {
+        self.while_apart(|alice, bob| {
+            for (path, hers, his) in files {
+                put(&alice.repo.join(path), hers);
+                put(&bob.repo.join(path), his);
+            }
+        });
+    }
+
+    /// Something happens while they cannot hear each other; then they hear of it.
+    fn while_apart(&mut self, change: impl FnOnce(&Laptop, &Laptop)) {
         let mothership = self.mothership.take().unwrap();
         let listen = mothership.listen.clone();
         assert_eq!(mothership.stop("-TERM"), Some(0));
-        for (path, hers, his) in files {
-            put(&self.alice.repo.join(path), hers);
-            put(&self.bob.repo.join(path), his);
-        }
+        change(&self.alice, &self.bob);
         for laptop in [&self.alice, &self.bob] {
             assert_eq!(laptop.aura(&["publish"]).exit, 11);
         }

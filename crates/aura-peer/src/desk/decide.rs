@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use aura_api::{Choice, Exit, Failure};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
-    units::{Conflict, Side},
+    units::{Conflict, DueFollow, Side},
 };
 use aura_proto::RepoPath;
 use aura_semantic::{
     Chunk, ContentHash, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched, UnitId, bring,
-    merge_lines,
+    merge_lines, merge_own,
 };
 use aura_trust::KeyRing;
 
@@ -33,6 +33,7 @@ impl Desk {
                 self.notice("merged", Some(due.name), text);
             }
         }
+        self.carry_along(ring);
         if self.mode == Mode::Live && self.is_still() {
             let wanted = Wanted {
                 is_patient: true,
@@ -233,6 +234,60 @@ impl Desk {
         Ok(())
     }
 
+    /// Takes what others did to units along to where this device has put these meanwhile.
+    // spec: patch/3.12
+    fn carry_along(&mut self, ring: &KeyRing) {
+        for due in self
+            .units
+            .due_follows(&|recorded| self.body(recorded, ring))
+        {
+            if let Err(failure) = self.carry_one(&due, ring) {
+                tracing::warn!(%failure, name = due.name, "an edit did not follow its function");
+            }
+        }
+    }
+
+    fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {
+        let (path, unit) = &due.to;
+        let (there, gone) = (checked(path)?, checked(&due.path)?);
+        let heads = self.units.heads(path, *unit);
+        let Some(shadow) = self.shadow(&there)? else {
+            return Ok(());
+        };
+        let Some(at) = shadow.position(*unit) else {
+            return Ok(());
+        };
+        let here = &shadow.outline.units[at];
+        // What still waits to come here comes first.
+        let is_newest =
+            |head: &VersionId| self.units.content(path, *unit, *head) == Some(Some(here.own_hash));
+        let mine = here.own_text(&shadow.bytes);
+        let Some(both) = merge_own(path, &due.base, &mine, &due.theirs) else {
+            return Ok(());
+        };
+        if heads.len() != 1 || !heads.iter().all(is_newest) {
+            return Ok(());
+        }
+        let name = here.qualified.clone();
+        if both != mine {
+            let change = self.change(path, *unit, &name, Some(&both));
+            let change = change.ok_or_else(|| no_place(&name))?;
+            if !self.decide(change, Cause::Merge, None, ring)? {
+                return Ok(());
+            }
+        }
+        let stays = match self.shadow(&gone)? {
+            Some(_) => self.change(&due.path, due.unit, &due.name, None),
+            None => None,
+        };
+        let stays = stays.unwrap_or_else(|| stays_deleted(&due.path, due.unit, &due.name));
+        if self.decide(stays, Cause::Resolve, None, ring)? {
+            let text = format!("{} followed to {path}", due.name);
+            self.notice("merged", Some(name), text);
+        }
+        Ok(())
+    }
+
     /// Publishes a patch that follows from every head of what it touches, or of one unit from those `shown`.
     fn decide(
         &mut self,
@@ -313,24 +368,7 @@ impl Desk {
             return None;
         }
         let Some(text) = text else {
-            let nothing = Text::default();
-            return Some(FilePatch {
-                path: path.to_string(),
-                base: None,
-                result: None,
-                ops: vec![Op::Delete {
-                    unit: conflict.unit,
-                    name: conflict.name.clone(),
-                    base: ContentHash::of(nothing.bytes()),
-                    base_text: nothing,
-                }],
-                touched: vec![Touched {
-                    unit: conflict.unit,
-                    name: conflict.name.clone(),
-                    before: None,
-                    after: None,
-                }],
-            });
+            return Some(stays_deleted(&conflict.path, conflict.unit, &conflict.name));
         };
         let before = self.deleted_file(conflict.mine.recorded, ring)?;
         let mut file = aura_semantic::index(path.as_str(), before.bytes(), None, &self.budget);
@@ -505,6 +543,28 @@ pub(super) fn no_text(name: &str) -> Failure {
     let message = format!("the text of {name} cannot be read");
     Failure::new("AE-NO-BODY", Exit::REFUSED, message)
         .next("aura members", "see whether this device reads")
+}
+
+/// The patch that leaves a unit deleted of which there is nothing here.
+fn stays_deleted(path: &str, unit: UnitId, name: &str) -> FilePatch {
+    let nothing = Text::default();
+    FilePatch {
+        path: path.to_owned(),
+        base: None,
+        result: None,
+        ops: vec![Op::Delete {
+            unit,
+            name: name.to_owned(),
+            base: ContentHash::of(nothing.bytes()),
+            base_text: nothing,
+        }],
+        touched: vec![Touched {
+            unit,
+            name: name.to_owned(),
+            before: None,
+            after: None,
+        }],
+    }
 }
 
 pub(super) fn no_place(name: &str) -> Failure {

@@ -167,7 +167,7 @@ impl Units {
 
     /// Units of this channel with more than one head, their first two heads in the order in which the Mothership
     /// placed them; one without a place comes last.
-    fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
+    pub(super) fn forks(&self) -> impl Iterator<Item = Fork<'_>> {
         // Whoever settles the file settles its units.
         let is_open = |(path, unit): &&(Arc<str>, UnitId)| {
             let whole = UnitId::file(path);
@@ -256,7 +256,12 @@ impl Units {
         join(fork.path, &text(common?)?, &first, &second).map(Some)
     }
 
-    fn text_of(&self, fork: &Fork<'_>, version: VersionId, bodies: Bodies<'_>) -> Option<OwnText> {
+    pub(super) fn text_of(
+        &self,
+        fork: &Fork<'_>,
+        version: VersionId,
+        bodies: Bodies<'_>,
+    ) -> Option<OwnText> {
         self.text(fork.content(version)?, bodies)
     }
 }
@@ -277,22 +282,22 @@ pub(super) struct Verdict {
 }
 
 /// A unit with more than one head; each of the first two by the patch that told of it first, and its version.
-struct Fork<'a> {
-    unit: UnitId,
-    path: &'a Arc<str>,
-    file: &'a File,
+pub(super) struct Fork<'a> {
+    pub(super) unit: UnitId,
+    pub(super) path: &'a Arc<str>,
+    pub(super) file: &'a File,
     /// What it is called on the side that was placed later.
-    name: &'a str,
-    first: (usize, VersionId),
-    second: (usize, VersionId),
+    pub(super) name: &'a str,
+    pub(super) first: (usize, VersionId),
+    pub(super) second: (usize, VersionId),
     /// All of them in that order.
     sides: Vec<(usize, VersionId)>,
-    heads: Vec<VersionId>,
+    pub(super) heads: Vec<VersionId>,
 }
 
 impl Fork<'_> {
     /// The content of a version; `None` when the unit is deleted in it.
-    fn content(&self, version: VersionId) -> Option<ContentHash> {
+    pub(super) fn content(&self, version: VersionId) -> Option<ContentHash> {
         self.file.graph.get(self.unit, version)?.content
     }
 }

@@ -13,7 +13,7 @@ use aura_semantic::{FilePatch, Op, UnitId};
 
 use super::{
     super::body::{Cause, VersionId},
-    PLACEMENT, Recorded, Units,
+    PLACEMENT, Recorded, Row, Units,
 };
 
 /// A moment of the past.
@@ -131,10 +131,11 @@ impl Units {
     /// The same for the unit of a row of a recorded patch, where that row wrote it first; with the name that it had.
     pub fn moved_by(&self, index: usize, row: usize) -> Option<(Arc<str>, UnitId, Arc<str>)> {
         let here = self.recorded.get(index)?;
-        let (unit, name, version, number) = here.touched.get(row)?;
-        if *number != 1 || !self.parents(&here.path, *unit, *version).is_empty() {
-            return None;
-        }
+        let row = here
+            .touched
+            .get(row)
+            .filter(|row| self.is_birth(here, row))?;
+        let (unit, name, version, _) = row;
         let text = self.content(&here.path, *unit, *version).flatten()?;
         let gone = |there: &Recorded, (unit, other, version, _): &Row| {
             let had = |parent: &VersionId| self.content(&there.path, *unit, *parent);
@@ -143,22 +144,31 @@ impl Units {
                 && self.content(&there.path, *unit, *version) == Some(None)
                 && parents.iter().any(|parent| had(parent) == Some(Some(text)))
         };
-        let is_elsewhere = |there: &Recorded| {
-            there.path != here.path
-                && there.origin.writer.peer == here.origin.writer.peer
-                && there.channel == here.channel
-                && there.origin.time_ms.abs_diff(here.origin.time_ms) <= MOVE_MS_MAX
-        };
         let first = index.saturating_sub(MOVE_PATCHES_MAX);
         let others = self.recorded.iter().enumerate().skip(first);
         let others = others.take(2 * MOVE_PATCHES_MAX);
-        let found = others.filter(|(_, there)| is_elsewhere(there));
+        let found = others.filter(|(at, _)| self.is_moved_between(index, *at));
         let found = found.filter_map(|(at, there)| {
             let row = there.touched.iter().find(|row| gone(there, row))?;
             Some((at, Arc::clone(&there.path), row.0, Arc::clone(&row.1)))
         });
         let (_, path, unit, name) = found.min_by_key(|(at, ..)| at.abs_diff(index))?;
         Some((path, unit, name))
+    }
+
+    /// Whether a row of a recorded patch is the first that anybody told of its unit.
+    pub(super) fn is_birth(&self, here: &Recorded, (unit, _, version, number): &Row) -> bool {
+        *number == 1 && self.parents(&here.path, *unit, *version).is_empty()
+    }
+
+    /// Whether what one recorded patch takes out of its file may be what another puts into its own.
+    pub(super) fn is_moved_between(&self, one: usize, other: usize) -> bool {
+        let [here, there] = [one, other].map(|index| &self.recorded[index]);
+        one.abs_diff(other) <= MOVE_PATCHES_MAX
+            && there.path != here.path
+            && there.origin.writer.peer == here.origin.writer.peer
+            && there.channel == here.channel
+            && there.origin.time_ms.abs_diff(here.origin.time_ms) <= MOVE_MS_MAX
     }
 
     /// What a unit of a file was at a moment, as this branch has it.
@@ -309,14 +319,12 @@ impl Recorded {
     }
 }
 
-type Row = (UnitId, Arc<str>, VersionId, usize);
-
 /// How far apart a text may go from one file and come to another and still have been moved: an hour.
 const MOVE_MS_MAX: u64 = 3_600_000;
 /// How many patches may lie between the two, on either side.
 const MOVE_PATCHES_MAX: usize = 1_000;
 
 /// The last part of a qualified name.
-fn simple(name: &str) -> &str {
+pub(super) fn simple(name: &str) -> &str {
     name.rsplit_once("::").map_or(name, |(_, simple)| simple)
 }

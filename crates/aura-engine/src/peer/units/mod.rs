@@ -11,6 +11,7 @@
 //! - texts stay in the log: whoever asks hands over how to read a recorded patch again ([`Bodies`]).
 
 mod file;
+mod follow;
 mod forks;
 mod graph;
 mod history;
@@ -30,6 +31,7 @@ use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitI
 
 use super::body::{Cause, PatchBody, VersionId};
 use file::File;
+pub use follow::DueFollow;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
 use graph::{Recordable, Told};
 pub use history::{Moment, Shape, Then};
@@ -58,6 +60,9 @@ pub struct Origin {
 /// The number of a version that gives a unit another place and nothing else.
 pub const PLACEMENT: usize = 0;
 
+/// What a recorded patch tells of a unit: unit, name, version, its number within the unit or [`PLACEMENT`].
+type Row = (UnitId, Arc<str>, VersionId, usize);
+
 /// One recorded patch.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -71,8 +76,8 @@ pub struct Recorded {
     pub why: Option<String>,
     /// The file.
     pub path: Arc<str>,
-    /// Touched units: unit, name, version, its number within the unit or [`PLACEMENT`].
-    pub touched: Vec<(UnitId, Arc<str>, VersionId, usize)>,
+    /// Touched units.
+    pub touched: Vec<Row>,
     /// Units that it renamed, with the names before.
     pub renamed: Vec<(UnitId, Arc<str>)>,
     /// `insert`, `replace` … for people.
@@ -83,8 +88,13 @@ pub struct Recorded {
 
 impl Recorded {
     /// Whether a row makes a head: neither a place does, nor what stands between units.
-    fn is_headed(&self, (unit, _, _, number): &(UnitId, Arc<str>, VersionId, usize)) -> bool {
+    fn is_headed(&self, (unit, _, _, number): &Row) -> bool {
         *number != PLACEMENT && (self.is_whole || *unit != UnitId::file(&self.path))
+    }
+
+    /// Whether a row tells of a unit, not of the file or a place.
+    fn is_unit(&self, (unit, _, _, number): &Row) -> bool {
+        *number != PLACEMENT && *unit != UnitId::file(&self.path)
     }
 
     /// The short name of the operation: `o-` and six characters.

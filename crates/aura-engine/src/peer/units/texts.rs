@@ -41,6 +41,12 @@ impl Texts {
         }
     }
 
+    /// Patches that may carry a text.
+    pub(super) fn carriers(&self, content: ContentHash) -> Vec<usize> {
+        let carriers = self.carriers.borrow();
+        carriers.get(&content).cloned().unwrap_or_default()
+    }
+
     /// How many patches may carry a text.
     pub(super) fn count(&self, content: ContentHash) -> usize {
         self.carriers.borrow().get(&content).map_or(0, Vec::len)
