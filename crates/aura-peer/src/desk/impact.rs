@@ -3,11 +3,12 @@
 //! Invariants:
 //! - an alert is about code of this device's user: written by this device, or edited here and not told yet;
 //! - the graph is as the files were before the change, so what is gone still has its callers;
-//! - nothing of this is on the way of a save or of a patch: both are taken in when nobody waits, one at a time;
+//! - nothing of this is on the way of a save or of a patch: both are taken in when nobody waits, one at a time, in the
+//!   order in which they came, a file where it was changed last;
 //! - losing the graph costs a reading of the files, losing what is kept beside the log costs alerts that were seen.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,10 +27,10 @@ use super::{Desk, Notice, analyses::Analyses};
 const PENDING_MAX: usize = 10_000;
 /// Most open alerts; of more the oldest are let go.
 const OPEN_MAX: usize = 1_000;
-/// A file is read again once no other was saved for so long, in milliseconds: saves come in bursts.
+/// Nothing is taken in before no more has come for so long, in milliseconds: saves and patches come in bursts.
 const QUIET_MS: u64 = 100;
-/// The longest that files wait for that, in milliseconds.
-const STALE_MS: u64 = 5_000;
+/// The longest that anything waits for that, in milliseconds.
+const WAIT_MS_MAX: u64 = 2_000;
 /// Most units of one patch that are weighed.
 const UNITS_MAX: usize = 128;
 /// With more callers than this those two steps away are not looked for.
@@ -77,17 +78,88 @@ struct Kept {
     open: Vec<Alert>,
 }
 
+/// What is to be taken in, in the order in which it came.
+#[derive(Default)]
+struct Queue {
+    steps: BTreeMap<u64, Step>,
+    /// The step of each file that is to be read again.
+    files: BTreeMap<RepoPath, u64>,
+    patches: usize,
+    next: u64,
+    /// When the first and the last of what waits came.
+    came_ms: Option<(u64, u64)>,
+}
+
+#[derive(Clone)]
+enum Step {
+    File(RepoPath),
+    /// A patch of somebody else, as recorded.
+    Patch(usize),
+}
+
+impl Queue {
+    /// A file that changes again is read after what came before that.
+    fn push(&mut self, step: Step, now_ms: u64) {
+        let (first, _) = self.came_ms.unwrap_or((now_ms, now_ms));
+        self.came_ms = Some((first, now_ms));
+        match &step {
+            Step::File(path) => {
+                if let Some(earlier) = self.files.insert(path.clone(), self.next) {
+                    self.steps.remove(&earlier);
+                }
+            }
+            Step::Patch(_) if self.patches < PENDING_MAX => self.patches += 1,
+            Step::Patch(_) => {
+                let mut steps = self.steps.iter();
+                let oldest = steps.find(|(_, step)| matches!(step, Step::Patch(_)));
+                if let Some((at, _)) = oldest.map(|(at, step)| (*at, step)) {
+                    self.steps.remove(&at);
+                }
+            }
+        }
+        self.steps.insert(self.next, step);
+        self.next += 1;
+    }
+
+    fn pop(&mut self) -> Option<Step> {
+        let (_, step) = self.steps.pop_first()?;
+        match &step {
+            Step::File(path) => drop(self.files.remove(path)),
+            Step::Patch(_) => self.patches -= 1,
+        }
+        if self.steps.is_empty() {
+            self.came_ms = None;
+        }
+        Some(step)
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let (first, last) = self.came_ms?;
+        Some((last + QUIET_MS).min(first + WAIT_MS_MAX))
+    }
+
+    fn patches(&self) -> impl Iterator<Item = usize> {
+        self.steps.values().filter_map(|step| match step {
+            Step::Patch(index) => Some(*index),
+            Step::File(_) => None,
+        })
+    }
+
+    fn forget_patches(&mut self) {
+        self.steps.retain(|_, step| matches!(step, Step::File(_)));
+        self.patches = 0;
+        if self.steps.is_empty() {
+            self.came_ms = None;
+        }
+    }
+}
+
 /// The graph of a working copy, and what it was asked.
 pub(super) struct Impacts {
     at: PathBuf,
     kept: Kept,
     graph: Option<Graph>,
-    /// Files that are to be read again.
-    stale: BTreeSet<RepoPath>,
-    /// When the first and the last of them were touched.
-    touched_ms: Option<(u64, u64)>,
-    /// Patches of others that are to be weighed, as recorded.
-    pending: VecDeque<usize>,
+    queue: Queue,
     /// File and name of what this device wrote, as far as the log was read.
     own: BTreeSet<(Arc<str>, Arc<str>)>,
     own_read: usize,
@@ -102,9 +174,7 @@ impl Impacts {
             at,
             kept: kept.unwrap_or_default(),
             graph: None,
-            stale: BTreeSet::new(),
-            touched_ms: None,
-            pending: VecDeque::new(),
+            queue: Queue::default(),
             own: BTreeSet::new(),
             own_read: 0,
         }
@@ -112,32 +182,17 @@ impl Impacts {
 
     /// A file may have changed.
     pub(super) fn touch(&mut self, path: &RepoPath, now_ms: u64) {
-        let (first, _) = self.touched_ms.unwrap_or((now_ms, now_ms));
-        self.touched_ms = Some((first, now_ms));
-        if !self.stale.contains(path) {
-            self.stale.insert(path.clone());
-        }
-    }
-
-    fn next_stale(&mut self) -> Option<RepoPath> {
-        let path = self.stale.pop_first();
-        if self.stale.is_empty() {
-            self.touched_ms = None;
-        }
-        path
+        self.queue.push(Step::File(path.clone()), now_ms);
     }
 
     /// A patch of somebody else arrived.
-    pub(super) fn push(&mut self, index: usize) {
-        if self.pending.len() >= PENDING_MAX {
-            self.pending.pop_front();
-        }
-        self.pending.push_back(index);
+    pub(super) fn push(&mut self, index: usize, now_ms: u64) {
+        self.queue.push(Step::Patch(index), now_ms);
     }
 
     /// What was recorded before this start was weighed when it arrived.
     pub(super) fn replayed(&mut self) {
-        self.pending.clear();
+        self.queue.forget_patches();
         self.own.clear();
         self.own_read = 0;
     }
@@ -184,16 +239,17 @@ impl Desk {
     /// Where in the log the patches stand that are still to be weighed.
     pub(super) fn unweighed(&self) -> BTreeSet<u64> {
         let recorded = self.units.recorded();
-        let rows = self.impacts.pending.iter();
-        let rows = rows.filter_map(|index| recorded.get(*index));
+        let rows = self.impacts.queue.patches();
+        let rows = rows.filter_map(|index| recorded.get(index));
         rows.map(|row| row.origin.lsn).collect()
     }
 
     /// Takes them up after the log was taken in anew.
     pub(super) fn weigh_again(&mut self, unweighed: &BTreeSet<u64>) {
+        let now_ms = self.clock.mono_ms();
         for (index, row) in self.units.recorded().iter().enumerate() {
             if unweighed.contains(&row.origin.lsn) {
-                self.impacts.push(index);
+                self.impacts.push(index, now_ms);
             }
         }
     }
@@ -205,27 +261,24 @@ impl Desk {
 
     /// When there is something to weigh, by the monotonic clock in milliseconds.
     pub(crate) fn weigh_deadline(&self) -> Option<u64> {
-        let impacts = &self.impacts;
-        let quiet = |(first, last): (u64, u64)| (last + QUIET_MS).min(first + STALE_MS);
-        let deadline = match impacts.pending.is_empty() {
-            true => impacts.touched_ms.map(quiet),
-            false => Some(0),
-        };
-        deadline.filter(|_| impacts.graph.is_some())
+        let deadline = self.impacts.queue.deadline();
+        deadline.filter(|_| self.impacts.graph.is_some())
     }
 
-    /// Weighs a patch of others, or if none waits takes in a file that has changed.
+    /// Weighs a patch of others or takes in a file that has changed, whichever came first.
     pub(crate) fn weigh(&mut self, ring: &KeyRing) {
         let Some(mut graph) = self.impacts.graph.take() else {
             return;
         };
-        if let Some(index) = self.impacts.pending.pop_front() {
-            self.weigh_patch(&graph, index, ring);
-        } else if let Some(path) = self.impacts.next_stale() {
-            let file = self.copy.root().read_file(&path).ok();
-            let path = path.as_str();
-            let read = |bytes: &[u8]| self.analyses.references(path, bytes, &self.budget);
-            graph.update(path, file.map(|file| read(&file.bytes)));
+        match self.impacts.queue.pop() {
+            Some(Step::Patch(index)) => self.weigh_patch(&graph, index, ring),
+            Some(Step::File(path)) => {
+                let file = self.copy.root().read_file(&path).ok();
+                let path = path.as_str();
+                let read = |bytes: &[u8]| self.analyses.references(path, bytes, &self.budget);
+                graph.update(path, file.map(|file| read(&file.bytes)));
+            }
+            None => {}
         }
         self.impacts.graph = Some(graph);
     }

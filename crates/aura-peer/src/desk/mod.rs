@@ -455,7 +455,7 @@ impl Desk {
         }
         if is_new && !is_own {
             if writer.peer != self.key_peer {
-                self.impacts.push(index);
+                self.impacts.push(index, self.clock.mono_ms());
             }
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
             let kind = self.units.recorded()[index].kind;
