@@ -450,6 +450,35 @@ fn h17_a_renamed_and_a_moved_function_keep_their_history() {
 }
 
 #[test]
+fn h17_a_function_that_was_taken_away_and_back_came_from_nowhere() {
+    let (_team, _box, alice, _bob) = two();
+    let (here, there) = ("src/here.rs", "src/there.rs");
+    let put = |path: &str, text: &str| {
+        fs::write(alice.repo.join(path), text).unwrap();
+        alice.aura(&["publish"]).ok();
+    };
+    let function = "pub fn wander() -> u32 {\n    41 + 1\n}\n";
+    let (rest, other) = ("pub fn stay() {}\n", "pub fn other() {}\n");
+    put(here, rest);
+    put(there, other);
+    put(here, &format!("{rest}\n{function}"));
+    let first = column(&alice, "src/here.rs::wander", "op")[0].clone();
+    for (from, kept, to, beside) in [(here, rest, there, other), (there, other, here, rest)] {
+        fs::write(alice.repo.join(from), kept).unwrap();
+        fs::write(alice.repo.join(to), format!("{beside}\n{function}")).unwrap();
+        alice.aura(&["publish"]).ok();
+    }
+    let log = alice.aura(&["log", "src/here.rs::wander"]).ok();
+    let ops = rows(&log, "ops");
+    let oldest = ops.iter().find(|op| op["op"] == first.as_str()).unwrap();
+    assert_eq!(oldest["moved_from"], Value::Null, "{log}");
+    let was = alice
+        .aura(&["show", "src/here.rs::wander", "--at", "2020-01-01"])
+        .ok();
+    assert_eq!(was["state"], "absent", "{was}");
+}
+
+#[test]
 fn h17_blame_tells_what_is_gits_from_what_the_team_wrote_and_from_what_nobody_was_told() {
     let (_team, _box, alice, bob) = two();
     alice.edit("src/risk.rs", "let cap = 100", "let cap = 250");

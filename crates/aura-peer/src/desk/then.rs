@@ -89,8 +89,8 @@ impl Desk {
 
     fn then_of(&self, symbol: &Symbol, moment: Moment) -> (Symbol, Then) {
         let mut one = symbol.clone();
-        // One that was written by moving it was there before; no two come from each other.
-        for _ in 0..self.units.recorded().len() {
+        // One that was written by moving it was there before. Each step leads to what was written earlier.
+        loop {
             let then = self.units.at(&one.path, one.unit, moment);
             let before = match then {
                 Then::Absent => self.units.came_from(&one.path, one.unit),
@@ -101,7 +101,6 @@ impl Desk {
             };
             (one.path, one.unit) = (path, unit);
         }
-        (one, Then::Unrecorded)
     }
 
     fn file_was(&self, symbol: &Symbol, moment: Moment, ring: &KeyRing) -> Was {

@@ -253,6 +253,10 @@ impl<'a> Weave<'a> {
                 };
                 let is_new = |part: &usize| self.is_same((other, *part), (side, new));
                 let old = parts[BASE][nth];
+                // Most parts are as they were, and each is compared with many.
+                if self.is_same((BASE, old), (side, new)) {
+                    continue;
+                }
                 let is_there = parts[other].iter().any(is_new);
                 let is_other = match is_free && self.part(BASE, old).unit.is_none() {
                     true => self.versions[BASE].key(old) != self.versions[side].key(new),
@@ -273,15 +277,12 @@ impl<'a> Weave<'a> {
         }
     }
 
-    /// Whether a unit has another name than its base and little of its text, or whatever text if that is surely new.
+    /// Whether a changed unit has another name than its base and little of its text, or whatever text if that is surely new.
     fn is_other(&self, base: usize, (side, new): (Side, usize), is_new: bool) -> bool {
         let (Some(old), Some(unit)) = (self.part(BASE, base).unit, self.part(side, new).unit)
         else {
             return false;
         };
-        if self.is_same((BASE, base), (side, new)) {
-            return false;
-        }
         if unit.kind == UnitKind::Import {
             return !self.is_grown(base, (side, new));
         }

@@ -137,18 +137,24 @@ impl Units {
             .filter(|row| self.is_birth(here, row))?;
         let (unit, name, version, _) = row;
         let text = self.content(&here.path, *unit, *version).flatten()?;
+        let is_before = |path: &str, unit, version| {
+            let told = self.teller(path, unit, version);
+            told.is_none_or(|(told, _)| self.place(told) < self.place(index))
+        };
+        // What came here before it was there did not come from there.
         let gone = |there: &Recorded, (unit, other, version, _): &Row| {
-            let had = |parent: &VersionId| self.content(&there.path, *unit, *parent);
-            let parents = self.parents(&there.path, *unit, *version);
+            let mut parents = self.parents(&there.path, *unit, *version).iter();
             simple(other) == simple(name)
                 && self.content(&there.path, *unit, *version) == Some(None)
-                && parents.iter().any(|parent| had(parent) == Some(Some(text)))
+                && parents.any(|parent| {
+                    let had = self.content(&there.path, *unit, *parent);
+                    had == Some(Some(text)) && is_before(&there.path, *unit, *parent)
+                })
         };
-        let first = index.saturating_sub(MOVE_PATCHES_MAX);
-        let others = self.recorded.iter().enumerate().skip(first);
-        let others = others.take(2 * MOVE_PATCHES_MAX);
-        let found = others.filter(|(at, _)| self.is_moved_between(index, *at));
-        let found = found.filter_map(|(at, there)| {
+        let others = self.texts.carriers(text).into_iter();
+        let others = others.filter(|at| self.is_moved_between(index, *at));
+        let found = others.filter_map(|at| {
+            let there = &self.recorded[at];
             let row = there.touched.iter().find(|row| gone(there, row))?;
             Some((at, Arc::clone(&there.path), row.0, Arc::clone(&row.1)))
         });
