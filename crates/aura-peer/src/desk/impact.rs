@@ -535,3 +535,60 @@ impl Desk {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn file(name: &str) -> Step {
+        Step::File(RepoPath::try_from(name).unwrap())
+    }
+
+    fn drained(queue: &mut Queue) -> Vec<String> {
+        let steps = std::iter::from_fn(|| queue.pop());
+        steps
+            .map(|step| match step {
+                Step::File(path) => path.to_string(),
+                Step::Patch(index) => index.to_string(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_read_behind_the_last_patch_that_came_before_it_changed() {
+        let mut queue = Queue::default();
+        for step in [
+            file("a"),
+            Step::Patch(1),
+            file("b"),
+            Step::Patch(2),
+            file("a"),
+        ] {
+            queue.push(step, 0);
+        }
+        assert_eq!(drained(&mut queue), ["1", "b", "2", "a"]);
+        assert_eq!(queue.deadline(), None);
+    }
+
+    #[test]
+    fn what_comes_in_a_burst_waits_for_its_end_but_not_for_ever() {
+        let mut queue = Queue::default();
+        queue.push(file("a"), 1_000);
+        assert_eq!(queue.deadline(), Some(1_000 + QUIET_MS));
+        queue.push(Step::Patch(1), 1_050);
+        assert_eq!(queue.deadline(), Some(1_050 + QUIET_MS));
+        queue.push(file("b"), 2_950);
+        assert_eq!(queue.deadline(), Some(1_000 + WAIT_MS_MAX));
+    }
+
+    #[test]
+    fn of_too_many_patches_the_oldest_are_let_go_and_no_file_is() {
+        let mut queue = Queue::default();
+        queue.push(file("a"), 0);
+        (0..=PENDING_MAX).for_each(|index| queue.push(Step::Patch(index), 0));
+        let left = drained(&mut queue);
+        assert_eq!(left.len(), 1 + PENDING_MAX);
+        assert_eq!(left[..2], ["a", "1"]);
+    }
+}
