@@ -76,6 +76,26 @@ fn h03_an_edit_lands_in_a_function_that_was_taken_to_another_file_and_edited_the
 }
 
 #[test]
+fn an_edit_does_not_follow_to_a_method_of_another_type_that_happens_to_say_the_same() {
+    let types = |one: &str, two: &str| {
+        let with = |name: &str, method: &str| format!("impl Default for {name} {{\n{method}}}\n");
+        (with("One", one), with("Two", two))
+    };
+    let method = "    fn default() -> Self {\n        Self::new()\n    }\n";
+    let other = "    fn other() {}\n";
+    let (one, _) = types(&format!("{method}{other}"), "");
+    let mut pair = Pair::with(&[(PATH, one.as_str()), (THERE, "impl Default for Two {\n}\n")]);
+    pair.while_apart(|alice, bob| {
+        alice.edit(PATH, "Self::new()", "Self::with(1)");
+        let (one, two) = types(other, method);
+        fs::write(bob.repo.join(PATH), one).unwrap();
+        fs::write(bob.repo.join(THERE), two).unwrap();
+    });
+    assert!(pair.both(THERE).unwrap().contains("Self::new()"));
+    assert_eq!(pair.bob.conflicts().len(), 1);
+}
+
+#[test]
 fn an_edit_that_excludes_the_one_made_where_the_function_went_waits_for_a_person() {
     let mut pair = Pair::new();
     pair.while_apart(|alice, bob| {

@@ -49,23 +49,28 @@ impl Units {
             return None;
         }
         let common = fork.file.graph.common(fork.unit, gone.1, edited.1)?;
+        let base = self.text_of(fork, common, bodies)?;
         Some(DueFollow {
             path: fork.path.to_string(),
             unit: fork.unit,
             name: fork.name.to_owned(),
-            to: self.went_to(gone.0, fork.unit)?,
-            base: self.text_of(fork, common, bodies)?,
+            to: self.went_to(gone.0, fork.unit, is_telling(&base))?,
+            base,
             theirs: self.text_of(fork, edited.1, bodies)?,
         })
     }
 
-    /// Where the author of a patch that deletes a unit put it: where a unit of its text and name began, or one of its
-    /// name in the file that most of its file went to.
-    fn went_to(&self, index: usize, unit: UnitId) -> Option<(Arc<str>, UnitId)> {
+    /// Where the author of a patch that deletes a unit put it: where a unit of its text and name began, within a
+    /// container of any name if the text is telling, or where one of its name is in the file that most of its file
+    /// went to.
+    fn went_to(&self, index: usize, unit: UnitId, is_telling: bool) -> Option<(Arc<str>, UnitId)> {
         let there = self.recorded.get(index)?;
         let row = there.touched.iter().find(|row| row.0 == unit)?;
-        if let Some((path, to)) = self.born_of(index, row).first() {
-            return Some((Arc::clone(path), *to));
+        let mut born = self.born_of(index, row).into_iter();
+        let is_it =
+            |(path, to): &(Arc<str>, UnitId)| is_telling || self.id_of(path, &row.1) == Some(*to);
+        if let Some(found) = born.find(is_it) {
+            return Some(found);
         }
         let (mut files, mut gone) = (BTreeMap::new(), 0);
         for row in there.touched.iter().filter(|row| there.is_unit(row)) {
@@ -99,4 +104,12 @@ impl Units {
         };
         had.flat_map(born).collect()
     }
+}
+
+/// So many bytes that are not space are hardly written twice: `Self::new()` in a `default` is, in many types.
+const TELLING_BYTES: usize = 64;
+
+fn is_telling(text: &OwnText) -> bool {
+    let bytes = text.head.bytes().iter();
+    TELLING_BYTES <= bytes.filter(|byte| !byte.is_ascii_whitespace()).count()
 }
