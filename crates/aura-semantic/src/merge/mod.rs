@@ -8,6 +8,7 @@
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
+mod odds;
 mod piece;
 mod reason;
 mod weave;

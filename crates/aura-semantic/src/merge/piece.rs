@@ -45,6 +45,14 @@ pub(crate) struct Piece {
     pub(crate) hash: u64,
 }
 
+/// A piece in two halves, see [`Pieces::divided`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Divided {
+    pub(crate) named: Vec<u64>,
+    pub(crate) others: Vec<u64>,
+    pub(crate) others_count: usize,
+}
+
 /// The pieces of one file version.
 pub(crate) struct Pieces<'a> {
     pub(crate) bytes: &'a [u8],
@@ -87,19 +95,26 @@ impl<'a> Pieces<'a> {
         kind.unwrap_or_default()
     }
 
-    /// What a choice depends on, and how many parts it has besides; nothing of both for what is no choice.
-    pub(crate) fn choice(&self, at: usize) -> (Vec<u64>, usize) {
-        let field = self.language.field_id_for_name("condition");
-        let is_condition = |part: &usize| Some(self.pieces[*part].field) == field.map(NonZero::get);
+    /// The parts of a piece that fill one of these fields, and the others; none if it has no such field.
+    pub(crate) fn divided(&self, at: usize, fields: &[&str]) -> Option<Divided> {
+        let fields = fields.iter();
+        let fields: Vec<u16> = fields
+            .filter_map(|name| self.language.field_id_for_name(name))
+            .map(NonZero::get)
+            .collect();
         let parts = self.children(at).iter();
         let parts = parts.filter(|part| !self.pieces[**part].is_extra);
-        let (condition, besides): (Vec<usize>, Vec<usize>) =
-            parts.partition(|part| is_condition(part));
-        let tokens = condition.iter().flat_map(|part| self.tokens(*part));
-        match condition.is_empty() {
-            true => (Vec::new(), 0),
-            false => (tokens.copied().collect(), besides.len()),
-        }
+        let (named, others): (Vec<usize>, Vec<usize>) =
+            parts.partition(|part| fields.contains(&self.pieces[**part].field));
+        let tokens = |parts: &[usize]| {
+            let tokens = parts.iter().flat_map(|part| self.tokens(*part));
+            tokens.copied().collect()
+        };
+        (!named.is_empty()).then(|| Divided {
+            named: tokens(&named),
+            others: tokens(&others),
+            others_count: others.len(),
+        })
     }
 
     /// Which kinds of parts of a piece may stand in any order, if any: nothing stands for all.

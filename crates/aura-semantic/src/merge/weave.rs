@@ -39,15 +39,15 @@ pub(crate) struct Left {
 }
 
 /// One of the two sides, as a number into the versions; zero is the base.
-type Side = usize;
-const BASE: Side = 0;
-const SIDES: [Side; 2] = [1, 2];
+pub(super) type Side = usize;
+pub(super) const BASE: Side = 0;
+pub(super) const SIDES: [Side; 2] = [1, 2];
 
 /// The same piece in base and both sides.
-type Three = [usize; 3];
+pub(super) type Three = [usize; 3];
 
 pub(crate) struct Weave<'a> {
-    versions: [&'a Pieces<'a>; 3],
+    pub(super) versions: [&'a Pieces<'a>; 3],
     out: Woven,
     depth: usize,
 }
@@ -64,17 +64,17 @@ pub(crate) fn weave(versions: [&Pieces<'_>; 3]) -> Result<Woven, Clash> {
 }
 
 /// The parts of one piece while they are merged.
-struct List<'a> {
+pub(super) struct List<'a> {
     three: Three,
-    parts: [&'a [usize]; 3],
+    pub(super) parts: [&'a [usize]; 3],
     /// From base to either side; the first is not used.
-    pairs: [Pairs; 3],
+    pub(super) pairs: [Pairs; 3],
     /// For each place between parts of base what a side has there that base has not, or not there.
-    runs: [Vec<Vec<usize>>; 3],
+    pub(super) runs: [Vec<Vec<usize>>; 3],
     /// Parts that are written already, as the other side has the same.
     written: BTreeSet<(Side, usize)>,
     /// Kinds of parts whose order means nothing, if any: nothing stands for all.
-    free: Option<&'static [&'static str]>,
+    pub(super) free: Option<&'static [&'static str]>,
     /// Whether something of it is written.
     is_begun: bool,
     /// Where the last part of it that is written stands in each version, and whether it is a sign.
@@ -83,16 +83,16 @@ struct List<'a> {
 }
 
 impl<'a> Weave<'a> {
-    fn part(&self, side: Side, at: usize) -> &'a Piece {
+    pub(super) fn part(&self, side: Side, at: usize) -> &'a Piece {
         self.versions[side].get(at)
     }
 
-    fn text(&self, side: Side, at: usize) -> &'a [u8] {
+    pub(super) fn text(&self, side: Side, at: usize) -> &'a [u8] {
         self.versions[side].text(at)
     }
 
     /// Whether two pieces say the same, whatever the white space between their tokens.
-    fn is_same(&self, (side, at): (Side, usize), (other, with): (Side, usize)) -> bool {
+    pub(super) fn is_same(&self, (side, at): (Side, usize), (other, with): (Side, usize)) -> bool {
         self.part(side, at).hash == self.part(other, with).hash
             && said(self.text(side, at)).eq(said(self.text(other, with)))
     }
@@ -194,7 +194,7 @@ impl<'a> Weave<'a> {
     }
 
     fn parts(&mut self, three: Three) -> Result<(), Clash> {
-        self.refuse_branched(three)?;
+        self.refuse_at_odds(three)?;
         let versions = self.versions;
         let parts = [0, 1, 2].map(|side| versions[side].children(three[side]));
         let mut pairs = [0, 1, 2].map(|side| match side {
@@ -303,38 +303,6 @@ impl<'a> Weave<'a> {
         holds(old, new) || holds(new, old)
     }
 
-    /// What one side put amid what the other took out has lost its place.
-    fn refuse_torn(&self, list: &List<'_>) -> Result<(), Clash> {
-        for side in SIDES {
-            let other = 3 - side;
-            let is_gone = |nth: usize| list.pairs[side].there[nth].is_none();
-            for nth in 1..list.parts[BASE].len() {
-                let run = &list.runs[other][nth];
-                let is_new = |at: &usize| list.pairs[other].back[*at].is_none();
-                if run.iter().any(is_new)
-                    && is_gone(nth - 1)
-                    && is_gone(nth)
-                    && !self.are_free(list, other, run)
-                {
-                    return Err(Clash);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A branch that one side put to a choice, or took from it, was meant for what the choice depended on before.
-    fn refuse_branched(&self, three: Three) -> Result<(), Clash> {
-        let [base, ours, theirs] = [0, 1, 2].map(|side| self.versions[side].choice(three[side]));
-        let is_torn = |(decides, _): &(Vec<u64>, usize), (_, branches): &(Vec<u64>, usize)| {
-            *decides != base.0 && *branches != base.1
-        };
-        match ours.0 != theirs.0 && (is_torn(&ours, &theirs) || is_torn(&theirs, &ours)) {
-            true => Err(Clash),
-            false => Ok(()),
-        }
-    }
-
     /// A part of base.
     fn kept(&mut self, list: &mut List<'a>, nth: usize) -> Result<(), Clash> {
         let base = list.parts[BASE][nth];
@@ -426,7 +394,8 @@ impl<'a> Weave<'a> {
         for at in run {
             let piece = list.parts[side][at];
             let Some(nth) = list.pairs[side].back[at] else {
-                if !list.written.contains(&(side, at)) {
+                if !list.written.contains(&(side, at)) && !self.is_only_elsewhere(list, (side, at))
+                {
                     wanted.push(at);
                 }
                 continue;
@@ -515,7 +484,9 @@ impl<'a> Weave<'a> {
             list.pairs[other].back[*nth].is_none()
                 && match (unit, self.part(other, part).unit) {
                     (Some(unit), Some(held)) => {
-                        held.id == unit.id || self.is_same((side, piece), (other, part))
+                        held.id == unit.id
+                            || self.is_same((side, piece), (other, part))
+                            || self.is_copy((side, piece), (other, part))
                     }
                     (None, None) => {
                         self.versions[side].key(piece) == self.versions[other].key(part)
@@ -565,7 +536,7 @@ impl<'a> Weave<'a> {
     }
 
     /// Whether the order of these parts means nothing.
-    fn are_free(&self, list: &List<'_>, side: Side, run: &[usize]) -> bool {
+    pub(super) fn are_free(&self, list: &List<'_>, side: Side, run: &[usize]) -> bool {
         run.iter().all(|at| {
             let piece = self.part(side, list.parts[side][*at]);
             match piece.unit {
@@ -710,7 +681,9 @@ impl<'a> Weave<'a> {
         let (one, two) = (list.parts[side][one.item], list.parts[other][two.item]);
         match (self.part(side, one).unit, self.part(other, two).unit) {
             (Some(left), Some(right)) => {
-                left.id == right.id || self.is_same((side, one), (other, two))
+                left.id == right.id
+                    || self.is_same((side, one), (other, two))
+                    || self.is_copy((side, one), (other, two))
             }
             _ => self.versions[side].key(one) == self.versions[other].key(two),
         }
