@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use aura_api::{Choice, Exit, Failure};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
-    units::{Conflict, DueFollow, Side},
+    units::{Conflict, DueFollow, Recorded, Side},
 };
 use aura_proto::RepoPath;
 use aura_semantic::{
@@ -237,10 +237,8 @@ impl Desk {
     /// Takes what others did to units along to where this device has put these meanwhile.
     // spec: patch/3.12
     fn carry_along(&mut self, ring: &KeyRing) {
-        for due in self
-            .units
-            .due_follows(&|recorded| self.body(recorded, ring))
-        {
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        for due in self.units.due_follows(&bodies, &self.left) {
             if let Err(failure) = self.carry_one(&due, ring) {
                 tracing::warn!(%failure, name = due.name, "an edit did not follow its function");
             }
@@ -262,12 +260,13 @@ impl Desk {
         let is_newest =
             |head: &VersionId| self.units.content(path, *unit, *head) == Some(Some(here.own_hash));
         let mine = here.own_text(&shadow.bytes);
-        let Some(both) = merge_own(path, &due.base, &mine, &due.theirs) else {
-            return Ok(());
-        };
         if heads.len() != 1 || !heads.iter().all(is_newest) {
             return Ok(());
         }
+        let Some(both) = merge_own(path, &due.base, &mine, &due.theirs) else {
+            self.left.insert(due.id.clone());
+            return Ok(());
+        };
         let name = here.qualified.clone();
         if both != mine {
             let change = self.change(path, *unit, &name, Some(&both));

@@ -181,6 +181,8 @@ pub(crate) struct Desk {
     sealed: Vec<(u64, Option<Place>)>,
     judged: counted::Ledger,
     conflicts_seen: BTreeSet<String>,
+    /// Conflicts of which no edit can follow where its function went.
+    left: BTreeSet<String>,
     /// The pull that is being carried out.
     batch: Option<batch::Batch>,
     pulls: VecDeque<batch::Batch>,
@@ -271,6 +273,7 @@ impl Desk {
             judged: counted::Ledger::default(),
             state_dir: state_dir.to_owned(),
             conflicts_seen: BTreeSet::new(),
+            left: BTreeSet::new(),
             batch: None,
             pulls: VecDeque::new(),
             pull_last: 0,

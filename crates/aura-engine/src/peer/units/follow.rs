@@ -4,15 +4,24 @@
 //! - only the device that took a unit away owes this, so that it is done once;
 //! - it is found from the log alone, and found again until it is done.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aura_semantic::{ContentHash, OwnText, UnitId};
 
-use super::{Bodies, Row, Units, forks::Fork, history::simple};
+use super::{
+    Bodies, Row, Units,
+    forks::{Fork, conflict_id},
+    history::simple,
+};
 
 /// An edit of a unit that this device took out of a file and put into another one meanwhile.
 #[derive(Debug, Clone)]
 pub struct DueFollow {
+    /// The name of the conflict that this settles.
+    pub id: String,
     /// The file that the unit was in.
     pub path: String,
     /// The unit there, which this device deleted.
@@ -28,15 +37,20 @@ pub struct DueFollow {
 }
 
 impl Units {
-    /// Edits that are to follow what this device took to other files.
+    /// Edits that are to follow what this device took to other files, but for conflicts that are left to a person.
     // spec: patch/3.12
-    pub fn due_follows(&self, bodies: Bodies<'_>) -> Vec<DueFollow> {
+    pub fn due_follows(&self, bodies: Bodies<'_>, left: &BTreeSet<String>) -> Vec<DueFollow> {
         let open = self.forks();
-        open.filter_map(|fork| self.due_follow(&fork, bodies))
-            .collect()
+        let due = open.filter_map(|fork| self.due_follow(&fork, bodies, left));
+        due.collect()
     }
 
-    fn due_follow(&self, fork: &Fork<'_>, bodies: Bodies<'_>) -> Option<DueFollow> {
+    fn due_follow(
+        &self,
+        fork: &Fork<'_>,
+        bodies: Bodies<'_>,
+        left: &BTreeSet<String>,
+    ) -> Option<DueFollow> {
         let [gone, edited] = match fork.content(fork.first.1) {
             None => [fork.first, fork.second],
             Some(_) => [fork.second, fork.first],
@@ -48,40 +62,50 @@ impl Units {
         if !is_due || !is_placed(gone.0) || !is_placed(edited.0) {
             return None;
         }
+        let id = conflict_id(fork.unit, &fork.heads);
+        let found = self.went_to(gone.0, fork.unit)?;
+        if left.contains(&id) {
+            return None;
+        }
         let common = fork.file.graph.common(fork.unit, gone.1, edited.1)?;
         let base = self.text_of(fork, common, bodies)?;
+        let (path, to, is_named) = found;
+        if !is_named && !is_telling(&base) {
+            return None;
+        }
         Some(DueFollow {
+            id,
             path: fork.path.to_string(),
             unit: fork.unit,
             name: fork.name.to_owned(),
-            to: self.went_to(gone.0, fork.unit, is_telling(&base))?,
+            to: (path, to),
             base,
             theirs: self.text_of(fork, edited.1, bodies)?,
         })
     }
 
-    /// Where the author of a patch that deletes a unit put it: where a unit of its text and name began, within a
-    /// container of any name if the text is telling, or where one of its name is in the file that most of its file
-    /// went to.
-    fn went_to(&self, index: usize, unit: UnitId, is_telling: bool) -> Option<(Arc<str>, UnitId)> {
+    /// Where the author of a patch that deletes a unit put it: where a unit of its text and name began, or where one of
+    /// its name is in the file that most of its file went to; and whether its whole name is the same.
+    fn went_to(&self, index: usize, unit: UnitId) -> Option<(Arc<str>, UnitId, bool)> {
         let there = self.recorded.get(index)?;
         let row = there.touched.iter().find(|row| row.0 == unit)?;
-        let mut born = self.born_of(index, row).into_iter();
-        let is_it =
-            |(path, to): &(Arc<str>, UnitId)| is_telling || self.id_of(path, &row.1) == Some(*to);
-        if let Some(found) = born.find(is_it) {
-            return Some(found);
+        let born = self.born_of(index, row);
+        let is_named = |(path, to): &&(Arc<str>, UnitId)| self.id_of(path, &row.1) == Some(*to);
+        let named = born.iter().find(is_named);
+        if let Some((path, to)) = named.or(born.first()) {
+            return Some((Arc::clone(path), *to, named.is_some()));
         }
-        let (mut files, mut gone) = (BTreeMap::new(), 0);
-        for row in there.touched.iter().filter(|row| there.is_unit(row)) {
-            gone += 1;
-            for (path, _) in self.born_of(index, row) {
-                *files.entry(path).or_insert(0_usize) += 1;
-            }
+        let rows = there.touched.iter().filter(|row| there.is_unit(row));
+        let rows: Vec<&Row> = rows.filter(|_| there.is_whole).collect();
+        let mut files = BTreeMap::new();
+        for (path, _) in rows.iter().flat_map(|row| self.born_of(index, row)) {
+            *files.entry(path).or_insert(0_usize) += 1;
         }
         let (path, count) = files.into_iter().max_by_key(|(_, count)| *count)?;
-        let to = self.id_of(&path, &row.1).filter(|_| gone <= 2 * count)?;
-        Some((path, to))
+        let to = self
+            .id_of(&path, &row.1)
+            .filter(|_| rows.len() <= 2 * count)?;
+        Some((path, to, true))
     }
 
     /// Units of other files that began with the text and name of one that a row of a patch deletes, by the same author.

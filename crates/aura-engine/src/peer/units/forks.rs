@@ -302,7 +302,7 @@ impl Fork<'_> {
     }
 }
 
-fn conflict_id(unit: UnitId, heads: &[VersionId]) -> String {
+pub(super) fn conflict_id(unit: UnitId, heads: &[VersionId]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("aura/v1/conflict");
     hasher.update(&unit.0);
     for head in heads {
