@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::references::file::{
     Chain, Definition, FIELDS_MAX, Field, FileReferences, IMPORTS_MAX, Import, NAME_BYTES_MAX,
-    PARTS_MAX, Part, Step, USES_MAX, Use,
+    PARTS_MAX, Part, Pool, Step, USES_MAX, Use,
 };
 
 /// A name of a chain with what happens at it.
@@ -164,10 +164,10 @@ impl Draft {
     pub(super) fn finish(self) -> FileReferences {
         let mut out = self.out;
         let mut place = vec![0_u32; self.names.len()];
-        for (to, (name, from)) in self.names.into_iter().enumerate() {
-            place[from as usize] = u32::try_from(to).unwrap_or(u32::MAX);
-            out.pool.push(name);
+        for (to, from) in self.names.values().enumerate() {
+            place[*from as usize] = u32::try_from(to).unwrap_or(u32::MAX);
         }
+        out.pool = Pool::new(self.names.keys().map(|name| &**name));
         let to = |name: &mut u32| *name = place[*name as usize];
         out.parts.iter_mut().for_each(|part| to(&mut part.name));
         out.units
@@ -195,6 +195,7 @@ impl Draft {
         let mut order: Vec<u32> = (0..).take(out.definitions.len()).collect();
         order.sort_by_key(|at| (out.definitions[*at as usize].qualified, *at));
         out.by_qualified = order;
+        out.shrink();
         out
     }
 }

@@ -5,6 +5,8 @@
 //! - every list has a limit, so that a hostile file costs no more than a large one;
 //! - equal files give equal values.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::language::{Language, UnitKind};
@@ -109,11 +111,54 @@ pub(crate) struct Known {
     pub(crate) line: u32,
 }
 
+/// Names in rising order, in one piece: a repository has millions of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    text: Box<str>,
+    ends: Box<[u32]>,
+}
+
+impl Pool {
+    /// The names must be in rising order.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for name in names {
+            text.push_str(name);
+            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+        }
+    }
+
+    fn get(&self, at: u32) -> &str {
+        let at = at as usize;
+        let end = |at: usize| self.ends.get(at).map_or(0, |end| *end as usize);
+        let start = at.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(at)).unwrap_or_default()
+    }
+
+    fn find(&self, text: &str) -> Option<u32> {
+        let count = u32::try_from(self.ends.len()).ok()?;
+        let (mut from, mut to) = (0, count);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.get(middle).cmp(text) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => to = middle,
+            }
+        }
+        None
+    }
+}
+
 /// What one file defines, uses and imports: see [`crate::references`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReferences {
     pub(crate) language: Option<Language>,
-    pub(crate) pool: Vec<Box<str>>,
+    pub(crate) pool: Pool,
     pub(crate) parts: Vec<Part>,
     pub(crate) units: Vec<Known>,
     pub(crate) definitions: Vec<Definition>,
@@ -148,13 +193,24 @@ impl FileReferences {
         self.cut
     }
 
+    /// Gives back the room that lists took to grow: they change no more.
+    pub(crate) fn shrink(&mut self) {
+        self.parts.shrink_to_fit();
+        self.units.shrink_to_fit();
+        self.definitions.shrink_to_fit();
+        self.uses.shrink_to_fit();
+        self.imports.shrink_to_fit();
+        self.fields.shrink_to_fit();
+        self.bases.shrink_to_fit();
+    }
+
     pub(crate) fn syntax(&self) -> &'static Syntax {
         self.language
             .map_or(&super::syntax::NONE, |language| language.0.references)
     }
 
     pub(crate) fn text(&self, name: u32) -> &str {
-        self.pool.get(name as usize).map_or("", |text| text)
+        self.pool.get(name)
     }
 
     pub(crate) fn chain(&self, chain: Chain) -> &[Part] {
@@ -165,8 +221,7 @@ impl FileReferences {
 
     /// The position of a name in the pool.
     pub(crate) fn name(&self, text: &str) -> Option<u32> {
-        let at = self.pool.binary_search_by(|name| (**name).cmp(text)).ok()?;
-        u32::try_from(at).ok()
+        self.pool.find(text)
     }
 
     /// The imports of all names of some module.
