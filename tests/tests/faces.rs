@@ -378,3 +378,67 @@ fn a_second_clone_is_told_to_join_without_a_token() {
     assert_eq!(failure_next(&told), "aura join");
     assert_eq!(second.aura(&["join"]).ok()["clone"], "added");
 }
+
+/// Pastes all suggested steps of a document into a shell in the clone; their exit codes.
+#[track_caller]
+fn pasted(laptop: &Laptop, document: &Value) -> Vec<(String, Option<i32>)> {
+    let programs = binary("aura");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", programs.parent().unwrap().display());
+    let steps = document["next"].as_array().unwrap().iter();
+    let run = |step: &Value| {
+        let step = step["cmd"].as_str().unwrap().to_owned();
+        let mut command = Command::new("sh");
+        command.args(["-c", &step]).current_dir(&laptop.repo);
+        command.env("AURA_HOME", &laptop.home).env("PATH", &path);
+        let code = command.output().unwrap().status.code();
+        (step, code)
+    };
+    steps.map(run).collect()
+}
+
+#[test]
+fn a_suggested_step_can_be_pasted_whatever_a_unit_or_a_file_is_called() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice.aura(&["config", "set", "publish", "intent"]).ok();
+    let headings = [
+        "x; touch PWNED #x",
+        "$(touch PWNED)",
+        "`touch PWNED`",
+        "it's & touch PWNED",
+        "--exit-code",
+    ];
+    let text = headings.map(|heading| format!("# {heading}\n\ntext of it\n"));
+    for path in ["-x $(touch PWNED).md", "docs.md"] {
+        fs::write(alice.repo.join(path), text.concat()).unwrap();
+    }
+    alice.aura(&["publish", "-m", "headings"]).ok();
+    let log = alice.aura(&["log"]).ok();
+    let mut documents = Vec::new();
+    for op in log["ops"].as_array().unwrap() {
+        documents.push(alice.aura(&["show", op["op"].as_str().unwrap()]).ok());
+    }
+    for heading in headings {
+        // In both files; then nearly one of either; then a file with nothing of the kind.
+        let both = alice.aura(&["log", "--", heading]);
+        documents.push(both.fails(2, "AE-AMBIGUOUS")["error"].clone());
+        let near = alice.aura(&["log", "--", &heading[..heading.len() - 1]]);
+        documents.push(near.fails(2, "AE-NO-SYMBOL")["error"].clone());
+    }
+    let file = alice.aura(&[
+        "restore",
+        "--at",
+        "2020-01-01",
+        "--",
+        "-x $(touch PWNED).md",
+    ]);
+    documents.push(file.fails(2, "AE-NOT-THEN")["error"].clone());
+    let pasted: Vec<_> = documents.iter().flat_map(|of| pasted(&alice, of)).collect();
+    assert!(30 < pasted.len(), "{pasted:?}");
+    assert!(!alice.repo.join("PWNED").exists(), "{pasted:?}");
+    for (step, code) in &pasted {
+        assert_eq!(*code, Some(0), "{step}");
+    }
+}

@@ -44,7 +44,7 @@ impl Failure {
         }
     }
 
-    /// Adds a step that can be pasted.
+    /// Adds a step that can be pasted; text from outside stands in it as a [`crate::shell_operand`].
     #[must_use]
     pub fn next(mut self, cmd: impl Into<String>, why: impl Into<String>) -> Self {
         self.next.push(Next {

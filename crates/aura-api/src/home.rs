@@ -14,7 +14,7 @@ use std::{
 
 use etcetera::base_strategy::{BaseStrategy, Xdg};
 
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, shell_operand};
 
 /// Name of the daemon's socket in [`Home::run_dir`].
 pub const DAEMON_SOCKET: &str = "daemon.sock";
@@ -141,7 +141,7 @@ fn check_own_dir(path: &Path, meta: &Metadata) -> Result<(), Failure> {
         Failure::new("AE-UNSAFE", Exit::UNSAFE, message)
             .next(next, "only you may own and change it")
     };
-    let shown = path.display();
+    let shown = shell_operand(path.display());
     if meta.is_symlink() {
         let why = "is a symbolic link; name the directory itself".to_owned();
         return Err(refused(why, format!("readlink -f {shown}")));

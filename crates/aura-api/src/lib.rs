@@ -11,11 +11,13 @@ pub mod docs;
 pub mod exit;
 pub mod failure;
 pub mod home;
+pub mod shell;
 pub mod socket;
 
 pub use exit::Exit;
 pub use failure::{Failure, Next};
 pub use home::Home;
+pub use shell::{shell_operand, shell_word};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_api::{Exit, Failure};
+use aura_api::{Exit, Failure, shell_operand};
 use aura_net::Credentials;
 use aura_proto::{TeamId, message::Role};
 use aura_store::{
@@ -167,7 +167,7 @@ pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
         FileError::UnsafePermissions { path, .. } => {
             let message = format!("{error}: {} must be yours alone", path.display());
             Failure::new("AE-UNSAFE", Exit::UNSAFE, message).next(
-                format!("chmod go-rwx {}", path.display()),
+                format!("chmod go-rwx {}", shell_operand(path.display())),
                 "nobody else may read it",
             )
         }

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_api::{Exit, Failure};
+use aura_api::{Exit, Failure, shell_operand};
 use aura_engine::peer::control::Leaf;
 use aura_net::Credentials;
 use aura_proto::{Digest, PeerId, TeamId, codec, limits::LEAF_BACKDATE_S, message::Role};
@@ -223,7 +223,7 @@ pub(crate) fn failure(error: &FileError, path: &Path) -> Failure {
         FileError::UnsafePermissions { path, .. } => {
             let message = format!("{error}: {} must be yours alone", path.display());
             Failure::new("AE-UNSAFE", Exit::UNSAFE, message).next(
-                format!("chmod go-rwx {}", path.display()),
+                format!("chmod go-rwx {}", shell_operand(path.display())),
                 "nobody else may read it",
             )
         }

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_api::{Exit, Failure};
+use aura_api::{Exit, Failure, shell_operand};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId, PeerId,
@@ -492,7 +492,7 @@ impl Team {
         };
         let why = "an admin runs this, after comparing the device words";
         Failure::new("FORBIDDEN", Exit::REFUSED, message)
-            .next(format!("aura members approve {name}"), why)
+            .next(format!("aura members approve {}", shell_operand(name)), why)
     }
 
     fn is_on_its_way(&self, is_meant: impl Fn(&Entry) -> bool) -> bool {

@@ -384,7 +384,7 @@ fn h17_a_deleted_class_comes_back_with_its_methods_and_a_deleted_file_as_a_whole
     let gone = alice
         .aura(&["restore", "Model::score", "--at", &op])
         .fails(9, "AE-NO-PLACE");
-    assert_eq!(step(&gone), "aura restore model.py --at OP");
+    assert_eq!(step(&gone), "aura restore --at OP model.py");
     // Between two of its changes it is known by its parts alone.
     alice
         .aura(&["restore", "model.py", "--at", &op])

@@ -144,8 +144,10 @@ impl Desk {
             let is_agreed = matches!(&heads[..], [head] if is_here(head));
             if self.follows_heads(&body.patch, unit) && !is_agreed {
                 let message = format!("{} has changed since", row.name);
-                return Err(Failure::new("AE-MOVED", Exit::STALE, message)
-                    .next(format!("aura log {}", row.name), "see what came after"));
+                return Err(Failure::new("AE-MOVED", Exit::STALE, message).next(
+                    format!("aura log {}", aura_api::shell_operand(&row.name)),
+                    "see what came after",
+                ));
             }
         }
         let path = checked(&body.patch.path)?;

@@ -5,7 +5,7 @@
 //! - no byte outside the unit changes, but for the space around one that comes back;
 //! - it is published as the user's own edit, so `undo` takes it back.
 
-use aura_api::{At, Exit, Failure};
+use aura_api::{At, Exit, Failure, shell_operand, shell_word};
 use aura_engine::peer::{body::VersionId, units::Relation};
 use aura_proto::RepoPath;
 use aura_semantic::{
@@ -117,12 +117,12 @@ impl Desk {
         };
         let message = format!("{} {what}", symbol.name);
         let failure = Failure::new("AE-NOT-THEN", Exit::USAGE, message).next(
-            format!("aura log {}", symbol.full()),
+            format!("aura log {}", shell_operand(symbol.full())),
             "its versions; name one",
         );
         Err(match was.state {
             State::Unrecorded => {
-                let step = format!("git log -p -- {}", symbol.path);
+                let step = format!("git log -p -- {}", shell_word(&symbol.path));
                 failure.next(step, "what git has of it")
             }
             State::Absent | State::Deleted | State::Present => failure,
@@ -169,7 +169,7 @@ impl Desk {
         }
         let (Some(known), Some(now)) = (&shadow, &current) else {
             let message = format!("{path} is gone, and {} with it", symbol.name);
-            let step = format!("aura restore {path} --at OP");
+            let step = format!("aura restore --at OP {}", shell_operand(path));
             return Err(Failure::new("AE-NO-PLACE", Exit::STALE, message)
                 .next(step, "brings the file back; see: aura log"));
         };
@@ -202,8 +202,10 @@ impl Desk {
             return Ok(());
         }
         let message = format!("a newer version of {} waits here", symbol.name);
-        Err(Failure::new("AE-MOVED", Exit::STALE, message)
-            .next(format!("aura pull {}", symbol.full()), "take it first"))
+        Err(Failure::new("AE-MOVED", Exit::STALE, message).next(
+            format!("aura pull {}", shell_operand(symbol.full())),
+            "take it first",
+        ))
     }
 
     /// The insertion that brings a deleted unit back to its old place, or to the end of its container.

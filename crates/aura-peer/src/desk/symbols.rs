@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_api::{At, Exit, Failure};
+use aura_api::{At, Exit, Failure, shell_operand};
 use aura_engine::peer::units::{Moment, Recorded, Then};
 use aura_proto::RepoPath;
 use aura_semantic::{ContentHash, Indexed, UnitId};
@@ -116,7 +116,7 @@ impl Desk {
             (Some(symbol), Some(_)) => {
                 let message = format!("more than one unit is called {}", symbol.full());
                 Err(Failure::new("AE-AMBIGUOUS", Exit::USAGE, message).next(
-                    format!("aura blame {}", symbol.path),
+                    format!("aura blame {}", shell_operand(&symbol.path)),
                     "shows their lines; name one as FILE:LINE",
                 ))
             }
@@ -467,9 +467,11 @@ impl Desk {
             .collect();
         near.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
         for (_, name) in near.into_iter().take(CANDIDATES_MAX) {
-            failure = failure.next(format!("aura log {name}"), "a name that is nearly it");
+            let step = format!("aura log {}", shell_operand(name));
+            failure = failure.next(step, "a name that is nearly it");
         }
-        failure.next(format!("aura find {simple}"), "names that contain it")
+        let step = format!("aura find {}", shell_operand(simple));
+        failure.next(step, "names that contain it")
     }
 
     /// Names of the log and, where that is quick, of the working copy.
@@ -546,7 +548,7 @@ fn ambiguous(wanted: &str, candidates: &BTreeSet<String>) -> Failure {
     let failure = Failure::new("AE-AMBIGUOUS", Exit::USAGE, message);
     let candidates = candidates.iter().take(CANDIDATES_MAX);
     candidates.fold(failure, |failure, name| {
-        failure.next(format!("aura log {name}"), "one of them")
+        failure.next(format!("aura log {}", shell_operand(name)), "one of them")
     })
 }
 

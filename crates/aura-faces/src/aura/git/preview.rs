@@ -14,6 +14,7 @@ use std::{
 use aura_api::{
     Exit, Failure, Next,
     docs::{self, MergeFileDoc},
+    shell_operand,
 };
 use aura_semantic::{language_of, merge_lines, merge_lines_by_myers};
 
@@ -129,7 +130,7 @@ impl Face<'_, '_> {
         let clean = files.iter().all(|file| file.verdict == "clean");
         let next = match (driver, commits.kind()) {
             ("set_up", "up_to_date") => None,
-            ("set_up", _) => Some(format!("git merge {branch}")),
+            ("set_up", _) => Some(format!("git merge {}", shell_operand(branch))),
             _ => Some("aura init".to_owned()),
         };
         let next = next.map(|cmd| Next {

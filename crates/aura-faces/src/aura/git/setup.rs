@@ -16,6 +16,7 @@ use std::{
 use aura_api::{
     Exit, Failure,
     docs::{self, SetUpStepDoc},
+    shell_word,
 };
 use aura_semantic::{language_of, languages};
 
@@ -260,7 +261,7 @@ impl Change {
     fn show(&self, root: &Path) -> String {
         match self {
             Self::Config { key, value } => match value {
-                Some(value) => format!("git config --local {key} '{value}'"),
+                Some(value) => format!("git config --local {key} {}", shell_word(value)),
                 None => format!("git config --local --unset-all {key}"),
             },
             Self::File { path, bytes, block } => {

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use aura_api::{Exit, Failure, Next, Reply, docs};
+use aura_api::{Exit, Failure, Next, Reply, docs, shell_operand};
 use aura_engine::peer::control::Control;
 use aura_proto::message::{DEVICE_NAME_RULE, PeerState, is_device_name};
 use aura_tree::Repo;
@@ -251,7 +251,7 @@ impl Daemon {
             }
         } else {
             Next {
-                cmd: format!("aura members approve {}", enrolment.name),
+                cmd: format!("aura members approve {}", shell_operand(&enrolment.name)),
                 why: "an admin runs this after comparing the device words".to_owned(),
             }
         };

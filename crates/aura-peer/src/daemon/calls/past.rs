@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aura_api::{At, Next, docs};
+use aura_api::{At, Next, docs, shell_operand};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
     units::{Recorded, Shape},
@@ -147,7 +147,11 @@ impl Daemon {
             .first()
             .filter(|unit| unit.before.is_some() || unit.after.is_some());
         let next = next.map(|unit| Next {
-            cmd: format!("aura restore {} --at {}", unit.symbol, unit.op),
+            cmd: format!(
+                "aura restore --at {} {}",
+                unit.op,
+                shell_operand(&unit.symbol)
+            ),
             why: "brings this text back".to_owned(),
         });
         document(&docs::Shown {

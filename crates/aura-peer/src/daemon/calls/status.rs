@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aura_api::{Next, docs};
+use aura_api::{Next, docs, shell_operand};
 use aura_engine::peer::{control::Control, units::Conflict};
 use aura_proto::message::PeerCard;
 use aura_semantic::Effect;
@@ -262,7 +262,7 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
             "this device does not come back; a new home with a new invite does",
         )),
         (Some(need), _) if need.kind == "approval" && need.with.is_empty() => Some((
-            format!("aura members approve {}", need.id),
+            format!("aura members approve {}", shell_operand(&need.id)),
             "an admin runs this after comparing the device words",
         )),
         (Some(need), _) if need.kind == "fault" => Some((
@@ -270,7 +270,7 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
             "ask your team whether its mothership was set up anew",
         )),
         (Some(need), _) => Some((
-            format!("aura members approve {}", need.id),
+            format!("aura members approve {}", shell_operand(&need.id)),
             "compare the device words first",
         )),
         (None, 1..) => Some(("aura pull".to_owned(), "take what waits")),
