@@ -1,8 +1,9 @@
 //! How git is set up, and how that is taken back.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use mothership_tests::{
+    Outcome,
     copy::{put, tree},
     repo::Repo,
 };
@@ -167,6 +168,51 @@ fn attributes_for_the_whole_team_stand_in_the_tracked_file() {
     // Whoever has not set it up merges by lines, with markers.
     assert_eq!(repo.try_git(&["merge", "topic"]).status.code(), Some(1));
     assert!(repo.text("src/risk.rs").contains("<<<<<<< HEAD\n"));
+}
+
+/// Runs `aura` with so little memory that it ends soon if it reads without end.
+fn aura_in_little_memory(repo: &Repo, args: &[&str]) -> Outcome {
+    let mut command = repo.command("sh", &repo.path());
+    command.args(["-c", "ulimit -v 600000; exec aura --json \"$@\"", "sh"]);
+    Outcome::of(command.args(args).output().unwrap())
+}
+
+#[test]
+fn attributes_that_are_no_file_of_their_own_say_nothing_and_are_not_written() {
+    let repo = one("src/risk.rs", BASE, &ours(), &theirs());
+    let victim = repo.root.with_file_name("victim");
+    fs::write(&victim, "*.rs merge=union\n").unwrap();
+    fs::create_dir(repo.root.with_file_name("directory")).unwrap();
+    let attributes = repo.root.join(".gitattributes");
+    for target in ["../victim", "../nowhere", "../directory", "/dev/zero"] {
+        symlink(target, &attributes).unwrap();
+        let nested = repo.root.join("src/.gitattributes");
+        symlink(target, &nested).unwrap();
+        let refused = aura_in_little_memory(&repo, &["init", "--commit-attributes"]);
+        let refused = refused.fails(16, "AE-UNSAFE");
+        let step = &refused["error"]["next"][0]["cmd"];
+        assert!(step.as_str().unwrap().starts_with("ls -l "), "{refused}");
+        aura_in_little_memory(&repo, &["init"]).ok();
+        let lines = String::from_utf8(settings(&repo).1.unwrap()).unwrap();
+        assert!(!lines.contains("union"), "{target}: {lines}");
+        let preview = aura_in_little_memory(&repo, &["merge", "preview", "topic"]).ok();
+        assert_eq!(preview["driver"], "set_up", "{target}");
+        aura_in_little_memory(&repo, &["uninit"]).ok();
+        assert_eq!(fs::read_link(&attributes).unwrap(), Path::new(target));
+        assert!(!repo.root.with_file_name("nowhere").exists());
+        fs::remove_file(attributes.as_path()).unwrap();
+        fs::remove_file(nested).unwrap();
+    }
+    assert_eq!(fs::read(&victim).unwrap(), b"*.rs merge=union\n");
+}
+
+#[test]
+fn attributes_that_are_too_long_to_be_read_are_not_passed_over() {
+    let repo = one("src/risk.rs", BASE, &ours(), &theirs());
+    let long = "*.md merge=union\n".repeat(70_000);
+    fs::write(repo.root.join("src/.gitattributes"), long).unwrap();
+    repo.aura(&["init"]).fails(13, "AE-TOO-LARGE");
+    assert_eq!(settings(&repo).1, None);
 }
 
 #[test]

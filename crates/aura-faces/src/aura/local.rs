@@ -262,19 +262,20 @@ fn refuse_inputs(dir: &Path, inputs: &[&PathBuf; 3], output: &Path) -> Result<()
 
 /// Writes beside and renames, so that a reader sees the old or the new file.
 pub(super) fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        let message = format!("cannot write {}: {error}", output.display());
-        Failure::new("AE-OUTPUT", Exit::USAGE, message).next(ELSEWHERE, "where you may write")
-    };
     let is_special = fs::metadata(output).is_ok_and(|meta| !meta.is_file());
     if is_special {
         return OpenOptions::new()
             .write(true)
             .open(output)
             .and_then(|mut file| file.write_all(bytes))
-            .map_err(failed);
+            .map_err(|error| unwritten(output, &error));
     }
     let target = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
+    replace(&target, bytes)
+}
+
+/// Puts a file in the place of whatever has this name; a link is not followed.
+pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let name = target
         .file_name()
         .ok_or_else(|| usage("-o names no file".to_owned()).next(ELSEWHERE, "names a file"))?;
@@ -285,16 +286,21 @@ pub(super) fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .create_new(true)
         .open(&beside)
         .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| match fs::metadata(&target) {
+        .and_then(|()| match fs::metadata(target) {
             Ok(meta) => fs::set_permissions(&beside, meta.permissions()),
             Err(_) => Ok(()),
         })
-        .and_then(|()| fs::rename(&beside, &target));
+        .and_then(|()| fs::rename(&beside, target));
     written.map_err(|error| {
         // What could not be finished is not left behind; if it stays, the failure says why.
         fs::remove_file(&beside).ok();
-        failed(error)
+        unwritten(target, &error)
     })
+}
+
+fn unwritten(output: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot write {}: {error}", output.display());
+    Failure::new("AE-OUTPUT", Exit::USAGE, message).next(ELSEWHERE, "where you may write")
 }
 
 fn read(dir: &Path, file: &Path) -> Result<Vec<u8>, Failure> {

@@ -6,6 +6,7 @@
 //! - nothing is changed in git's directory but by `init`, `uninit` and the record of the driver.
 
 mod attributes;
+mod attributes_file;
 mod driver;
 mod explain;
 mod job;

@@ -8,7 +8,6 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::ErrorKind,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -23,10 +22,11 @@ use aura_semantic::{language_of, languages};
 use super::{
     DRIVER, Git,
     attributes::{self, Source},
+    attributes_file::AttributesFile,
     fields,
 };
 use crate::{
-    aura::{Face, args::Init, local::write_whole},
+    aura::{Face, args::Init},
     common::{answer, to_value},
     escape,
     output::{Outcome, View},
@@ -71,7 +71,7 @@ enum Change {
     },
     /// A file: its bytes, or that it goes; the block is what is ours in it.
     File {
-        path: PathBuf,
+        file: AttributesFile,
         bytes: Option<Vec<u8>>,
         block: Vec<u8>,
     },
@@ -103,25 +103,26 @@ impl Places {
         })
     }
 
-    fn tracked(&self) -> PathBuf {
-        self.root.join(".gitattributes")
+    fn info(&self) -> AttributesFile {
+        AttributesFile::own(self.info.clone())
+    }
+
+    fn tracked(&self) -> AttributesFile {
+        AttributesFile::in_tree(self.root.join(".gitattributes"))
     }
 }
 
 /// Whether the driver is `set_up`, `stale` or `missing`.
 pub(super) fn state(git: Git<'_>, places: &Places) -> Result<&'static str, Failure> {
-    let step = driver(git, places, has_block(&places.tracked())?)?;
+    let is_tracked = places.tracked().has_block()?;
+    let step = driver(git, places, is_tracked)?;
     let is_known = git.line(&["config", "--get", &key("driver")]).is_some();
-    let is_named = has_block(&places.tracked())? || has_block(&places.info)?;
+    let is_named = is_tracked || places.info().has_block()?;
     Ok(match (is_known && is_named, step.is_needed()) {
         (true, false) => "set_up",
         (true, true) => "stale",
         (false, _) => "missing",
     })
-}
-
-fn has_block(path: &Path) -> Result<bool, Failure> {
-    Ok(read(path)?.is_some_and(|bytes| attributes::has_block(&bytes)))
 }
 
 fn key(name: &str) -> String {
@@ -146,21 +147,22 @@ fn driver(git: Git<'_>, places: &Places, is_tracked: bool) -> Result<Step, Failu
     };
     let block = |is_new| attributes::block(extensions(), &exceptions, is_new);
     let (here, elsewhere) = match is_tracked {
-        true => (places.tracked(), Some(&places.info)),
-        false => (places.info.clone(), None),
+        true => (places.tracked(), Some(places.info())),
+        false => (places.info(), None),
     };
-    let before = read(&here)?;
+    here.check_writable()?;
+    let before = here.read()?;
     let after = attributes::with_block(before.as_deref(), block);
     changes.push(Planned {
         is_needed: before.as_ref() != Some(&after),
         change: Change::File {
-            path: here,
+            file: here,
             bytes: Some(after),
             block: block(false),
         },
     });
-    if let Some(path) = elsewhere {
-        changes.extend(block_away(path)?);
+    if let Some(file) = elsewhere {
+        changes.extend(block_away(file)?);
     }
     let place = match is_tracked {
         true => ".gitattributes, to be committed",
@@ -174,12 +176,12 @@ fn driver(git: Git<'_>, places: &Places, is_tracked: bool) -> Result<Step, Failu
 }
 
 /// The change that takes the block out of a file, if it is there.
-fn block_away(path: &Path) -> Result<Option<Planned>, Failure> {
-    let bytes = read(path)?.filter(|bytes| attributes::has_block(bytes));
+fn block_away(file: AttributesFile) -> Result<Option<Planned>, Failure> {
+    let bytes = file.read()?.filter(|bytes| attributes::has_block(bytes));
     Ok(bytes.map(|bytes| Planned {
         is_needed: true,
         change: Change::File {
-            path: path.to_owned(),
+            file,
             bytes: attributes::without_block(&bytes),
             block: Vec::new(),
         },
@@ -197,13 +199,13 @@ fn driver_away(git: Git<'_>, places: &Places) -> Result<Step, Failure> {
             change: Change::Config { key, value },
         }));
     }
-    changes.extend(block_away(&places.info)?);
+    changes.extend(block_away(places.info())?);
     let committed = git.say(&["show", "HEAD:.gitattributes"])?;
     let is_committed = committed.code == Some(0) && attributes::has_block(&committed.out);
     let text = match is_committed {
         true => "git merges by lines again; what the team's .gitattributes says does no harm",
         false => {
-            changes.extend(block_away(&places.tracked())?);
+            changes.extend(block_away(places.tracked())?);
             "git merges by lines again"
         }
     };
@@ -235,26 +237,11 @@ fn sources(git: Git<'_>, places: &Places) -> Result<Vec<Source>, Failure> {
     paths.dedup();
     for path in paths {
         let dir = path.strip_suffix(b".gitattributes").unwrap_or_default();
+        let file = AttributesFile::in_tree(places.root.join(OsStr::from_bytes(path)));
         // What is tracked may be gone.
-        if let Ok(bytes) = fs::read(places.root.join(OsStr::from_bytes(path))) {
-            sources.push((dir.to_vec(), bytes));
-        }
+        sources.extend(file.read()?.map(|bytes| (dir.to_vec(), bytes)));
     }
     Ok(sources)
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(storage(path, &error)),
-    }
-}
-
-fn storage(path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("cannot use {}: {error}", path.display());
-    Failure::new("AE-STORAGE", Exit::STORAGE, message)
-        .next("ls -ld DIRECTORY", "it has to be yours")
 }
 
 impl Change {
@@ -264,8 +251,9 @@ impl Change {
                 Some(value) => format!("git config --local {key} {}", shell_word(value)),
                 None => format!("git config --local --unset-all {key}"),
             },
-            Self::File { path, bytes, block } => {
-                let path = path.strip_prefix(root).unwrap_or(path).display();
+            Self::File { file, bytes, block } => {
+                let path = file.path.strip_prefix(root).unwrap_or(&file.path);
+                let path = path.display();
                 let block = String::from_utf8_lossy(block);
                 match bytes {
                     None => format!("remove {path}"),
@@ -285,13 +273,9 @@ impl Change {
                 };
                 git.ask(&args).map(drop)
             }
-            Self::File { path, bytes, .. } => match bytes {
-                None => fs::remove_file(path).map_err(|error| storage(path, &error)),
-                Some(bytes) => {
-                    let dir = path.parent().unwrap_or(path);
-                    fs::create_dir_all(dir).map_err(|error| storage(dir, &error))?;
-                    write_whole(path, bytes)
-                }
+            Self::File { file, bytes, .. } => match bytes {
+                None => file.remove(),
+                Some(bytes) => file.write(bytes),
             },
         }
     }
@@ -301,7 +285,7 @@ impl Face<'_, '_> {
     /// `init`.
     pub(in crate::aura) fn init(&mut self, args: &Init) -> Outcome {
         let places = Places::find(self.git())?;
-        let is_tracked = args.commit_attributes || has_block(&places.tracked())?;
+        let is_tracked = args.commit_attributes || places.tracked().has_block()?;
         let steps = vec![driver(self.git(), &places, is_tracked)?];
         let is_dry = args.dry_run || args.show;
         let mut rows = vec![self.about(&places)?];
