@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio};
 
-use mothership_tests::repo::Repo;
+use mothership_tests::{binary, repo::Repo};
 
 use crate::{BASE, alone, both, clash, one, ours, theirs};
 
@@ -143,6 +143,49 @@ fn without_the_program_git_merges_lines_with_its_usual_markers() {
     assert_eq!((merged.status.code(), repo.bytes("src/risk.rs")), expected);
     assert!(repo.text("src/risk.rs").contains("<<<<<<< HEAD\n"));
     assert_eq!(repo.stages("src/risk.rs"), "1 2 3");
+}
+
+/// What stands in the place of `aura`: the program itself, for which the disk is full.
+fn without_space() -> String {
+    let program = binary("aura");
+    format!(
+        "trap '' XFSZ; ulimit -f 0; exec {} \"$@\"",
+        program.display()
+    )
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_merged_by_git_and_never_our_side_alone() {
+    let repo = clash();
+    let expected = alone(&repo, "src/risk.rs");
+    repo.init();
+    repo.replace_program(&without_space());
+    let merged = repo.try_git(&["merge", "-q", "topic"]);
+    assert_eq!((merged.status.code(), repo.bytes("src/risk.rs")), expected);
+    assert_eq!(repo.stages("src/risk.rs"), "1 2 3");
+}
+
+#[test]
+fn where_nobody_can_write_a_result_git_stops_and_nothing_is_merged() {
+    // The program alone, as somebody may register it; the program that is gone, with git's own try on a full disk.
+    let cases = [
+        (Some("aura merge-driver %O %A %B"), without_space()),
+        (None, "ln -sf /dev/full \"$4\"; exit 2".to_owned()),
+    ];
+    for (driver, program) in cases {
+        let repo = clash();
+        let ours = repo.bytes("src/risk.rs");
+        repo.init();
+        repo.replace_program(&program);
+        if let Some(driver) = driver {
+            repo.git(&["config", "merge.aura.driver", driver]);
+        }
+        let merged = repo.try_git(&["merge", "-q", "topic"]);
+        assert!(!matches!(merged.status.code(), Some(0 | 1)), "{merged:?}");
+        assert_eq!(repo.bytes("src/risk.rs"), ours);
+        assert_eq!(repo.unmerged(), [""; 0]);
+        assert!(!repo.root.join(".git/MERGE_HEAD").exists());
+    }
 }
 
 #[test]
@@ -413,7 +456,7 @@ fn odd_names_reach_the_driver_whole() {
 }
 
 #[test]
-fn the_driver_ends_with_0_or_1_whatever_it_is_given() {
+fn the_driver_ends_with_0_or_1_or_makes_git_stop_whatever_it_is_given() {
     let repo = Repo::new();
     let file = |name: &str, text: &str| fs::write(repo.root.join(name), text).unwrap();
     let run = |args: &[&str]| {
@@ -449,10 +492,13 @@ fn the_driver_ends_with_0_or_1_whatever_it_is_given() {
             markers
         );
     }
-    assert_eq!(
-        run(&["nowhere", "ours", "theirs", "7", "x.rs"]),
-        (Some(1), "b\n".to_owned())
-    );
+    // No merge at all: git is to stop.
+    for args in [
+        &["nowhere", "ours", "theirs", "7", "x.rs"][..],
+        &["base", "ours"],
+    ] {
+        assert_eq!(run(args), (Some(255), "b\n".to_owned()), "{args:?}");
+    }
     assert_eq!(
         run(&["base", "ours", "base", "7", "x.rs"]),
         (Some(0), "b\n".to_owned())

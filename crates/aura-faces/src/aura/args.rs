@@ -138,7 +138,7 @@ pub(crate) enum Command {
         before_long_help = "Examples:\n  aura merge base.rs ours.rs theirs.rs --path src/risk.rs -o merged.rs\n  aura merge preview topic\n  aura merge explain src/risk.rs"
     )]
     Merge(Merge),
-    /// Merge one file for git; its exit codes are git's: 0 clean, 1 conflict
+    /// Merge one file for git; its exit codes are git's: 0 clean, 1 conflict, 255 stops the merge
     #[command(
         before_long_help = "Example, as aura init writes it:\n  aura merge-driver -- %O %A %B %L %P %S %X %Y"
     )]

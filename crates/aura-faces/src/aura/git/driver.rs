@@ -1,7 +1,8 @@
 //! `merge-driver`: one file of a merge that git makes.
 //!
 //! Invariants:
-//! - it ends with 0 for clean and 1 for a conflict, whatever happens; a higher code could stop the whole merge;
+//! - it ends with 0 for clean and 1 for a conflict, once the file that git gave holds the merge;
+//! - where that cannot be, it ends with [`STOP`], as git takes whatever stands there for a conflict otherwise;
 //! - a conflict of texts has markers in the file, never our side alone;
 //! - where syntax does not help, the bytes are those of `git merge-file`;
 //! - writing the result is the last thing it does, so whoever finds it dead can merge anew.
@@ -29,6 +30,8 @@ use crate::{aura::Face, aura::local::write_whole, escape};
 const MARKER_SIZE: usize = 7;
 /// Longest marker that is made.
 const MARKER_SIZE_MAX: usize = 1000;
+/// Makes git stop before anything is merged, as all codes above 128 do; `git merge-file` fails with the same.
+const STOP: Exit = Exit(255);
 /// How git calls the sides of a merge of bases, which nobody asked for.
 const TEMPORARY: &str = "Temporary merge branch";
 
@@ -41,6 +44,15 @@ struct Given {
     path: String,
     /// Names of base, ours and theirs.
     labels: [String; 3],
+}
+
+/// What becomes of the file that git gave as ours.
+enum Ours {
+    /// It is a merge as it stands.
+    Stays,
+    Becomes(Vec<u8>),
+    /// Nobody knows: a file could not be read.
+    Unread,
 }
 
 impl Given {
@@ -89,22 +101,27 @@ impl Face<'_, '_> {
         let Some(given) = Given::read(&self.dir, given) else {
             self.screen
                 .note("git gives at least three files; see aura merge-driver --help");
-            return Exit::USAGE;
+            return STOP;
         };
         // Whatever breaks in here, git gets a merge.
         let merged = catch_unwind(AssertUnwindSafe(|| self.merge_by_syntax(&given)));
-        let (judged, bytes) = match merged {
-            Ok(Some((judged, Some(bytes)))) => (judged, Some(bytes)),
+        let (judged, ours) = match merged {
+            Ok(Some((judged, Some(bytes)))) => (judged, Ours::Becomes(bytes)),
             Ok(Some((judged, None))) => self.merge_by_text(&given, judged),
             Ok(None) => self.merge_by_text(&given, empty(&given).text("unreadable")),
             Err(_) => self.merge_by_text(&given, empty(&given).text("failed")),
         };
         let is_clean = judged.is_clean();
         catch_unwind(AssertUnwindSafe(|| self.record(&given, judged))).ok();
-        let is_written = bytes.is_none_or(|bytes| self.write(&given, &bytes));
-        match is_clean && is_written {
-            true => Exit::DONE,
-            false => Exit::FAILED,
+        let is_there = match ours {
+            Ours::Stays => true,
+            Ours::Becomes(bytes) => self.write(&given, &bytes),
+            Ours::Unread => false,
+        };
+        match (is_there, is_clean) {
+            (false, _) => STOP,
+            (true, true) => Exit::DONE,
+            (true, false) => Exit::FAILED,
         }
     }
 
@@ -133,7 +150,7 @@ impl Face<'_, '_> {
     }
 
     /// Merges lines as git does; what has no text stays as ours is.
-    fn merge_by_text(&mut self, given: &Given, judged: Judged) -> (Judged, Option<Vec<u8>>) {
+    fn merge_by_text(&mut self, given: &Given, judged: Judged) -> (Judged, Ours) {
         let [base, ours, theirs] = &given.files;
         let [base_label, ours_label, theirs_label] = &given.labels;
         let texts = given.files.each_ref().map(fs::read);
@@ -144,7 +161,7 @@ impl Face<'_, '_> {
             self.screen.note(&format!(
                 "{path} is binary: ours stays, and git calls it a conflict"
             ));
-            return (judged.by_text(false), None);
+            return (judged.by_text(false), Ours::Stays);
         }
         let size = format!("--marker-size={}", given.marker_size);
         let mut command = self.git().command();
@@ -155,14 +172,14 @@ impl Face<'_, '_> {
         command.arg("--").args([ours, base, theirs]);
         if let Ok(merged) = command.output() {
             match merged.status.code() {
-                Some(0) => return (judged.by_text(true), Some(merged.stdout)),
-                Some(1..=127) => return (judged.by_text(false), Some(merged.stdout)),
+                Some(0) => return (judged.by_text(true), Ours::Becomes(merged.stdout)),
+                Some(1..=127) => return (judged.by_text(false), Ours::Becomes(merged.stdout)),
                 _ => {}
             }
         }
         let [Ok(base), Ok(ours), Ok(theirs)] = &texts else {
             self.screen.note("git's files of this merge cannot be read");
-            return (judged.by_text(false), None);
+            return (judged.by_text(false), Ours::Unread);
         };
         let merged = merge_lines_by_myers(base, ours, theirs);
         let judged = judged.by_lines(&merged);
@@ -178,7 +195,7 @@ impl Face<'_, '_> {
                 render(&chunks, markers)
             }
         };
-        (judged, Some(bytes))
+        (judged, Ours::Becomes(bytes))
     }
 
     fn write(&mut self, given: &Given, bytes: &[u8]) -> bool {
