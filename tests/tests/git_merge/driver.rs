@@ -145,6 +145,21 @@ fn without_the_program_git_merges_lines_with_its_usual_markers() {
     assert_eq!(repo.stages("src/risk.rs"), "1 2 3");
 }
 
+#[test]
+fn without_the_program_a_binary_conflict_does_not_keep_git_from_the_rest() {
+    let cap = |cap: &str| BASE.replace("100", cap);
+    let (load, three) = (BASE.replace('7', "8"), cap("300"));
+    let texts = [BASE, &load, &three].map(|text| Some(text.as_bytes()));
+    let blobs: [&[u8]; 3] = [b"\0one", b"\0two", b"\0six"];
+    let repo = Repo::forked(&[("blob.rs", blobs.map(Some)), ("risk.rs", texts)]);
+    let expected = alone(&repo, "blob.rs");
+    repo.init();
+    let merged = repo.git_alone(&["merge", "-q", "topic"]);
+    assert_eq!((merged.status.code(), repo.bytes("blob.rs")), expected);
+    assert_eq!(repo.stages("blob.rs"), "1 2 3");
+    assert_eq!(repo.text("risk.rs"), load.replace("100", "300"));
+}
+
 /// What stands in the place of `aura`: the program itself, for which the disk is full.
 fn without_space() -> String {
     let program = binary("aura");

@@ -36,10 +36,15 @@ use crate::{
 const NAME: &str = "functions instead of lines (aura)";
 /// A driver that is missing, too old, somebody else's or killed would leave our side alone, unmarked, or stop the whole
 /// merge; then git merges lines.
+///
+/// `git merge-file` fails alike, with 255, where a side is binary, which has to be a conflict of this one file, and where
+/// it cannot write, which has to stop git: only the former fails again when there is nothing to write.
 const COMMAND: &str = "if command -v aura >/dev/null 2>&1; then \
     aura merge-driver -- %O %A %B %L %P %S %X %Y; r=$?; \
     if test $r -le 1; then exit $r; fi; fi; \
-    git merge-file --marker-size=%L -L %X -L %S -L %Y %A %O %B";
+    git merge-file --marker-size=%L -L %X -L %S -L %Y %A %O %B; r=$?; \
+    if test $r -eq 255; then git merge-file -p -q %A %O %B >/dev/null 2>&1; \
+    if test $? -eq 255; then exit 1; fi; fi; exit $r";
 
 const JJ: &str = r#"[merge-tools.aura]
 program = "aura"
