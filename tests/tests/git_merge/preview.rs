@@ -102,6 +102,35 @@ fn a_preview_says_what_the_merge_then_does_and_touches_nothing() {
 }
 
 #[test]
+fn an_exit_code_tells_a_conflict_from_what_cannot_be_foreseen() {
+    let text = |cap: &str| BASE.replace("100", cap).into_bytes();
+    let [base, two, three] = ["100", "200", "300"].map(text);
+    let clash = [Some(&base[..]), Some(&two), Some(&three)];
+    let clean = [Some(&base[..]), Some(&two), Some(&base)];
+    for (risk, foreign, exit) in [
+        (clean, clean, 0),
+        (clean, clash, 11),
+        (clash, clean, 7),
+        (clash, clash, 7),
+    ] {
+        let repo = Repo::forked(&[("risk.rs", risk), ("foreign.rs", foreign)]);
+        repo.git(&["config", "merge.theirs.driver", "false"]);
+        fs::write(
+            repo.root.join(".git/info/attributes"),
+            "foreign.rs merge=theirs\n",
+        )
+        .unwrap();
+        repo.init();
+        let document = repo.aura(&["merge", "preview", "topic", "--exit-code"]);
+        assert_eq!(document.exit, exit, "{document:?}");
+        assert_eq!(document.json["clean"], exit == 0, "{document:?}");
+        let (code, text) = repo.said(&["merge", "preview", "topic"]);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(text.contains("1 not foreseen"), foreign == clash, "{text}");
+    }
+}
+
+#[test]
 fn a_file_that_one_side_renamed_is_foreseen_where_it_stands_now() {
     let renamed = BASE.replace('7', "8");
     let repo = one("src/risk.rs", BASE, BASE, &BASE.replace("100", "300"));

@@ -86,7 +86,7 @@ doc! {
         exact: bool,
         /// Whether the merge driver is `set_up`, `stale` or `missing`.
         driver: String,
-        /// Whether no file is in conflict.
+        /// Whether no file is in conflict, and each is foreseen.
         clean: bool,
         /// Files that one side alone changed, or both in the same way.
         taken: u64,

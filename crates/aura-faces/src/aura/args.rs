@@ -495,7 +495,7 @@ pub(crate) enum MergeWhat {
     Preview {
         /// The branch, or any commit
         branch: String,
-        /// End with 7 when a file would be in conflict
+        /// End with 7 when a file would be in conflict, else with 11 when one cannot be foreseen
         #[arg(long)]
         exit_code: bool,
     },

@@ -127,7 +127,12 @@ impl Face<'_, '_> {
             _ => Fates::default(),
         };
         let files = self.judge(git, &fates.files, driver)?;
-        let clean = files.iter().all(|file| file.verdict == "clean");
+        let has = |verdict: &str| files.iter().any(|file| file.verdict == verdict);
+        let exit = match (has("conflict"), has("unknown")) {
+            (true, _) => Exit::CONFLICT,
+            (false, true) => Exit::PARTLY,
+            (false, false) => Exit::DONE,
+        };
         let next = match (driver, commits.kind()) {
             ("set_up", "up_to_date") => None,
             ("set_up", _) => Some(format!("git merge {}", shell_operand(branch))),
@@ -146,7 +151,7 @@ impl Face<'_, '_> {
             ours: commits.ours,
             base: commits.base,
             driver: driver.to_owned(),
-            clean,
+            clean: exit == Exit::DONE,
             taken: fates.taken,
             files,
             next: next.into_iter().collect(),
@@ -157,10 +162,7 @@ impl Face<'_, '_> {
         if !self.screen.is_json() {
             self.screen.next(&document.next)?;
         }
-        Ok(match exit_code && !clean {
-            true => Exit::CONFLICT,
-            false => Exit::DONE,
-        })
+        Ok(if exit_code { exit } else { Exit::DONE })
     }
 
     fn judge(
@@ -357,8 +359,12 @@ fn show(view: &View, document: &docs::MergePreview) -> String {
         let files = document.files.iter();
         files.filter(|file| file.verdict == verdict).count()
     };
+    let unknown = match count("unknown") {
+        0 => String::new(),
+        count => format!(", {count} not foreseen"),
+    };
     let mut text = format!(
-        "merging {branch} into HEAD: {} files in conflict, {} merged, {} taken as they are\n",
+        "merging {branch} into HEAD: {} files in conflict, {} merged, {} taken as they are{unknown}\n",
         count("conflict"),
         count("clean"),
         document.taken
