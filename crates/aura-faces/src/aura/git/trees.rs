@@ -70,13 +70,14 @@ impl Changes {
         Some(changes)
     }
 
-    /// Paths that are new on this side.
-    fn arrivals(&self) -> impl Iterator<Item = &[u8]> {
+    /// Paths that are new on this side, each with the path of the base that it comes from.
+    fn arrivals(&self) -> BTreeMap<&[u8], Option<&[u8]>> {
         let moved = self.changed.iter().filter_map(|(from, change)| {
             let (to, _) = change.after.as_ref()?;
-            (to != from).then_some(&to[..])
+            (to != from).then_some((&to[..], Some(&from[..])))
         });
-        moved.chain(self.added.keys().map(Vec::as_slice))
+        let added = self.added.keys().map(|path| (&path[..], None));
+        moved.chain(added).collect()
     }
 }
 
@@ -193,26 +194,20 @@ fn is_in(taken: &BTreeSet<&[u8]>, change: &Change) -> bool {
 
 /// Paths at which the sides put different things, or one a file and one a directory.
 fn collisions<'a>(ours: &'a Changes, theirs: &'a Changes, fates: &mut Fates) -> BTreeSet<&'a [u8]> {
-    let sides = [ours, theirs].map(|side| side.arrivals().collect::<BTreeSet<&[u8]>>());
+    let sides = [ours.arrivals(), theirs.arrivals()];
     let mut taken = BTreeSet::new();
-    for path in sides[0].intersection(&sides[1]) {
-        let is_both_added = ours.added.contains_key(*path) && theirs.added.contains_key(*path);
-        let from = |side: &'a Changes| {
-            let mut changed = side.changed.iter();
-            changed.find(|(_, change)| change.after.as_ref().is_some_and(|(to, _)| to == path))
-        };
-        let origins = [from(ours), from(theirs)].map(|found| found.map(|(origin, _)| origin));
-        let is_one_file = origins[0].is_some() && origins[0] == origins[1];
-        if !is_both_added && !is_one_file {
+    for (path, origin) in &sides[0] {
+        // Added by both, or the same file moved by both.
+        if sides[1].get(path).is_some_and(|other| other != origin) {
             fates.conflict(path, "path_taken");
             taken.insert(*path);
         }
     }
     for (one, other) in [(0, 1), (1, 0)] {
-        for path in &sides[one] {
+        for path in sides[one].keys() {
             let below = [path, &b"/"[..]].concat();
-            let mut behind = sides[other].range(&below[..]..);
-            if behind.next().is_some_and(|next| next.starts_with(&below)) {
+            let behind = sides[other].range(&below[..]..).next();
+            if behind.is_some_and(|(next, _)| next.starts_with(&below)) {
                 fates.conflict(path, "file_and_directory");
                 taken.insert(*path);
             }
@@ -224,6 +219,8 @@ fn collisions<'a>(ours: &'a Changes, theirs: &'a Changes, fates: &mut Fates) -> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::{sync::mpsc, thread, time::Duration};
 
     use super::*;
 
@@ -311,6 +308,30 @@ mod tests {
             2,
             &["file_and_directory n"],
         );
+    }
+
+    #[test]
+    fn many_files_that_both_added_beside_many_changed_ones_are_merged_at_once() {
+        let entry = |id: u32| Entry {
+            mode: b"100644".to_vec(),
+            id: id.to_string(),
+        };
+        let side = move |id: u32| {
+            let names = |word| (0..40_000).map(move |nth| format!("{word}/{nth}").into_bytes());
+            let changed = names("changed").map(|path| {
+                let (before, after) = (entry(0), Some((path.clone(), entry(id))));
+                (path, Change { before, after })
+            });
+            Changes {
+                changed: changed.collect(),
+                added: names("added").map(|path| (path, entry(id))).collect(),
+            }
+        };
+        let (told, answer) = mpsc::channel();
+        thread::spawn(move || told.send(merge(&side(1), &side(2)).files.len()));
+        // Compared each with each, it would take minutes.
+        let files = answer.recv_timeout(Duration::from_secs(20));
+        assert_eq!(files, Ok(80_000));
     }
 
     #[test]
