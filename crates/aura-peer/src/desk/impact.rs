@@ -512,16 +512,18 @@ impl Desk {
         &self.impacts.kept.open
     }
 
-    /// Closes an alert; `false` if none of this id is open.
-    pub(crate) fn acknowledge(&mut self, id: &str) -> bool {
+    /// Closes alerts, all or none; answers the first that is not open.
+    pub(crate) fn acknowledge(&mut self, ids: &[String]) -> Result<(), String> {
         let open = &mut self.impacts.kept.open;
-        let before = open.len();
-        open.retain(|alert| alert.id() != id);
-        let is_closed = open.len() < before;
-        if is_closed {
+        let is_open = |id: &&String| open.iter().any(|alert| alert.id() == **id);
+        if let Some(id) = ids.iter().find(|id| !is_open(id)) {
+            return Err(id.clone());
+        }
+        if !ids.is_empty() {
+            open.retain(|alert| !ids.contains(&alert.id()));
             self.impacts.save();
         }
-        is_closed
+        Ok(())
     }
 
     /// What uses the units of a name: each unit with its callers; none while the graph is being built.

@@ -21,6 +21,8 @@ mod shadow;
 mod stale;
 pub(crate) mod symbols;
 pub(crate) mod take;
+#[cfg(test)]
+mod tests;
 pub(crate) mod then;
 
 use std::{

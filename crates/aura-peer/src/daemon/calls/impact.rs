@@ -49,12 +49,7 @@ impl Daemon {
     ) -> Answer {
         let acked = ack.to_vec();
         self.with_desk(path, |desk, _| {
-            for id in ack {
-                if !desk.acknowledge(id) {
-                    return Err(no_alert(id));
-                }
-            }
-            Ok(())
+            desk.acknowledge(ack).map_err(|id| no_alert(&id))
         })?;
         let Some(desk) = self.desks.get(path) else {
             return Ok(serde_json::Value::Null);

@@ -1,0 +1,84 @@
+//! Whose code a change touches: what is read for it, and what a start and a restart leave of it.
+
+use super::{
+    super::{Mode, impact::build},
+    Log, Person,
+};
+
+const RISK: &str = "\
+pub fn load(name: &str) -> usize {
+    name.len()
+}
+
+pub fn score() -> u32 {
+    3
+}
+";
+
+const API: &str = "\
+use crate::risk::{load, score};
+
+pub fn quote() -> usize {
+    load(\"risk\")
+}
+
+pub fn limit() -> u32 {
+    score()
+}
+";
+
+const FILES: [(&str, &str); 3] = [
+    ("src/lib.rs", "mod api;\nmod risk;\n"),
+    ("src/risk.rs", RISK),
+    ("src/many.rs", ""),
+];
+
+impl Person {
+    fn builds(&mut self) {
+        let files = self.desk.files_for_graph();
+        let analyses = self.desk.analyses();
+        let graph = build(self.desk.copy.root(), &files, &analyses);
+        self.desk.has_graph(graph);
+    }
+
+    /// Weighs everything, files that have changed as well.
+    fn weighs(&mut self) {
+        while self.desk.weigh_deadline().is_some() {
+            self.desk.weigh(&self.ring);
+        }
+    }
+
+    fn alerts(&self) -> Vec<String> {
+        let alerts = self.desk.open_alerts().iter();
+        let row = |alert: &super::super::impact::Alert| {
+            let (caller, callee) = (&alert.caller.1, &alert.callee.1);
+            format!("{caller} uses {callee}: {}", alert.effect.word())
+        };
+        alerts.map(row).collect()
+    }
+}
+
+/// Alice, and carol who wrote what uses `load` and `score`.
+fn two(mode: Mode) -> (Log, Person, Person) {
+    let mut log = Log::default();
+    let alice = Person::new(1, Mode::Observe, &FILES);
+    let mut carol = Person::new(2, mode, &FILES);
+    carol.writes("src/api.rs", API);
+    carol.publishes(&mut log);
+    (log, alice, carol)
+}
+
+#[test]
+fn acknowledging_one_that_is_not_open_closes_none() {
+    let (mut log, mut alice, mut carol) = two(Mode::Observe);
+    carol.builds();
+    alice.edits("src/risk.rs", "fn load", "fn fetch");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    let ids = ["i-1", "i-99"].map(str::to_owned);
+    assert_eq!(carol.desk.acknowledge(&ids), Err("i-99".to_owned()));
+    assert_eq!(carol.alerts().len(), 1);
+    carol.desk.acknowledge(&ids[..1]).unwrap();
+    assert_eq!(carol.alerts(), Vec::<String>::new());
+}
