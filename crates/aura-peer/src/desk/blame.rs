@@ -84,6 +84,7 @@ impl Desk {
             put(0, &self.blame_text(&file.path, whole, &text, before, ring));
             return;
         }
+        let breaks = Breaks::of(&file.bytes);
         for (unit, id) in file.outline.units.iter().zip(&file.ids) {
             let before = shadow.and_then(|shadow| {
                 let unit = &shadow.outline.units[shadow.position(*id)?];
@@ -92,9 +93,9 @@ impl Desk {
             let text = unit.own_text(&file.bytes);
             let origins = self.blame_text(&file.path, *id, &text, before, ring);
             let (head, foot) = origins.split_at(line_count(text.head.bytes()).min(origins.len()));
-            put(line_of(&file.bytes, unit.span.start), head);
+            put(breaks.before(unit.span.start), head);
             if let Some(inner) = &unit.inner {
-                put(line_of(&file.bytes, inner.end), foot);
+                put(breaks.before(inner.end), foot);
             }
         }
     }
@@ -226,8 +227,33 @@ fn line_count(bytes: &[u8]) -> usize {
     bytes.split_inclusive(is_end).count()
 }
 
-/// The line in which an offset stands, counted from zero.
-fn line_of(bytes: &[u8], offset: usize) -> usize {
-    let before = bytes.get(..offset).unwrap_or(bytes);
-    before.iter().filter(|byte| is_end(byte)).count()
+/// Where the lines of a text end; it is found once and asked for each unit.
+struct Breaks(Vec<usize>);
+
+impl Breaks {
+    fn of(bytes: &[u8]) -> Self {
+        let breaks = bytes.iter().enumerate().filter(|(_, byte)| is_end(byte));
+        Self(breaks.map(|(at, _)| at).collect())
+    }
+
+    /// How many lines end before an offset: the line in which it stands, counted from zero.
+    fn before(&self, offset: usize) -> usize {
+        self.0.partition_point(|at| *at < offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_stands_in_the_line_that_counting_from_the_start_gives() {
+        for text in ["", "a", "\n", "a\n\nbc\n", "\n\na\r\nb"] {
+            let breaks = Breaks::of(text.as_bytes());
+            for offset in 0..=text.len() + 1 {
+                let before = text.bytes().take(offset).filter(is_end).count();
+                assert_eq!(breaks.before(offset), before, "{offset} in {text:?}");
+            }
+        }
+    }
 }
