@@ -10,7 +10,10 @@ use std::{
 };
 
 use aura_api::{At, Exit, Failure, shell_operand};
-use aura_engine::peer::units::{Moment, Recorded, Then};
+use aura_engine::peer::{
+    body::VersionId,
+    units::{Moment, Recorded, Then},
+};
 use aura_proto::RepoPath;
 use aura_semantic::{ContentHash, Indexed, UnitId};
 
@@ -68,6 +71,23 @@ pub(crate) struct Sighting {
     /// Its first line, counted from one; none in the past.
     pub(crate) line: Option<usize>,
     pub(crate) origin: Origin,
+}
+
+/// A unit that was there at a moment.
+enum Found {
+    /// As the working copy has it.
+    Here(Sighting),
+    /// As a version of it was; its text is not opened yet.
+    Then(Symbol, VersionId),
+}
+
+impl Found {
+    fn symbol(&self) -> &Symbol {
+        match self {
+            Self::Here(sighting) => &sighting.symbol,
+            Self::Then(symbol, _) => symbol,
+        }
+    }
 }
 
 /// What the log last said of a unit.
@@ -131,7 +151,8 @@ impl Desk {
         (is_logged || self.files.has(&path)).then(|| wanted.into())
     }
 
-    fn units_of_file(&self, path: &Arc<str>) -> Vec<Symbol> {
+    /// Every unit of a file that the log speaks of, by the name that it had last.
+    pub(super) fn units_of_file(&self, path: &Arc<str>) -> Vec<Symbol> {
         let recorded = self.units.recorded().iter();
         let rows = recorded.filter(|recorded| recorded.path == *path);
         let rows = rows.flat_map(|recorded| &recorded.touched);
@@ -207,10 +228,12 @@ impl Desk {
     }
 
     /// The same as it was at a moment: of what the log speaks, that; of what it does not, what the working copy has.
+    /// Of more than `limit` that are found one more is answered.
     pub(crate) fn find_at(
         &mut self,
         text: &str,
         moment: Moment,
+        limit: usize,
         ring: &KeyRing,
     ) -> Result<Vec<Sighting>, Failure> {
         let here = self.find(text, usize::MAX)?;
@@ -223,37 +246,44 @@ impl Desk {
             let key = (Arc::clone(&found.symbol.path), found.symbol.unit);
             found.origin == Origin::Git && !told.contains(&key)
         };
-        let mut found: Vec<Sighting> = here.into_iter().filter(is_silent).collect();
+        let here = here.into_iter().filter(is_silent).map(Found::Here);
         let wanted = text.to_lowercase();
-        for (path, unit, name, then) in then {
+        let then = then.into_iter().filter_map(|(path, unit, name, then)| {
             let Then::Version(version) = then else {
-                continue;
+                return None;
             };
-            let is_file = unit == UnitId::file(&path);
-            if is_file || !contains(&path, &name, &wanted) {
-                continue;
-            }
-            let content = self.units.content(&path, unit, version).flatten();
-            let bodies = |recorded: &Recorded| self.body(recorded, ring);
-            let text = content.and_then(|content| self.units.text(content, &bodies));
-            let kind = text.and_then(|text| {
-                let units = aura_semantic::outline(&path, &text.flat(), &self.budget).units;
-                units.first().map(|unit| unit.kind.word())
-            });
-            let told = self.units.teller(&path, unit, version);
-            found.push(Sighting {
-                kind: kind.unwrap_or("unknown"),
-                line: None,
-                origin: told.map_or(Origin::Git, |(index, row)| Origin::Op(index, row)),
-                symbol: Symbol {
-                    name: name.to_string(),
-                    path,
-                    unit,
-                },
-            });
+            let is_meant = unit != UnitId::file(&path) && contains(&path, &name, &wanted);
+            let name = name.to_string();
+            is_meant.then(|| Found::Then(Symbol { path, unit, name }, version))
+        });
+        let mut found: Vec<Found> = here.chain(then).collect();
+        found.sort_by_cached_key(|found| found.symbol().full());
+        // Before texts are opened: that costs, and nobody sees the others.
+        found.truncate(limit.saturating_add(1));
+        let sighting = |found| match found {
+            Found::Here(sighting) => sighting,
+            Found::Then(symbol, version) => self.sighting_of(symbol, version, ring),
+        };
+        Ok(found.into_iter().map(sighting).collect())
+    }
+
+    /// A unit as a version of it was.
+    fn sighting_of(&self, symbol: Symbol, version: VersionId, ring: &KeyRing) -> Sighting {
+        let (path, unit) = (&symbol.path, symbol.unit);
+        let content = self.units.content(path, unit, version).flatten();
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        let text = content.and_then(|content| self.units.text(content, &bodies));
+        let kind = text.and_then(|text| {
+            let units = aura_semantic::outline(path, &text.flat(), &self.budget).units;
+            units.first().map(|unit| unit.kind.word())
+        });
+        let told = self.units.teller(path, unit, version);
+        Sighting {
+            kind: kind.unwrap_or("unknown"),
+            line: None,
+            origin: told.map_or(Origin::Git, |(index, row)| Origin::Op(index, row)),
+            symbol,
         }
-        found.sort_by_key(|found| found.symbol.full());
-        Ok(found)
     }
 
     /// Units of the working copy that `is_meant` accepts, where the file holds all words of `needle`.

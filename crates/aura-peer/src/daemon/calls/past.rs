@@ -333,7 +333,7 @@ impl Daemon {
         let path = self.repo_of(repo)?;
         let limit = limit.unwrap_or(FOUND_MAX);
         let found = self.with_desk(&path, |desk, ring| match at {
-            Some(at) => desk.find_at(text, desk.moment(at)?, ring),
+            Some(at) => desk.find_at(text, desk.moment(at)?, limit, ring),
             None => desk.find(text, limit),
         })?;
         let Some(desk) = self.desks.get(&path) else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod impact;
+mod past;
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -191,4 +192,11 @@ fn git(repo: &Path, args: &[&str]) {
     command.args(user).args(["-c", "commit.gpgsign=false"]);
     let status = command.args(args).current_dir(repo).status().unwrap();
     assert!(status.success(), "git {args:?}");
+}
+
+/// How many times this thread has read from something.
+fn reads() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").unwrap();
+    let count = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+    count.unwrap().parse().unwrap()
 }
