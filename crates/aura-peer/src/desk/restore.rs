@@ -20,7 +20,7 @@ use super::{
     decide::{checked, no_place, no_text},
     publish::Intent,
     symbols::Symbol,
-    take::{explain_write, refusal_id},
+    take::{Wanted, explain_write, refusal_id},
     then::{State, Was},
 };
 
@@ -154,7 +154,10 @@ impl Desk {
                 "makes them known first, so that undo has them",
             ));
         }
-        self.refuse_behind(symbol, told)?;
+        match symbol.is_file() {
+            true => self.refuse_file_behind(symbol, shadow.as_ref(), ring)?,
+            false => self.refuse_behind(symbol, told)?,
+        }
         if told == Some(text.hash()) {
             return Ok(None);
         }
@@ -189,23 +192,57 @@ impl Desk {
 
     /// Refuses to write on a version that the team has left: that would begin a conflict.
     fn refuse_behind(&self, symbol: &Symbol, here: Option<ContentHash>) -> Result<(), Failure> {
-        let heads = self.units.heads(&symbol.path, symbol.unit);
-        if 1 < heads.len() {
-            let message = format!("{} has versions that exclude each other", symbol.name);
-            return Err(Failure::new("AE-CONFLICT-OPEN", Exit::CONFLICT, message)
-                .next("aura conflicts", "settle it first"));
+        self.refuse_forked(symbol)?;
+        match self.is_behind(symbol, here) {
+            true => Err(behind(symbol)),
+            false => Ok(()),
         }
+    }
+
+    /// The same for a file as one piece: its units speak for it, and whatever else of it waits would be overwritten.
+    fn refuse_file_behind(
+        &mut self,
+        file: &Symbol,
+        shadow: Option<&Indexed>,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let mut units = self.units_of_file(&file.path);
+        for symbol in std::iter::once(file).chain(&units) {
+            self.refuse_forked(symbol)?;
+        }
+        let told = Self::contents(shadow);
+        units.retain(|symbol| !symbol.is_file());
+        let mut units = units.iter();
+        let is_behind = units.any(|unit| self.is_behind(unit, told.get(&unit.unit).copied()));
+        let wanted = Wanted {
+            symbols: vec![file.path.to_string()],
+            is_dry_run: true,
+            ..Wanted::default()
+        };
+        let waiting = self.take_waiting(&wanted, ring).into_keys();
+        let mut paths = waiting.map(|index| &self.units.recorded()[index].path);
+        match is_behind || paths.any(|path| *path == file.path) {
+            true => Err(behind(file)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the team has a version that is not in what is here.
+    fn is_behind(&self, symbol: &Symbol, here: Option<ContentHash>) -> bool {
         let mut standpoint = self.units.standpoint(&symbol.path, symbol.unit, here);
         let is_known =
             |head: &VersionId| self.units.relation_to(&mut standpoint, *head) == Relation::Known;
-        if heads.iter().all(is_known) {
+        let heads = self.units.heads(&symbol.path, symbol.unit);
+        !heads.iter().all(is_known)
+    }
+
+    fn refuse_forked(&self, symbol: &Symbol) -> Result<(), Failure> {
+        if self.units.heads(&symbol.path, symbol.unit).len() < 2 {
             return Ok(());
         }
-        let message = format!("a newer version of {} waits here", symbol.name);
-        Err(Failure::new("AE-MOVED", Exit::STALE, message).next(
-            format!("aura pull {}", shell_operand(symbol.full())),
-            "take it first",
-        ))
+        let message = format!("{} has versions that exclude each other", symbol.name);
+        Err(Failure::new("AE-CONFLICT-OPEN", Exit::CONFLICT, message)
+            .next("aura conflicts", "settle it first"))
     }
 
     /// The insertion that brings a deleted unit back to its old place, or to the end of its container.
@@ -389,6 +426,12 @@ fn one(file: &Indexed, op: Op) -> FilePatch {
 fn carried(file: &Indexed, op: Op) -> Result<Indexed, Failure> {
     let applied = apply(Some(file), &one(file, op)).map_err(|refusal| refused(&refusal))?;
     applied.after.ok_or_else(|| no_place(&file.path))
+}
+
+fn behind(symbol: &Symbol) -> Failure {
+    let message = format!("a newer version of {} waits here", symbol.name);
+    Failure::new("AE-MOVED", Exit::STALE, message)
+        .next(format!("aura pull {}", symbol.full()), "take it first")
 }
 
 fn moved(why: String) -> Failure {
