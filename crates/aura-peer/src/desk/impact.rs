@@ -15,7 +15,8 @@ use std::{
 
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Budget, Confidence, Effect, Graph, Op, OwnText, Reference, UnitId, effects, effects_in, index,
+    Budget, Confidence, ContentHash, Effect, Graph, Indexed, Op, OwnText, Reference, UnitId,
+    effects, effects_in, index,
 };
 use aura_tree::Root;
 use aura_trust::KeyRing;
@@ -62,6 +63,9 @@ impl Alert {
         format!("i-{}", self.number)
     }
 }
+
+/// Names of units that are not here as the team was told, by file: each file is looked at once for a patch.
+type Untold = BTreeMap<Arc<str>, BTreeSet<String>>;
 
 /// What a patch does to a unit.
 #[derive(Clone, Copy)]
@@ -222,6 +226,14 @@ pub(crate) fn build(root: &Root, paths: &[RepoPath], analyses: &Analyses) -> Gra
     graph
 }
 
+/// What each name of a file means: of several units the first.
+fn texts(file: &Indexed) -> BTreeMap<&str, ContentHash> {
+    let units = file.outline.units.iter().rev();
+    units
+        .map(|unit| (unit.qualified.as_str(), unit.own_hash))
+        .collect()
+}
+
 impl Desk {
     /// The files that the graph is to be built of.
     pub(crate) fn files_for_graph(&self) -> Vec<RepoPath> {
@@ -289,19 +301,23 @@ impl Desk {
             return;
         };
         let path = body.patch.path.as_str();
+        let (mut untold, mut shadow) = (Untold::new(), None);
         let mut is_new = false;
         // First who cares, which mostly nobody does; what happened is looked at afterwards.
         for (name, what) in self.named_in(graph, &body.patch) {
             let mut found = Vec::new();
             for unit in graph.units_of(path, &name) {
-                self.touched_by(graph, unit, &mut |caller, via| found.push((caller, via)));
+                let mut tell = |caller, via| found.push((caller, via));
+                self.touched_by(graph, unit, &mut untold, &mut tell);
             }
             let effect = match what {
                 _ if found.is_empty() => continue,
                 What::Known(effect) => Some(effect),
                 What::Texts(unit, before, after) => {
-                    let shadow = RepoPath::try_from(path).ok();
-                    let shadow = shadow.and_then(|path| self.shadow(&path).ok().flatten());
+                    let shadow = shadow.get_or_insert_with(|| {
+                        let path = RepoPath::try_from(path).ok()?;
+                        self.shadow(&path).ok().flatten()
+                    });
                     let all = effects_in(shadow.as_ref(), path, unit, before, after);
                     all.into_iter().max()
                 }
@@ -388,6 +404,7 @@ impl Desk {
         &mut self,
         graph: &Graph,
         unit: UnitId,
+        untold: &mut Untold,
         tell: &mut dyn FnMut(Reference, Option<String>),
     ) {
         let is_sure = |caller: &Reference| caller.confidence >= Confidence::Likely;
@@ -396,7 +413,7 @@ impl Desk {
         seen.insert(unit);
         let looks_farther = near.len() <= NEAR_MAX;
         for caller in near {
-            if self.is_own(&caller) {
+            if self.is_own(&caller, untold) {
                 tell(caller, None);
                 continue;
             }
@@ -406,7 +423,7 @@ impl Desk {
             let via = format!("{}::{}", caller.path, caller.name);
             for far in graph.callers(between).into_iter().filter(is_sure) {
                 let is_new = far.unit.is_some_and(|unit| seen.insert(unit));
-                if is_new && self.is_own(&far) {
+                if is_new && self.is_own(&far, untold) {
                     tell(far, Some(via.clone()));
                 }
             }
@@ -428,31 +445,29 @@ impl Desk {
     }
 
     /// Whether this device wrote a unit, or has an edit of it that nobody knows.
-    fn is_own(&mut self, unit: &Reference) -> bool {
+    fn is_own(&mut self, unit: &Reference, untold: &mut Untold) -> bool {
         let key = (Arc::clone(&unit.path), Arc::from(unit.name.as_str()));
         if self.impacts.own.contains(&key) {
             return true;
         }
-        let Ok(path) = RepoPath::try_from(&*unit.path) else {
-            return false;
-        };
-        let Ok(file) = self.copy.root().read_file(&path) else {
-            return false;
-        };
+        let names = untold.entry(key.0);
+        let names = names.or_insert_with(|| self.untold_in(&unit.path).unwrap_or_default());
+        names.contains(&unit.name)
+    }
+
+    /// The units of a file that are not here as the team was told, by name; nothing where that is not known.
+    fn untold_in(&mut self, path: &str) -> Option<BTreeSet<String>> {
+        let path = RepoPath::try_from(path).ok()?;
+        let file = self.copy.root().read_file(&path).ok()?;
         if self.shadows.equals(&path, &file.bytes) {
-            return false;
+            return None;
         }
-        let Ok(shadow) = self.shadow(&path) else {
-            return false;
-        };
+        let shadow = self.shadow(&path).ok()?;
         let here = index(path.as_str(), file.bytes, shadow.as_ref(), &self.budget);
-        let text = |file: &aura_semantic::Indexed| {
-            let mut units = file.outline.units.iter();
-            let found = units.find(|other| other.qualified == unit.name);
-            found.map(|found| found.own_hash)
-        };
-        let here = text(&here);
-        here.is_some() && here != shadow.as_ref().and_then(text)
+        let told = shadow.as_ref().map(texts).unwrap_or_default();
+        let mut here = texts(&here);
+        here.retain(|name, text| told.get(name) != Some(text));
+        Some(here.into_keys().map(str::to_owned).collect())
     }
 
     /// Opens an alert; `false` if the same is open and as bad.

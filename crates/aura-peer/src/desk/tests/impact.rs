@@ -2,7 +2,7 @@
 
 use super::{
     super::{Mode, impact::build},
-    Log, Person,
+    Log, Person, reads,
 };
 
 const RISK: &str = "\
@@ -66,6 +66,28 @@ fn two(mode: Mode) -> (Log, Person, Person) {
     carol.writes("src/api.rs", API);
     carol.publishes(&mut log);
     (log, alice, carol)
+}
+
+/// How often a file system is asked when a change of `load` is weighed that so many functions use.
+fn reads_with_callers(count: usize) -> u64 {
+    let (mut log, mut alice, mut carol) = two(Mode::Observe);
+    let callers = (0..count).map(|n| format!("pub fn f{n}() {{\n    load(\"{n}\");\n}}\n"));
+    let text = format!("use crate::risk::load;\n{}", callers.collect::<String>());
+    carol.writes("src/many.rs", &text);
+    carol.builds();
+    alice.edits("src/risk.rs", "name.len()", "name.len() + 1");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    let before = reads();
+    carol.desk.weigh(&carol.ring);
+    let count_read = reads() - before;
+    assert_eq!(carol.alerts().len(), count + 1);
+    count_read
+}
+
+#[test]
+fn a_file_of_many_callers_is_read_once_for_a_patch() {
+    assert_eq!(reads_with_callers(40), reads_with_callers(2));
 }
 
 #[test]
