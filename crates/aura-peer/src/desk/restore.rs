@@ -430,8 +430,10 @@ fn carried(file: &Indexed, op: Op) -> Result<Indexed, Failure> {
 
 fn behind(symbol: &Symbol) -> Failure {
     let message = format!("a newer version of {} waits here", symbol.name);
-    Failure::new("AE-MOVED", Exit::STALE, message)
-        .next(format!("aura pull {}", symbol.full()), "take it first")
+    Failure::new("AE-MOVED", Exit::STALE, message).next(
+        format!("aura pull {}", shell_operand(symbol.full())),
+        "take it first",
+    )
 }
 
 fn moved(why: String) -> Failure {

@@ -254,7 +254,7 @@ impl Desk {
             };
             let is_meant = unit != UnitId::file(&path) && contains(&path, &name, &wanted);
             let name = name.to_string();
-            is_meant.then(|| Found::Then(Symbol { path, unit, name }, version))
+            is_meant.then_some(Found::Then(Symbol { path, unit, name }, version))
         });
         let mut found: Vec<Found> = here.chain(then).collect();
         found.sort_by_cached_key(|found| found.symbol().full());
