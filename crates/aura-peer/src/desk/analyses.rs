@@ -83,6 +83,15 @@ impl Analyses {
         references
     }
 
+    /// What a file of this content uses and defines, if it was read before.
+    pub(super) fn known_references(
+        &self,
+        path: &str,
+        content: &[u8; 32],
+    ) -> Option<FileReferences> {
+        self.get(named(Kind::References, path, content))
+    }
+
     /// Lets go of what none of these files holds, when it is most of what is kept.
     pub(super) fn keep<'a>(&self, files: impl Iterator<Item = (&'a str, &'a [u8; 32])>) {
         let mut live = BTreeSet::new();

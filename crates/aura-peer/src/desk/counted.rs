@@ -74,7 +74,6 @@ impl Desk {
     fn recount(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let notices = std::mem::take(&mut self.notices);
         let seen = std::mem::take(&mut self.conflicts_seen);
-        let unweighed = self.unweighed();
         self.loose.save();
         self.loose = Loose::open(&self.state_dir);
         self.units = Units::new(self.key_peer, self.units.channel());
@@ -86,7 +85,6 @@ impl Desk {
         let replayed = self.replay_units(ring);
         self.notices = notices;
         self.conflicts_seen = seen;
-        self.weigh_again(&unweighed);
         replayed?;
         self.notices.push(Notice {
             kind: "recounted",

@@ -2,10 +2,13 @@
 //!
 //! Invariants:
 //! - an alert is about code of this device's user: written by this device, or edited here and not told yet;
-//! - the graph is as the files were before the change, so what is gone still has its callers;
+//! - the graph is as the files were before the change, so what is gone still has its callers; it is so, too, where the
+//!   file was written before the graph was there, or before a restart;
+//! - what a daemon had not weighed when it ended, however it ended, the next one weighs;
 //! - nothing of this is on the way of a save or of a patch: both are taken in when nobody waits, one at a time, in the
-//!   order in which they came, a file where it was changed last;
-//! - losing the graph costs a reading of the files, losing what is kept beside the log costs alerts that were seen.
+//!   order in which they came, a file where it was changed last; only a file that is written before the graph is there
+//!   is looked at first;
+//! - losing the graph costs a reading of the files, losing what is kept beside the log costs alerts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +18,8 @@ use std::{
 
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Budget, Confidence, ContentHash, Effect, Graph, Indexed, Op, OwnText, Reference, UnitId,
-    effects, effects_in, index,
+    Budget, Confidence, ContentHash, Effect, FileReferences, Graph, Indexed, Op, OwnText,
+    Reference, UnitId, effects, effects_in, index,
 };
 use aura_tree::Root;
 use aura_trust::KeyRing;
@@ -80,6 +83,15 @@ enum What<'a> {
 struct Kept {
     last: u64,
     open: Vec<Alert>,
+    /// The last record of the log that was weighed; nothing where all that there was is as good as weighed.
+    #[serde(default)]
+    weighed: Option<u64>,
+    /// Records up to there that came too late for it: their key did.
+    #[serde(default)]
+    late: BTreeSet<u64>,
+    /// The content that files had before a patch was written into them that is still to be weighed.
+    #[serde(default)]
+    before: BTreeMap<String, [u8; 32]>,
 }
 
 /// What is to be taken in, in the order in which it came.
@@ -97,8 +109,8 @@ struct Queue {
 #[derive(Clone)]
 enum Step {
     File(RepoPath),
-    /// A patch of somebody else, as recorded.
-    Patch(usize),
+    /// A patch of somebody else: as recorded, and its record in the log.
+    Patch(usize, u64),
 }
 
 impl Queue {
@@ -112,10 +124,10 @@ impl Queue {
                     self.steps.remove(&earlier);
                 }
             }
-            Step::Patch(_) if self.patches < PENDING_MAX => self.patches += 1,
-            Step::Patch(_) => {
+            Step::Patch(..) if self.patches < PENDING_MAX => self.patches += 1,
+            Step::Patch(..) => {
                 let mut steps = self.steps.iter();
-                let oldest = steps.find(|(_, step)| matches!(step, Step::Patch(_)));
+                let oldest = steps.find(|(_, step)| matches!(step, Step::Patch(..)));
                 if let Some((at, _)) = oldest.map(|(at, step)| (*at, step)) {
                     self.steps.remove(&at);
                 }
@@ -129,7 +141,7 @@ impl Queue {
         let (_, step) = self.steps.pop_first()?;
         match &step {
             Step::File(path) => drop(self.files.remove(path)),
-            Step::Patch(_) => self.patches -= 1,
+            Step::Patch(..) => self.patches -= 1,
         }
         if self.steps.is_empty() {
             self.came_ms = None;
@@ -142,16 +154,21 @@ impl Queue {
         Some((last + QUIET_MS).min(first + WAIT_MS_MAX))
     }
 
-    fn patches(&self) -> impl Iterator<Item = usize> {
+    /// The records of the patches in the log.
+    fn records(&self) -> impl Iterator<Item = u64> {
         self.steps.values().filter_map(|step| match step {
-            Step::Patch(index) => Some(*index),
+            Step::Patch(_, lsn) => Some(*lsn),
             Step::File(_) => None,
         })
     }
 
-    fn forget_patches(&mut self) {
-        self.steps.retain(|_, step| matches!(step, Step::File(_)));
-        self.patches = 0;
+    /// Lets patches go by their records.
+    fn retain_patches(&mut self, keeps: impl Fn(u64) -> bool) {
+        self.steps.retain(|_, step| match step {
+            Step::Patch(_, lsn) => keeps(*lsn),
+            Step::File(_) => true,
+        });
+        self.patches = self.steps.len() - self.files.len();
         if self.steps.is_empty() {
             self.came_ms = None;
         }
@@ -162,7 +179,10 @@ impl Queue {
 pub(super) struct Impacts {
     at: PathBuf,
     kept: Kept,
+    is_saved: bool,
     graph: Option<Graph>,
+    /// What the graph is to know of files that were written before it is there.
+    before: BTreeMap<RepoPath, FileReferences>,
     queue: Queue,
     /// File and name of what this device wrote, as far as the log was read.
     own: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -170,13 +190,20 @@ pub(super) struct Impacts {
 }
 
 impl Impacts {
-    pub(super) fn open(state_dir: &Path) -> Self {
+    pub(super) fn open(state_dir: &Path, analyses: &Analyses) -> Self {
         let at = state_dir.join("impact.json");
         let kept = std::fs::read(&at).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept = kept.unwrap_or_default();
+        let before = kept.before.iter().filter_map(|(path, content)| {
+            let references = analyses.known_references(path, content)?;
+            Some((RepoPath::try_from(path.as_str()).ok()?, references))
+        });
         Self {
             at,
-            kept: kept.unwrap_or_default(),
+            before: before.collect(),
+            kept,
+            is_saved: true,
             graph: None,
             queue: Queue::default(),
             own: BTreeSet::new(),
@@ -190,21 +217,61 @@ impl Impacts {
     }
 
     /// A patch of somebody else arrived.
-    pub(super) fn push(&mut self, index: usize, now_ms: u64) {
-        self.queue.push(Step::Patch(index), now_ms);
+    pub(super) fn push(&mut self, index: usize, lsn: u64, now_ms: u64) {
+        self.queue.push(Step::Patch(index, lsn), now_ms);
+        self.is_saved &= self.kept.weighed < Some(lsn);
     }
 
-    /// What was recorded before this start was weighed when it arrived.
-    pub(super) fn replayed(&mut self) {
-        self.queue.forget_patches();
+    /// The log is shown anew.
+    pub(super) fn replays(&mut self) {
+        self.queue.retain_patches(|_| false);
         self.own.clear();
         self.own_read = 0;
     }
 
-    fn save(&self) {
+    /// The log was shown up to its record `last`; what of it was weighed is not weighed again.
+    pub(super) fn replayed(&mut self, last: u64) {
+        let weighed = self.kept.weighed.map_or(last, |weighed| weighed.min(last));
+        let late = &self.kept.late;
+        self.queue
+            .retain_patches(|lsn| weighed < lsn || late.contains(&lsn));
+        self.is_saved &= self.kept.weighed == Some(weighed);
+        self.kept.weighed = Some(weighed);
+        self.forget_before();
+        self.save();
+    }
+
+    fn has_weighed(&mut self, lsn: u64) {
+        self.kept.weighed = self.kept.weighed.max(Some(lsn));
+        self.kept.late.remove(&lsn);
+        if self.queue.patches == 0 {
+            self.is_saved = false;
+        }
+        self.forget_before();
+    }
+
+    /// With everything weighed nobody asks what files were before.
+    fn forget_before(&mut self) {
+        if self.queue.patches == 0 {
+            self.is_saved &= self.kept.before.is_empty();
+            self.kept.before.clear();
+            self.before.clear();
+        }
+    }
+
+    /// Puts what changed on the disk. That a patch arrived needs no word: it is behind what was weighed.
+    pub(super) fn save(&mut self) {
+        if self.is_saved {
+            return;
+        }
+        let lsns = self.queue.records();
+        self.kept.late = lsns.filter(|lsn| Some(*lsn) <= self.kept.weighed).collect();
         let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
-        if let Err(error) = aura_store::write_unsynced(&self.at, &bytes, 0o600) {
-            tracing::warn!(error = crate::chain(&error), "open alerts are not kept");
+        match aura_store::write_unsynced(&self.at, &bytes, 0o600) {
+            Ok(()) => self.is_saved = true,
+            Err(error) => {
+                tracing::warn!(error = crate::chain(&error), "open alerts are not kept");
+            }
         }
     }
 }
@@ -244,25 +311,29 @@ impl Desk {
         Arc::clone(&self.analyses)
     }
 
-    pub(crate) fn has_graph(&mut self, graph: Graph) {
+    pub(crate) fn has_graph(&mut self, mut graph: Graph) {
+        let now_ms = self.clock.mono_ms();
+        for (path, references) in std::mem::take(&mut self.impacts.before) {
+            graph.update(path.as_str(), Some(references));
+            self.impacts.touch(&path, now_ms);
+        }
         self.impacts.graph = Some(graph);
     }
 
-    /// Where in the log the patches stand that are still to be weighed.
-    pub(super) fn unweighed(&self) -> BTreeSet<u64> {
-        let recorded = self.units.recorded();
-        let rows = self.impacts.queue.patches();
-        let rows = rows.filter_map(|index| recorded.get(index));
-        rows.map(|row| row.origin.lsn).collect()
-    }
-
-    /// Takes them up after the log was taken in anew.
-    pub(super) fn weigh_again(&mut self, unweighed: &BTreeSet<u64>) {
-        let now_ms = self.clock.mono_ms();
-        for (index, row) in self.units.recorded().iter().enumerate() {
-            if unweighed.contains(&row.origin.lsn) {
-                self.impacts.push(index, now_ms);
-            }
+    /// A patch was written into a file that held these bytes.
+    pub(super) fn written_over(&mut self, path: &RepoPath, bytes: &[u8]) {
+        let impacts = &mut self.impacts;
+        let is_known = impacts.kept.before.contains_key(path.as_str());
+        if impacts.queue.patches == 0 || is_known {
+            return;
+        }
+        let content = *blake3::hash(bytes).as_bytes();
+        let name = path.as_str().to_owned();
+        impacts.kept.before.insert(name, content);
+        impacts.is_saved = false;
+        if impacts.graph.is_none() {
+            let references = self.analyses.references(path.as_str(), bytes, &self.budget);
+            impacts.before.insert(path.clone(), references);
         }
     }
 
@@ -283,7 +354,11 @@ impl Desk {
             return;
         };
         match self.impacts.queue.pop() {
-            Some(Step::Patch(index)) => self.weigh_patch(&graph, index, ring),
+            Some(Step::Patch(index, lsn)) => {
+                self.weigh_patch(&graph, index, ring);
+                self.impacts.has_weighed(lsn);
+                self.impacts.save();
+            }
             Some(Step::File(path)) => {
                 let file = self.copy.root().read_file(&path).ok();
                 let path = path.as_str();
@@ -302,7 +377,6 @@ impl Desk {
         };
         let path = body.patch.path.as_str();
         let (mut untold, mut shadow) = (Untold::new(), None);
-        let mut is_new = false;
         // First who cares, which mostly nobody does; what happened is looked at afterwards.
         for (name, what) in self.named_in(graph, &body.patch) {
             let mut found = Vec::new();
@@ -324,12 +398,9 @@ impl Desk {
             };
             for (caller, via) in found {
                 if let Some(effect) = effect {
-                    is_new |= self.alert(index, (path, &name), effect, &caller, via);
+                    self.alert(index, (path, &name), effect, &caller, via);
                 }
             }
-        }
-        if is_new {
-            self.impacts.save();
         }
     }
 
@@ -470,7 +541,7 @@ impl Desk {
         Some(here.into_keys().map(str::to_owned).collect())
     }
 
-    /// Opens an alert; `false` if the same is open and as bad.
+    /// Opens an alert, unless the same is open and as bad.
     fn alert(
         &mut self,
         index: usize,
@@ -478,7 +549,7 @@ impl Desk {
         effect: Effect,
         caller: &Reference,
         via: Option<String>,
-    ) -> bool {
+    ) {
         let recorded = &self.units.recorded()[index];
         let origin = recorded.origin;
         let place = (caller.path.to_string(), caller.name.clone());
@@ -489,7 +560,7 @@ impl Desk {
             |open: &Alert| open.caller == place && open.callee == callee && open.author == author;
         let known = kept.open.iter().position(is_same);
         if known.is_some_and(|at| kept.open[at].effect >= effect) {
-            return false;
+            return;
         }
         let number = match known {
             Some(at) => kept.open.remove(at).number,
@@ -519,7 +590,7 @@ impl Desk {
             text: format!("{} calls {path}::{name}: {}", alert.id(), effect.word()),
         });
         kept.open.push(alert);
-        true
+        self.impacts.is_saved = false;
     }
 
     /// Alerts that nobody has acknowledged, the oldest first.
@@ -536,6 +607,7 @@ impl Desk {
         }
         if !ids.is_empty() {
             open.retain(|alert| !ids.contains(&alert.id()));
+            self.impacts.is_saved = false;
             self.impacts.save();
         }
         Ok(())
@@ -567,7 +639,7 @@ mod tests {
         steps
             .map(|step| match step {
                 Step::File(path) => path.to_string(),
-                Step::Patch(index) => index.to_string(),
+                Step::Patch(index, _) => index.to_string(),
             })
             .collect()
     }
@@ -577,9 +649,9 @@ mod tests {
         let mut queue = Queue::default();
         for step in [
             file("a"),
-            Step::Patch(1),
+            Step::Patch(1, 1),
             file("b"),
-            Step::Patch(2),
+            Step::Patch(2, 2),
             file("a"),
         ] {
             queue.push(step, 0);
@@ -593,7 +665,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(file("a"), 1_000);
         assert_eq!(queue.deadline(), Some(1_000 + QUIET_MS));
-        queue.push(Step::Patch(1), 1_050);
+        queue.push(Step::Patch(1, 1), 1_050);
         assert_eq!(queue.deadline(), Some(1_050 + QUIET_MS));
         queue.push(file("b"), 2_950);
         assert_eq!(queue.deadline(), Some(1_000 + WAIT_MS_MAX));
@@ -603,7 +675,7 @@ mod tests {
     fn of_too_many_patches_the_oldest_are_let_go_and_no_file_is() {
         let mut queue = Queue::default();
         queue.push(file("a"), 0);
-        (0..=PENDING_MAX).for_each(|index| queue.push(Step::Patch(index), 0));
+        (0..=PENDING_MAX).for_each(|index| queue.push(Step::Patch(index, 0), 0));
         let left = drained(&mut queue);
         assert_eq!(left.len(), 1 + PENDING_MAX);
         assert_eq!(left[..2], ["a", "1"]);

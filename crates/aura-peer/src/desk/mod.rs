@@ -243,6 +243,7 @@ impl Desk {
         let copy = WorkingCopy::open(&repo).map_err(|error| storage(&error))?;
         let motion = Motion::new(clock.mono_ms(), repo.observe());
         let shadows = Shadows::open(state_dir, &repo)?;
+        let analyses = Arc::new(Analyses::open(state_dir));
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
             mode,
@@ -262,8 +263,8 @@ impl Desk {
             team,
             key_peer,
             shadows,
-            impacts: impact::Impacts::open(state_dir),
-            analyses: Arc::new(Analyses::open(state_dir)),
+            impacts: impact::Impacts::open(state_dir, &analyses),
+            analyses,
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
@@ -292,8 +293,10 @@ impl Desk {
 
     fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let mut records = Vec::new();
+        self.impacts.replays();
         self.book
             .replay(|lsn, record| records.push((lsn, record)))?;
+        let last = records.last().map_or(0, |(lsn, _)| *lsn);
         for (lsn, record) in records {
             match record {
                 Record::Own(entry) => self.note(lsn, entry, None, ring),
@@ -307,7 +310,7 @@ impl Desk {
         }
         self.loose.replayed();
         self.loose.save();
-        self.impacts.replayed();
+        self.impacts.replayed(last);
         self.notices.clear();
         let open = self.open_conflicts(ring).into_iter();
         self.conflicts_seen = open.map(|conflict| conflict.id).collect();
@@ -460,7 +463,7 @@ impl Desk {
         }
         if is_new && !is_own {
             if writer.peer != self.key_peer {
-                self.impacts.push(index, self.clock.mono_ms());
+                self.impacts.push(index, lsn, self.clock.mono_ms());
             }
             let symbol = body.patch.touched.first().map(|row| row.name.clone());
             let kind = self.units.recorded()[index].kind;
@@ -491,6 +494,7 @@ impl Desk {
                 self.note(lsn, entry, place, ring);
             }
         }
+        self.impacts.save();
     }
 
     /// The body of a recorded patch, read from the log again.

@@ -218,6 +218,7 @@ impl Desk {
         if wanted.is_dry_run {
             return taken;
         }
+        self.impacts.save();
         if passes.values().any(|pass| pass.is_moved) {
             self.retry_in(MOVED_RETRY_MS);
         }
@@ -535,13 +536,8 @@ impl Desk {
     }
 
     /// Replaces the file; nothing is written on any refusal.
-    fn write(
-        &mut self,
-        index: usize,
-        Here { path, shadow, .. }: &Here,
-        patch: &FilePatch,
-        written: &Written,
-    ) -> Taken {
+    fn write(&mut self, index: usize, here: &Here, patch: &FilePatch, written: &Written) -> Taken {
+        let (path, shadow) = (&here.path, &here.shadow);
         let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
         let row = self.batch.is_some().then(|| batch::Row {
             path: path.clone(),
@@ -554,6 +550,9 @@ impl Desk {
             .replace(self.clock.mono_ms(), path, written.expect, bytes);
         if matches!(replaced, Err(WriteRefusal::NoSpace)) {
             self.retry_in(RETRY_MS);
+        }
+        if let (Ok(_), Ok(Some(before))) = (&replaced, here.text()) {
+            self.written_over(path, before);
         }
         let replaced = replaced.map_err(|refusal| explain_write(&refusal));
         let kept = replaced.and_then(|_| {
