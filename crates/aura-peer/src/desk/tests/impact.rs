@@ -77,6 +77,7 @@ fn reads_with_callers(count: usize) -> u64 {
     let text = format!("use crate::risk::load;\n{}", callers.collect::<String>());
     carol.writes("src/many.rs", &text);
     carol.builds();
+    carol.weighs();
     alice.edits("src/risk.rs", "name.len()", "name.len() + 1");
     alice.publishes(&mut log);
     carol.hears(&log);
