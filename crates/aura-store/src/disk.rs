@@ -136,16 +136,25 @@ impl Disk for RealDisk {
     }
 }
 
-/// Opens or creates a lock file without following a link, and locks it without waiting.
-pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
+/// Opens a file for reading and writing, or creates one that only its owner may use; never follows a link.
+///
+/// # Errors
+///
+/// What the system says, `ELOOP` where a link has this name.
+pub fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(nofollow())
-        .open(path)?;
+        .open(path)
+}
+
+/// Opens or creates a lock file without following a link, and locks it without waiting.
+pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
+    let file = open_private(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -18,7 +18,7 @@ pub mod verify;
 pub mod views;
 pub mod writer;
 
-pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
+pub use disk::{Disk, DiskFile, DiskLock, RealDisk, open_private};
 pub use faulty::{Crash, FaultyDisk};
 pub use files::{
     FileError, FileLock, SecretFile, ensure_private_dir, lock_exclusive, sweep_temporaries,

@@ -7,15 +7,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufReader, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use aura_proto::{codec, limits::MESSAGE_BYTES_MAX};
 use aura_semantic::{Budget, FileReferences, Outline, analyse};
+use aura_store::open_private;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// More than this on the disk is let go, all of it.
@@ -127,13 +128,11 @@ impl Analyses {
 
 impl Store {
     fn open(at: PathBuf, program: Key) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&at)?;
+        let file = open_private(&at)?;
+        if !file.metadata()?.is_file() {
+            // Nobody may ever write to a pipe.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
         let mut store = Self {
             at,
             program,
@@ -268,6 +267,8 @@ fn program() -> io::Result<Key> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{os::unix::fs::symlink, process::Command};
+
     use super::*;
 
     const TEXT: &str =
@@ -315,6 +316,20 @@ mod tests {
             let found = outline_of(&damaged);
             assert!(found.is_none_or(|found| found == outline), "at {at}");
         }
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_in_its_place_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, victim) = (dir.path().join("analyses"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, &at).unwrap();
+        let found = read(&Analyses::open(dir.path()));
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        fs::remove_file(&at).unwrap();
+        let made = Command::new("mkfifo").arg(&at).status().unwrap();
+        assert!(made.success());
+        assert_eq!(read(&Analyses::open(dir.path())), found);
     }
 
     #[test]
