@@ -66,12 +66,23 @@ impl Analyses {
 
     /// The outline of a file, if it was read before.
     pub(super) fn outline(&self, path: &str, bytes: &[u8]) -> Option<Outline> {
-        self.get(key(Kind::Outline, path, bytes))
+        self.get(key(Kind::Outline, path, blake3::hash(bytes)))
     }
 
     /// What a file uses and defines; it is read if it was not read before.
     pub(super) fn references(&self, path: &str, bytes: &[u8], budget: &Budget) -> FileReferences {
-        let key_of = |kind| key(kind, path, bytes);
+        self.references_of(path, blake3::hash(bytes), bytes, budget)
+    }
+
+    /// The same, for whoever knows the hash of the bytes.
+    pub(super) fn references_of(
+        &self,
+        path: &str,
+        content: blake3::Hash,
+        bytes: &[u8],
+        budget: &Budget,
+    ) -> FileReferences {
+        let key_of = |kind| key(kind, path, content);
         if let Some(references) = self.get(key_of(Kind::References)) {
             return references;
         }
@@ -85,20 +96,16 @@ impl Analyses {
     }
 
     /// What a file of this content uses and defines, if it was read before.
-    pub(super) fn known_references(
-        &self,
-        path: &str,
-        content: &[u8; 32],
-    ) -> Option<FileReferences> {
-        self.get(named(Kind::References, path, content))
+    pub(super) fn known_references(&self, path: &str, content: [u8; 32]) -> Option<FileReferences> {
+        self.get(key(Kind::References, path, content.into()))
     }
 
     /// Lets go of what none of these files holds, when it is most of what is kept.
-    pub(super) fn keep<'a>(&self, files: impl Iterator<Item = (&'a str, &'a [u8; 32])>) {
-        let mut live = BTreeSet::new();
-        for (path, content) in files {
-            live.extend([Kind::Outline, Kind::References].map(|kind| named(kind, path, content)));
-        }
+    pub(super) fn keep<'a>(&self, files: impl Iterator<Item = (&'a str, blake3::Hash)>) {
+        let keys_of = |(path, content)| {
+            [Kind::Outline, Kind::References].map(|kind| key(kind, path, content))
+        };
+        let live = files.flat_map(keys_of).collect();
         if let Some(store) = &mut *self.lock()
             && let Err(error) = store.keep(&live)
         {
@@ -229,24 +236,22 @@ impl Store {
     }
 }
 
-fn key(kind: Kind, path: &str, bytes: &[u8]) -> Key {
-    named(kind, path, blake3::hash(bytes).as_bytes())
-}
-
-fn named(kind: Kind, path: &str, content: &[u8; 32]) -> Key {
+fn key(kind: Kind, path: &str, content: blake3::Hash) -> Key {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&[kind as u8]);
-    hasher.update(content);
+    hasher.update(content.as_bytes());
     hasher.update(path.as_bytes());
+    short(&hasher)
+}
+
+fn sum_of(payload: &[u8]) -> Key {
+    short(blake3::Hasher::new().update(payload))
+}
+
+fn short(hasher: &blake3::Hasher) -> Key {
     let mut key = [0; 16];
     hasher.finalize_xof().fill(&mut key);
     key
-}
-
-fn sum_of(payload: &[u8]) -> [u8; 16] {
-    let mut sum = [0; 16];
-    sum.copy_from_slice(&blake3::hash(payload).as_bytes()[..16]);
-    sum
 }
 
 /// Names the program that runs: each build finds what it finds.
@@ -259,9 +264,7 @@ fn program() -> io::Result<Key> {
     for part in [meta.mtime(), meta.mtime_nsec()] {
         hasher.update(&part.to_be_bytes());
     }
-    let mut key = [0; 16];
-    hasher.finalize_xof().fill(&mut key);
-    Ok(key)
+    Ok(short(&hasher))
 }
 
 #[cfg(test)]
@@ -286,7 +289,11 @@ mod tests {
         let again = Analyses::open(dir.path());
         assert_eq!(again.outline("src/a.rs", TEXT.as_bytes()), Some(found.0));
         assert_eq!(
-            again.get(key(Kind::References, "src/a.rs", TEXT.as_bytes())),
+            again.get(key(
+                Kind::References,
+                "src/a.rs",
+                blake3::hash(TEXT.as_bytes())
+            )),
             Some(found.1)
         );
         assert_eq!(again.outline("src/b.rs", TEXT.as_bytes()), None);
@@ -343,7 +350,7 @@ mod tests {
         let len = || fs::metadata(dir.path().join("analyses")).unwrap().len();
         let before = len();
         let last = blake3::hash(text(5_999).as_bytes());
-        analyses.keep([("src/a.rs", last.as_bytes())].into_iter());
+        analyses.keep([("src/a.rs", last)].into_iter());
         assert!(len() < 2_000 && 1 << 20 < before, "{before} to {}", len());
         assert!(
             analyses

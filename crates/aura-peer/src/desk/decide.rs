@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use aura_api::{Choice, Exit, Failure};
+use aura_api::{Choice, Exit, Failure, shell_operand};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
     units::{Conflict, DueFollow, Recorded, Side},
@@ -145,7 +145,7 @@ impl Desk {
             if self.follows_heads(&body.patch, unit) && !is_agreed {
                 let message = format!("{} has changed since", row.name);
                 return Err(Failure::new("AE-MOVED", Exit::STALE, message).next(
-                    format!("aura log {}", aura_api::shell_operand(&row.name)),
+                    format!("aura log {}", shell_operand(&row.name)),
                     "see what came after",
                 ));
             }
@@ -250,7 +250,6 @@ impl Desk {
     fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {
         let (path, unit) = &due.to;
         let (there, gone) = (checked(path)?, checked(&due.path)?);
-        let heads = self.units.heads(path, *unit);
         let Some(shadow) = self.shadow(&there)? else {
             return Ok(());
         };
@@ -261,10 +260,10 @@ impl Desk {
         // What still waits to come here comes first.
         let is_newest =
             |head: &VersionId| self.units.content(path, *unit, *head) == Some(Some(here.own_hash));
-        let mine = here.own_text(&shadow.bytes);
-        if heads.len() != 1 || !heads.iter().all(is_newest) {
+        if !matches!(&self.units.heads(path, *unit)[..], [head] if is_newest(head)) {
             return Ok(());
         }
+        let mine = here.own_text(&shadow.bytes);
         let Some(both) = merge_own(path, &due.base, &mine, &due.theirs) else {
             self.left.insert(due.id.clone());
             return Ok(());

@@ -100,13 +100,11 @@ struct Queue {
     steps: BTreeMap<u64, Step>,
     /// The step of each file that is to be read again.
     files: BTreeMap<RepoPath, u64>,
-    patches: usize,
     next: u64,
     /// When the first and the last of what waits came.
     came_ms: Option<(u64, u64)>,
 }
 
-#[derive(Clone)]
 enum Step {
     File(RepoPath),
     /// A patch of somebody else: as recorded, and its record in the log.
@@ -124,11 +122,11 @@ impl Queue {
                     self.steps.remove(&earlier);
                 }
             }
-            Step::Patch(..) if self.patches < PENDING_MAX => self.patches += 1,
+            Step::Patch(..) if self.patches() < PENDING_MAX => {}
             Step::Patch(..) => {
                 let mut steps = self.steps.iter();
                 let oldest = steps.find(|(_, step)| matches!(step, Step::Patch(..)));
-                if let Some((at, _)) = oldest.map(|(at, step)| (*at, step)) {
+                if let Some(at) = oldest.map(|(at, _)| *at) {
                     self.steps.remove(&at);
                 }
             }
@@ -139,14 +137,23 @@ impl Queue {
 
     fn pop(&mut self) -> Option<Step> {
         let (_, step) = self.steps.pop_first()?;
-        match &step {
-            Step::File(path) => drop(self.files.remove(path)),
-            Step::Patch(..) => self.patches -= 1,
+        if let Step::File(path) = &step {
+            self.files.remove(path);
         }
+        self.rest();
+        Some(step)
+    }
+
+    /// What comes next begins a burst of its own, if nothing waits any more.
+    fn rest(&mut self) {
         if self.steps.is_empty() {
             self.came_ms = None;
         }
-        Some(step)
+    }
+
+    /// How many patches wait: all that is no file.
+    fn patches(&self) -> usize {
+        self.steps.len() - self.files.len()
     }
 
     fn deadline(&self) -> Option<u64> {
@@ -168,10 +175,7 @@ impl Queue {
             Step::Patch(_, lsn) => keeps(*lsn),
             Step::File(_) => true,
         });
-        self.patches = self.steps.len() - self.files.len();
-        if self.steps.is_empty() {
-            self.came_ms = None;
-        }
+        self.rest();
     }
 }
 
@@ -196,7 +200,7 @@ impl Impacts {
         let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let kept = kept.unwrap_or_default();
         let before = kept.before.iter().filter_map(|(path, content)| {
-            let references = analyses.known_references(path, content)?;
+            let references = analyses.known_references(path, *content)?;
             Some((RepoPath::try_from(path.as_str()).ok()?, references))
         });
         Self {
@@ -244,7 +248,7 @@ impl Impacts {
     fn has_weighed(&mut self, lsn: u64) {
         self.kept.weighed = self.kept.weighed.max(Some(lsn));
         self.kept.late.remove(&lsn);
-        if self.queue.patches == 0 {
+        if self.queue.patches() == 0 {
             self.is_saved = false;
         }
         self.forget_before();
@@ -252,7 +256,7 @@ impl Impacts {
 
     /// With everything weighed nobody asks what files were before.
     fn forget_before(&mut self) {
-        if self.queue.patches == 0 {
+        if self.queue.patches() == 0 {
             self.is_saved &= self.kept.before.is_empty();
             self.kept.before.clear();
             self.before.clear();
@@ -285,11 +289,12 @@ pub(crate) fn build(root: &Root, paths: &[RepoPath], analyses: &Analyses) -> Gra
         let Ok(file) = root.read_file(path) else {
             continue;
         };
-        let references = analyses.references(path.as_str(), &file.bytes, &budget);
-        graph.update(path.as_str(), Some(references));
-        found.push((path.as_str(), *blake3::hash(&file.bytes).as_bytes()));
+        let (path, content) = (path.as_str(), blake3::hash(&file.bytes));
+        let references = analyses.references_of(path, content, &file.bytes, &budget);
+        graph.update(path, Some(references));
+        found.push((path, content));
     }
-    analyses.keep(found.iter().map(|(path, content)| (*path, content)));
+    analyses.keep(found.into_iter());
     graph
 }
 
@@ -324,15 +329,15 @@ impl Desk {
     pub(super) fn written_over(&mut self, path: &RepoPath, bytes: &[u8]) {
         let impacts = &mut self.impacts;
         let is_known = impacts.kept.before.contains_key(path.as_str());
-        if impacts.queue.patches == 0 || is_known {
+        if impacts.queue.patches() == 0 || is_known {
             return;
         }
-        let content = *blake3::hash(bytes).as_bytes();
-        let name = path.as_str().to_owned();
-        impacts.kept.before.insert(name, content);
+        let (name, content) = (path.as_str(), blake3::hash(bytes));
+        impacts.kept.before.insert(name.to_owned(), content.into());
         impacts.is_saved = false;
         if impacts.graph.is_none() {
-            let references = self.analyses.references(path.as_str(), bytes, &self.budget);
+            let (analyses, budget) = (&self.analyses, &self.budget);
+            let references = analyses.references_of(name, content, bytes, budget);
             impacts.before.insert(path.clone(), references);
         }
     }

@@ -67,19 +67,24 @@ impl Weave<'_> {
         was && !list.parts[other].iter().any(|part| is_it(other, *part))
     }
 
-    /// Whether two new units say the same at length under two names.
-    pub(super) fn is_copy(&self, (side, one): (Side, usize), (other, two): (Side, usize)) -> bool {
-        let tokens = [
-            self.versions[side].tokens(one),
-            self.versions[other].tokens(two),
-        ];
-        let [left, right] = [self.part(side, one).unit, self.part(other, two).unit];
-        let is_sort = left
-            .zip(right)
-            .is_some_and(|(left, right)| left.kind == right.kind);
-        let [ones, twos] = tokens;
+    /// Whether two new units are one: by their ids, or by what they say, at length under two names as well.
+    pub(super) fn is_one_unit(
+        &self,
+        (side, one): (Side, usize),
+        (other, two): (Side, usize),
+    ) -> bool {
+        let id = |side: Side, at| self.part(side, at).unit.map(|unit| unit.id);
+        id(side, one) == id(other, two)
+            || self.is_same((side, one), (other, two))
+            || self.is_copy((side, one), (other, two))
+    }
+
+    fn is_copy(&self, (side, one): (Side, usize), (other, two): (Side, usize)) -> bool {
+        let kind = |side: Side, at| self.part(side, at).unit.map(|unit| unit.kind);
+        let tokens = |side: Side, at| self.versions[side].tokens(at);
+        let (ones, twos) = (tokens(side, one), tokens(other, two));
         let mut differing = ones.iter().zip(twos).filter(|(one, two)| one != two);
-        is_sort
+        kind(side, one) == kind(other, two)
             && COPY_TOKENS <= ones.len()
             && ones.len() == twos.len()
             && differing.nth(1).is_none()

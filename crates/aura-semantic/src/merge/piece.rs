@@ -46,7 +46,7 @@ pub(crate) struct Piece {
 }
 
 /// A piece in two halves, see [`Pieces::divided`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Divided {
     pub(crate) named: Vec<u64>,
     pub(crate) others: Vec<u64>,

@@ -483,11 +483,7 @@ impl<'a> Weave<'a> {
             let part = parts[*nth];
             list.pairs[other].back[*nth].is_none()
                 && match (unit, self.part(other, part).unit) {
-                    (Some(unit), Some(held)) => {
-                        held.id == unit.id
-                            || self.is_same((side, piece), (other, part))
-                            || self.is_copy((side, piece), (other, part))
-                    }
+                    (Some(_), Some(_)) => self.is_one_unit((side, piece), (other, part)),
                     (None, None) => {
                         self.versions[side].key(piece) == self.versions[other].key(part)
                     }
@@ -680,11 +676,7 @@ impl<'a> Weave<'a> {
     ) -> bool {
         let (one, two) = (list.parts[side][one.item], list.parts[other][two.item]);
         match (self.part(side, one).unit, self.part(other, two).unit) {
-            (Some(left), Some(right)) => {
-                left.id == right.id
-                    || self.is_same((side, one), (other, two))
-                    || self.is_copy((side, one), (other, two))
-            }
+            (Some(_), Some(_)) => self.is_one_unit((side, one), (other, two)),
             _ => self.versions[side].key(one) == self.versions[other].key(two),
         }
     }

@@ -63,13 +63,12 @@ impl Units {
             return None;
         }
         let id = conflict_id(fork.unit, &fork.heads);
-        let found = self.went_to(gone.0, fork.unit)?;
         if left.contains(&id) {
             return None;
         }
+        let (path, to, is_named) = self.went_to(gone.0, fork.unit)?;
         let common = fork.file.graph.common(fork.unit, gone.1, edited.1)?;
         let base = self.text_of(fork, common, bodies)?;
-        let (path, to, is_named) = found;
         if !is_named && !is_telling(&base) {
             return None;
         }

@@ -70,6 +70,17 @@ fn two(mode: Mode) -> (Log, Person, Person) {
     (log, alice, carol)
 }
 
+/// Carol, whose `quote` uses what alice gave another name.
+fn told_of_a_rename() -> Person {
+    let (mut log, mut alice, mut carol) = two(Mode::Observe);
+    carol.builds();
+    alice.edits("src/risk.rs", "fn load", "fn fetch");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    carol
+}
+
 /// How often a file system is asked when a change of `load` is weighed that so many functions use.
 fn reads_with_callers(count: usize) -> u64 {
     let (mut log, mut alice, mut carol) = two(Mode::Observe);
@@ -157,12 +168,7 @@ fn what_came_under_a_key_that_was_late_is_weighed_after_a_restart_as_well() {
 
 #[test]
 fn what_was_weighed_is_not_weighed_again_by_the_next_daemon() {
-    let (mut log, mut alice, mut carol) = two(Mode::Observe);
-    carol.builds();
-    alice.edits("src/risk.rs", "fn load", "fn fetch");
-    alice.publishes(&mut log);
-    carol.hears(&log);
-    carol.weighs();
+    let mut carol = told_of_a_rename();
     let id = carol.desk.open_alerts()[0].id();
     carol.desk.acknowledge(&[id]).unwrap();
     let mut carol = carol.restarts();
@@ -173,12 +179,7 @@ fn what_was_weighed_is_not_weighed_again_by_the_next_daemon() {
 
 #[test]
 fn acknowledging_one_that_is_not_open_closes_none() {
-    let (mut log, mut alice, mut carol) = two(Mode::Observe);
-    carol.builds();
-    alice.edits("src/risk.rs", "fn load", "fn fetch");
-    alice.publishes(&mut log);
-    carol.hears(&log);
-    carol.weighs();
+    let mut carol = told_of_a_rename();
     let ids = ["i-1", "i-99"].map(str::to_owned);
     assert_eq!(carol.desk.acknowledge(&ids), Err("i-99".to_owned()));
     assert_eq!(carol.alerts().len(), 1);

@@ -57,6 +57,10 @@ impl Person {
         }
         let mut ring = KeyRing::new();
         ring.insert(TeamKey::new(1, [9; 32])).unwrap();
+        Self::sits_down(dir, (seed, mode), ring, 0)
+    }
+
+    fn sits_down(dir: TempDir, (seed, mode): (u8, Mode), ring: KeyRing, told: usize) -> Self {
         let desk = open(dir.path(), seed, mode, &ring);
         Self {
             dir,
@@ -64,30 +68,14 @@ impl Person {
             mode,
             desk,
             ring,
-            told: 0,
+            told,
         }
     }
 
     /// The daemon ends, whatever it was at, and another one starts.
     fn restarts(self) -> Self {
-        let Self {
-            dir,
-            seed,
-            mode,
-            desk,
-            ring,
-            told,
-        } = self;
-        drop(desk);
-        let desk = open(dir.path(), seed, mode, &ring);
-        Self {
-            dir,
-            seed,
-            mode,
-            desk,
-            ring,
-            told,
-        }
+        drop(self.desk);
+        Self::sits_down(self.dir, (self.seed, self.mode), self.ring, self.told)
     }
 
     fn writes(&self, path: &str, text: &str) {
