@@ -287,8 +287,9 @@ pub(crate) fn ask(
         .map_err(|error| broken(&error))?;
     let mut replies = socket::call(stream, request).map_err(|error| ask_failure(&error))?;
     loop {
-        let pause = limit.left().map_or(SILENCE, |left| left.min(SILENCE));
-        let pause = pause.max(Duration::from_millis(1));
+        // The system rounds: how long was waited for tells better than a clock whose time is over.
+        let given = limit.left().filter(|left| *left <= SILENCE);
+        let pause = given.unwrap_or(SILENCE).max(Duration::from_millis(1));
         clock
             .set_read_timeout(Some(pause))
             .map_err(|error| broken(&error))?;
@@ -300,8 +301,7 @@ pub(crate) fn ask(
             Some(Ok(Reply::Failed(failure))) => return Err(failure.into()),
             Some(Ok(reply)) => on_reply(reply)?,
             Some(Err(error)) if is_timeout(&error) => {
-                let is_over = limit.is_over();
-                return Err(if is_over { timed_out() } else { stuck() }.into());
+                return Err(given.map_or_else(stuck, |_| timed_out()).into());
             }
             Some(Err(error)) => return Err(ask_failure(&error).into()),
         }
