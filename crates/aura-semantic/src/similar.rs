@@ -23,12 +23,13 @@ const RARE: usize = 8;
 const POSTINGS_MAX: usize = 64;
 /// Least share of common tokens, in percent.
 const ALIKE_PERCENT: usize = 60;
+/// The same of words alone: signs are much the same in all code of one shape.
+const ALIKE_WORDS_PERCENT: usize = 40;
 /// Least lead over the second best, in percent.
 const LEAD_PERCENT: usize = 15;
 
 /// Splits bytes into words and single signs; white space is dropped.
 fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let blank = rest
@@ -36,12 +37,16 @@ fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             .take_while(|byte| byte.is_ascii_whitespace())
             .count();
         rest = &rest[blank..];
-        let length = rest.iter().take_while(|byte| word(byte)).count();
+        let length = rest.iter().take_while(|byte| is_word(byte)).count();
         let length = length.max(1).min(rest.len());
         let (token, after) = rest.split_at(length);
         rest = after;
         (!token.is_empty()).then_some(token)
     })
+}
+
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii()
 }
 
 fn hash(token: &[u8]) -> u64 {
@@ -51,16 +56,20 @@ fn hash(token: &[u8]) -> u64 {
     })
 }
 
-fn masked(version: Version<'_>, index: usize) -> impl Iterator<Item = u64> + '_ {
+/// Each token, and whether it is a word.
+fn masked(version: Version<'_>, index: usize) -> impl Iterator<Item = (u64, bool)> + '_ {
     let unit = version.unit(index);
     let name = unit.name_span.clone().map(|span| &version.bytes[span]);
     let all = tokens(&version.bytes[unit.core.clone()]);
-    all.map(move |token| if Some(token) == name { 0 } else { hash(token) })
+    all.map(move |token| {
+        let value = if Some(token) == name { 0 } else { hash(token) };
+        (value, token.first().is_some_and(is_word))
+    })
 }
 
 /// A hash of all tokens, in order, with the own name masked.
 pub(crate) fn fingerprint(version: Version<'_>, index: usize) -> u64 {
-    masked(version, index).fold(0, |print, token| {
+    masked(version, index).fold(0, |print, (token, _)| {
         hash(&[print.to_le_bytes(), token.to_le_bytes()].concat())
     })
 }
@@ -69,15 +78,19 @@ struct Bag {
     index: usize,
     /// Sorted, with repeats.
     tokens: Vec<u64>,
+    /// Those of them that are words.
+    words: Vec<u64>,
 }
 
 fn bags(version: Version<'_>, free: &[usize]) -> Vec<Bag> {
     let bags = free.iter().map(|index| {
-        let mut tokens: Vec<u64> = masked(version, *index).take(TOKENS_MAX).collect();
-        tokens.sort_unstable();
+        let mut all: Vec<(u64, bool)> = masked(version, *index).take(TOKENS_MAX).collect();
+        all.sort_unstable();
+        let words = all.iter().filter(|(_, is_word)| *is_word);
         Bag {
             index: *index,
-            tokens,
+            words: words.map(|(token, _)| *token).collect(),
+            tokens: all.into_iter().map(|(token, _)| token).collect(),
         }
     });
     bags.filter(|bag| bag.tokens.len() >= TOKENS_MIN).collect()
@@ -115,7 +128,10 @@ pub(crate) fn pairs(before: Free<'_>, after: Free<'_>) -> Vec<(usize, usize)> {
     for bag in &theirs {
         let kind = after.0.unit(bag.index).kind.sort();
         let same_sort = |at: &usize| before.0.unit(ours[*at].index).kind.sort() == kind;
+        let says_the_same =
+            |at: &usize| ALIKE_WORDS_PERCENT <= likeness(&ours[*at].words, &bag.words);
         let near = candidates(bag, &postings).into_iter().filter(same_sort);
+        let near = near.filter(says_the_same);
         let mut scored: Vec<(usize, usize)> = near
             .map(|at| (likeness(&ours[at].tokens, &bag.tokens), at))
             .collect();
