@@ -120,8 +120,9 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 
 fn storage(path: &Path, error: &io::Error) -> Failure {
     let message = format!("cannot use {}: {error}", path.display());
-    Failure::new("AE-STORAGE", Exit::STORAGE, message)
-        .next("ls -ld DIRECTORY", "it has to be yours")
+    let above = path.parent().unwrap_or(path).to_string_lossy();
+    let look = format!("ls -ld {}", shell_operand(&above));
+    Failure::new("AE-STORAGE", Exit::STORAGE, message).next(look, "it has to be yours")
 }
 
 #[cfg(test)]

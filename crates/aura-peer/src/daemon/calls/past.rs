@@ -246,6 +246,7 @@ impl Daemon {
         let text = was.text.map(|text| text.flat());
         let at = match at {
             At::Op(op) => op.clone(),
+            At::Seq(u64::MAX) => "now".to_owned(),
             At::Seq(seq) => seq.to_string(),
             At::TimeMs(ms) => rfc3339(*ms),
         };
