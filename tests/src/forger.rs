@@ -105,7 +105,7 @@ impl Forger {
             commit: self.commit.clone(),
             ..Made::default()
         };
-        let body = self.units.body(patch, made);
+        let body = self.units.body(patch, made, &|_| false);
         body.expect("a version that the log does not have")
     }
 

@@ -234,7 +234,7 @@ fn a_file_of_many_functions_is_one_patch_and_names_that_were_made_up_are_refused
     let file = index("a.rs", text.as_bytes(), None, &Budget::default());
     let patch = extract(None, Some(&file)).unwrap();
     let units = Units::new(PeerId([2; 32]), "main");
-    let honest = units.body(patch, Made::default()).unwrap();
+    let honest = units.body(patch, Made::default(), &|_| false).unwrap();
     assert_eq!(honest.check(), Ok(()));
     let bytes = honest.encode();
     assert!(bytes.len() < BODY_BYTES_MAX);

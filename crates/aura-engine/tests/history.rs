@@ -38,7 +38,7 @@ impl Log {
         let after =
             text.map(|text| index(path, text.as_bytes(), before.as_ref(), &Budget::default()));
         let patch = extract(before.as_ref(), after.as_ref()).unwrap();
-        let body = self.units.body(patch, Made::default()).unwrap();
+        let body = self.units.body(patch, Made::default(), &|_| false).unwrap();
         match after {
             Some(after) => self.files.insert(path.to_owned(), after),
             None => self.files.remove(path),
@@ -196,7 +196,7 @@ fn lines_of_two_sides_keep_their_authors_where_the_sides_were_joined() {
         &Budget::default(),
     );
     let patch = extract(log.files.get("a.rs"), Some(&after)).unwrap();
-    let mut body = log.units.body(patch, Made::default()).unwrap();
+    let mut body = log.units.body(patch, Made::default(), &|_| false).unwrap();
     body.parents = vec![heads];
     log.files.insert("a.rs".to_owned(), after);
     log.tell(body);

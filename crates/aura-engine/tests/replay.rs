@@ -388,6 +388,7 @@ fn state(n: usize, patches: &[Patch]) -> String {
             mine,
             theirs,
             heads,
+            is_of_all: _,
         } = conflict;
         let [mine, theirs] = [mine, theirs].map(|side| (side.version, side.text));
         out += &format!("{id} {unit:?} {name} {path} {base:?} {mine:?} {theirs:?} {heads:?}\n");

@@ -6,7 +6,7 @@
 //! - carrying out a patch twice changes nothing the second time.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::check;
@@ -14,12 +14,13 @@ use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
 use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
-use crate::onto::{bring, bring_as, onto};
+use crate::onto::{bring_as, onto};
 use crate::outline::Budget;
 use crate::own::merge_own;
-use crate::patch::{Clash, FilePatch, Op, Refusal, Touched};
+use crate::patch::{Clash, FilePatch, Op, Refusal};
 use crate::value::{ContentHash, OwnText, Text, UnitId};
 use crate::walk::is_blank;
+use crate::whole::land_file;
 
 /// The file after a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Landing<'a> {
     pub older: &'a BTreeSet<UnitId>,
     /// Whether a unit got its place from a patch that comes after this one: it stands first where both are put.
     pub is_newer: &'a dyn Fn(UnitId) -> bool,
+    /// Whether a file that the patch deletes as one piece has been made anew since: only what was in it goes.
+    pub is_back: bool,
 }
 
 /// Carries out a patch of somebody else, as [`apply`] does, but so that devices that carry out the same patches in
@@ -81,59 +84,6 @@ pub fn land(
     Ok((applied, landed))
 }
 
-/// Carries out the patch of a whole file, so that the units which it tells of are in the versions that it tells.
-// spec: patch/2.10
-fn land_file(
-    current: Option<&Indexed>,
-    patch: &FilePatch,
-    text: Option<&Text>,
-    landing: &Landing<'_>,
-) -> Result<Applied, Refusal> {
-    let mut applied = if landing.older.contains(&UnitId::file(&patch.path)) {
-        let here = current.map(|current| &current.bytes[..]);
-        apply_file(current, &patch.path, here, text.map(Text::bytes))?
-    } else {
-        apply(current, patch)?
-    };
-    let (Some(here), Some(after)) = (current, &applied.after) else {
-        return Ok(applied);
-    };
-    let contents = |file: &Indexed| -> BTreeMap<UnitId, ContentHash> {
-        let hashes = file.outline.units.iter().map(|unit| unit.own_hash);
-        file.ids.iter().copied().zip(hashes).collect()
-    };
-    let (was, is) = (contents(here), contents(after));
-    let was_older =
-        |row: &&Touched| landing.older.contains(&row.unit) && was.contains_key(&row.unit);
-    let mut left = Vec::new();
-    for row in patch.touched.iter().filter(was_older) {
-        match (is.get(&row.unit), row.after) {
-            (is, told) if is == told.as_ref() => {}
-            // Neither text of the author had it, so merging by lines kept it.
-            (Some(_), None) => left.push(row),
-            _ => {
-                return Err(Refusal::BaseMismatch {
-                    unit: row.unit,
-                    name: row.name.clone(),
-                });
-            }
-        }
-    }
-    let gone: Vec<Op> = left
-        .iter()
-        .filter_map(|row| bring(after, row.unit, &row.name, None))
-        .collect();
-    if !gone.is_empty() {
-        let patch = FilePatch {
-            ops: gone,
-            ..patch.clone()
-        };
-        applied = apply(Some(after), &patch)?;
-        applied.merged = true;
-    }
-    Ok(applied)
-}
-
 pub(crate) fn apply_known(
     current: Option<&Indexed>,
     patch: &FilePatch,
@@ -142,7 +92,7 @@ pub(crate) fn apply_known(
     Ok(carry_out(current, patch, known, None)?.0)
 }
 
-fn carry_out(
+pub(crate) fn carry_out(
     current: Option<&Indexed>,
     patch: &FilePatch,
     known: Option<&Indexed>,
@@ -184,9 +134,9 @@ fn carry_out(
             None => Some(op.clone()),
         };
         let Some(op) = op else { continue };
-        let before = edit.gap_of(&op);
+        let found = edit.as_found(op.clone());
         edit.carry_out(&op, file)?;
-        done.extend(edit.as_done(op, before));
+        done.extend(edit.as_done(found));
     }
     if let Some(landing) = landing {
         let gone = patch.touched.iter().filter(|row| row.after.is_none());
@@ -256,6 +206,9 @@ fn set_own_text(draft: &mut Draft<'_>, node: usize, text: &OwnText) -> Result<()
     Ok(())
 }
 
+/// A container, and the unit in it behind a gap; none for the gap at its end.
+type Gap = (usize, Option<usize>);
+
 /// A draft being edited.
 struct Edit<'a> {
     draft: Draft<'a>,
@@ -288,10 +241,10 @@ impl<'a> Edit<'a> {
             }
             Op::Gap {
                 parent,
-                next,
                 base_text,
                 text,
-            } => self.gap(*parent, *next, base_text, text),
+                ..
+            } => self.gap(*parent, self.place_of_gap(op), base_text, text),
             Op::Insert {
                 unit,
                 kind,
@@ -354,31 +307,67 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// What stands in the gap that an operation changes.
-    fn gap_of(&self, op: &Op) -> Option<Text> {
-        let Op::Gap { parent, next, .. } = op else {
+    /// The container of the gap that an operation changes, and the unit behind it.
+    fn place_of_gap(&self, op: &Op) -> Option<Gap> {
+        let Op::Gap {
+            parent,
+            after,
+            next,
+            base_text,
+            ..
+        } = op
+        else {
             return None;
         };
-        let (container, next) = self.draft.find_gap(*parent, *next)?;
-        Some(Text(self.draft.gap(container, next).to_vec()))
+        match self.landing {
+            Some(_) => {
+                let beside = (*after, *next);
+                self.draft.seek_gap(*parent, beside, base_text.bytes())
+            }
+            None => self.draft.find_gap(*parent, *next),
+        }
+    }
+
+    /// An operation that is about to be carried out, on what is here: of a gap where it is and what is in it.
+    fn as_found(&self, op: Op) -> Op {
+        let Some((container, follower)) = self.place_of_gap(&op) else {
+            return op;
+        };
+        let id = |node: Option<usize>| node.map(|node| self.draft.nodes[node].id);
+        let before = self.draft.before(container, follower);
+        match op {
+            Op::Gap { text, .. } => Op::Gap {
+                parent: id((container != ROOT).then_some(container)),
+                after: id(before),
+                next: id(follower),
+                base_text: Text(self.draft.gap(container, follower).to_vec()),
+                text,
+            },
+            op => op,
+        }
     }
 
     /// An operation as it was carried out here: a gap from what was in it to what is.
-    fn as_done(&self, op: Op, before: Option<Text>) -> Option<Op> {
-        let after = self.gap_of(&op);
-        match op {
-            Op::Gap { parent, next, .. } => {
-                let (base_text, text) = before.zip(after)?;
-                let is_changed = base_text != text;
-                is_changed.then_some(Op::Gap {
-                    parent,
-                    next,
-                    base_text,
-                    text,
-                })
-            }
-            op => Some(op),
-        }
+    fn as_done(&self, op: Op) -> Option<Op> {
+        let Op::Gap {
+            parent,
+            after,
+            next,
+            base_text,
+            ..
+        } = op
+        else {
+            return Some(op);
+        };
+        let (container, follower) = self.draft.find_gap(parent, next)?;
+        let text = Text(self.draft.gap(container, follower).to_vec());
+        (base_text != text).then_some(Op::Gap {
+            parent,
+            after,
+            next,
+            base_text,
+            text,
+        })
     }
 
     /// Finds a unit by id, or by its name if that is one unit's only.
@@ -573,12 +562,12 @@ impl<'a> Edit<'a> {
     fn gap(
         &mut self,
         parent: Option<UnitId>,
-        next: Option<UnitId>,
+        place: Option<Gap>,
         base: &Text,
         text: &Text,
     ) -> Result<(), Refusal> {
         let blank = is_blank(base.bytes()) && is_blank(text.bytes());
-        let Some((container, follower)) = self.draft.find_gap(parent, next) else {
+        let Some((container, follower)) = place else {
             // White space around a unit that is gone is nobody's loss.
             return if blank {
                 Ok(())
@@ -665,7 +654,7 @@ fn filtered(bytes: &[u8], keeps: impl Fn(&Vec<u8>) -> bool) -> Vec<u8> {
     kept.concat()
 }
 
-fn apply_file(
+pub(crate) fn apply_file(
     current: Option<&Indexed>,
     path: &str,
     base: Option<&[u8]>,

@@ -7,7 +7,7 @@
 //! - text that is not white space leaves a gap only through an operation on that gap.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::identity;
@@ -179,10 +179,16 @@ impl<'a> Draft<'a> {
         let place = place.min(self.nodes[parent].children.len());
         let first = self.nodes[parent].children.first().copied();
         match first {
-            // The gap at the start of the file, with its byte order mark, stays at the start.
+            // What is written at the start, a byte order mark among it, stays at the start.
             Some(first) if place == 0 => {
                 let lead = std::mem::replace(&mut self.nodes[first].lead, gap);
                 self.nodes[node].lead = lead;
+            }
+            None if !is_blank(&self.nodes[parent].tail) => {
+                let tail = std::mem::take(&mut self.nodes[parent].tail);
+                let said = tail.trim_ascii_end().len();
+                self.nodes[node].lead = Cow::Owned([&tail[..said], &gap].concat());
+                self.nodes[parent].tail = Cow::Owned(tail[said..].to_vec());
             }
             _ => self.nodes[node].lead = gap,
         }
@@ -238,6 +244,51 @@ impl<'a> Draft<'a> {
         (!astray && self.nodes[container].foot.is_some()).then_some((container, follower))
     }
 
+    /// The child before a gap.
+    pub(crate) fn before(&self, container: usize, follower: Option<usize>) -> Option<usize> {
+        let children = &self.nodes[container].children;
+        let at = match follower {
+            Some(follower) => self.place_of(follower)?,
+            None => children.len(),
+        };
+        children.get(at.checked_sub(1)?).copied()
+    }
+
+    /// The gap that a change of what stands between two units means here, where others may have put units into it,
+    /// or taken those beside it away: where the text is that it changes, else between those units.
+    // spec: patch/3.15
+    pub(crate) fn seek_gap(
+        &self,
+        parent: Option<UnitId>,
+        (after, next): (Option<UnitId>, Option<UnitId>),
+        base: &[u8],
+    ) -> Option<(usize, Option<usize>)> {
+        let container = parent.map_or(Some(ROOT), |id| self.by_id.get(&id).copied())?;
+        let node = &self.nodes[container];
+        node.foot.as_ref()?;
+        let child = |id: UnitId| node.children.iter().position(|at| self.nodes[*at].id == id);
+        let behind = |place: usize| node.children.get(place).copied();
+        let start = after.is_none().then(|| behind(0));
+        let before_next = match next {
+            Some(next) => child(next).map(behind),
+            None => Some(None),
+        };
+        let behind_after = after.and_then(child).map(|place| behind(place + 1));
+        let beside = [start, before_next, behind_after].into_iter().flatten();
+        let all = node.children.iter().copied().map(Some).chain([None]);
+        let words = said_lines(base);
+        let holds = |follower: &Option<usize>| {
+            let here = said_lines(self.gap(container, *follower));
+            !words.is_empty() && words.is_subset(&here)
+        };
+        let mut near = beside.clone();
+        let found = near.find(holds).or_else(|| all.clone().find(holds));
+        Some((
+            container,
+            found.or_else(|| beside.clone().next()).unwrap_or(None),
+        ))
+    }
+
     pub(crate) fn gap(&self, parent: usize, next: Option<usize>) -> &[u8] {
         match next {
             Some(next) => &self.nodes[next].lead,
@@ -270,4 +321,10 @@ impl Node<'_> {
             edited: false,
         }
     }
+}
+
+/// What the lines of a text say, without the space around them.
+fn said_lines(text: &[u8]) -> BTreeSet<&[u8]> {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !line.is_empty()).collect()
 }

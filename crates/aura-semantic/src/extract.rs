@@ -49,6 +49,20 @@ pub fn extract(before: Option<&Indexed>, after: Option<&Indexed>) -> Option<File
     Some(patch)
 }
 
+/// The insertions of these units, with what is in them, that lead towards another version of a file.
+pub(crate) fn insertions(from: &Indexed, to: &Indexed, units: &BTreeSet<UnitId>) -> Vec<Op> {
+    let mut extraction = Extraction {
+        from: Draft::new(from),
+        to: Draft::new(to),
+        after: to,
+        ops: Vec::new(),
+    };
+    // What was placed before a limit was met still counts.
+    let _complete = extraction.place_all();
+    let is_wanted = |op: &Op| matches!(op, Op::Insert { unit, .. } if units.contains(unit));
+    extraction.ops.into_iter().filter(is_wanted).collect()
+}
+
 fn is_proved(before: &Indexed, after: &Indexed, patch: &FilePatch) -> bool {
     let applied = apply_known(Some(before), patch, Some(after));
     let result = applied.ok().and_then(|applied| applied.after);
@@ -222,6 +236,11 @@ impl<'a> Extraction<'a> {
     fn gap(&self, child: usize, next: Option<usize>, first: bool) -> Cow<'a, [u8]> {
         match next {
             Some(next) if first => self.to.nodes[next].lead.clone(),
+            // What is written at the start of a container stays there.
+            None if first => match &self.to.nodes[child].lead {
+                Cow::Borrowed(lead) => Cow::Borrowed(&lead[lead.trim_ascii_end().len()..]),
+                Cow::Owned(lead) => Cow::Owned(lead[lead.trim_ascii_end().len()..].to_vec()),
+            },
             _ => self.to.nodes[child].lead.clone(),
         }
     }
@@ -377,15 +396,14 @@ impl<'a> Extraction<'a> {
                 continue;
             };
             if to != ROOT {
-                let parent = self.parent_id(to);
-                let next = Some(self.to.nodes[to].id);
+                let place = (self.parent_id(to), Some(to));
                 let (base, text) = (&self.from.nodes[node].lead, &self.to.nodes[to].lead);
-                self.mend(parent, next, base.clone(), text.clone())?;
+                self.mend(place, base.clone(), text.clone())?;
             }
             if self.to.nodes[to].foot.is_some() && self.from.nodes[node].foot.is_some() {
-                let parent = (to != ROOT).then(|| self.to.nodes[to].id);
+                let place = ((to != ROOT).then(|| self.to.nodes[to].id), None);
                 let (base, text) = (&self.from.nodes[node].tail, &self.to.nodes[to].tail);
-                self.mend(parent, None, base.clone(), text.clone())?;
+                self.mend(place, base.clone(), text.clone())?;
             }
         }
         Some(())
@@ -393,17 +411,21 @@ impl<'a> Extraction<'a> {
 
     fn mend(
         &mut self,
-        parent: Option<UnitId>,
-        next: Option<UnitId>,
+        (parent, follower): (Option<UnitId>, Option<usize>),
         base: Cow<'a, [u8]>,
         text: Cow<'a, [u8]>,
     ) -> Option<()> {
         if base == text {
             return Some(());
         }
+        let container = parent.and_then(|parent| self.to.by_id.get(&parent).copied());
+        let before = self.to.before(container.unwrap_or(ROOT), follower);
+        let id = |node: Option<usize>| node.map(|node| self.to.nodes[node].id);
+        let (after, next) = (id(before), id(follower));
         let (base_text, text) = (Text(base.to_vec()), Text(text.to_vec()));
         self.push(Op::Gap {
             parent,
+            after,
             next,
             base_text,
             text,

@@ -12,16 +12,20 @@ use crate::value::{Text, UnitId};
 pub fn holds(file: &Indexed, patch: &FilePatch) -> bool {
     let draft = Draft::new(file);
     // Of two changes of one gap the last is left.
-    let mut gaps: BTreeMap<(Option<UnitId>, Option<UnitId>), &Text> = BTreeMap::new();
+    let mut gaps: BTreeMap<[Option<UnitId>; 3], &Text> = BTreeMap::new();
     for op in &patch.ops {
         let is_there = match op {
             Op::File { text, .. } => text
                 .as_ref()
                 .is_some_and(|text| text.bytes() == &file.bytes[..]),
             Op::Gap {
-                parent, next, text, ..
+                parent,
+                after,
+                next,
+                text,
+                ..
             } => {
-                gaps.insert((*parent, *next), text);
+                gaps.insert([*parent, *after, *next], text);
                 true
             }
             Op::Move {
@@ -36,8 +40,8 @@ pub fn holds(file: &Indexed, patch: &FilePatch) -> bool {
             return false;
         }
     }
-    gaps.into_iter().all(|((parent, next), text)| {
-        let found = draft.find_gap(parent, next);
+    gaps.into_iter().all(|([parent, after, next], text)| {
+        let found = draft.seek_gap(parent, (after, next), text.bytes());
         found.is_some_and(|(container, next)| draft.gap(container, next) == text.bytes())
     })
 }

@@ -44,6 +44,7 @@ mod unified;
 mod untrue;
 mod value;
 mod walk;
+mod whole;
 
 pub use apply::{Applied, Landing, apply, land, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};

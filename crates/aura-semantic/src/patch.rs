@@ -40,6 +40,8 @@ pub enum Op {
     Gap {
         /// The container; `None` for the file.
         parent: Option<UnitId>,
+        /// The unit before the gap; `None` for the start of the container.
+        after: Option<UnitId>,
         /// The unit behind the gap; `None` for the end of the container.
         next: Option<UnitId>,
         /// The gap before.

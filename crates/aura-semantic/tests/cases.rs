@@ -333,6 +333,7 @@ fn landing(older: &BTreeSet<UnitId>) -> Landing<'_> {
     Landing {
         older,
         is_newer: &|_| false,
+        is_back: false,
     }
 }
 

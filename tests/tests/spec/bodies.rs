@@ -196,6 +196,7 @@ fn relocate() -> Op {
 fn gap() -> Op {
     Op::Gap {
         parent: Some(unit(4)),
+        after: Some(unit(3)),
         next: Some(unit(5)),
         base_text: "\n".into(),
         text: "\n// two\n".into(),

@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use aura_api::{Choice, Exit, Failure, shell_operand};
 use aura_engine::peer::{
     body::{Cause, PatchBody, VersionId},
-    units::{Conflict, DueFollow, Recorded, Side},
+    units::{Conflict, DueFollow, DueWhole, Recorded, Side},
 };
 use aura_proto::RepoPath;
 use aura_semantic::{
-    Chunk, ContentHash, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched, UnitId, bring,
-    merge_lines, merge_own,
+    Chunk, ContentHash, FileMerge, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched,
+    UnitId, bring, extract, merge_files, merge_lines, merge_own,
 };
 use aura_trust::KeyRing;
 
@@ -27,7 +27,8 @@ impl Desk {
     pub(crate) fn settle(&mut self, ring: &KeyRing) {
         for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
             let change = self.change(&due.path, due.unit, &due.name, Some(&due.merged));
-            let queued = change.map(|patch| self.decide(patch, Cause::Merge, None, ring));
+            let joined = Some((due.unit, due.heads));
+            let queued = change.map(|patch| self.decide(patch, Cause::Merge, joined, ring));
             if matches!(queued, Some(Ok(true))) {
                 let text = format!("joined {}", due.name);
                 self.notice("merged", Some(due.name), text);
@@ -64,17 +65,35 @@ impl Desk {
                 )
             })?;
         }
-        let kept = self.kept_file(&path, conflict, text.as_ref(), ring);
+        let kept = match (&text, &conflict.theirs.text) {
+            // What the file would be is not here.
+            (text, Some(theirs)) if conflict.is_of_all && self.shadow(&path)?.is_none() => {
+                let (before, after) = (theirs.head.bytes(), text.as_ref().map(|text| &text.head));
+                Some(self.file_change_on(&path, before, after))
+            }
+            _ => self.kept_file(&path, conflict, text.as_ref(), ring),
+        };
         let patch = kept
             .or_else(|| self.change(&conflict.path, conflict.unit, &conflict.name, text.as_ref()))
             .or_else(|| self.change_in_absence(&path, conflict, text.as_ref(), ring))
             .ok_or_else(|| no_place(&conflict.name))?;
         // A third version stays open: nobody has looked at it.
-        let shown = (
-            conflict.unit,
-            vec![conflict.mine.version, conflict.theirs.version],
-        );
+        let versions = match conflict.is_of_all {
+            true => conflict.heads.clone(),
+            false => self.shown(conflict),
+        };
+        let shown = (conflict.unit, versions);
         self.carry_through(&path, patch, Cause::Resolve, Some(shown), ring)
+    }
+
+    /// The heads that a person has seen: both sides, and what came to the same as either.
+    fn shown(&self, conflict: &Conflict) -> Vec<VersionId> {
+        let sides = [conflict.mine.content, conflict.theirs.content];
+        let is_seen = |head: &VersionId| {
+            let content = self.units.content(&conflict.path, conflict.unit, *head);
+            content.is_some_and(|content| sides.contains(&content))
+        };
+        conflict.heads.iter().copied().filter(is_seen).collect()
     }
 
     /// The text that a choice means; `None` for a deletion.
@@ -175,12 +194,14 @@ impl Desk {
                 Op::Insert { .. } => None,
                 Op::Gap {
                     parent,
+                    after,
                     next,
                     base_text,
                     text,
                 } => {
                     ops.push(Op::Gap {
                         parent: *parent,
+                        after: *after,
                         next: *next,
                         base_text: text.clone(),
                         text: base_text.clone(),
@@ -240,17 +261,73 @@ impl Desk {
     // spec: patch/3.12
     fn carry_along(&mut self, ring: &KeyRing) {
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
-        for due in self.units.due_follows(&bodies, &self.left) {
+        let (follows, wholes) = (
+            self.units.due_follows(&bodies, &self.left),
+            self.units.due_wholes(&bodies, &self.left),
+        );
+        for due in follows {
             if let Err(failure) = self.carry_one(&due, ring) {
                 tracing::warn!(%failure, name = due.name, "an edit did not follow its function");
             }
         }
+        for due in wholes {
+            if let Err(failure) = self.carry_file(&due, ring) {
+                tracing::warn!(%failure, path = due.path, "edits did not follow their file");
+            }
+        }
+    }
+
+    /// Takes what others did in a file along to where this device has put what was in it.
+    // spec: patch/3.14
+    fn carry_file(&mut self, due: &DueWhole, ring: &KeyRing) -> Result<(), Failure> {
+        let (there, gone) = (checked(&due.to)?, checked(&due.path)?);
+        let Some(shadow) = self.shadow(&there)? else {
+            return Ok(());
+        };
+        // What still waits to come here comes first.
+        if self.waits_for(&due.to) || self.units.is_orphaned(&due.to) {
+            return Ok(());
+        }
+        let base = due.base.bytes();
+        let theirs = due.theirs.as_ref().map(Text::bytes);
+        let merged = theirs.map(|theirs| merge_files(&due.to, base, &shadow.bytes, theirs));
+        let (Some(theirs), Some(FileMerge::Clean { bytes, .. })) = (theirs, merged) else {
+            self.left.insert(due.id.clone());
+            return Ok(());
+        };
+        let after = aura_semantic::index(&due.to, bytes, Some(&shadow), &self.budget);
+        if let Some(change) = extract(Some(&shadow), Some(&after)) {
+            let is_open = |row: &Touched| 1 < self.units.heads(&due.to, row.unit).len();
+            if change.touched.iter().any(is_open)
+                || !self.decide(change, Cause::Merge, None, ring)?
+            {
+                return Ok(());
+            }
+        }
+        let stays = self.file_change_on(&gone, theirs, None);
+        let shown = (UnitId::file(&due.path), due.heads.clone());
+        if self.decide(stays, Cause::Resolve, Some(shown), ring)? {
+            let text = format!("what others did in {gone} followed to {there}");
+            self.notice("merged", Some(due.to.to_string()), text);
+        }
+        Ok(())
+    }
+
+    /// Whether a patch of a file waits to be carried out here.
+    fn waits_for(&self, path: &str) -> bool {
+        let recorded = self.units.recorded();
+        let channel = self.units.channel();
+        let mut waiting = self.waiting.iter().map(|index| &recorded[*index]);
+        waiting.any(|recorded| *recorded.path == *path && *recorded.channel == *channel)
     }
 
     fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {
         let (path, unit) = &due.to;
         let (there, gone) = (checked(path)?, checked(&due.path)?);
-        let Some(shadow) = self.shadow(&there)? else {
+        let Some(shadow) = self
+            .shadow(&there)?
+            .filter(|_| !self.units.is_orphaned(path))
+        else {
             return Ok(());
         };
         let Some(at) = shadow.position(*unit) else {
@@ -370,10 +447,15 @@ impl Desk {
         let Some(text) = text else {
             return Some(stays_deleted(&conflict.path, conflict.unit, &conflict.name));
         };
-        let before = self.deleted_file(conflict.mine.recorded, ring)?;
+        self.deleted_file(conflict.mine.recorded, ring)?;
+        // Who keeps a function keeps what it is in, and what others did to that.
+        let bodies = |recorded: &Recorded| self.body(recorded, ring);
+        let before = self.units.kept_text(path.as_str(), &bodies)?;
         let mut file = aura_semantic::index(path.as_str(), before.bytes(), None, &self.budget);
         self.identify(&mut file, None);
-        self.file_with(path, &file, conflict.unit, text)
+        let with = aura_semantic::splice(&file, conflict.unit, text).ok()?;
+        let with = Text(with.bytes()?.to_vec());
+        Some(self.file_change_from(path, Some(file), Some(&with)))
     }
 
     /// The change that keeps a file here that others deleted whole: who keeps a function of it keeps what it is in.
@@ -465,6 +547,22 @@ impl Desk {
     /// The change that brings a whole file to a text, and settles every unit that the team knows of it.
     fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> Result<FilePatch, Failure> {
         let before = self.shadow(path)?;
+        Ok(self.file_change_from(path, before, text))
+    }
+
+    /// The same of a file that is not here and would be the text `before`, so that those who have it keep what they did.
+    fn file_change_on(&self, path: &RepoPath, before: &[u8], text: Option<&Text>) -> FilePatch {
+        let mut before = aura_semantic::index(path.as_str(), before, None, &self.budget);
+        self.identify(&mut before, None);
+        self.file_change_from(path, Some(before), text)
+    }
+
+    fn file_change_from(
+        &self,
+        path: &RepoPath,
+        before: Option<Indexed>,
+        text: Option<&Text>,
+    ) -> FilePatch {
         let after = text.map(|text| {
             let bytes = text.bytes();
             let mut after =
@@ -490,15 +588,20 @@ impl Desk {
             names.zip(file.ids.iter().copied())
         });
         let mut seen = BTreeSet::from([file]);
+        let is_orphaned = self.units.is_orphaned(path.as_str());
         for (name, unit) in named.chain(self.units.units_of(path.as_str())) {
             let (was, is) = (was.get(&unit).copied(), is.get(&unit).copied());
             let heads = self.units.heads(path.as_str(), unit);
             let is_settled = match heads[..] {
+                // Whoever lacks an earlier deletion of it takes this one.
+                _ if was.is_some() && is.is_none() => false,
                 [] => was == is,
                 [head] => self.units.working(path.as_str(), unit, is) == Some(head),
                 _ => false,
             };
-            if seen.insert(unit) && !is_settled {
+            // What is a conflict by itself is settled by itself.
+            let is_apart = is_orphaned && self.units.is_apart(path.as_str(), unit);
+            if seen.insert(unit) && !is_settled && !is_apart {
                 touched.push(Touched {
                     unit,
                     name: name.to_owned(),
@@ -508,7 +611,7 @@ impl Desk {
             }
         }
         let base = touched[0].before;
-        Ok(FilePatch {
+        FilePatch {
             path: path.to_string(),
             base,
             result: touched[0].after,
@@ -518,7 +621,7 @@ impl Desk {
                 text: text.cloned(),
             }],
             touched,
-        })
+        }
     }
 }
 

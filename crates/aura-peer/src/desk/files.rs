@@ -33,7 +33,7 @@ const NEW_PERCENT: usize = 5;
 /// Names a file and its shadow as they were when they were found equal.
 type Mark = [u8; 16];
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 struct Row {
     units: usize,
     equal: Option<Mark>,
@@ -214,6 +214,9 @@ impl Desk {
         let mut rows = std::mem::take(&mut self.files.rows);
         // What is gone from the disk and not from the shadows was deleted while nobody looked.
         rows.retain(|path, _| unchanged.contains(path) || self.shadows.holds(path));
+        for path in self.shadows.untracked() {
+            rows.entry(path).or_default();
+        }
         let (next, (sender, found)) = (AtomicUsize::new(0), mpsc::channel());
         let sight = self.sight();
         thread::scope(|scope| {

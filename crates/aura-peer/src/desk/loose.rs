@@ -59,16 +59,16 @@ impl Loose {
         }
     }
 
-    /// Takes in a patch that the files may lack.
-    pub(super) fn note(&mut self, lsn: u64, patch: &FilePatch) {
+    /// Takes in a patch that the files may lack; `moves_again` tells that it inserts what is there already.
+    pub(super) fn note(&mut self, lsn: u64, patch: &FilePatch, moves_again: bool) {
         let is_loose = |op: &Op| matches!(op, Op::Gap { .. } | Op::Move { .. });
         let is_whole = |op: &Op| matches!(op, Op::File { .. });
-        if !patch.ops.iter().any(|op| is_loose(op) || is_whole(op)) {
+        if !moves_again && !patch.ops.iter().any(|op| is_loose(op) || is_whole(op)) {
             return;
         }
         self.seen = self.seen.max(lsn);
         // Who takes a whole file back takes its units back, too, and those tell.
-        if patch.ops.iter().any(is_loose) {
+        if moves_again || patch.ops.iter().any(is_loose) {
             self.all.insert(lsn);
         }
         self.hold(lsn);
@@ -151,6 +151,7 @@ mod tests {
     fn gap() -> FilePatch {
         let op = Op::Gap {
             parent: None,
+            after: None,
             next: None,
             base_text: Text::default(),
             text: "// New.\n".into(),
@@ -167,7 +168,7 @@ mod tests {
     /// Opens the memory and replays records with gaps.
     fn replayed(dir: &Path, lsns: &[u64]) -> Loose {
         let mut loose = Loose::open(dir);
-        lsns.iter().for_each(|lsn| loose.note(*lsn, &gap()));
+        lsns.iter().for_each(|lsn| loose.note(*lsn, &gap(), false));
         loose.replayed();
         loose
     }
@@ -176,8 +177,8 @@ mod tests {
     fn what_was_taken_stays_taken_and_what_waited_waits_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let mut loose = replayed(dir.path(), &[]);
-        loose.note(3, &gap());
-        loose.note(5, &gap());
+        loose.note(3, &gap(), false);
+        loose.note(5, &gap(), false);
         loose.taken(3);
         loose.save();
         // The process ends before it has said anything about a sixth record.
@@ -193,7 +194,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut loose = replayed(dir.path(), &[3]);
         assert!(!loose.waits(3));
-        loose.note(4, &gap());
+        loose.note(4, &gap(), false);
         assert!(loose.waits(4));
     }
 }

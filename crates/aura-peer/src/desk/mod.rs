@@ -459,7 +459,8 @@ impl Desk {
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && (is_for_files || self.loose.is_dropped(lsn)) {
             self.waiting.insert(index);
-            self.loose.note(lsn, &body.patch);
+            let moves_again = self.units.inserts_again(index);
+            self.loose.note(lsn, &body.patch, moves_again);
         }
         if is_new && !is_own {
             if writer.peer != self.key_peer {
@@ -601,16 +602,7 @@ impl Desk {
         match ids {
             Some(ids) if ids.len() == indexed.ids.len() => indexed.ids = ids,
             Some(_) | None => {
-                // A name can be that of several units; the one that was born with the id has it.
-                let mut taken: BTreeSet<UnitId> = indexed.ids.iter().copied().collect();
-                let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
-                for (id, unit) in rows {
-                    if let Some(known) = self.units.id_of(&indexed.path, &unit.qualified)
-                        && taken.insert(known)
-                    {
-                        *id = known;
-                    }
-                }
+                self.units.identify(indexed);
             }
         }
     }

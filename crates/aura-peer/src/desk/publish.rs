@@ -258,24 +258,24 @@ impl Desk {
             }
             return Ok(false);
         }
-        let now_ms = self.clock.wall_ms();
-        // An editor that saves in place empties the file before it writes.
-        let is_emptied = |file: &FileBytes| {
-            let changed_ms = file.meta.mtime_ns / 1_000_000;
-            file.bytes.is_empty() && i128::from(now_ms) < changed_ms + i128::from(EMPTY_MS)
-        };
-        if disk.as_ref().is_some_and(is_emptied) {
+        if disk
+            .as_ref()
+            .is_some_and(|file| self.is_emptied_just_now(file))
+        {
             self.retry_in(EMPTY_MS);
             return Ok(false);
         }
-        let is_binary = |file: &FileBytes| aura_tree::is_binary(&file.bytes);
-        if disk.as_ref().is_some_and(is_binary) {
+        if (disk.as_ref()).is_some_and(|file| aura_tree::is_binary(&file.bytes)) {
             self.hold_back(path.as_str(), BINARY);
             return Ok(false);
         }
         let Some(before) = self.shadow_or_later(path) else {
             return Ok(false);
         };
+        if before.is_none() && self.units.is_orphaned(path.as_str()) {
+            self.hold_back(path.as_str(), ORPHANED);
+            return Ok(false);
+        }
         let after = disk
             .map(|file| file.bytes)
             .map(|bytes| aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget));
@@ -291,6 +291,13 @@ impl Desk {
         };
         self.count_units(path, after.as_ref());
         self.publish_patch(path, intent, (before, patch, after), ring)
+    }
+
+    /// Whether an editor that saves in place may be about to write what it has emptied.
+    fn is_emptied_just_now(&self, file: &FileBytes) -> bool {
+        let changed_ms = file.meta.mtime_ns / 1_000_000;
+        let now_ms = i128::from(self.clock.wall_ms());
+        file.bytes.is_empty() && now_ms < changed_ms + i128::from(EMPTY_MS)
     }
 
     /// Queues what is wanted of a file's change and takes it as known.
@@ -309,7 +316,8 @@ impl Desk {
             why: intent.why.clone(),
             is_sure: self.adopted.remove(path),
         };
-        let body = self.units.body(patch, made);
+        let lacks = |index| self.waiting.contains(&index);
+        let body = self.units.body(patch, made, &lacks);
         if let Some(body) = body
             && !self.queue(&body, ring)?
         {
@@ -487,6 +495,8 @@ fn is_left_out(why: &str) -> bool {
 const BINARY: &str = "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text";
 const LINK: &str = "LINK: it is a symbolic link, or below one; links are not shared";
 const TOO_LARGE: &str = "TOO_LARGE: it is larger than 8 MiB";
+const ORPHANED: &str =
+    "CONFLICT: it was deleted while others worked in it; aura conflicts shows what to settle first";
 const _: () = assert!(FILE_BYTES_MAX == 8 << 20);
 
 pub(super) fn no_space() -> Failure {

@@ -221,12 +221,21 @@ impl Shadows {
 
     /// Takes HEAD as the shadow of every tracked file that is there; answers which were not.
     pub(super) fn forget_edits(&self) -> Vec<RepoPath> {
+        let tracked = self.held().filter(|path| self.is_tracked(path));
+        tracked.inspect(|path| self.forget(path)).collect()
+    }
+
+    /// Files of the team that git does not have.
+    pub(super) fn untracked(&self) -> impl Iterator<Item = RepoPath> + '_ {
+        self.held().filter(|path| !self.is_tracked(path))
+    }
+
+    /// Every kept shadow of a file that is there.
+    fn held(&self) -> impl Iterator<Item = RepoPath> {
         let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let kept = kept.filter_map(|file| read_kept(&file.path()));
-        let edited = kept.filter(|kept| kept.text.is_some());
-        let paths = edited.filter_map(|kept| RepoPath::try_from(&*kept.path).ok());
-        let tracked = paths.filter(|path| self.is_tracked(path));
-        tracked.inspect(|path| self.forget(path)).collect()
+        let held = kept.filter(|kept| kept.text.is_some());
+        held.filter_map(|kept| RepoPath::try_from(&*kept.path).ok())
     }
 
     /// A file that git does not track counts as it was when the working copy was first looked at.

@@ -26,6 +26,8 @@ use super::{Desk, RETRY_MS, batch};
 pub(crate) enum Taken {
     /// Written.
     Applied,
+    /// Written but for what stands in the way of the rest: why.
+    Partly(String),
     /// The working copy had it already.
     Known,
     /// It would be written.
@@ -128,7 +130,11 @@ impl Pass {
         };
         match outcome {
             Taken::Waiting(why) if waits_for_versions(why) => {}
-            Taken::Applied | Taken::Known | Taken::WouldApply | Taken::Waiting(_) => {
+            Taken::Applied
+            | Taken::Partly(_)
+            | Taken::Known
+            | Taken::WouldApply
+            | Taken::Waiting(_) => {
                 self.is_due = true;
                 self.is_moved |= matches!(outcome, Taken::Waiting(why) if why.starts_with("MOVED"));
             }
@@ -185,7 +191,7 @@ impl Desk {
         let mut here = None;
         let mut passes: BTreeMap<Arc<str>, Pass> = BTreeMap::new();
         loop {
-            let before = self.waiting.len();
+            let mut moves = false;
             for index in self.waiting.clone() {
                 let path = Arc::clone(&self.units.recorded()[index].path);
                 let lsn = self.units.recorded()[index].origin.lsn;
@@ -199,18 +205,22 @@ impl Desk {
                 }
                 let outcome = self.take(index, wanted, &mut here, ring);
                 pass.note(&outcome);
-                if matches!(outcome, Taken::Applied | Taken::Known) {
-                    self.waiting.remove(&index);
+                if matches!(outcome, Taken::Applied | Taken::Known | Taken::Partly(_)) {
+                    moves = true;
                     self.tried.remove(&index);
                     self.loose.taken(lsn);
+                }
+                if matches!(outcome, Taken::Applied | Taken::Known) {
+                    self.waiting.remove(&index);
                 }
                 // What stood in its way may have been settled by a patch that came after it.
                 match outcome {
                     Taken::Known => taken.remove(&index),
+                    Taken::Partly(why) => taken.insert(index, Taken::Waiting(why)),
                     outcome => taken.insert(index, outcome),
                 };
             }
-            if self.waiting.len() == before {
+            if !moves {
                 break;
             }
         }
@@ -264,6 +274,26 @@ impl Desk {
             }
         }
         self.loose.save();
+    }
+
+    /// What was done to units that were not here waits again, as a file that came as one piece has brought them back.
+    fn wait_again(&mut self, path: &RepoPath) {
+        let Some(mut here) = self.look_at(path.clone()) else {
+            return;
+        };
+        let recorded = self.units.recorded().iter().enumerate();
+        let of_file = recorded.filter(|(_, recorded)| {
+            *recorded.path == *path.as_str() && *recorded.channel == *self.units.channel()
+        });
+        let of_file: Vec<usize> = of_file.map(|(index, _)| index).collect();
+        for index in of_file {
+            let standing = self.standing(index, &mut here);
+            let recorded = &self.units.recorded()[index];
+            let mut rows = recorded.touched.iter().zip(&standing.units);
+            if rows.any(|(row, relation)| recorded.is_unit(row) && *relation == Relation::Forward) {
+                self.waiting.insert(index);
+            }
+        }
     }
 
     /// Patches that the working copy does not have yet, without those that others made superfluous.
@@ -327,12 +357,11 @@ impl Desk {
         let Some(body) = self.body_of(index, ring) else {
             return Taken::Waiting("its body cannot be read".to_owned());
         };
-        let shadow = found.shadow.as_ref();
-        let plan = match self.plan(index, &body, found, ring) {
-            Ok(None) => return Taken::Known,
-            Ok(Some(plan)) => plan.of_all_that_is_left(shadow),
-            Err(obstacle) => return self.obstructed(index, obstacle.unit, &obstacle.name),
+        let plan = match self.planned(index, &body, found, ring) {
+            Ok(plan) => plan,
+            Err(taken) => return taken,
         };
+        let shadow = found.shadow.as_ref();
         let disk = match found.text() {
             Ok(disk) => disk,
             Err(why) => return Taken::Waiting(why),
@@ -353,9 +382,95 @@ impl Desk {
         if let (Ok(written), false) = (&written, wanted.is_dry_run)
             && let Some(found) = here.take()
         {
-            return self.write(index, &found, &plan.patch, written);
+            let taken = self.write(index, &found, &plan.patch, written);
+            return match (taken, plan.stands) {
+                (Taken::Applied, Some(stands)) => self.partly(index, &stands),
+                (taken, _) => taken,
+            };
         }
         taken
+    }
+
+    /// A patch was carried out but for what stands in the way of the rest.
+    fn partly(&self, index: usize, stands: &Obstacle) -> Taken {
+        match self.obstructed(index, stands.unit, &stands.name) {
+            Taken::Waiting(why) => Taken::Partly(why),
+            taken => taken,
+        }
+    }
+
+    /// What is to be carried out, or what becomes of the patch without that.
+    fn planned(
+        &self,
+        index: usize,
+        body: &PatchBody,
+        here: &Here,
+        ring: &KeyRing,
+    ) -> Result<Plan, Taken> {
+        let plan = match self.plan(index, body, here, ring) {
+            Ok(plan) => plan,
+            Err(obstacle) => {
+                return Err(self.obstructed(index, obstacle.unit, &obstacle.name));
+            }
+        };
+        match plan {
+            None if self.is_emptied(index, here) => Ok(Plan {
+                older: BTreeSet::from([UnitId::file(&body.patch.path)]),
+                patch: body.patch.clone(),
+                stands: None,
+            }),
+            None => Err(Taken::Known),
+            Some(plan) if self.is_of_nothing(&plan, here) => Err(Taken::Known),
+            Some(plan) if self.is_of_orphans(&plan, here) => Err(Taken::Waiting(format!(
+                "CONFLICT: {} was deleted while others worked in it",
+                here.path
+            ))),
+            Some(plan) => {
+                let is_gone = |unit| self.is_gone(here, unit);
+                Ok(plan.of_all_that_is_left(here.shadow.as_ref(), &is_gone))
+            }
+        }
+    }
+
+    /// Whether nothing is left of a file that a patch deletes but what stood between its units.
+    fn is_emptied(&self, index: usize, here: &Here) -> bool {
+        let recorded = &self.units.recorded()[index];
+        let path = here.path.as_str();
+        let is_empty = |shadow: &Indexed| shadow.ids.is_empty();
+        recorded.is_whole()
+            && 1 < recorded.touched.len()
+            && here.shadow.as_ref().is_some_and(is_empty)
+            && self.units.is_file_deleted(path)
+            && !self.units.is_orphaned(path)
+    }
+
+    /// Whether a patch has nothing left but moves and text between the units of a file that the team has deleted.
+    fn is_of_nothing(&self, plan: &Plan, here: &Here) -> bool {
+        let is_loose = |op: &Op| matches!(op, Op::Gap { .. } | Op::Move { .. });
+        let path = here.path.as_str();
+        here.shadow.is_none()
+            && plan.patch.ops.iter().all(is_loose)
+            && self.units.is_file_deleted(path)
+            && !self.units.is_orphaned(path)
+    }
+
+    /// Whether somebody must decide first what becomes of a deleted file in which others did something.
+    fn is_of_orphans(&self, plan: &Plan, here: &Here) -> bool {
+        let is_deletion = matches!(plan.patch.ops[..], [Op::File { text: None, .. }]);
+        self.units.is_orphaned(here.path.as_str()) && (here.shadow.is_none() || is_deletion)
+    }
+
+    /// Whether the team has deleted a unit that is here in a version before that.
+    fn is_gone(&self, here: &Here, unit: UnitId) -> bool {
+        let path = here.path.as_str();
+        let content = here.contents.get(&unit).copied();
+        let mut standpoint = self.units.standpoint(path, unit, content);
+        let heads = self.units.heads(path, unit);
+        !heads.is_empty()
+            && heads.iter().all(|head| {
+                self.units.content(path, unit, *head) == Some(None)
+                    && self.units.relation_to(&mut standpoint, *head) == Relation::Forward
+            })
     }
 
     /// What became of a patch that would change nothing: a move of a function that an earlier patch brings does
@@ -427,6 +542,14 @@ impl Desk {
         let stands = |((unit, ..), relation): &(&Row, &Relation)| {
             **relation == Relation::Concurrent && *unit != file
         };
+        let is_open = |(row, relation): (&Row, &Relation)| {
+            recorded.is_unit(row) && *relation == Relation::Forward
+        };
+        let mut units = recorded.touched.iter().zip(&standing.units);
+        // What does not stand in the way is carried out.
+        if !recorded.is_whole() && (self.is_loose(index) || units.any(is_open)) {
+            return None;
+        }
         let ((unit, name, ..), _) = rows.find(stands)?;
         Some(self.obstructed(index, *unit, name))
     }
@@ -496,7 +619,7 @@ impl Desk {
         index: usize,
         path: &RepoPath,
         (shadow, disk): (Option<&Indexed>, Option<&[u8]>),
-        Plan { patch, older }: &Plan,
+        Plan { patch, older, .. }: &Plan,
     ) -> Result<Written, String> {
         let is_newer = |unit: UnitId| self.units.is_put_after(index, unit);
         let expect = disk.map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
@@ -509,6 +632,7 @@ impl Desk {
         let landing = Landing {
             older,
             is_newer: &is_newer,
+            is_back: !self.units.is_file_deleted(path.as_str()),
         };
         let (team, mut landed) =
             aura_semantic::land(shadow, patch, &landing).map_err(|r| explain(&r))?;
@@ -560,12 +684,15 @@ impl Desk {
                 .set(path, written.shadow.as_ref())
                 .map_err(|failure| failure.message)
         });
-        self.impacts.touch(path, self.clock.mono_ms());
+        self.count_units(path, written.file.as_ref());
         if let Err(why) = kept {
             return Taken::Waiting(why);
         }
         if let (Some(batch), Some(row)) = (&mut self.batch, row) {
             batch.note(row);
+        }
+        if self.units.recorded()[index].is_whole() {
+            self.wait_again(path);
         }
         if self.units.recorded()[index].origin.writer.peer != self.key_peer {
             self.lately

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_semantic::{ContentHash, FilePatch, Op, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Op, Text, UnitId};
 
 use super::{
     super::body::VersionId,
@@ -29,6 +29,8 @@ pub(super) struct File {
     /// Which recorded patches insert a unit, and which move it.
     pub(super) inserted: BTreeMap<UnitId, Vec<usize>>,
     pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
+    /// Which recorded patches change what is written between units.
+    pub(super) between: Vec<usize>,
     /// What its units are called.
     pub(super) names: BTreeMap<Arc<str>, UnitId>,
 }
@@ -64,6 +66,9 @@ impl File {
                 | Op::Rename { .. }
                 | Op::Replace { .. } => {}
             }
+        }
+        if patch.ops.iter().any(says_something) {
+            self.between.push(index);
         }
     }
 
@@ -116,6 +121,13 @@ impl File {
         self.units.get(&unit).map_or(&[], |history| &history.heads)
     }
 
+    /// Every unit that has heads, with them.
+    pub(super) fn all_heads(&self) -> impl Iterator<Item = (UnitId, &[VersionId])> {
+        let units = self.units.iter();
+        let heads = units.map(|(unit, history)| (*unit, &history.heads[..]));
+        heads.filter(|(_, heads)| !heads.is_empty())
+    }
+
     /// How many versions of a unit are recorded.
     pub(super) fn count(&self, unit: UnitId) -> usize {
         self.units.get(&unit).map_or(0, |history| history.count)
@@ -137,4 +149,15 @@ impl File {
         let versions = with_it.map(|(.., version)| *version);
         versions.max_by_key(|version| (self.graph.depth(unit, *version), *version))
     }
+}
+
+/// Whether an operation changes more than white space between units.
+fn says_something(op: &Op) -> bool {
+    let words = |text: &Text| {
+        let bytes = text.bytes().iter().copied();
+        bytes
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect::<Vec<u8>>()
+    };
+    matches!(op, Op::Gap { base_text, text, .. } if words(base_text) != words(text))
 }

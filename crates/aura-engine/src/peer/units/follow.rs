@@ -12,6 +12,7 @@ use std::{
 use aura_semantic::{ContentHash, OwnText, UnitId};
 
 use super::{
+    super::body::VersionId,
     Bodies, Row, Units,
     forks::{Fork, conflict_id},
     history::simple,
@@ -51,22 +52,32 @@ impl Units {
         bodies: Bodies<'_>,
         left: &BTreeSet<String>,
     ) -> Option<DueFollow> {
-        let [gone, edited] = match fork.content(fork.first.1) {
-            None => [fork.first, fork.second],
-            Some(_) => [fork.second, fork.first],
+        let is_gone = |side: &&(usize, VersionId)| fork.content(side.1).is_none();
+        let mut edits = fork.sides.iter().filter(|side| !is_gone(side));
+        let (Some(edited), None) = (edits.next(), edits.next()) else {
+            return None;
         };
+        // Of those who took it away, the first who put it elsewhere.
+        let heads = fork.sides.iter().filter(is_gone).map(|side| side.1);
+        let told = heads.flat_map(|head| {
+            let told = fork.file.told(fork.unit, head);
+            told.map(move |told| (told.recorded, head))
+        });
+        let mut gone: Vec<(usize, VersionId)> = told.collect();
+        gone.sort_by_key(|(index, _)| self.place(*index));
+        let mut went = gone
+            .iter()
+            .filter_map(|gone| Some((gone, self.went_to(gone.0, fork.unit)?)));
+        let (gone, (path, to, is_named)) = went.next()?;
         let is_placed = |recorded: usize| self.recorded[recorded].origin.seq.is_some();
         let is_mine = self.recorded[gone.0].origin.writer.peer == self.me;
-        let is_gone = fork.content(gone.1).is_none() && fork.content(edited.1).is_some();
-        let is_due = fork.heads.len() == 2 && is_mine && is_gone;
-        if !is_due || !is_placed(gone.0) || !is_placed(edited.0) {
+        if !is_mine || !is_placed(gone.0) || !is_placed(edited.0) {
             return None;
         }
         let id = conflict_id(fork.unit, &fork.heads);
-        if left.contains(&id) {
+        if left.contains(&id) || fork.orphans.is_some() {
             return None;
         }
-        let (path, to, is_named) = self.went_to(gone.0, fork.unit)?;
         let common = fork.file.graph.common(fork.unit, gone.1, edited.1)?;
         let base = self.text_of(fork, common, bodies)?;
         if !is_named && !is_telling(&base) {
@@ -94,6 +105,14 @@ impl Units {
         if let Some((path, to)) = named.or(born.first()) {
             return Some((Arc::clone(path), *to, named.is_some()));
         }
+        let path = self.file_went_to(index)?;
+        let to = self.id_of(&path, &row.1)?;
+        Some((path, to, true))
+    }
+
+    /// The file in which at least half of the units began that a patch of a file as one piece deletes.
+    pub(super) fn file_went_to(&self, index: usize) -> Option<Arc<str>> {
+        let there = &self.recorded[index];
         let rows = there.touched.iter().filter(|row| there.is_unit(row));
         let rows: Vec<&Row> = rows.filter(|_| there.is_whole).collect();
         let mut files = BTreeMap::new();
@@ -101,10 +120,7 @@ impl Units {
             *files.entry(path).or_insert(0_usize) += 1;
         }
         let (path, count) = files.into_iter().max_by_key(|(_, count)| *count)?;
-        let to = self
-            .id_of(&path, &row.1)
-            .filter(|_| rows.len() <= 2 * count)?;
-        Some((path, to, true))
+        (rows.len() <= 2 * count).then_some(path)
     }
 
     /// Units of other files that began with the text and name of one that a row of a patch deletes, by the same author.

@@ -6,9 +6,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use aura_proto::ids::base32;
-use aura_semantic::{ContentHash, OwnText, UnitId, join};
+use aura_semantic::{ContentHash, OwnText, Text, UnitId, join};
 
-use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told};
+use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told, orphans::Orphans};
 
 /// One side of a conflict.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Conflict {
     pub mine: Side,
     /// The other side.
     pub theirs: Side,
+    /// Whether whoever settles it follows all heads: it is between a deleted file and all that others did in it.
+    pub is_of_all: bool,
     /// Every head in rising order, from which the id is made.
     pub heads: Vec<VersionId>,
 }
@@ -79,6 +81,9 @@ impl Units {
     pub fn conflicts(&self, bodies: Bodies<'_>, here: Contents<'_>) -> Vec<Conflict> {
         let open = self.excluding(bodies);
         open.map(|fork| {
+            if let Some(orphans) = &fork.orphans {
+                return self.conflict_of_file(&fork, orphans, bodies, here);
+            }
             let side = |(recorded, version): (usize, VersionId)| Side {
                 version,
                 recorded,
@@ -88,10 +93,7 @@ impl Units {
             let content = here(fork.path, fork.unit);
             let is_here = |side: &&(usize, VersionId)| content == Some(fork.content(side.1));
             let (mine, theirs) = match fork.sides.iter().find(is_here) {
-                Some(mine) => {
-                    let other = fork.sides.iter().find(|side| *side != mine);
-                    (*mine, other.copied().unwrap_or(fork.first))
-                }
+                Some(mine) => (*mine, fork.other(*mine)),
                 None => self.mine_and_theirs(&fork),
             };
             let common = fork.file.graph.common(fork.unit, mine.1, theirs.1);
@@ -104,10 +106,52 @@ impl Units {
                 base,
                 mine: side(mine),
                 theirs: side(theirs),
+                is_of_all: false,
                 heads: fork.heads,
             }
         })
         .collect()
+    }
+
+    /// The conflict of a deleted file in which others did something meanwhile.
+    fn conflict_of_file(
+        &self,
+        fork: &Fork<'_>,
+        orphans: &Orphans,
+        bodies: Bodies<'_>,
+        here: Contents<'_>,
+    ) -> Conflict {
+        let kept = self.as_if_kept(fork.path, &orphans.file, bodies);
+        let (base, kept) = kept.map(|kept| (kept.base, kept.text)).unzip();
+        let side = |(recorded, version), text: Option<Text>, content| Side {
+            version,
+            recorded,
+            content,
+            text: text.map(|text| OwnText::leaf(text.bytes())),
+        };
+        let hash = kept.as_ref().map(|text| ContentHash::of(text.bytes()));
+        let unknown = fork.content(orphans.newest.1);
+        let deleted = side(orphans.file.by, None, None);
+        let kept = side(orphans.newest, kept, hash.or(unknown));
+        let is_mine = match here(fork.path, fork.unit) {
+            Some(content) => content.is_none(),
+            None => self.recorded[orphans.file.by.0].origin.writer.peer == self.me,
+        };
+        let (mine, theirs) = match is_mine {
+            true => (deleted, kept),
+            false => (kept, deleted),
+        };
+        Conflict {
+            id: orphans.id(fork.path),
+            unit: fork.unit,
+            name: fork.name.to_owned(),
+            path: fork.path.to_string(),
+            base: base.map(|base| OwnText::leaf(base.bytes())),
+            mine,
+            theirs,
+            is_of_all: true,
+            heads: fork.heads.clone(),
+        }
     }
 
     /// The files of units with more than one head.
@@ -118,7 +162,10 @@ impl Units {
     /// The open conflicts, without reading texts that were read before.
     pub fn open_conflicts(&self, bodies: Bodies<'_>) -> Vec<OpenConflict> {
         let open = self.excluding(bodies).map(|fork| OpenConflict {
-            id: conflict_id(fork.unit, &fork.heads),
+            id: match &fork.orphans {
+                Some(orphans) => orphans.id(fork.path),
+                None => conflict_id(fork.unit, &fork.heads),
+            },
             name: fork.name.to_string(),
             theirs: self.mine_and_theirs(&fork).1.0,
         });
@@ -128,32 +175,38 @@ impl Units {
     /// Joins that this peer owes because its version was placed second.
     // spec: patch/3.5
     pub fn due_merges(&self, bodies: Bodies<'_>) -> Vec<DueMerge> {
-        let is_due = |fork: &Fork<'_>| {
-            let is_placed = |side: (usize, VersionId)| self.recorded[side.0].origin.seq.is_some();
-            let is_mine = self.recorded[fork.second.0].origin.writer.peer == self.me;
-            fork.heads.len() == 2 && is_mine && is_placed(fork.first) && is_placed(fork.second)
-        };
-        let due = self.forks().filter(is_due);
-        due.filter(|fork| self.joins(fork, bodies))
-            .filter_map(|fork| {
-                let [first, second] = [fork.first.1, fork.second.1];
-                let common = fork.file.graph.common(fork.unit, first, second);
-                let merged = self.merged(&fork, common, bodies)??;
-                Some(DueMerge {
-                    unit: fork.unit,
-                    name: fork.name.to_string(),
-                    path: fork.path.to_string(),
-                    mine: self.text_of(&fork, fork.second.1, bodies)?,
-                    heads: fork.heads,
-                    merged,
-                })
-            })
-            .collect()
+        let due = self.forks().filter_map(|fork| self.due_merge(fork, bodies));
+        due.collect()
+    }
+
+    fn due_merge(&self, fork: Fork<'_>, bodies: Bodies<'_>) -> Option<DueMerge> {
+        let fork = fork.of_two()?;
+        let is_placed = |side: (usize, VersionId)| self.recorded[side.0].origin.seq.is_some();
+        let is_mine = self.recorded[fork.second.0].origin.writer.peer == self.me;
+        if !is_mine || !is_placed(fork.first) || !is_placed(fork.second) {
+            return None;
+        }
+        if !self.joins(&fork, bodies) {
+            return None;
+        }
+        let [first, second] = [fork.first.1, fork.second.1];
+        let common = fork.file.graph.common(fork.unit, first, second);
+        let merged = self.merged(&fork, common, bodies)??;
+        Some(DueMerge {
+            unit: fork.unit,
+            name: fork.name.to_string(),
+            path: fork.path.to_string(),
+            mine: self.text_of(&fork, fork.second.1, bodies)?,
+            heads: fork.heads,
+            merged,
+        })
     }
 
     fn excluding<'a>(&'a self, bodies: Bodies<'a>) -> impl Iterator<Item = Fork<'a>> {
         let forks = self.forks();
-        forks.filter(move |fork| fork.heads.len() != 2 || !self.joins(fork, bodies))
+        forks.filter(move |fork| {
+            fork.orphans.is_some() || fork.heads.len() != 2 || !self.joins(fork, bodies)
+        })
     }
 
     /// This peer's side, or the one placed first, and the other.
@@ -171,10 +224,18 @@ impl Units {
         // Whoever settles the file settles its units.
         let is_open = |(path, unit): &&(Arc<str>, UnitId)| {
             let whole = UnitId::file(path);
-            *unit == whole || !self.forked.contains(&(Arc::clone(path), whole))
+            if *unit == whole {
+                return true;
+            }
+            if self.is_file_deleted(path) {
+                return !self.orphaned.contains(path) || self.is_apart(path, *unit);
+            }
+            !self.forked.contains(&(Arc::clone(path), whole))
         };
         let open = self.forked.iter().filter(is_open);
-        open.filter_map(|(path, unit)| self.fork(path, *unit))
+        let units = open.filter_map(|(path, unit)| self.fork(path, *unit));
+        let files = self.orphaned.iter();
+        units.chain(files.filter_map(|path| self.orphaned_fork(path)))
     }
 
     fn fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {
@@ -191,7 +252,7 @@ impl Units {
             .get(newest.row)?;
         let sides = told.iter().map(|(told, head)| (told.recorded, *head));
         let sides: Vec<(usize, VersionId)> = sides.collect();
-        Some(Fork {
+        let mut fork = Fork {
             unit,
             path,
             file,
@@ -200,7 +261,10 @@ impl Units {
             second: *sides.get(1)?,
             sides,
             heads,
-        })
+            orphans: None,
+        };
+        fork.second = fork.other(fork.first);
+        Some(fork)
     }
 
     /// Whether both sides join. Found once for each pair: many conflicts may stay open for long, and whatever comes
@@ -291,11 +355,42 @@ pub(super) struct Fork<'a> {
     pub(super) first: (usize, VersionId),
     pub(super) second: (usize, VersionId),
     /// All of them in that order.
-    sides: Vec<(usize, VersionId)>,
+    pub(super) sides: Vec<(usize, VersionId)>,
     pub(super) heads: Vec<VersionId>,
+    /// What others did to a file that was deleted, if it is of that.
+    pub(super) orphans: Option<Orphans>,
 }
 
 impl Fork<'_> {
+    /// The first side that excludes another, else the next: who came to the same apart from each other agree.
+    fn other(&self, than: (usize, VersionId)) -> (usize, VersionId) {
+        let mut others = self.sides.iter().filter(|side| **side != than);
+        let next = others.clone().next();
+        let content = self.content(than.1);
+        let differs = others.find(|side| self.content(side.1) != content);
+        *differs.or(next).unwrap_or(&than)
+    }
+
+    /// The two heads that may join: there are no others, or the others delete the unit.
+    fn of_two(mut self) -> Option<Self> {
+        if self.orphans.is_some() {
+            return None;
+        }
+        if 2 < self.heads.len() {
+            let lives = self
+                .sides
+                .iter()
+                .filter(|side| self.content(side.1).is_some());
+            let lives: Vec<(usize, VersionId)> = lives.copied().collect();
+            let [first, second] = lives[..] else {
+                return None;
+            };
+            self.heads = BTreeSet::from([first.1, second.1]).into_iter().collect();
+            (self.first, self.second, self.sides) = (first, second, lives);
+        }
+        Some(self)
+    }
+
     /// The content of a version; `None` when the unit is deleted in it.
     pub(super) fn content(&self, version: VersionId) -> Option<ContentHash> {
         self.file.graph.get(self.unit, version)?.content

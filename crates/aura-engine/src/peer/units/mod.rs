@@ -15,7 +15,10 @@ mod follow;
 mod forks;
 mod graph;
 mod history;
+mod kept;
 mod origins;
+mod orphans;
+mod plan;
 mod reasons;
 mod texts;
 mod whole;
@@ -27,7 +30,7 @@ use std::{
 };
 
 use aura_proto::{PeerId, Writer};
-use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Touched, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched, UnitId};
 
 use super::body::{Cause, PatchBody, VersionId};
 use file::File;
@@ -35,7 +38,9 @@ pub use follow::DueFollow;
 pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
 use graph::{Recordable, Told};
 pub use history::{Moment, Shape, Then};
+pub use kept::DueWhole;
 pub use origins::LineOrigin;
+pub use plan::{Loose, Obstacle, Plan};
 use texts::Texts;
 use whole::has_all_units;
 
@@ -92,8 +97,13 @@ impl Recorded {
         *number != PLACEMENT && (self.is_whole || *unit != UnitId::file(&self.path))
     }
 
+    /// Whether it replaces the file as one piece.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Whether a row tells of a unit, not of the file or a place.
-    fn is_unit(&self, (unit, _, _, number): &Row) -> bool {
+    pub fn is_unit(&self, (unit, _, _, number): &Row) -> bool {
         *number != PLACEMENT && *unit != UnitId::file(&self.path)
     }
 
@@ -125,6 +135,8 @@ pub enum Relation {
 pub struct Standpoint {
     path: Arc<str>,
     unit: UnitId,
+    /// Whether there is none.
+    is_gone: bool,
     working: Option<VersionId>,
     /// Which versions follow from it, as far as was asked.
     descends: BTreeMap<VersionId, bool>,
@@ -139,6 +151,8 @@ pub struct Units {
     files: BTreeMap<Arc<str>, File>,
     /// Units with more than one head, with their files.
     forked: BTreeSet<(Arc<str>, UnitId)>,
+    /// Deleted files in which others did something meanwhile.
+    orphaned: BTreeSet<Arc<str>>,
     texts: Texts,
     recorded: Vec<Recorded>,
     /// Own patches that this peer has taken back.
@@ -158,6 +172,7 @@ impl Units {
             channel: channel.into(),
             files: BTreeMap::new(),
             forked: BTreeSet::new(),
+            orphaned: BTreeSet::new(),
             texts: Texts::default(),
             recorded: Vec::new(),
             undone: BTreeSet::new(),
@@ -194,6 +209,9 @@ impl Units {
                 note_fork(&mut self.forked, &recorded.path, *unit, heads);
             }
         }
+        self.orphaned.clear();
+        let paths: Vec<Arc<str>> = self.files.keys().cloned().collect();
+        paths.iter().for_each(|path| self.note_orphans(path));
     }
 
     /// Every recorded patch, in the order of recording.
@@ -309,8 +327,10 @@ impl Units {
             note_fork(&mut self.forked, &recorded.path, unit, heads);
             recorded.touched.push(row);
         }
+        let path = Arc::clone(&recorded.path);
         self.recorded.push(recorded);
         self.by_entry.insert(key, index);
+        self.note_orphans(&path);
         if body.cause == Cause::Undo && origin.writer.peer == self.me {
             self.undone.extend(self.taken_back(&body.patch));
         }
@@ -361,6 +381,7 @@ impl Units {
         Standpoint {
             path: path.into(),
             unit,
+            is_gone: content.is_none(),
             working: self.working(path, unit, content),
             descends: BTreeMap::new(),
         }
@@ -382,14 +403,60 @@ impl Units {
             Relation::Known
         } else if graph.descends(here.unit, working, version, &mut here.descends) {
             Relation::Forward
+        } else if here.is_gone && self.is_gone_after(&here.path, here.unit, version) {
+            // Two who delete the same do not exclude each other, whatever either did to it before.
+            Relation::Known
+        } else if self.is_deleted(&here.path, here.unit, version) && self.goes(here, working) {
+            Relation::Forward
         } else {
             Relation::Concurrent
         }
     }
 
+    /// Whether a version deletes a unit, or is followed by a head that does.
+    fn is_gone_after(&self, path: &str, unit: UnitId, version: VersionId) -> bool {
+        let Some(file) = self.files.get(path) else {
+            return false;
+        };
+        let follows =
+            |head: VersionId| head == version || file.graph.is_ancestor(unit, version, head);
+        let mut heads = file.heads(unit).iter();
+        self.is_deleted(path, unit, version)
+            || heads.any(|head| self.is_deleted(path, unit, *head) && follows(*head))
+    }
+
+    /// Whether every head deletes a unit, and one of them follows what is here.
+    fn goes(&self, here: &Standpoint, working: VersionId) -> bool {
+        let (path, unit) = (&*here.path, here.unit);
+        let Some(file) = self.files.get(path) else {
+            return false;
+        };
+        let heads = file.heads(unit);
+        let follows = |head: &VersionId| file.graph.is_ancestor(unit, working, *head);
+        heads.iter().all(|head| self.is_deleted(path, unit, *head)) && heads.iter().any(follows)
+    }
+
+    fn is_deleted(&self, path: &str, unit: UnitId, version: VersionId) -> bool {
+        self.content(path, unit, version) == Some(None)
+    }
+
+    /// Whether the team has deleted a file as one piece.
+    pub fn is_file_deleted(&self, path: &str) -> bool {
+        let file = UnitId::file(path);
+        let heads = self.heads(path, file);
+        !heads.is_empty() && heads.iter().all(|head| self.is_deleted(path, file, *head))
+    }
+
     /// Completes a patch of this working copy to a body that can be published.
     /// `None` when the log knows every version in it.
-    pub fn body(&self, patch: FilePatch, made: Made) -> Option<PatchBody> {
+    ///
+    /// `lacks` tells of a recorded patch whether this working copy does not have it.
+    pub fn body(
+        &self,
+        patch: FilePatch,
+        made: Made,
+        lacks: &dyn Fn(usize) -> bool,
+    ) -> Option<PatchBody> {
         let parents: Vec<Vec<VersionId>> = patch
             .touched
             .iter()
@@ -400,6 +467,7 @@ impl Units {
                     .unwrap_or_else(|| self.followed(&patch.path, row, made.is_sure)),
             })
             .collect();
+        let parents = self.with_told_between(&patch, parents, lacks);
         let body = PatchBody {
             channel: self.channel.to_string(),
             commit: made.commit,
@@ -473,17 +541,37 @@ impl Units {
         let inserted = file.and_then(|file| file.inserted.get(&unit));
         let put = match self.places(index, moved).max() {
             Some(moved) => Some(moved),
-            None => self.places(index, inserted).min(),
+            None => self.places(index, inserted).max(),
         };
         put.is_some_and(|put| self.place(index) < put)
     }
 
-    /// Whether a patch that was placed behind another moves a unit, too: the later move stays.
+    /// Whether a recorded patch inserts a unit that another of its branch inserts as well: who comes second moves it.
+    // spec: patch/3.8
+    pub fn inserts_again(&self, index: usize) -> bool {
+        let recorded = &self.recorded[index];
+        let Some(file) = self.files.get(&recorded.path) else {
+            return false;
+        };
+        let mut units = recorded.touched.iter().map(|row| row.0);
+        units.any(|unit| {
+            let inserted = file.inserted.get(&unit);
+            inserted.is_some_and(|told| told.contains(&index)) && {
+                1 < self.places(index, inserted).count()
+            }
+        })
+    }
+
+    /// Whether a patch that was placed behind another moves a unit, too, or inserts it: the later move stays.
     // spec: patch/3.9
     fn is_moved_after(&self, index: usize, unit: UnitId) -> bool {
         let file = self.files.get(&self.recorded[index].path);
         let moved = file.and_then(|file| file.moved.get(&unit));
-        let last = self.places(index, moved).max();
+        let inserted = file.and_then(|file| file.inserted.get(&unit));
+        let all = self
+            .places(index, moved)
+            .chain(self.places(index, inserted));
+        let last = all.max();
         last.is_some_and(|last| self.place(index) < last)
     }
 
@@ -512,64 +600,6 @@ impl Units {
         file.map_or_else(Vec::new, |file| file.heads(unit).to_vec())
     }
 
-    /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
-    /// when all of it is there. `Err` names the first unit that stands in the way.
-    ///
-    /// Moves and the text between units leave no version behind: they are carried out only when `loose` says that this
-    /// copy has not done so yet.
-    pub fn plan(
-        &self,
-        index: usize,
-        body: &PatchBody,
-        contents: &dyn Fn(UnitId) -> Option<ContentHash>,
-        loose: Loose<'_>,
-    ) -> Result<Option<Plan>, Obstacle> {
-        let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
-        let mut is_loose = loose.waits;
-        let mut patch = body.patch.clone();
-        let is_whole = is_whole(&patch);
-        let file = UnitId::file(&patch.path);
-        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
-            let between = unit == file && !is_whole;
-            if is_placement(&patch, row) {
-                known.insert(unit);
-                continue;
-            }
-            let content = contents(unit);
-            let mut here = self.standpoint(&patch.path, unit, content);
-            match self.relation_to(&mut here, version) {
-                // All that the patch did between units was done by whatever led to this file; if it was.
-                Relation::Known if between => {
-                    is_loose = is_loose && !self.led_here(&here, loose.shows);
-                }
-                _ if between => {}
-                Relation::Known => {
-                    known.insert(unit);
-                }
-                Relation::Forward => {
-                    older.insert(unit);
-                }
-                // A whole file without versions of its own here is merged by lines, or refused there.
-                Relation::Concurrent if unit == file && !self.is_recorded(&here) => {}
-                Relation::Concurrent => {
-                    return Err(Obstacle {
-                        unit,
-                        name: row.name.clone(),
-                    });
-                }
-            }
-        }
-        // What was done to a file as one piece is known by its units, once these went on by themselves.
-        let are_units_here = is_whole && has_all_units(&patch, &known);
-        patch.ops.retain(|op| match op {
-            Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
-            Op::Gap { .. } => is_loose,
-            Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
-            op => op.unit().is_none_or(|unit| !known.contains(&unit)),
-        });
-        Ok((!patch.ops.is_empty()).then_some(Plan { patch, older }))
-    }
-
     /// Where a recorded patch stands; one without a place comes last.
     fn place(&self, recorded: usize) -> (u64, usize) {
         let seq = self.recorded[recorded].origin.seq;
@@ -588,6 +618,14 @@ impl Units {
         let version = self.files.get(&here.path).zip(here.working);
         let told = version.map(|(file, version)| file.told(here.unit, version));
         told.into_iter().flatten().any(|told| shows(told.recorded))
+    }
+
+    /// Whether a patch of a file as one piece told of the version that a working copy has of it.
+    fn is_told_whole(&self, here: &Standpoint) -> bool {
+        let version = self.files.get(&here.path).zip(here.working);
+        let told = version.map(|(file, version)| file.told(here.unit, version));
+        let mut told = told.into_iter().flatten();
+        told.any(|told| self.recorded[told.recorded].is_whole)
     }
 
     /// Whether a patch told of the version that a working copy has.
@@ -648,48 +686,6 @@ pub struct Made {
     pub why: Option<String>,
     /// Whether it is certain what the file was before; after a crash it is not.
     pub is_sure: bool,
-}
-
-/// What a working copy tells of moves and of the text between units.
-#[derive(Clone, Copy)]
-pub struct Loose<'a> {
-    /// Whether those of the patch wait to be carried out.
-    pub waits: bool,
-    /// Whether the file shows what a recorded patch does between units.
-    pub shows: &'a dyn Fn(usize) -> bool,
-}
-
-/// What is to be carried out on a working copy.
-#[derive(Debug)]
-pub struct Plan {
-    /// The operations that are not there yet.
-    pub patch: FilePatch,
-    /// Units of which the working copy has a version that the patch follows.
-    pub older: BTreeSet<UnitId>,
-}
-
-impl Plan {
-    /// A file that is deleted with every unit that `here` has of it is deleted, whatever became of the others before.
-    pub fn of_all_that_is_left(mut self, here: Option<&Indexed>) -> Self {
-        if let ([Op::File { text: None, .. }], Some(here)) = (&self.patch.ops[..], here) {
-            let gone = self.patch.touched.iter().filter(|row| row.after.is_none());
-            let gone: BTreeSet<UnitId> = gone.map(|row| row.unit).collect();
-            let is_left = |unit: &UnitId| !gone.contains(unit) || !self.older.contains(unit);
-            if !here.ids.is_empty() && !here.ids.iter().any(is_left) {
-                self.older.insert(UnitId::file(&self.patch.path));
-            }
-        }
-        self
-    }
-}
-
-/// The unit that stands between a patch and a working copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Obstacle {
-    /// The unit.
-    pub unit: UnitId,
-    /// Its name.
-    pub name: String,
 }
 
 fn kind_of(body: &PatchBody) -> &'static str {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aura_semantic::{ContentHash, FilePatch, Touched, UnitId};
+use aura_semantic::{Budget, ContentHash, FilePatch, Op, Touched, UnitId, index};
 
 use super::{super::body::VersionId, Relation, Units, is_whole};
 
@@ -23,27 +23,48 @@ impl Units {
         if !is_file || row.before.is_none() || self.is_recorded(&here) {
             return None;
         }
-        let before: BTreeMap<UnitId, Option<ContentHash>> = patch
-            .touched
-            .iter()
-            .map(|row| (row.unit, row.before))
-            .collect();
+        let before = self.contents_before(patch);
         let is_here = |head: &VersionId| {
             let told = self.first_told(file, row.unit, *head);
             let told = told.map(|told| &self.recorded[told.recorded]);
             told.is_some_and(|told| {
-                told.touched.iter().all(|(unit, _, version, _)| {
-                    // A unit that does not change is as it was told.
-                    let content = before.get(unit).filter(|_| *unit != row.unit);
-                    content.is_none_or(|content| {
-                        let mut here = self.standpoint(&patch.path, *unit, *content);
-                        self.relation_to(&mut here, *version) == Relation::Known
-                    })
+                let mut units = told.touched.iter().filter(|told| told.0 != row.unit);
+                units.all(|(unit, _, version, _)| {
+                    let content = before.get(unit).copied();
+                    let mut here = self.standpoint(&patch.path, *unit, content);
+                    self.relation_to(&mut here, *version) == Relation::Known
                 })
             })
         };
         let heads = self.heads(&patch.path, row.unit).into_iter();
         Some(heads.filter(is_here).collect()).filter(|heads: &Vec<VersionId>| !heads.is_empty())
+    }
+}
+
+impl Units {
+    /// The content of each unit of a file before a patch changed it as one piece.
+    fn contents_before(&self, patch: &FilePatch) -> BTreeMap<UnitId, ContentHash> {
+        let [
+            Op::File {
+                base_text: Some(base),
+                ..
+            },
+        ] = &patch.ops[..]
+        else {
+            return BTreeMap::new();
+        };
+        let mut before = index(&patch.path, base.bytes(), None, &Budget::default());
+        self.identify(&mut before);
+        let hashes = before.outline.units.iter().map(|unit| unit.own_hash);
+        let mut contents: BTreeMap<_, _> = before.ids.iter().copied().zip(hashes).collect();
+        // The author knows its ids better.
+        for row in &patch.touched {
+            match row.before {
+                Some(content) => contents.insert(row.unit, content),
+                None => contents.remove(&row.unit),
+            };
+        }
+        contents
     }
 }
 

@@ -158,10 +158,10 @@ impl Daemon {
                 Taken::Applied => ("applied", None),
                 Taken::Known => ("known", None),
                 Taken::WouldApply => ("would_apply", None),
-                Taken::Waiting(why) if why.starts_with("CONFLICT") => {
+                Taken::Waiting(why) | Taken::Partly(why) if why.starts_with("CONFLICT") => {
                     ("conflict", Some(why.clone()))
                 }
-                Taken::Waiting(why) => ("waiting", Some(why.clone())),
+                Taken::Waiting(why) | Taken::Partly(why) => ("waiting", Some(why.clone())),
             };
             for (_, name, ..) in &recorded.touched {
                 units.push(docs::PulledDoc {

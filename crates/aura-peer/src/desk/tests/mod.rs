@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alike;
 mod impact;
+mod orphans;
 mod past;
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc};
 
 use aura_engine::peer::replica::Input;
 use aura_proto::{
@@ -35,8 +37,8 @@ struct Person {
     mode: Mode,
     desk: Desk,
     ring: KeyRing,
-    /// How many of the recorded patches were looked at for the log.
-    told: usize,
+    /// The own records that were put into the log.
+    told: BTreeSet<u64>,
 }
 
 impl Person {
@@ -57,10 +59,15 @@ impl Person {
         }
         let mut ring = KeyRing::new();
         ring.insert(TeamKey::new(1, [9; 32])).unwrap();
-        Self::sits_down(dir, (seed, mode), ring, 0)
+        Self::sits_down(dir, (seed, mode), ring, BTreeSet::new())
     }
 
-    fn sits_down(dir: TempDir, (seed, mode): (u8, Mode), ring: KeyRing, told: usize) -> Self {
+    fn sits_down(
+        dir: TempDir,
+        (seed, mode): (u8, Mode),
+        ring: KeyRing,
+        told: BTreeSet<u64>,
+    ) -> Self {
         let desk = open(dir.path(), seed, mode, &ring);
         Self {
             dir,
@@ -104,13 +111,12 @@ impl Person {
 
     /// Puts own patches into the log.
     fn tells(&mut self, log: &mut Log) {
-        let recorded = self.desk.units.recorded();
-        for row in &recorded[self.told..] {
-            if row.origin.writer.peer == self.desk.key_peer && row.origin.seq.is_none() {
+        for row in self.desk.units.recorded() {
+            let is_own = row.origin.writer.peer == self.desk.key_peer;
+            if is_own && self.told.insert(row.origin.lsn) {
                 log.entries.push(self.desk.entry(row.origin.lsn).unwrap());
             }
         }
-        self.told = recorded.len();
     }
 
     /// Takes in what the log has of others.
@@ -141,7 +147,6 @@ impl Person {
         }
         assert!(self.desk.fault.is_none(), "{:?}", self.desk.fault);
         self.desk.settle(&self.ring);
-        self.told = self.desk.units.recorded().len();
     }
 }
 

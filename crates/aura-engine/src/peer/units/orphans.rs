@@ -1,0 +1,231 @@
+//! What others did to a file while somebody deleted it as one piece: neither side knew of the other, so it is a
+//! conflict of the file.
+//!
+//! A unit that the deletion knew has a version that says so, and excludes what others made of it as any deletion does.
+//! What the deletion did not know, it cannot say anything of: units that were added, and text between units.
+//!
+//! Invariants:
+//! - it is a function of the patches recorded, so every device finds the same under the same name;
+//! - whoever deletes a file names the changes between its units that it knows, so they are no conflict.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use aura_semantic::{FilePatch, Indexed, Op, UnitId};
+
+use super::{
+    super::body::{PARENTS_MAX, VersionId},
+    Units,
+    forks::{Fork, conflict_id},
+};
+
+/// A file that was deleted as one piece, and what its deletion does not know.
+#[derive(Debug, Clone)]
+pub(super) struct Deleted {
+    /// The first of the patches that delete it whose author put what was in it into another file, else the first; and
+    /// the version of the file that it makes.
+    pub(super) by: (usize, VersionId),
+    /// Every head of the file: who deleted it apart from each other agree.
+    heads: Vec<VersionId>,
+    /// Units, each in a version that is a head.
+    pub(super) births: Vec<(UnitId, VersionId)>,
+    /// Patches that change what stands between units, each with its version of the file.
+    pub(super) between: Vec<(usize, VersionId)>,
+}
+
+/// A deleted file in which others did something.
+#[derive(Debug, Clone)]
+pub(super) struct Orphans {
+    pub(super) file: Deleted,
+    /// The patch that did so and was placed last, and its version.
+    pub(super) newest: (usize, VersionId),
+}
+
+impl Orphans {
+    /// The versions of the file that whoever settles this follows, in rising order.
+    pub(super) fn heads(&self) -> Vec<VersionId> {
+        let between = self.file.between.iter().map(|(_, version)| *version);
+        let heads: BTreeSet<VersionId> = between.chain(self.file.heads.iter().copied()).collect();
+        heads.into_iter().collect()
+    }
+
+    /// The name of the conflict.
+    pub(super) fn id(&self, path: &str) -> String {
+        let born = self.file.births.iter().map(|(_, version)| *version);
+        let all: BTreeSet<VersionId> = self.heads().into_iter().chain(born).collect();
+        conflict_id(UnitId::file(path), &all.into_iter().collect::<Vec<_>>())
+    }
+}
+
+impl Units {
+    /// Gives the units of a freshly indexed file the ids that the log uses.
+    pub fn identify(&self, indexed: &mut Indexed) {
+        // A name can be that of several units; the one that was born with the id has it.
+        let mut taken: BTreeSet<UnitId> = indexed.ids.iter().copied().collect();
+        let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
+        for (id, unit) in rows {
+            if let Some(known) = self.id_of(&indexed.path, &unit.qualified)
+                && taken.insert(known)
+            {
+                *id = known;
+            }
+        }
+    }
+
+    /// Whether a unit of a deleted file in which others did something is a conflict by itself: it was deleted by
+    /// another patch than those that delete the file, too, or changed by several apart from each other.
+    pub fn is_apart(&self, path: &str, unit: UnitId) -> bool {
+        let Some(file) = self.files.get(path) else {
+            return false;
+        };
+        let heads = file.heads(unit);
+        let is_gone = |head: &&VersionId| self.is_deleted(path, unit, **head);
+        let lives = heads.iter().filter(|head| !is_gone(head)).count();
+        let told = heads.iter().filter(is_gone);
+        let mut told = told.flat_map(|head| file.told(unit, *head));
+        let follows = |parent: &VersionId| {
+            let lives = heads.iter().filter(|head| !is_gone(head));
+            let mut lives = lives.map(|head| file.graph.is_ancestor(unit, *parent, *head));
+            lives.all(|follows| follows)
+        };
+        let mut before = heads
+            .iter()
+            .filter(is_gone)
+            .flat_map(|head| self.parents(path, unit, *head));
+        1 < lives
+            || 0 < lives
+                && (told.any(|told| !self.recorded[told.recorded].is_whole)
+                    || before.any(|parent| !follows(parent)))
+    }
+
+    /// Whether a file was deleted while others did something in it that the deletion does not know.
+    pub fn is_orphaned(&self, path: &str) -> bool {
+        self.orphaned.contains(path)
+    }
+
+    /// The versions of a file that a deletion of it follows besides its heads: what was changed between its units,
+    /// but for patches that `lacks` tells not to be here.
+    // spec: patch/3.13
+    fn told_between(&self, path: &str, lacks: &dyn Fn(usize) -> bool) -> Vec<VersionId> {
+        let Some(file) = self.files.get(path) else {
+            return Vec::new();
+        };
+        let unit = UnitId::file(path);
+        let heads = file.heads(unit);
+        let is_followed = |version: VersionId| {
+            let mut heads = heads.iter();
+            heads.any(|head| *head == version || file.graph.is_ancestor(unit, version, *head))
+        };
+        let told = file.between.iter().rev().copied();
+        let told = told.filter(|index| self.recorded[*index].channel == self.channel);
+        let told = told.filter(|index| !lacks(*index));
+        let versions = told.filter_map(|index| self.version_between(index));
+        let news = versions.filter(|version| !is_followed(*version));
+        news.take(PARENTS_MAX - heads.len().min(PARENTS_MAX))
+            .collect()
+    }
+
+    /// The versions that a patch follows, with all that a deletion of a file as one piece knows of it.
+    pub(super) fn with_told_between(
+        &self,
+        patch: &FilePatch,
+        mut parents: Vec<Vec<VersionId>>,
+        lacks: &dyn Fn(usize) -> bool,
+    ) -> Vec<Vec<VersionId>> {
+        let whole = UnitId::file(&patch.path);
+        let is_deletion = matches!(patch.ops[..], [Op::File { text: None, .. }]);
+        let mut rows = patch.touched.iter().zip(&mut parents);
+        if let Some((_, parents)) = rows.find(|(row, _)| is_deletion && row.unit == whole) {
+            let told = self.told_between(&patch.path, lacks);
+            let known: BTreeSet<VersionId> = parents.iter().copied().chain(told).collect();
+            *parents = known.into_iter().take(PARENTS_MAX).collect();
+        }
+        parents
+    }
+
+    /// The version of the file that a patch of what stands between units makes.
+    fn version_between(&self, index: usize) -> Option<VersionId> {
+        let recorded = &self.recorded[index];
+        let file = UnitId::file(&recorded.path);
+        let mut rows = recorded.touched.iter();
+        rows.find(|row| row.0 == file).map(|row| row.2)
+    }
+
+    /// Notes whether a file is one in which others did something while it was deleted.
+    pub(super) fn note_orphans(&mut self, path: &Arc<str>) {
+        if self.orphans(path).is_some() {
+            self.orphaned.insert(Arc::clone(path));
+        } else if !self.orphaned.is_empty() {
+            self.orphaned.remove(path);
+        }
+    }
+
+    /// What others did in a deleted file meanwhile.
+    // spec: patch/3.13
+    pub(super) fn orphans(&self, path: &str) -> Option<Orphans> {
+        let file = self.deleted(path)?;
+        let born = file.births.iter().filter_map(|(unit, head)| {
+            let told = self.first_told(self.files.get(path)?, *unit, *head)?;
+            Some((told.recorded, *head))
+        });
+        let all = born.chain(file.between.iter().copied());
+        let newest = all.max_by_key(|(index, _)| self.place(*index))?;
+        Some(Orphans { file, newest })
+    }
+
+    /// The deletion of a file whose every head deletes it.
+    pub(super) fn deleted(&self, path: &str) -> Option<Deleted> {
+        let file = self.files.get(path)?;
+        let whole = UnitId::file(path);
+        let heads = file.heads(whole);
+        let is_gone = |unit: UnitId, head: &VersionId| self.is_deleted(path, unit, *head);
+        if !heads.iter().all(|head| is_gone(whole, head)) {
+            return None;
+        }
+        let told = heads.iter().filter_map(|head| {
+            let told = self.first_told(file, whole, *head)?;
+            Some((told.recorded, *head))
+        });
+        let mut told: Vec<(usize, VersionId)> = told.collect();
+        told.sort_by_key(|(index, _)| self.place(*index));
+        let moves = |(index, _): &&(usize, VersionId)| self.file_went_to(*index).is_some();
+        let lives = |(unit, heads): &(UnitId, &[VersionId])| {
+            *unit != whole && !heads.iter().any(|head| is_gone(*unit, head))
+        };
+        let births = file.all_heads().filter(lives);
+        let births = births.flat_map(|(unit, heads)| heads.iter().map(move |head| (unit, *head)));
+        let here = file.between.iter().copied();
+        let here = here.filter(|index| self.recorded[*index].channel == self.channel);
+        let between = here.filter_map(|index| Some((index, self.version_between(index)?)));
+        let is_unknown = |(_, version): &(usize, VersionId)| {
+            let mut heads = heads.iter();
+            !heads.any(|head| file.graph.is_ancestor(whole, *version, *head))
+        };
+        Some(Deleted {
+            by: *match &told[..] {
+                [only] => only,
+                several => several.iter().find(moves).or(several.first())?,
+            },
+            heads: heads.to_vec(),
+            births: births.collect(),
+            between: between.filter(is_unknown).collect(),
+        })
+    }
+
+    /// The conflict of a deleted file in which others did something.
+    pub(super) fn orphaned_fork<'a>(&'a self, path: &'a Arc<str>) -> Option<Fork<'a>> {
+        let orphans = self.orphans(path)?;
+        let mut sides = vec![orphans.file.by, orphans.newest];
+        sides.sort_by_key(|(index, _)| self.place(*index));
+        Some(Fork {
+            unit: UnitId::file(path),
+            path,
+            file: self.files.get(path)?,
+            name: path,
+            first: sides[0],
+            second: sides[1],
+            sides,
+            heads: orphans.heads(),
+            orphans: Some(orphans),
+        })
+    }
+}

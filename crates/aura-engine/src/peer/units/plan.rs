@@ -1,0 +1,170 @@
+//! What is to be carried out of a patch on a working copy.
+//!
+//! Invariants:
+//! - what is there already is not carried out again, and what stands in the way is never replaced;
+//! - moves and the text between units leave no version behind, so they are carried out once.
+
+use std::collections::BTreeSet;
+
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, UnitId};
+
+use super::{super::body::PatchBody, Relation, Units, has_all_units, is_placement, is_whole};
+
+impl Units {
+    /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
+    /// when all of it is there. A unit that stands in the way keeps its part back, and a file as one piece all of it;
+    /// `Err` names it where nothing else is left.
+    ///
+    /// Moves and the text between units leave no version behind: they are carried out only when `loose` says that this
+    /// copy has not done so yet.
+    pub fn plan(
+        &self,
+        index: usize,
+        body: &PatchBody,
+        contents: &dyn Fn(UnitId) -> Option<ContentHash>,
+        loose: Loose<'_>,
+    ) -> Result<Option<Plan>, Obstacle> {
+        let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
+        let mut stands = None;
+        let mut is_loose = loose.waits;
+        let mut patch = body.patch.clone();
+        let is_whole = is_whole(&patch);
+        let file = UnitId::file(&patch.path);
+        for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
+            let between = unit == file && !is_whole;
+            if is_placement(&patch, row) {
+                known.insert(unit);
+                continue;
+            }
+            let content = contents(unit);
+            let mut here = self.standpoint(&patch.path, unit, content);
+            match self.relation_to(&mut here, version) {
+                // All that the patch did between units was done by whatever led to this file; if it was.
+                Relation::Known if between => {
+                    is_loose = is_loose && !self.led_here(&here, loose.shows);
+                }
+                _ if between => {}
+                Relation::Known => {
+                    known.insert(unit);
+                }
+                Relation::Forward => {
+                    older.insert(unit);
+                }
+                // A whole file without versions of its own here is merged by lines, or refused there.
+                Relation::Concurrent if unit == file && !self.is_told_whole(&here) => {}
+                Relation::Concurrent => {
+                    let name = row.name.clone();
+                    let obstacle = Obstacle { unit, name };
+                    // What stands within a unit that comes or goes stands in the way of that.
+                    let is_by_itself = |op: &Op| op.unit() == Some(unit);
+                    if is_whole || !patch.ops.iter().any(is_by_itself) {
+                        return Err(obstacle);
+                    }
+                    known.insert(unit);
+                    stands.get_or_insert(obstacle);
+                }
+            }
+        }
+        // What was done to a file as one piece is known by its units, once these went on by themselves.
+        let are_units_here = is_whole && has_all_units(&patch, &known);
+        if is_loose {
+            let is_there = |unit| known.contains(&unit) && contents(unit).is_some();
+            move_again(&mut patch.ops, &is_there);
+        }
+        patch.ops.retain(|op| match op {
+            Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
+            Op::Gap { .. } => is_loose,
+            Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
+            op => op.unit().is_none_or(|unit| !known.contains(&unit)),
+        });
+        match stands {
+            Some(obstacle) if patch.ops.is_empty() => Err(obstacle),
+            None if patch.ops.is_empty() => Ok(None),
+            stands => Ok(Some(Plan {
+                patch,
+                older,
+                stands,
+            })),
+        }
+    }
+}
+
+/// What a working copy tells of moves and of the text between units.
+#[derive(Clone, Copy)]
+pub struct Loose<'a> {
+    /// Whether those of the patch wait to be carried out.
+    pub waits: bool,
+    /// Whether the file shows what a recorded patch does between units.
+    pub shows: &'a dyn Fn(usize) -> bool,
+}
+
+/// What is to be carried out on a working copy.
+#[derive(Debug)]
+pub struct Plan {
+    /// The operations that are not there yet.
+    pub patch: FilePatch,
+    /// Units of which the working copy has a version that the patch follows.
+    pub older: BTreeSet<UnitId>,
+    /// A unit that stands in the way of the rest of the patch.
+    pub stands: Option<Obstacle>,
+}
+
+impl Plan {
+    /// A file that is deleted with every unit that `here` has of it is deleted, whatever became of the others before;
+    /// `is_gone` tells of a unit whether other patches delete it.
+    pub fn of_all_that_is_left(
+        mut self,
+        here: Option<&Indexed>,
+        is_gone: &dyn Fn(UnitId) -> bool,
+    ) -> Self {
+        if let ([Op::File { text: None, .. }], Some(here)) = (&self.patch.ops[..], here) {
+            let gone = self.patch.touched.iter().filter(|row| row.after.is_none());
+            let gone: BTreeSet<UnitId> = gone.map(|row| row.unit).collect();
+            let is_left = |unit: &UnitId| {
+                !(is_gone(*unit) || gone.contains(unit) && self.older.contains(unit))
+            };
+            // Of a file without units there is only its text.
+            let has_units = 1 < self.patch.touched.len();
+            if has_units && !here.ids.iter().any(is_left) {
+                self.older.insert(UnitId::file(&self.patch.path));
+            }
+        }
+        self
+    }
+}
+
+/// The unit that stands between a patch and a working copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The unit.
+    pub unit: UnitId,
+    /// Its name.
+    pub name: String,
+}
+
+/// Makes an insertion a move where the unit is there already.
+// spec: patch/3.8
+fn move_again(ops: &mut [Op], is_there: &dyn Fn(UnitId) -> bool) {
+    for op in ops {
+        if let Op::Insert {
+            unit,
+            name,
+            parent,
+            after,
+            before,
+            gap,
+            ..
+        } = op
+            && is_there(*unit)
+        {
+            *op = Op::Move {
+                unit: *unit,
+                name: std::mem::take(name),
+                parent: *parent,
+                after: *after,
+                before: *before,
+                gap: std::mem::take(gap),
+            };
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What others do in a file while somebody deletes it, takes it elsewhere, or makes it anew.
+
+use std::fs;
+
+use aura_api::Choice;
+use aura_engine::peer::units::Conflict;
+
+use super::{super::Mode, Log, Person};
+
+const LIST: &str = "\
+//! A list.
+
+fn one() {
+    first(1, 2);
+    second(3, 4);
+}
+
+fn two() {
+    third(5, 6);
+    fourth(7, 8);
+}
+";
+const NEW: &str = "\nfn three() {\n    fifth(9, 10);\n}\n";
+const PATH: &str = "list.rs";
+
+/// Alice, Bob and Carol, whose files follow the team's.
+struct Team {
+    log: Log,
+    people: [Person; 3],
+}
+
+impl Team {
+    fn new() -> Self {
+        Self {
+            log: Log::default(),
+            people: [1, 2, 3].map(|seed| Person::new(seed, Mode::Live, &[(PATH, LIST)])),
+        }
+    }
+
+    /// Alice and Bob change files apart from each other, then all hear of all of it.
+    fn apart(mut self, alice: impl FnOnce(&Person), bob: impl FnOnce(&Person)) -> Self {
+        alice(&self.people[0]);
+        bob(&self.people[1]);
+        for person in &mut self.people {
+            person.publishes_what_there_is(&mut self.log);
+        }
+        self.hear();
+        self
+    }
+
+    fn hear(&mut self) {
+        for _ in 0..4 {
+            for person in &mut self.people {
+                person.hears(&self.log);
+                person.tells(&mut self.log);
+            }
+        }
+    }
+
+    /// The file that all have, or that nobody has.
+    #[track_caller]
+    fn all(&self, path: &str) -> Option<String> {
+        let texts = self.people.each_ref().map(|person| person.has(path));
+        assert_eq!(texts[0], texts[1], "alice and bob differ in {path}");
+        assert_eq!(texts[0], texts[2], "alice and carol differ in {path}");
+        texts[0].clone()
+    }
+
+    /// The one conflict that everybody is told of, as this one sees it.
+    #[track_caller]
+    fn conflict(&mut self, who: usize) -> Conflict {
+        let mut seen: Vec<Vec<Conflict>> = Vec::new();
+        for person in &mut self.people {
+            seen.push(person.desk.conflicts(&person.ring));
+        }
+        for conflicts in &seen {
+            assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+            assert_eq!(conflicts[0].id, seen[0][0].id);
+        }
+        seen.swap_remove(who).remove(0)
+    }
+
+    #[track_caller]
+    fn settles(&mut self, who: usize, choice: &Choice) {
+        let conflict = self.conflict(who);
+        let person = &mut self.people[who];
+        let settled = person.desk.resolve(&conflict, choice, &person.ring);
+        settled.unwrap();
+        person.tells(&mut self.log);
+        self.hear();
+        self.is_agreed();
+    }
+
+    #[track_caller]
+    fn is_agreed(&mut self) {
+        for person in &mut self.people {
+            let conflicts = person.desk.conflicts(&person.ring);
+            assert!(conflicts.is_empty(), "{conflicts:?}");
+            let waiting = person.desk.incoming(&person.ring);
+            assert!(waiting.is_empty(), "{waiting:?}");
+        }
+    }
+}
+
+impl Person {
+    fn has(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.dir.path().join("repo").join(path)).ok()
+    }
+
+    fn renames(&self, from: &str, to: &str) {
+        let repo = self.dir.path().join("repo");
+        fs::rename(repo.join(from), repo.join(to)).unwrap();
+    }
+
+    fn deletes(&self, path: &str) {
+        fs::remove_file(self.dir.path().join("repo").join(path)).unwrap();
+    }
+
+    fn publishes_what_there_is(&mut self, log: &mut Log) {
+        let all = super::Intent::default();
+        self.desk.publish_all(&all, &self.ring).unwrap();
+        self.tells(log);
+    }
+}
+
+#[test]
+fn h03_what_is_added_and_written_above_follows_a_file_that_was_renamed_meanwhile() {
+    let with = LIST.replace("A list.", "The list.") + NEW;
+    let mut team = Team::new().apart(
+        |alice| alice.writes(PATH, &with),
+        |bob| bob.renames(PATH, "there.rs"),
+    );
+    assert_eq!(team.all("there.rs"), Some(with));
+    assert_eq!(team.all(PATH), None);
+    team.is_agreed();
+}
+
+#[test]
+fn what_is_added_to_a_file_that_was_deleted_meanwhile_is_a_conflict_of_the_file() {
+    let added = || {
+        Team::new().apart(
+            |alice| alice.writes(PATH, &(LIST.to_owned() + NEW)),
+            |bob| bob.deletes(PATH),
+        )
+    };
+    let mut team = added();
+    // Whoever has it keeps it until somebody decides.
+    assert_eq!(team.people[0].has(PATH), Some(LIST.to_owned() + NEW));
+    assert_eq!(team.people[1].has(PATH), None);
+    let conflict = team.conflict(1);
+    assert_eq!((&*conflict.path, &*conflict.name), (PATH, PATH));
+    let theirs = conflict.theirs.text.unwrap();
+    assert_eq!(theirs.head.bytes(), (LIST.to_owned() + NEW).as_bytes());
+    assert_eq!(conflict.mine.content, None);
+
+    team.settles(1, &Choice::Theirs);
+    assert_eq!(team.all(PATH), Some(LIST.to_owned() + NEW));
+
+    let mut team = added();
+    team.settles(1, &Choice::Mine);
+    assert_eq!(team.all(PATH), None);
+
+    let mut team = added();
+    team.settles(0, &Choice::Mine);
+    assert_eq!(team.all(PATH), Some(LIST.to_owned() + NEW));
+
+    let mut team = added();
+    team.settles(2, &Choice::Theirs);
+    assert_eq!(team.all(PATH), None);
+}
+
+#[test]
+fn a_comment_above_the_functions_of_a_deleted_file_is_not_lost() {
+    let with = LIST.replace("A list.", "The list.");
+    let mut team = Team::new().apart(|alice| alice.writes(PATH, &with), |bob| bob.deletes(PATH));
+    assert_eq!(team.people[0].has(PATH), Some(with.clone()));
+    team.settles(1, &Choice::Theirs);
+    assert_eq!(team.all(PATH), Some(with));
+}
+
+#[test]
+fn who_deletes_a_file_knowing_what_was_added_and_written_deletes_all_of_it() {
+    let with = LIST.replace("A list.", "The list.") + NEW;
+    let mut team = Team::new().apart(|alice| alice.writes(PATH, &with), |_| {});
+    assert_eq!(team.all(PATH), Some(with.clone()));
+    // The last edit changes a function alone, so the file is not as any change of a comment left it.
+    team = team.apart(
+        |alice| alice.writes(PATH, &with.replace("first", "primary")),
+        |_| {},
+    );
+    team = team.apart(|_| {}, |bob| bob.deletes(PATH));
+    assert_eq!(team.all(PATH), None);
+    team.is_agreed();
+}
+
+#[test]
+fn two_who_delete_a_file_in_different_states_agree() {
+    let mut team = Team::new().apart(
+        |alice| alice.deletes(PATH),
+        |bob| bob.writes(PATH, &LIST.replace("third", "tertiary")),
+    );
+    let conflict = team.conflict(1);
+    assert_eq!(conflict.name, "two");
+    team.people[1].deletes(PATH);
+    for person in &mut team.people {
+        person.publishes_what_there_is(&mut team.log);
+    }
+    team.hear();
+    assert_eq!(team.all(PATH), None);
+    team.is_agreed();
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_part_keeps_only_that_part_back() {
+    let edited = LIST
+        .replace("first", "initial")
+        .replace("third", "tertiary");
+    let mut team = Team::new().apart(
+        |alice| alice.writes(PATH, &edited),
+        |bob| bob.writes(PATH, &LIST.replace("first", "primary")),
+    );
+    assert_eq!(team.conflict(1).name, "one");
+    let bob = team.people[1].has(PATH).unwrap();
+    assert!(
+        bob.contains("primary(1, 2)") && bob.contains("tertiary(5, 6)"),
+        "{bob}"
+    );
+    team.settles(1, &Choice::Theirs);
+    assert_eq!(team.all(PATH), Some(edited));
+}
+
+#[test]
+fn a_function_put_above_all_others_stands_below_what_is_written_there_meanwhile() {
+    let above = LIST.replace("fn one", "fn zero() {\n    none(0);\n}\n\nfn one");
+    let mut team = Team::new().apart(
+        |alice| alice.writes(PATH, &above),
+        |bob| bob.writes(PATH, &LIST.replace("A list.", "The list.")),
+    );
+    assert_eq!(team.all(PATH), Some(above.replace("A list.", "The list.")));
+    team.is_agreed();
+}
+
+#[test]
+fn a_file_made_anew_is_not_published_before_what_others_did_in_the_old_one_is_settled() {
+    let mut team = Team::new().apart(
+        |alice| alice.writes(PATH, &(LIST.to_owned() + NEW)),
+        |bob| bob.deletes(PATH),
+    );
+    let anew = "fn other() {\n    again(1);\n}\n";
+    team.people[1].writes(PATH, anew);
+    team.people[1].publishes_what_there_is(&mut team.log);
+    let held = &team.people[1].desk.held_back;
+    let why = held.values().next().map(String::as_str).unwrap_or_default();
+    assert!(why.contains("aura conflicts"), "{held:?}");
+    assert_eq!(team.people[1].has(PATH).as_deref(), Some(anew));
+    team.settles(0, &Choice::Theirs);
+    team.people[1].publishes_what_there_is(&mut team.log);
+    team.hear();
+    assert_eq!(team.all(PATH).as_deref(), Some(anew));
+    team.is_agreed();
+}
+
+#[test]
+fn a_file_from_others_that_is_deleted_while_no_daemon_runs_is_deleted_for_all() {
+    let mut team = Team::new().apart(|alice| alice.writes("new.rs", NEW), |_| {});
+    assert_eq!(team.all("new.rs").as_deref(), Some(NEW));
+    let [alice, bob, carol] = team.people;
+    bob.deletes("new.rs");
+    team.people = [alice, bob.restarts(), carol];
+    let mut team = team.apart(|_| {}, |_| {});
+    assert_eq!(team.all("new.rs"), None);
+    team.is_agreed();
+}
