@@ -388,7 +388,7 @@ fn state(n: usize, patches: &[Patch]) -> String {
             mine,
             theirs,
             heads,
-            is_of_all: _,
+            of_deleted: _,
         } = conflict;
         let [mine, theirs] = [mine, theirs].map(|side| (side.version, side.text));
         out += &format!("{id} {unit:?} {name} {path} {base:?} {mine:?} {theirs:?} {heads:?}\n");

@@ -255,7 +255,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The gap that a change of what stands between two units means here, where others may have put units into it,
-    /// or taken those beside it away: where the text is that it changes, else between those units.
+    /// or taken those beside it away: of those between them the one where the text is that it changes.
     // spec: patch/3.15
     pub(crate) fn seek_gap(
         &self,
@@ -266,27 +266,27 @@ impl<'a> Draft<'a> {
         let container = parent.map_or(Some(ROOT), |id| self.by_id.get(&id).copied())?;
         let node = &self.nodes[container];
         node.foot.as_ref()?;
-        let child = |id: UnitId| node.children.iter().position(|at| self.nodes[*at].id == id);
-        let behind = |place: usize| node.children.get(place).copied();
-        let start = after.is_none().then(|| behind(0));
-        let before_next = match next {
-            Some(next) => child(next).map(behind),
-            None => Some(None),
-        };
-        let behind_after = after.and_then(child).map(|place| behind(place + 1));
-        let beside = [start, before_next, behind_after].into_iter().flatten();
-        let all = node.children.iter().copied().map(Some).chain([None]);
+        let (children, end) = (&node.children, node.children.len());
+        let child = |id: UnitId| children.iter().position(|at| self.nodes[*at].id == id);
+        // A gap is named by the place of the child behind it.
+        let first = after.map_or(Some(0), |id| child(id).map(|place| place + 1));
+        let last = next.map_or(Some(end), child);
         let words = said_lines(base);
-        let holds = |follower: &Option<usize>| {
-            let here = said_lines(self.gap(container, *follower));
-            !words.is_empty() && words.is_subset(&here)
+        let holds = |place: &usize| {
+            let here = self.gap(container, children.get(*place).copied());
+            !words.is_empty() && words.is_subset(&said_lines(here))
         };
-        let mut near = beside.clone();
-        let found = near.find(holds).or_else(|| all.clone().find(holds));
-        Some((
-            container,
-            found.or_else(|| beside.clone().next()).unwrap_or(None),
-        ))
+        let place = match (first, last) {
+            (Some(first), Some(last)) if first == last => first,
+            (Some(first), Some(last)) => {
+                let (low, high) = (first.min(last), first.max(last));
+                let near = if after.is_none() { first } else { last };
+                (low..=high).find(holds).unwrap_or(near)
+            }
+            (Some(place), None) | (None, Some(place)) => place,
+            (None, None) => (0..=end).find(holds).unwrap_or(end),
+        };
+        Some((container, children.get(place).copied()))
     }
 
     pub(crate) fn gap(&self, parent: usize, next: Option<usize>) -> &[u8] {

@@ -67,9 +67,12 @@ impl Desk {
         }
         let kept = match (&text, &conflict.theirs.text) {
             // What the file would be is not here.
-            (text, Some(theirs)) if conflict.is_of_all && self.shadow(&path)?.is_none() => {
-                let (before, after) = (theirs.head.bytes(), text.as_ref().map(|text| &text.head));
-                Some(self.file_change_on(&path, before, after))
+            (text, Some(theirs)) if conflict.of_deleted.is_some() => {
+                let shadow = self.shadow(&path)?;
+                let before = shadow.unwrap_or_else(|| self.as_told(&path, theirs.head.bytes()));
+                let left_out = conflict.of_deleted.as_ref().map(|of| &of.left_out);
+                let text = text.as_ref().map(|text| &text.head);
+                Some(self.file_change_from(&path, Some(before), text, left_out))
             }
             _ => self.kept_file(&path, conflict, text.as_ref(), ring),
         };
@@ -78,9 +81,9 @@ impl Desk {
             .or_else(|| self.change_in_absence(&path, conflict, text.as_ref(), ring))
             .ok_or_else(|| no_place(&conflict.name))?;
         // A third version stays open: nobody has looked at it.
-        let versions = match conflict.is_of_all {
-            true => conflict.heads.clone(),
-            false => self.shown(conflict),
+        let versions = match &conflict.of_deleted {
+            Some(of) => of.follows.clone(),
+            None => self.shown(conflict),
         };
         let shown = (conflict.unit, versions);
         self.carry_through(&path, patch, Cause::Resolve, Some(shown), ring)
@@ -102,11 +105,13 @@ impl Desk {
         let mine = || text_of(&conflict.mine, &conflict.name);
         let theirs = || text_of(&conflict.theirs, &conflict.name);
         Ok(match choice {
-            // What this device has done to the file since is in the file.
-            Choice::Mine if is_file => match self.shadow(&checked(&conflict.path)?)? {
-                Some(shadow) => Some(OwnText::leaf(&shadow.bytes)),
-                None => mine()?,
-            },
+            // What this device has done to the file since is in the file; but not what waits to come here.
+            Choice::Mine if is_file && !self.waits_for_more(conflict) => {
+                match self.shadow(&checked(&conflict.path)?)? {
+                    Some(shadow) => Some(OwnText::leaf(&shadow.bytes)),
+                    None => mine()?,
+                }
+            }
             Choice::Mine => mine()?,
             Choice::Theirs => theirs()?,
             Choice::Both => match (mine()?, theirs()?) {
@@ -304,13 +309,22 @@ impl Desk {
                 return Ok(());
             }
         }
-        let stays = self.file_change_on(&gone, theirs, None);
+        let before = self.as_told(&gone, theirs);
+        let stays = self.file_change_from(&gone, Some(before), None, None);
         let shown = (UnitId::file(&due.path), due.heads.clone());
         if self.decide(stays, Cause::Resolve, Some(shown), ring)? {
             let text = format!("what others did in {gone} followed to {there}");
             self.notice("merged", Some(due.to.to_string()), text);
         }
         Ok(())
+    }
+
+    /// Whether something of a deleted file that is shown waits to be carried out here.
+    fn waits_for_more(&self, conflict: &Conflict) -> bool {
+        let recorded = self.units.recorded();
+        let of_file = self.units.patches_of(&conflict.path).into_iter();
+        let mut waiting = of_file.filter(|index| self.waiting.contains(index));
+        conflict.of_deleted.is_some() && waiting.any(|index| !recorded[index].is_whole())
     }
 
     /// Whether a patch of a file waits to be carried out here.
@@ -386,12 +400,17 @@ impl Desk {
             }
             heads
         });
+        let parents = parents.collect();
+        let parents = match shown {
+            Some(_) => parents,
+            None => (self.units).with_told_between(&patch, parents, &|index| self.lacks(index)),
+        };
         let body = PatchBody {
             channel: self.units.channel().to_owned(),
             commit: self.commit.clone(),
             cause,
             why: None,
-            parents: parents.collect(),
+            parents,
             patch,
         };
         self.queue(&body, ring)
@@ -451,11 +470,10 @@ impl Desk {
         // Who keeps a function keeps what it is in, and what others did to that.
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
         let before = self.units.kept_text(path.as_str(), &bodies)?;
-        let mut file = aura_semantic::index(path.as_str(), before.bytes(), None, &self.budget);
-        self.identify(&mut file, None);
+        let file = self.as_told(path, before.bytes());
         let with = aura_semantic::splice(&file, conflict.unit, text).ok()?;
         let with = Text(with.bytes()?.to_vec());
-        Some(self.file_change_from(path, Some(file), Some(&with)))
+        Some(self.file_change_from(path, Some(file), Some(&with), None))
     }
 
     /// The change that keeps a file here that others deleted whole: who keeps a function of it keeps what it is in.
@@ -547,21 +565,24 @@ impl Desk {
     /// The change that brings a whole file to a text, and settles every unit that the team knows of it.
     fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> Result<FilePatch, Failure> {
         let before = self.shadow(path)?;
-        Ok(self.file_change_from(path, before, text))
+        Ok(self.file_change_from(path, before, text, None))
     }
 
-    /// The same of a file that is not here and would be the text `before`, so that those who have it keep what they did.
-    fn file_change_on(&self, path: &RepoPath, before: &[u8], text: Option<&Text>) -> FilePatch {
-        let mut before = aura_semantic::index(path.as_str(), before, None, &self.budget);
-        self.identify(&mut before, None);
-        self.file_change_from(path, Some(before), text)
+    /// A text as a file of the team, with the ids that the log uses.
+    fn as_told(&self, path: &RepoPath, text: &[u8]) -> Indexed {
+        let mut told = aura_semantic::index(path.as_str(), text, None, &self.budget);
+        self.identify(&mut told, None);
+        told
     }
 
+    /// The same from what the file is, or would be if it were here, so that those who have it keep what they did; what is
+    /// not here of units that are `left_out` is not settled.
     fn file_change_from(
         &self,
         path: &RepoPath,
         before: Option<Indexed>,
         text: Option<&Text>,
+        left_out: Option<&BTreeSet<UnitId>>,
     ) -> FilePatch {
         let after = text.map(|text| {
             let bytes = text.bytes();
@@ -600,7 +621,9 @@ impl Desk {
                 _ => false,
             };
             // What is a conflict by itself is settled by itself.
-            let is_apart = is_orphaned && self.units.is_apart(path.as_str(), unit);
+            let is_left = left_out.is_some_and(|left| left.contains(&unit));
+            let is_apart = is_orphaned && self.units.is_apart(path.as_str(), unit)
+                || is_left && was.is_none() && is.is_none();
             if seen.insert(unit) && !is_settled && !is_apart {
                 touched.push(Touched {
                     unit,

@@ -316,8 +316,7 @@ impl Desk {
             why: intent.why.clone(),
             is_sure: self.adopted.remove(path),
         };
-        let lacks = |index| self.waiting.contains(&index);
-        let body = self.units.body(patch, made, &lacks);
+        let body = self.units.body(patch, made, &|index| self.lacks(index));
         if let Some(body) = body
             && !self.queue(&body, ring)?
         {

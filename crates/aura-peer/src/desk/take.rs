@@ -12,7 +12,7 @@ use std::{
 
 use aura_engine::peer::{
     body::{PatchBody, VersionId},
-    units::{Loose, Obstacle, PLACEMENT, Plan, Relation, Standpoint},
+    units::{Loose, Obstacle, PLACEMENT, Plan, Relation, Standpoint, says_no_more},
 };
 use aura_proto::{PeerId, RepoPath};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitId};
@@ -281,12 +281,7 @@ impl Desk {
         let Some(mut here) = self.look_at(path.clone()) else {
             return;
         };
-        let recorded = self.units.recorded().iter().enumerate();
-        let of_file = recorded.filter(|(_, recorded)| {
-            *recorded.path == *path.as_str() && *recorded.channel == *self.units.channel()
-        });
-        let of_file: Vec<usize> = of_file.map(|(index, _)| index).collect();
-        for index in of_file {
+        for index in self.units.patches_of(path.as_str()) {
             let standing = self.standing(index, &mut here);
             let recorded = &self.units.recorded()[index];
             let mut rows = recorded.touched.iter().zip(&standing.units);
@@ -372,7 +367,13 @@ impl Desk {
             return Taken::Known;
         }
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
-            return self.does_nothing(index, wanted);
+            return match &plan.stands {
+                Some(stands) if !wanted.is_dry_run && self.is_loose(index) => {
+                    self.partly(index, stands)
+                }
+                Some(stands) => self.obstructed(index, stands.unit, &stands.name),
+                None => self.does_nothing(index, wanted),
+            };
         }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
@@ -391,12 +392,17 @@ impl Desk {
         taken
     }
 
-    /// A patch was carried out but for what stands in the way of the rest.
+    /// A patch is here but for what stands in the way of the rest.
     fn partly(&self, index: usize, stands: &Obstacle) -> Taken {
         match self.obstructed(index, stands.unit, &stands.name) {
             Taken::Waiting(why) => Taken::Partly(why),
             taken => taken,
         }
+    }
+
+    /// Whether the working copy does not have what a patch does between units.
+    pub(super) fn lacks(&self, index: usize) -> bool {
+        self.waiting.contains(&index) && self.is_loose(index)
     }
 
     /// What is to be carried out, or what becomes of the patch without that.
@@ -414,7 +420,7 @@ impl Desk {
             }
         };
         match plan {
-            None if self.is_emptied(index, here) => Ok(Plan {
+            None if self.is_emptied(body, here) => Ok(Plan {
                 older: BTreeSet::from([UnitId::file(&body.patch.path)]),
                 patch: body.patch.clone(),
                 stands: None,
@@ -432,14 +438,11 @@ impl Desk {
         }
     }
 
-    /// Whether nothing is left of a file that a patch deletes but what stood between its units.
-    fn is_emptied(&self, index: usize, here: &Here) -> bool {
-        let recorded = &self.units.recorded()[index];
+    /// Whether nothing is left of a file that a patch deletes but what it knew between its units.
+    fn is_emptied(&self, body: &PatchBody, here: &Here) -> bool {
         let path = here.path.as_str();
-        let is_empty = |shadow: &Indexed| shadow.ids.is_empty();
-        recorded.is_whole()
-            && 1 < recorded.touched.len()
-            && here.shadow.as_ref().is_some_and(is_empty)
+        let says_no_more = |shadow: &Indexed| says_no_more(shadow, &body.patch);
+        here.shadow.as_ref().is_some_and(says_no_more)
             && self.units.is_file_deleted(path)
             && !self.units.is_orphaned(path)
     }
@@ -558,10 +561,10 @@ impl Desk {
     fn has_units(&self, index: usize, standing: &Standing) -> bool {
         let recorded = &self.units.recorded()[index];
         let file = UnitId::file(&recorded.path);
-        let is_whole = recorded.touched.first().is_some_and(|row| row.0 == file);
-        let units = standing.units.get(1..).unwrap_or_default();
-        let is_known = |relation: &Relation| *relation == Relation::Known;
-        is_whole && !units.is_empty() && units.iter().all(is_known)
+        let rows = recorded.touched.iter().zip(&standing.units);
+        let mut units = rows.filter(|(row, _)| row.0 != file).peekable();
+        let is_known = |(_, relation): (&Row, &Relation)| *relation == Relation::Known;
+        recorded.is_whole() && units.peek().is_some() && units.all(is_known)
     }
 
     /// Whether an earlier patch of the same file waits.
@@ -634,8 +637,11 @@ impl Desk {
             is_newer: &is_newer,
             is_back: !self.units.is_file_deleted(path.as_str()),
         };
-        let (team, mut landed) =
+        let (mut team, mut landed) =
             aura_semantic::land(shadow, patch, &landing).map_err(|r| explain(&r))?;
+        if let (None, Some(after)) = (shadow, &mut team.after) {
+            self.units.identify(after);
+        }
         let file = if is_same {
             team.after.clone()
         } else {

@@ -29,6 +29,8 @@ pub(super) struct File {
     /// Which recorded patches insert a unit, and which move it.
     pub(super) inserted: BTreeMap<UnitId, Vec<usize>>,
     pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
+    /// Every recorded patch of it.
+    pub(super) patches: Vec<usize>,
     /// Which recorded patches change what is written between units.
     pub(super) between: Vec<usize>,
     /// What its units are called.
@@ -56,6 +58,7 @@ impl History {
 impl File {
     /// Notes which units the recorded patch `index` puts somewhere.
     pub(super) fn place(&mut self, index: usize, patch: &FilePatch) {
+        self.patches.push(index);
         for op in &patch.ops {
             match op {
                 Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),

@@ -8,7 +8,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use aura_proto::ids::base32;
 use aura_semantic::{ContentHash, OwnText, Text, UnitId, join};
 
-use super::{super::body::VersionId, Bodies, Units, file::File, graph::Told, orphans::Orphans};
+use super::{
+    super::body::{PARENTS_MAX, VersionId},
+    Bodies, Units,
+    file::File,
+    graph::Told,
+    kept::Kept,
+    orphans::Orphans,
+};
 
 /// One side of a conflict.
 #[derive(Debug, Clone)]
@@ -40,10 +47,19 @@ pub struct Conflict {
     pub mine: Side,
     /// The other side.
     pub theirs: Side,
-    /// Whether whoever settles it follows all heads: it is between a deleted file and all that others did in it.
-    pub is_of_all: bool,
+    /// What is particular to one between a deleted file and what others did in it.
+    pub of_deleted: Option<OfDeleted>,
     /// Every head in rising order, from which the id is made.
     pub heads: Vec<VersionId>,
+}
+
+/// What whoever settles a conflict between a deleted file and what others did in it has to know.
+#[derive(Debug, Clone)]
+pub struct OfDeleted {
+    /// The versions of the file that are settled.
+    pub follows: Vec<VersionId>,
+    /// Units of which something is not in the text that is shown: it stays a conflict.
+    pub left_out: BTreeSet<UnitId>,
 }
 
 /// A join that this peer owes: it wrote second.
@@ -106,7 +122,7 @@ impl Units {
                 base,
                 mine: side(mine),
                 theirs: side(theirs),
-                is_of_all: false,
+                of_deleted: None,
                 heads: fork.heads,
             }
         })
@@ -121,7 +137,9 @@ impl Units {
         bodies: Bodies<'_>,
         here: Contents<'_>,
     ) -> Conflict {
-        let kept = self.as_if_kept(fork.path, &orphans.file, bodies);
+        let by = orphans.file.by.first().copied().unwrap_or(fork.first);
+        let kept = self.as_if_kept(fork.path, &orphans.file, by.1, bodies);
+        let of_deleted = self.of_deleted(fork, orphans, kept.as_ref());
         let (base, kept) = kept.map(|kept| (kept.base, kept.text)).unzip();
         let side = |(recorded, version), text: Option<Text>, content| Side {
             version,
@@ -131,11 +149,11 @@ impl Units {
         };
         let hash = kept.as_ref().map(|text| ContentHash::of(text.bytes()));
         let unknown = fork.content(orphans.newest.1);
-        let deleted = side(orphans.file.by, None, None);
+        let deleted = side(by, None, None);
         let kept = side(orphans.newest, kept, hash.or(unknown));
         let is_mine = match here(fork.path, fork.unit) {
             Some(content) => content.is_none(),
-            None => self.recorded[orphans.file.by.0].origin.writer.peer == self.me,
+            None => self.recorded[by.0].origin.writer.peer == self.me,
         };
         let (mine, theirs) = match is_mine {
             true => (deleted, kept),
@@ -149,7 +167,7 @@ impl Units {
             base: base.map(|base| OwnText::leaf(base.bytes())),
             mine,
             theirs,
-            is_of_all: true,
+            of_deleted: Some(of_deleted),
             heads: fork.heads.clone(),
         }
     }
@@ -157,6 +175,23 @@ impl Units {
     /// The files of units with more than one head.
     pub fn forked_paths(&self) -> BTreeSet<Arc<str>> {
         self.forks().map(|fork| Arc::clone(fork.path)).collect()
+    }
+
+    fn of_deleted(&self, fork: &Fork<'_>, orphans: &Orphans, kept: Option<&Kept>) -> OfDeleted {
+        let left_out = kept.map_or(&[][..], |kept| &kept.left_out);
+        let is_left = |(index, _): &&(usize, VersionId)| !left_out.contains(index);
+        let between = orphans.file.between.iter().filter(is_left);
+        let by = orphans.file.by.iter();
+        // What is more than a patch can name is settled by the next.
+        let follows = by.chain(between).map(|(_, version)| *version);
+        let rows = left_out
+            .iter()
+            .flat_map(|index| &self.recorded[*index].touched);
+        let units = rows.map(|row| row.0).filter(|unit| *unit != fork.unit);
+        OfDeleted {
+            follows: follows.take(PARENTS_MAX).collect(),
+            left_out: units.collect(),
+        }
     }
 
     /// The open conflicts, without reading texts that were read before.

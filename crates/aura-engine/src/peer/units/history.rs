@@ -242,9 +242,10 @@ impl Units {
 
     /// The recorded patches of a file on this branch, in the order of the log.
     pub fn patches_of(&self, path: &str) -> Vec<usize> {
-        let all = self.recorded.iter().enumerate();
-        let own = all.filter(|(_, one)| *one.path == *path && one.channel == self.channel);
-        let mut patches: Vec<usize> = own.map(|(index, _)| index).collect();
+        let file = self.files.get(path);
+        let all = file.map_or(&[][..], |file| &file.patches).iter().copied();
+        let here = all.filter(|index| self.recorded[*index].channel == self.channel);
+        let mut patches: Vec<usize> = here.collect();
         patches.sort_by_key(|index| self.place(*index));
         patches
     }

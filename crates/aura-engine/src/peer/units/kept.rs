@@ -10,18 +10,23 @@ use std::{
 
 use aura_semantic::{Budget, ContentHash, Indexed, Landing, Op, Text, UnitId, index, land};
 
-use super::{
-    super::body::VersionId, Bodies, Loose, PLACEMENT, Recorded, Row, Units, orphans::Deleted,
-};
+use super::{super::body::VersionId, Bodies, Loose, PLACEMENT, Row, Units, orphans::Deleted};
+
+/// Patches that the deletion of a file does not know and that are carried out to tell what it would be.
+const UNKNOWN_MAX: usize = 1_000;
 
 /// A file as it would be if nobody had deleted it.
+#[derive(Debug, Clone)]
 pub(super) struct Kept {
     /// What it was when it was deleted.
     pub(super) base: Text,
     pub(super) text: Text,
-    /// Whether all that others did is in it: what excludes something else is a conflict by itself.
-    is_whole: bool,
+    /// Patches that are not in it, or not all of them: what they do excludes something else.
+    pub(super) left_out: Vec<usize>,
 }
+
+/// The same, and the deletion and the number of patches of the file that it was found for.
+pub(super) type Known = (VersionId, usize, Option<Kept>);
 
 /// An edit of a file as it would be if this device had not taken all of it to another one meanwhile.
 #[derive(Debug, Clone)]
@@ -44,39 +49,57 @@ impl Units {
     /// The text that a deleted file would be if nobody had deleted it.
     pub fn kept_text(&self, path: &str, bodies: Bodies<'_>) -> Option<Text> {
         let deleted = self.deleted(path)?;
-        Some(self.as_if_kept(path, &deleted, bodies)?.text)
+        let by = deleted.by.first()?.1;
+        Some(self.as_if_kept(path, &deleted, by, bodies)?.text)
     }
 
-    /// What a deleted file was, and what it would be with all that others did to it meanwhile.
+    /// What a deleted file was for whoever deleted it `by` a version, and what it would be with all that others did to it
+    /// meanwhile.
     pub(super) fn as_if_kept(
         &self,
         path: &str,
         deleted: &Deleted,
+        by: VersionId,
         bodies: Bodies<'_>,
     ) -> Option<Kept> {
-        let base = self.text_when_deleted(path, deleted.by.1, bodies)?;
-        let mut is_whole = true;
-        let mut file = index(path, base.bytes(), None, &Budget::default());
-        self.identify(&mut file);
-        let mut lacking = self.unknown_to(path, deleted);
-        lacking.sort_by_key(|index| self.place(*index));
+        let count = self.files.get(path)?.patches.len();
+        if let Some((version, patches, kept)) = self.kept.borrow().get(path)
+            && (*version, *patches) == (by, count)
+        {
+            return kept.clone();
+        }
+        let kept = self.find_kept(path, deleted, by, bodies);
+        let known = (by, count, kept.clone());
+        self.kept.borrow_mut().insert(path.into(), known);
+        kept
+    }
+
+    fn find_kept(
+        &self,
+        path: &str,
+        deleted: &Deleted,
+        by: VersionId,
+        bodies: Bodies<'_>,
+    ) -> Option<Kept> {
+        let (base, mut file) = self.when_deleted(path, by, bodies)?;
+        let lacking = self.unknown_to(path, deleted);
+        if UNKNOWN_MAX < lacking.len() {
+            return None;
+        }
+        let mut left_out = Vec::new();
         for index in lacking {
             let body = bodies(&self.recorded[index])?;
             let here = contents_of(&file);
+            let contents = |unit: UnitId| here.get(&unit).copied();
             let loose = Loose {
                 waits: true,
                 shows: &|_| false,
             };
-            let contents = |unit: UnitId| here.get(&unit).copied();
-            if self.is_against(index, &contents) {
-                is_whole = false;
-                continue;
-            }
             let plan = match self.plan(index, &body, &contents, loose) {
-                Ok(Some(plan)) => plan,
                 Ok(None) => continue,
-                Err(_) => {
-                    is_whole = false;
+                Ok(Some(plan)) if !self.is_against(index, &contents) => plan,
+                Ok(Some(_)) | Err(_) => {
+                    left_out.push(index);
                     continue;
                 }
             };
@@ -85,16 +108,18 @@ impl Units {
                 is_newer: &|unit| self.is_put_after(index, unit),
                 is_back: false,
             };
-            match land(Some(&file), &plan.patch, &landing) {
-                Ok((landed, _)) => file = landed.after?,
-                Err(_) => is_whole = false,
+            let landed = land(Some(&file), &plan.patch, &landing);
+            if plan.stands.is_some() || landed.is_err() {
+                left_out.push(index);
             }
-            is_whole &= plan.stands.is_none();
+            if let Ok((landed, _)) = landed {
+                file = landed.after?;
+            }
         }
         Some(Kept {
             base,
             text: Text(file.bytes.to_vec()),
-            is_whole,
+            left_out,
         })
     }
 
@@ -113,13 +138,13 @@ impl Units {
         })
     }
 
-    /// What a file said when it was deleted: who settles that it stays so may not have had it.
-    fn text_when_deleted(
+    /// What a file said when it was deleted, with its units: who settles that it stays so may not have had it.
+    fn when_deleted(
         &self,
         path: &str,
         deleted: VersionId,
         bodies: Bodies<'_>,
-    ) -> Option<Text> {
+    ) -> Option<(Text, Indexed)> {
         let file = self.files.get(path)?;
         let unit = UnitId::file(path);
         let mut open = vec![deleted];
@@ -127,25 +152,30 @@ impl Units {
         while let Some(version) = open.pop() {
             let told = self.first_told(file, unit, version);
             let body = told.and_then(|told| bodies(&self.recorded[told.recorded]));
-            if let Some(
-                [
-                    Op::File {
-                        base_text: Some(text),
-                        ..
-                    },
-                ],
-            ) = body.as_ref().map(|body| &body.patch.ops[..])
-            {
-                return Some(text.clone());
+            let base = body.as_ref().and_then(|body| match &body.patch.ops[..] {
+                [Op::File { base_text, .. }] => base_text.clone().map(|text| (text, &body.patch)),
+                _ => None,
+            });
+            if let Some((text, patch)) = base {
+                let mut indexed = index(path, text.bytes(), None, &Budget::default());
+                self.identify(&mut indexed);
+                // Its author knows best which unit a name was.
+                let known = patch.touched.iter().filter(|row| row.before.is_some());
+                let known: BTreeMap<&str, UnitId> =
+                    known.map(|row| (&*row.name, row.unit)).collect();
+                for (id, unit) in indexed.ids.iter_mut().zip(&indexed.outline.units) {
+                    *id = known.get(&*unit.qualified).copied().unwrap_or(*id);
+                }
+                return Some((text, indexed));
             }
             let parents = self.parents(path, unit, version).iter();
-            let gone = parents.filter(|parent| self.content(path, unit, **parent) == Some(None));
+            let gone = parents.filter(|parent| self.is_deleted(path, unit, **parent));
             open.extend(gone.filter(|parent| seen.insert(**parent)));
         }
         None
     }
 
-    /// The patches of a file that its deletion does not know.
+    /// The patches of a file that its deletion does not know, in the order of the log.
     fn unknown_to(&self, path: &str, deleted: &Deleted) -> Vec<usize> {
         let Some(file) = self.files.get(path) else {
             return Vec::new();
@@ -164,14 +194,14 @@ impl Units {
             *unit != whole && (born.contains(unit) || *number != PLACEMENT && is_told())
         };
         let between: BTreeSet<usize> = deleted.between.iter().map(|(index, _)| *index).collect();
-        let is_lacking = |(index, recorded): &(usize, &Recorded)| {
-            *recorded.path == *path
-                && recorded.channel == self.channel
-                && !recorded.is_whole
+        let is_lacking = |index: &usize| {
+            let recorded = &self.recorded[*index];
+            !recorded.is_whole
                 && (between.contains(index) || recorded.touched.iter().any(is_unknown))
         };
-        let all = self.recorded.iter().enumerate().filter(is_lacking);
-        all.map(|(index, _)| index).collect()
+        let mut lacking = self.patches_of(path);
+        lacking.retain(is_lacking);
+        lacking
     }
 
     /// Files that this device took to other places while others did something in them, but for conflicts that are left
@@ -185,19 +215,24 @@ impl Units {
             if !is_placed(orphans.newest.0) || left.contains(&id) {
                 return None;
             }
-            let (index, _) = orphans.file.by;
+            // Of those who deleted it the first who put it elsewhere.
+            let mut moved = orphans.file.by.iter().filter_map(|by| {
+                let to = self.file_went_to(by.0)?;
+                Some((*by, to))
+            });
+            let ((index, by), to) = moved.next()?;
             if !is_placed(index) || self.recorded[index].origin.writer.peer != self.me {
                 return None;
             }
-            let to = self.file_went_to(index)?;
-            let kept = self.as_if_kept(path, &orphans.file, bodies)?;
+            let kept = self.as_if_kept(path, &orphans.file, by, bodies)?;
+            let is_whole = kept.left_out.is_empty();
             Some(DueWhole {
                 id,
                 path: path.to_string(),
                 heads: orphans.heads(),
                 to,
                 base: kept.base,
-                theirs: kept.is_whole.then_some(kept.text),
+                theirs: is_whole.then_some(kept.text),
             })
         };
         self.orphaned.iter().filter_map(due).collect()

@@ -35,12 +35,12 @@ use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched, UnitId};
 use super::body::{Cause, PatchBody, VersionId};
 use file::File;
 pub use follow::DueFollow;
-pub use forks::{Conflict, Contents, DueMerge, OpenConflict, Side};
+pub use forks::{Conflict, Contents, DueMerge, OfDeleted, OpenConflict, Side};
 use graph::{Recordable, Told};
 pub use history::{Moment, Shape, Then};
 pub use kept::DueWhole;
 pub use origins::LineOrigin;
-pub use plan::{Loose, Obstacle, Plan};
+pub use plan::{Loose, Obstacle, Plan, says_no_more};
 use texts::Texts;
 use whole::has_all_units;
 
@@ -159,6 +159,8 @@ pub struct Units {
     undone: BTreeSet<usize>,
     /// Which forks were seen to join, a view that can be lost.
     verdicts: RefCell<BTreeMap<(Arc<str>, UnitId), forks::Verdict>>,
+    /// What deleted files would be, a view that can be lost.
+    kept: RefCell<BTreeMap<Arc<str>, kept::Known>>,
     by_entry: BTreeMap<(Writer, u64), usize>,
     /// Paths, names and branches repeat in every patch; each is kept once.
     words: BTreeSet<Arc<str>>,
@@ -177,6 +179,7 @@ impl Units {
             recorded: Vec::new(),
             undone: BTreeSet::new(),
             verdicts: RefCell::default(),
+            kept: RefCell::default(),
             by_entry: BTreeMap::new(),
             words: BTreeSet::new(),
         }
@@ -210,6 +213,7 @@ impl Units {
             }
         }
         self.orphaned.clear();
+        self.kept.get_mut().clear();
         let paths: Vec<Arc<str>> = self.files.keys().cloned().collect();
         paths.iter().for_each(|path| self.note_orphans(path));
     }

@@ -5,27 +5,26 @@
 //! What the deletion did not know, it cannot say anything of: units that were added, and text between units.
 //!
 //! Invariants:
-//! - it is a function of the patches recorded, so every device finds the same under the same name;
+//! - what is in conflict is a function of the patches recorded, so every device finds it under the same name;
 //! - whoever deletes a file names the changes between its units that it knows, so they are no conflict.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aura_semantic::{FilePatch, Indexed, Op, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, UnitId};
 
 use super::{
     super::body::{PARENTS_MAX, VersionId},
     Units,
+    file::File,
     forks::{Fork, conflict_id},
 };
 
 /// A file that was deleted as one piece, and what its deletion does not know.
 #[derive(Debug, Clone)]
 pub(super) struct Deleted {
-    /// The first of the patches that delete it whose author put what was in it into another file, else the first; and
-    /// the version of the file that it makes.
-    pub(super) by: (usize, VersionId),
-    /// Every head of the file: who deleted it apart from each other agree.
-    heads: Vec<VersionId>,
+    /// Every patch that deletes it in a version that is a head, with this version, as they were placed: who deleted it
+    /// apart from each other agree.
+    pub(super) by: Vec<(usize, VersionId)>,
     /// Units, each in a version that is a head.
     pub(super) births: Vec<(UnitId, VersionId)>,
     /// Patches that change what stands between units, each with its version of the file.
@@ -44,7 +43,8 @@ impl Orphans {
     /// The versions of the file that whoever settles this follows, in rising order.
     pub(super) fn heads(&self) -> Vec<VersionId> {
         let between = self.file.between.iter().map(|(_, version)| *version);
-        let heads: BTreeSet<VersionId> = between.chain(self.file.heads.iter().copied()).collect();
+        let heads: BTreeSet<VersionId> =
+            between.chain(self.file.by.iter().map(|by| by.1)).collect();
         heads.into_iter().collect()
     }
 
@@ -59,16 +59,41 @@ impl Orphans {
 impl Units {
     /// Gives the units of a freshly indexed file the ids that the log uses.
     pub fn identify(&self, indexed: &mut Indexed) {
-        // A name can be that of several units; the one that was born with the id has it.
-        let mut taken: BTreeSet<UnitId> = indexed.ids.iter().copied().collect();
-        let rows = indexed.ids.iter_mut().zip(&indexed.outline.units);
-        for (id, unit) in rows {
-            if let Some(known) = self.id_of(&indexed.path, &unit.qualified)
+        let path = &*indexed.path;
+        let rows = indexed.ids.iter().zip(&indexed.outline.units);
+        // A name can be that of several units, one after the other; the one that was born with the id has it.
+        let named = rows.map(|(id, unit)| {
+            let is_its_own = self.has_version(path, *id, unit.own_hash);
+            self.id_of(path, &unit.qualified).filter(|_| !is_its_own)
+        });
+        let named: Vec<Option<UnitId>> = named.collect();
+        let own = indexed.ids.iter().zip(&named);
+        let own = own.filter(|(_, named)| named.is_none());
+        let mut taken: BTreeSet<UnitId> = own.map(|(id, _)| *id).collect();
+        for (id, known) in indexed.ids.iter_mut().zip(named) {
+            if let Some(known) = known
                 && taken.insert(known)
             {
                 *id = known;
             }
         }
+    }
+
+    /// Whether the log speaks of a unit with a content, as one of its own versions or as what it was born with.
+    fn has_version(&self, path: &str, unit: UnitId, content: ContentHash) -> bool {
+        let file = self.files.get(path);
+        file.is_some_and(|file| {
+            let birth = VersionId::birth(unit, content);
+            file.graph.get(unit, birth).is_some() || file.working(unit, Some(content)).is_some()
+        })
+    }
+
+    /// Whether a recorded patch deletes its file as one piece.
+    fn deletes_file(&self, index: usize) -> bool {
+        let recorded = &self.recorded[index];
+        let file = UnitId::file(&recorded.path);
+        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
+        recorded.is_whole && rows.any(|row| self.is_deleted(&recorded.path, file, row.2))
     }
 
     /// Whether a unit of a deleted file in which others did something is a conflict by itself: it was deleted by
@@ -93,7 +118,7 @@ impl Units {
             .flat_map(|head| self.parents(path, unit, *head));
         1 < lives
             || 0 < lives
-                && (told.any(|told| !self.recorded[told.recorded].is_whole)
+                && (told.any(|told| !self.deletes_file(told.recorded))
                     || before.any(|parent| !follows(parent)))
     }
 
@@ -125,7 +150,7 @@ impl Units {
     }
 
     /// The versions that a patch follows, with all that a deletion of a file as one piece knows of it.
-    pub(super) fn with_told_between(
+    pub fn with_told_between(
         &self,
         patch: &FilePatch,
         mut parents: Vec<Vec<VersionId>>,
@@ -152,11 +177,55 @@ impl Units {
 
     /// Notes whether a file is one in which others did something while it was deleted.
     pub(super) fn note_orphans(&mut self, path: &Arc<str>) {
-        if self.orphans(path).is_some() {
+        if self.has_orphans(path) {
             self.orphaned.insert(Arc::clone(path));
         } else if !self.orphaned.is_empty() {
             self.orphaned.remove(path);
         }
+    }
+
+    /// Whether others did something in a deleted file meanwhile.
+    fn has_orphans(&self, path: &str) -> bool {
+        let file = self.files.get(path).filter(|_| self.is_file_deleted(path));
+        file.is_some_and(|file| {
+            let (births, between) = (self.births(file, path), self.unknown_between(file, path));
+            births
+                .map(|_| ())
+                .chain(between.map(|_| ()))
+                .next()
+                .is_some()
+        })
+    }
+
+    /// The units of a deleted file that no head of theirs deletes, each with these heads.
+    fn births<'a>(
+        &'a self,
+        file: &'a File,
+        path: &'a str,
+    ) -> impl Iterator<Item = (UnitId, VersionId)> + 'a {
+        let lives = move |(unit, heads): &(UnitId, &[VersionId])| {
+            let mut heads = heads.iter();
+            *unit != UnitId::file(path) && !heads.any(|head| self.is_deleted(path, *unit, *head))
+        };
+        let births = file.all_heads().filter(lives);
+        births.flat_map(|(unit, heads)| heads.iter().map(move |head| (unit, *head)))
+    }
+
+    /// The patches of what stands between the units of a deleted file that no head of it follows, each with its version
+    /// of the file.
+    fn unknown_between<'a>(
+        &'a self,
+        file: &'a File,
+        path: &'a str,
+    ) -> impl Iterator<Item = (usize, VersionId)> + 'a {
+        let whole = UnitId::file(path);
+        let here = file.between.iter().copied();
+        let here = here.filter(|index| self.recorded[*index].channel == self.channel);
+        let told = here.filter_map(|index| Some((index, self.version_between(index)?)));
+        told.filter(move |(_, version)| {
+            let mut heads = file.heads(whole).iter();
+            !heads.any(|head| file.graph.is_ancestor(whole, *version, *head))
+        })
     }
 
     /// What others did in a deleted file meanwhile.
@@ -177,44 +246,26 @@ impl Units {
         let file = self.files.get(path)?;
         let whole = UnitId::file(path);
         let heads = file.heads(whole);
-        let is_gone = |unit: UnitId, head: &VersionId| self.is_deleted(path, unit, *head);
-        if !heads.iter().all(|head| is_gone(whole, head)) {
+        if !self.is_file_deleted(path) {
             return None;
         }
         let told = heads.iter().filter_map(|head| {
             let told = self.first_told(file, whole, *head)?;
             Some((told.recorded, *head))
         });
-        let mut told: Vec<(usize, VersionId)> = told.collect();
-        told.sort_by_key(|(index, _)| self.place(*index));
-        let moves = |(index, _): &&(usize, VersionId)| self.file_went_to(*index).is_some();
-        let lives = |(unit, heads): &(UnitId, &[VersionId])| {
-            *unit != whole && !heads.iter().any(|head| is_gone(*unit, head))
-        };
-        let births = file.all_heads().filter(lives);
-        let births = births.flat_map(|(unit, heads)| heads.iter().map(move |head| (unit, *head)));
-        let here = file.between.iter().copied();
-        let here = here.filter(|index| self.recorded[*index].channel == self.channel);
-        let between = here.filter_map(|index| Some((index, self.version_between(index)?)));
-        let is_unknown = |(_, version): &(usize, VersionId)| {
-            let mut heads = heads.iter();
-            !heads.any(|head| file.graph.is_ancestor(whole, *version, *head))
-        };
-        Some(Deleted {
-            by: *match &told[..] {
-                [only] => only,
-                several => several.iter().find(moves).or(several.first())?,
-            },
-            heads: heads.to_vec(),
-            births: births.collect(),
-            between: between.filter(is_unknown).collect(),
+        let mut by: Vec<(usize, VersionId)> = told.collect();
+        by.sort_by_key(|(index, _)| self.place(*index));
+        (!by.is_empty()).then(|| Deleted {
+            by,
+            births: self.births(file, path).collect(),
+            between: self.unknown_between(file, path).collect(),
         })
     }
 
     /// The conflict of a deleted file in which others did something.
     pub(super) fn orphaned_fork<'a>(&'a self, path: &'a Arc<str>) -> Option<Fork<'a>> {
         let orphans = self.orphans(path)?;
-        let mut sides = vec![orphans.file.by, orphans.newest];
+        let mut sides = vec![*orphans.file.by.first()?, orphans.newest];
         sides.sort_by_key(|(index, _)| self.place(*index));
         Some(Fork {
             unit: UnitId::file(path),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use aura_semantic::{ContentHash, FilePatch, Indexed, Op, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, Touched, UnitId};
 
 use super::{super::body::PatchBody, Relation, Units, has_all_units, is_placement, is_whole};
 
@@ -25,7 +25,7 @@ impl Units {
         loose: Loose<'_>,
     ) -> Result<Option<Plan>, Obstacle> {
         let (mut known, mut older) = (BTreeSet::new(), BTreeSet::new());
-        let mut stands = None;
+        let (mut held, mut stands) = (BTreeSet::new(), None);
         let mut is_loose = loose.waits;
         let mut patch = body.patch.clone();
         let is_whole = is_whole(&patch);
@@ -55,12 +55,10 @@ impl Units {
                 Relation::Concurrent => {
                     let name = row.name.clone();
                     let obstacle = Obstacle { unit, name };
-                    // What stands within a unit that comes or goes stands in the way of that.
-                    let is_by_itself = |op: &Op| op.unit() == Some(unit);
-                    if is_whole || !patch.ops.iter().any(is_by_itself) {
+                    if is_whole || !is_by_itself(&patch, unit) {
                         return Err(obstacle);
                     }
-                    known.insert(unit);
+                    held.insert(unit);
                     stands.get_or_insert(obstacle);
                 }
             }
@@ -75,8 +73,9 @@ impl Units {
             Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
             Op::Gap { .. } => is_loose,
             Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
-            op => op.unit().is_none_or(|unit| !known.contains(&unit)),
+            op => (op.unit()).is_none_or(|unit| !known.contains(&unit) && !held.contains(&unit)),
         });
+        patch.touched.retain(|row| !held.contains(&row.unit));
         match stands {
             Some(obstacle) if patch.ops.is_empty() => Err(obstacle),
             None if patch.ops.is_empty() => Ok(None),
@@ -123,9 +122,8 @@ impl Plan {
             let is_left = |unit: &UnitId| {
                 !(is_gone(*unit) || gone.contains(unit) && self.older.contains(unit))
             };
-            // Of a file without units there is only its text.
-            let has_units = 1 < self.patch.touched.len();
-            if has_units && !here.ids.iter().any(is_left) {
+            let is_known = !here.ids.is_empty() || says_no_more(here, &self.patch);
+            if is_known && !here.ids.iter().any(is_left) {
                 self.older.insert(UnitId::file(&self.patch.path));
             }
         }
@@ -140,6 +138,43 @@ pub struct Obstacle {
     pub unit: UnitId,
     /// Its name.
     pub name: String,
+}
+
+/// Whether a file without units says nothing but what a patch that deletes it with units knew of it.
+pub fn says_no_more(here: &Indexed, deletion: &FilePatch) -> bool {
+    let [
+        Op::File {
+            base_text: Some(base),
+            text: None,
+            ..
+        },
+    ] = &deletion.ops[..]
+    else {
+        return false;
+    };
+    let lines = |text| -> BTreeSet<&[u8]> {
+        let lines = <[u8]>::split(text, |byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        lines.filter(|line| !line.is_empty()).collect()
+    };
+    let file = UnitId::file(&deletion.path);
+    let mut rows = deletion.touched.iter();
+    here.ids.is_empty()
+        && rows.any(|row| row.unit != file && row.before.is_some())
+        && lines(&here.bytes[..]).is_subset(&lines(base.bytes()))
+}
+
+/// Whether the part of a unit in a patch can be left out: nothing else comes or goes with it as one text.
+fn is_by_itself(patch: &FilePatch, unit: UnitId) -> bool {
+    let named: BTreeSet<UnitId> = patch.ops.iter().filter_map(Op::unit).collect();
+    let file = UnitId::file(&patch.path);
+    let is_named = |row: &Touched| row.unit == file || named.contains(&row.unit);
+    let goes = |op: &Op| match op {
+        Op::Insert { members, .. } => members.is_empty(),
+        Op::Delete { .. } => patch.touched.iter().all(is_named),
+        _ => true,
+    };
+    let mut own = patch.ops.iter().filter(|op| op.unit() == Some(unit));
+    own.clone().next().is_some() && own.all(goes)
 }
 
 /// Makes an insertion a move where the unit is there already.

@@ -3,7 +3,11 @@
 use std::fs;
 
 use aura_api::Choice;
-use aura_engine::peer::units::Conflict;
+use aura_engine::peer::{
+    body::{Cause, PatchBody, VersionId},
+    units::Conflict,
+};
+use aura_semantic::{ContentHash, FilePatch, Op, Text, Touched, UnitId};
 
 use super::{super::Mode, Log, Person};
 
@@ -31,20 +35,29 @@ struct Team {
 
 impl Team {
     fn new() -> Self {
+        Self::with(PATH, LIST)
+    }
+
+    fn with(path: &str, text: &str) -> Self {
         Self {
             log: Log::default(),
-            people: [1, 2, 3].map(|seed| Person::new(seed, Mode::Live, &[(PATH, LIST)])),
+            people: [1, 2, 3].map(|seed| Person::new(seed, Mode::Live, &[(path, text)])),
         }
+    }
+
+    /// Each publishes what is saved, and all hear of it.
+    fn meets(&mut self) {
+        for person in &mut self.people {
+            person.publishes_what_there_is(&mut self.log);
+        }
+        self.hear();
     }
 
     /// Alice and Bob change files apart from each other, then all hear of all of it.
     fn apart(mut self, alice: impl FnOnce(&Person), bob: impl FnOnce(&Person)) -> Self {
         alice(&self.people[0]);
         bob(&self.people[1]);
-        for person in &mut self.people {
-            person.publishes_what_there_is(&mut self.log);
-        }
-        self.hear();
+        self.meets();
         self
     }
 
@@ -202,10 +215,7 @@ fn two_who_delete_a_file_in_different_states_agree() {
     let conflict = team.conflict(1);
     assert_eq!(conflict.name, "two");
     team.people[1].deletes(PATH);
-    for person in &mut team.people {
-        person.publishes_what_there_is(&mut team.log);
-    }
-    team.hear();
+    team.meets();
     assert_eq!(team.all(PATH), None);
     team.is_agreed();
 }
@@ -269,5 +279,183 @@ fn a_file_from_others_that_is_deleted_while_no_daemon_runs_is_deleted_for_all() 
     team.people = [alice, bob.restarts(), carol];
     let mut team = team.apart(|_| {}, |_| {});
     assert_eq!(team.all("new.rs"), None);
+    team.is_agreed();
+}
+
+const TYPES: &str = "\
+struct S;
+
+impl S {
+    fn a(&self) {
+        x(1, 2);
+    }
+
+    fn b(&self) {
+        y(1, 2);
+    }
+}
+
+fn other() {
+    first(1, 2);
+}
+";
+
+#[test]
+fn who_writes_above_a_container_that_another_deletes_keeps_what_is_in_it() {
+    let without = "struct S;\n\nfn other() {\n    primary(1, 2);\n}\n";
+    let above = TYPES.replace("impl S", "#[cfg(unix)]\nimpl S");
+    let mut team = Team::with(PATH, TYPES).apart(
+        |alice| alice.writes(PATH, without),
+        |bob| bob.writes(PATH, &above),
+    );
+    let bob = team.people[1].has(PATH).unwrap();
+    assert!(
+        bob.contains("fn a(&self)") && bob.contains("fn b(&self)"),
+        "{bob}"
+    );
+    team.conflict(1);
+}
+
+#[test]
+fn whoever_keeps_a_file_keeps_what_waits_to_come_here_as_well() {
+    let carols = "\nfn carols() {\n    carol(11, 12);\n}\n";
+    let mut team = Team::new();
+    team.people[1].desk.mode = Mode::Observe;
+    team.people[0].deletes(PATH);
+    team.people[1].writes(PATH, &(LIST.to_owned() + NEW));
+    team.people[2].writes(PATH, &(LIST.to_owned() + carols));
+    team.meets();
+    let bob = &mut team.people[1];
+    let conflict = bob.desk.conflicts(&bob.ring).remove(0);
+    let resolved = bob.desk.resolve(&conflict, &Choice::Mine, &bob.ring);
+    resolved.unwrap();
+    bob.tells(&mut team.log);
+    team.hear();
+    for person in [&team.people[0], &team.people[2]] {
+        let text = person.has(PATH).unwrap();
+        assert!(text.contains("carols") && text.contains("three"), "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_another_function_has_now_says_nothing_of_the_one_that_had_it() {
+    let renamed = LIST.replace("fn one", "fn uno");
+    let with = renamed.clone() + "\nfn one() {\n    brandnew(77, 78);\n}\n";
+    let mut team = Team::new();
+    team.people[0].deletes(PATH);
+    team.people[1].writes(PATH, &renamed);
+    for person in &mut team.people {
+        person.publishes_what_there_is(&mut team.log);
+    }
+    team.people[1].writes(PATH, &with);
+    team.meets();
+    team.settles(0, &Choice::Theirs);
+    assert_eq!(team.all(PATH), Some(with.clone()));
+
+    let mut team = Team::new();
+    team.people[1].writes(PATH, &renamed);
+    team.people[1].publishes_what_there_is(&mut team.log);
+    team.people[1].writes(PATH, &with);
+    team.meets();
+    assert_eq!(team.all(PATH), Some(with));
+    team.is_agreed();
+}
+
+#[test]
+fn a_comment_that_both_remove_is_not_taken_out_of_another_place() {
+    let note = "// Note.\n\n";
+    let at = |text: &str| text.replace("fn two", &(note.to_owned() + "fn two"));
+    let twice = at(LIST) + "\n" + note + NEW.trim_start();
+    let once = twice.replacen(note, "", 1);
+    let mut team = Team::with(PATH, &twice).apart(
+        |alice| alice.writes(PATH, &once),
+        |bob| bob.writes(PATH, &once.replace("fifth", "quint")),
+    );
+    assert_eq!(team.all(PATH), Some(once.replace("fifth", "quint")));
+    team.is_agreed();
+}
+
+#[test]
+fn what_is_not_here_of_a_patch_waits_although_the_rest_is() {
+    let noted = LIST.replace("fn two", "// Note.\n\nfn two");
+    let (hers, his) = (LIST.replace("first", "hers"), LIST.replace("first", "his"));
+    let mut team = Team::with(PATH, &noted).apart(
+        |alice| alice.writes(PATH, &hers),
+        |bob| bob.writes(PATH, &his.replace("third", "tertiary")),
+    );
+    team.conflict(1);
+    for person in &mut team.people[..2] {
+        let waiting = person.desk.incoming(&person.ring);
+        assert_eq!(waiting.len(), 1, "{waiting:?}");
+    }
+}
+
+#[test]
+fn whoever_takes_back_that_a_file_was_made_knows_what_was_written_in_it() {
+    let text = LIST.replace("fn two", "// Note.\n\nfn two");
+    let mut team = Team::new();
+    team.people[0].writes("n.rs", &text);
+    let op = team.people[0].publishes(&mut team.log);
+    team.people[0].writes("n.rs", &text.replace("Note", "Remark"));
+    team.meets();
+    let alice = &mut team.people[0];
+    alice.desk.undo(Some(&op), &alice.ring).unwrap();
+    alice.tells(&mut team.log);
+    team.hear();
+    assert_eq!(team.all("n.rs"), None);
+    team.is_agreed();
+}
+
+#[test]
+fn a_deletion_that_lies_about_a_file_without_functions_deletes_nothing() {
+    let (path, notes) = ("notes.txt", "my own notes\nthat nobody else saw\n");
+    let mut team = Team::with(path, notes);
+    let lie = Text(b"something else\n".to_vec());
+    let before = Some(ContentHash::of(lie.bytes()));
+    let row = |unit, before| Touched {
+        unit,
+        name: "x".to_owned(),
+        before,
+        after: None,
+    };
+    let alice = &mut team.people[0];
+    let body = PatchBody {
+        channel: alice.desk.units.channel().to_owned(),
+        commit: alice.desk.commit().to_owned(),
+        cause: Cause::Edit,
+        why: None,
+        patch: FilePatch {
+            path: path.to_owned(),
+            base: before,
+            result: None,
+            ops: vec![Op::File {
+                base: before,
+                base_text: Some(lie),
+                text: None,
+            }],
+            touched: vec![row(UnitId::file(path), before), row(UnitId([7; 16]), None)],
+        },
+        parents: vec![vec![], vec![VersionId([8; 16])]],
+    };
+    body.check().unwrap();
+    assert!(alice.desk.queue(&body, &alice.ring).unwrap());
+    alice.tells(&mut team.log);
+    team.hear();
+    assert_eq!(team.people[1].has(path).as_deref(), Some(notes));
+}
+
+#[test]
+fn edits_of_two_follow_what_a_third_takes_to_another_file() {
+    let mut team = Team::new();
+    team.people[0].edits(PATH, "first(1, 2)", "primary(1, 2)");
+    team.people[1].edits(PATH, "second(3, 4)", "secondary(3, 4)");
+    team.people[2].renames(PATH, "there.rs");
+    team.meets();
+    let text = team.all("there.rs").unwrap();
+    assert!(
+        text.contains("primary(1, 2)") && text.contains("secondary(3, 4)"),
+        "{text}"
+    );
+    assert_eq!(team.all(PATH), None);
     team.is_agreed();
 }
