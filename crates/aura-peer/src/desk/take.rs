@@ -367,13 +367,7 @@ impl Desk {
             return Taken::Known;
         }
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
-            return match &plan.stands {
-                Some(stands) if !wanted.is_dry_run && self.is_loose(index) => {
-                    self.partly(index, stands)
-                }
-                Some(stands) => self.obstructed(index, stands.unit, &stands.name),
-                None => self.does_nothing(index, wanted),
-            };
+            return self.does_nothing(index, plan.stands.as_ref(), wanted);
         }
         let taken = match &written {
             Ok(_) => Taken::WouldApply,
@@ -477,8 +471,14 @@ impl Desk {
     }
 
     /// What became of a patch that would change nothing: a move of a function that an earlier patch brings does
-    /// nothing yet.
-    fn does_nothing(&self, index: usize, wanted: &Wanted) -> Taken {
+    /// nothing yet, nor what stands in the way.
+    fn does_nothing(&self, index: usize, stands: Option<&Obstacle>, wanted: &Wanted) -> Taken {
+        if let Some(stands) = stands {
+            return match !wanted.is_dry_run && self.is_loose(index) {
+                true => self.partly(index, stands),
+                false => self.obstructed(index, stands.unit, &stands.name),
+            };
+        }
         match self.waits_behind(index) {
             true if wanted.is_dry_run => Taken::WouldApply,
             true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
