@@ -116,12 +116,15 @@ pub(crate) fn carry_out(
     if let Some(problem) = current.outline.whole_file_problem() {
         return Err(Refusal::Unsupported { problem });
     }
+    let gone = patch.touched.iter().filter(|row| row.after.is_none());
     let mut edit = Edit {
         draft: Draft::new(current),
         current,
         landing,
+        gone: gone.map(|row| row.unit).collect(),
         merged: false,
     };
+    let glued = edit.draft.glued();
     let mut done = Vec::new();
     for op in &patch.ops {
         let Some(landing) = landing else {
@@ -149,6 +152,9 @@ pub(crate) fn carry_out(
         }
     }
     let merged = edit.merged;
+    if landing.is_some() {
+        edit.draft.part(&glued);
+    }
     let checked = check::finish(current, &edit.draft, known)?;
     let applied = Applied {
         after: Some(checked.after),
@@ -215,6 +221,8 @@ struct Edit<'a> {
     current: &'a Indexed,
     /// For a patch of somebody else.
     landing: Option<&'a Landing<'a>>,
+    /// Units that the patch tells to be gone.
+    gone: BTreeSet<UnitId>,
     merged: bool,
 }
 
@@ -452,7 +460,9 @@ impl<'a> Edit<'a> {
             return Ok(());
         };
         let mine = self.draft.text_of(node);
-        if mine != base.0 {
+        let knows = |unit: &UnitId| self.gone.contains(unit);
+        let knows_all = self.landing.is_none() || self.draft.within(node).iter().all(knows);
+        if mine != base.0 || !knows_all {
             return Err(Refusal::Conflict(Box::new(Clash {
                 unit,
                 name: name.to_owned(),

@@ -219,6 +219,44 @@ impl<'a> Draft<'a> {
         *follow = joined;
     }
 
+    /// The units within a node.
+    pub(crate) fn within(&self, node: usize) -> Vec<UnitId> {
+        let mut open = self.nodes[node].children.clone();
+        let mut within = Vec::new();
+        while let Some(at) = open.pop() {
+            within.push(self.nodes[at].id);
+            open.extend_from_slice(&self.nodes[at].children);
+        }
+        within
+    }
+
+    /// Neighbours of which the second begins on the last line of the first, which has several.
+    pub(crate) fn glued(&self) -> BTreeSet<(UnitId, UnitId)> {
+        let mut glued = BTreeSet::new();
+        for node in &self.nodes {
+            for pair in node.children.windows(2) {
+                let [first, second] = [&self.nodes[pair[0]], &self.nodes[pair[1]]];
+                let is_apart = |byte: &u8| byte.is_ascii_whitespace() || b",;)".contains(byte);
+                let is_glued = !second.lead.first().is_some_and(is_apart);
+                let has_lines = first.head.contains(&b'\n') && !first.head.ends_with(b"\n");
+                if is_glued && has_lines {
+                    glued.insert((first.id, second.id));
+                }
+            }
+        }
+        glued
+    }
+
+    /// Parts neighbours that were not glued before.
+    pub(crate) fn part(&mut self, before: &BTreeSet<(UnitId, UnitId)>) {
+        for (_, second) in self.glued().difference(before) {
+            if let Some(node) = self.by_id.get(second) {
+                let lead = &mut self.nodes[*node].lead;
+                *lead = Cow::Owned([b"\n\n", &lead[..]].concat());
+            }
+        }
+    }
+
     /// Forgets a detached node and all below it.
     pub(crate) fn forget(&mut self, node: usize) {
         let mut open = vec![node];

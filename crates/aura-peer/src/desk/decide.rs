@@ -74,11 +74,24 @@ impl Desk {
                 let text = text.as_ref().map(|text| &text.head);
                 Some(self.file_change_from(&path, Some(before), text, left_out))
             }
+            (Some(text), _) if self.is_in_deleted(conflict) => {
+                let shadow = self.shadow(&path)?;
+                let shadow = shadow.filter(|file| file.position(conflict.unit).is_some());
+                let Some(shadow) = shadow else {
+                    return Err(self.no_container(conflict));
+                };
+                // Who keeps a function keeps what it is in.
+                self.file_with(&path, &shadow, conflict.unit, text)
+            }
             _ => self.kept_file(&path, conflict, text.as_ref(), ring),
         };
         let patch = kept
             .or_else(|| self.change(&conflict.path, conflict.unit, &conflict.name, text.as_ref()))
             .or_else(|| self.change_in_absence(&path, conflict, text.as_ref(), ring))
+            .or_else(|| {
+                let stays = || stays_deleted(&conflict.path, conflict.unit, &conflict.name);
+                text.is_none().then(stays)
+            })
             .ok_or_else(|| no_place(&conflict.name))?;
         // A third version stays open: nobody has looked at it.
         let versions = match &conflict.of_deleted {
@@ -87,6 +100,21 @@ impl Desk {
         };
         let shown = (conflict.unit, versions);
         self.carry_through(&path, patch, Cause::Resolve, Some(shown), ring)
+    }
+
+    /// Whether the container of a unit was deleted.
+    fn is_in_deleted(&self, conflict: &Conflict) -> bool {
+        let container = self.units.deleted_container(&conflict.path, &conflict.name);
+        container.is_some() && conflict.unit != UnitId::file(&conflict.path)
+    }
+
+    fn no_container(&self, conflict: &Conflict) -> Failure {
+        let above = conflict.name.rsplit_once("::").map_or("", |name| name.0);
+        let message = format!("{above}, which {} is in, was deleted here", conflict.name);
+        let symbol = format!("{}::{above}", conflict.path);
+        let back = format!("aura restore {}", shell_operand(&symbol));
+        Failure::new("AE-NO-PLACE", Exit::STALE, message)
+            .next(back, "bring it back; then settle the conflict")
     }
 
     /// The heads that a person has seen: both sides, and what came to the same as either.

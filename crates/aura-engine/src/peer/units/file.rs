@@ -33,8 +33,8 @@ pub(super) struct File {
     pub(super) patches: Vec<usize>,
     /// Which recorded patches change what is written between units.
     pub(super) between: Vec<usize>,
-    /// What its units are called.
-    pub(super) names: BTreeMap<Arc<str>, UnitId>,
+    /// Which units are or were called so, the last that was told at the end.
+    pub(super) names: BTreeMap<Arc<str>, Vec<UnitId>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +72,15 @@ impl File {
         }
         if patch.ops.iter().any(says_something) {
             self.between.push(index);
+        }
+    }
+
+    /// Takes in what a unit is called.
+    pub(super) fn name(&mut self, name: Arc<str>, unit: UnitId) {
+        let units = self.names.entry(name).or_default();
+        if units.last() != Some(&unit) {
+            units.retain(|known| *known != unit);
+            units.push(unit);
         }
     }
 

@@ -270,7 +270,11 @@ impl Units {
         let open = self.forked.iter().filter(is_open);
         let units = open.filter_map(|(path, unit)| self.fork(path, *unit));
         let files = self.orphaned.iter();
-        units.chain(files.filter_map(|path| self.orphaned_fork(path)))
+        let files = files.filter_map(|path| self.orphaned_fork(path));
+        let is_here = |(path, _): &&(Arc<str>, UnitId)| !self.is_file_deleted(path);
+        let strays = self.strays.iter().filter(is_here);
+        let strays = strays.filter_map(|(path, unit)| self.stray_fork(path, *unit));
+        units.chain(files).chain(strays)
     }
 
     fn fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {

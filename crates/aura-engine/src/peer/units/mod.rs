@@ -153,6 +153,8 @@ pub struct Units {
     forked: BTreeSet<(Arc<str>, UnitId)>,
     /// Deleted files in which others did something meanwhile.
     orphaned: BTreeSet<Arc<str>>,
+    /// Units whose container was deleted meanwhile, with their files.
+    strays: BTreeSet<(Arc<str>, UnitId)>,
     texts: Texts,
     recorded: Vec<Recorded>,
     /// Own patches that this peer has taken back.
@@ -175,6 +177,7 @@ impl Units {
             files: BTreeMap::new(),
             forked: BTreeSet::new(),
             orphaned: BTreeSet::new(),
+            strays: BTreeSet::new(),
             texts: Texts::default(),
             recorded: Vec::new(),
             undone: BTreeSet::new(),
@@ -215,7 +218,11 @@ impl Units {
         self.orphaned.clear();
         self.kept.get_mut().clear();
         let paths: Vec<Arc<str>> = self.files.keys().cloned().collect();
-        paths.iter().for_each(|path| self.note_orphans(path));
+        self.strays.clear();
+        for path in &paths {
+            self.note_orphans(path);
+            self.note_strays(path);
+        }
     }
 
     /// Every recorded patch, in the order of recording.
@@ -232,7 +239,7 @@ impl Units {
 
     /// The id that the log uses for the unit of this name in this file, when it speaks of it.
     pub fn id_of(&self, path: &str, name: &str) -> Option<UnitId> {
-        self.files.get(path)?.names.get(name).copied()
+        self.files.get(path)?.names.get(name)?.last().copied()
     }
 
     /// The content of a version of a unit of a file, `Some(None)` when the unit is deleted in it; nothing when the
@@ -305,7 +312,7 @@ impl Units {
         };
         let rows = body.versions().zip(&body.patch.touched).zip(names);
         for (((unit, version, parents), row), name) in rows {
-            file.names.insert(Arc::clone(&name), unit);
+            file.name(Arc::clone(&name), unit);
             for parent in parents {
                 let content = born(unit, *parent, row.before);
                 file.graph.mention(unit, *parent, content);
@@ -335,6 +342,9 @@ impl Units {
         self.recorded.push(recorded);
         self.by_entry.insert(key, index);
         self.note_orphans(&path);
+        if body.patch.ops.iter().any(concerns_containers) || !self.strays.is_empty() {
+            self.note_strays(&path);
+        }
         if body.cause == Cause::Undo && origin.writer.peer == self.me {
             self.undone.extend(self.taken_back(&body.patch));
         }
@@ -595,7 +605,7 @@ impl Units {
     pub fn units_of(&self, path: &str) -> impl Iterator<Item = (&str, UnitId)> {
         let names = self.files.get(path).map(|file| &file.names);
         let names = names.into_iter().flatten();
-        names.map(|(name, unit)| (&**name, *unit))
+        names.flat_map(|(name, units)| units.iter().map(move |unit| (&**name, *unit)))
     }
 
     /// The heads of a unit of a file on this channel.
@@ -647,6 +657,15 @@ impl Units {
         let word: Arc<str> = text.into();
         self.words.insert(Arc::clone(&word));
         word
+    }
+}
+
+/// Whether an operation may put a unit into a container, or take a container away.
+fn concerns_containers(op: &Op) -> bool {
+    match op {
+        Op::Insert { parent, .. } | Op::Move { parent, .. } => parent.is_some(),
+        Op::Delete { .. } | Op::File { .. } => true,
+        Op::Gap { .. } | Op::Rename { .. } | Op::Replace { .. } => false,
     }
 }
 

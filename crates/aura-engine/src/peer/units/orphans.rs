@@ -61,10 +61,13 @@ impl Units {
     pub fn identify(&self, indexed: &mut Indexed) {
         let path = &*indexed.path;
         let rows = indexed.ids.iter().zip(&indexed.outline.units);
-        // A name can be that of several units, one after the other; the one that was born with the id has it.
+        // A name can be that of several units, at once or one after the other: the text tells which.
         let named = rows.map(|(id, unit)| {
-            let is_its_own = self.has_version(path, *id, unit.own_hash);
-            self.id_of(path, &unit.qualified).filter(|_| !is_its_own)
+            let has_it = |id: &UnitId| self.has_version(path, *id, unit.own_hash);
+            let names = self.files.get(path).map(|file| &file.names);
+            let called = names.and_then(|names| names.get(&*unit.qualified));
+            let mut called = called.into_iter().flatten().rev().copied();
+            (!has_it(id)).then(|| called.find(has_it)).flatten()
         });
         let named: Vec<Option<UnitId>> = named.collect();
         let own = indexed.ids.iter().zip(&named);
@@ -173,6 +176,76 @@ impl Units {
         let file = UnitId::file(&recorded.path);
         let mut rows = recorded.touched.iter();
         rows.find(|row| row.0 == file).map(|row| row.2)
+    }
+
+    /// Notes the units of a file whose container was deleted by somebody who did not know them.
+    // spec: patch/3.16
+    pub(super) fn note_strays(&mut self, path: &Arc<str>) {
+        let Some(file) = self.files.get(path) else {
+            return;
+        };
+        let heads = file.all_heads().filter(|(_, heads)| heads.len() == 1);
+        let strays = heads.filter(|(unit, _)| self.stray(file, path, *unit).is_some());
+        let strays: BTreeSet<UnitId> = strays.map(|(unit, _)| unit).collect();
+        self.strays.retain(|(known, _)| known != path);
+        let strays = strays.into_iter().map(|unit| (Arc::clone(path), unit));
+        self.strays.extend(strays);
+    }
+
+    /// The head of a unit that lives, and the deletion of its container, both with the patch that told of them.
+    fn stray(&self, file: &File, path: &str, unit: UnitId) -> Option<[(usize, VersionId); 2]> {
+        let [head] = file.heads(unit) else {
+            return None;
+        };
+        if unit == UnitId::file(path) || self.is_deleted(path, unit, *head) {
+            return None;
+        }
+        let told = self.first_told(file, unit, *head)?;
+        let moved = file.moved.get(&unit).into_iter().flatten().copied();
+        let moved = moved.filter(|index| self.recorded[*index].channel == self.channel);
+        let newest = moved
+            .chain([told.recorded])
+            .max_by_key(|index| self.place(*index))?;
+        let mut rows = self.recorded[newest].touched.iter();
+        let name = &rows.find(|row| row.0 == unit)?.1;
+        let container = self.deleted_container(path, name)?;
+        let gone = *file.heads(container).first()?;
+        let by = self.first_told(file, container, gone)?.recorded;
+        (!self.deletes_file(by)).then_some([(told.recorded, *head), (by, gone)])
+    }
+
+    /// The container that a qualified name tells, if the team has deleted it.
+    pub fn deleted_container(&self, path: &str, name: &str) -> Option<UnitId> {
+        let (above, _) = name.rsplit_once("::")?;
+        let file = self.files.get(path)?;
+        let called = file.names.get(above)?;
+        let is_gone = |unit: &UnitId| {
+            let heads = file.heads(*unit);
+            !heads.is_empty() && heads.iter().all(|head| self.is_deleted(path, *unit, *head))
+        };
+        called.iter().all(is_gone).then(|| called.last().copied())?
+    }
+
+    /// The conflict of a unit with the deletion of its container.
+    pub(super) fn stray_fork<'a>(&'a self, path: &'a Arc<str>, unit: UnitId) -> Option<Fork<'a>> {
+        let file = self.files.get(path)?;
+        let mut sides = self.stray(file, path, unit)?.to_vec();
+        let told = sides[0];
+        let mut rows = self.recorded[told.0].touched.iter();
+        let name = &rows.find(|row| row.0 == unit)?.1;
+        sides.sort_by_key(|(index, _)| self.place(*index));
+        let heads: BTreeSet<VersionId> = sides.iter().map(|side| side.1).collect();
+        Some(Fork {
+            unit,
+            path,
+            file,
+            name,
+            first: sides[0],
+            second: sides[1],
+            sides,
+            heads: heads.into_iter().collect(),
+            orphans: None,
+        })
     }
 
     /// Notes whether a file is one in which others did something while it was deleted.

@@ -459,3 +459,66 @@ fn edits_of_two_follow_what_a_third_takes_to_another_file() {
     assert_eq!(team.all(PATH), None);
     team.is_agreed();
 }
+
+#[test]
+fn a_second_unit_of_a_name_arrives_in_a_file_that_git_brought() {
+    let text = "use std::io;\nuse std::fmt;\n\nfn a() {\n    1;\n}\n";
+    let more = text.replace("use std::fmt;", "use std::fmt;\nuse std::mem;");
+    let mut team = Team::with(PATH, text).apart(|alice| alice.writes(PATH, &more), |_| {});
+    assert_eq!(team.all(PATH), Some(more));
+    team.is_agreed();
+}
+
+#[test]
+fn a_method_added_to_a_type_that_another_deletes_is_a_conflict_and_stays_with_its_author() {
+    let without = "struct S;\n\nfn other() {\n    first(1, 2);\n}\n";
+    let with = TYPES.replace(
+        "    fn b",
+        "    fn n(&self) {\n        z(1, 2);\n    }\n\n    fn b",
+    );
+    let apart = || {
+        Team::with(PATH, TYPES).apart(
+            |alice| alice.writes(PATH, without),
+            |bob| bob.writes(PATH, &with),
+        )
+    };
+    let mut team = apart();
+    assert_eq!(team.people[1].has(PATH), Some(with.clone()));
+    assert!(team.conflict(0).name.ends_with("::n"));
+    team.settles(1, &Choice::Mine);
+    assert_eq!(team.all(PATH), Some(with.clone()));
+
+    let mut team = apart();
+    team.settles(1, &Choice::Theirs);
+    assert_eq!(team.all(PATH), Some(without.to_owned()));
+
+    let mut team = apart();
+    team.settles(0, &Choice::Mine);
+    assert_eq!(team.all(PATH), Some(without.to_owned()));
+}
+
+#[test]
+fn an_edit_of_a_method_keeps_the_type_that_another_deletes() {
+    let without = "struct S;\n\nfn other() {\n    first(1, 2);\n}\n";
+    let with = TYPES.replace("y(1, 2)", "y(3, 4)");
+    let mut team = Team::with(PATH, TYPES).apart(
+        |alice| alice.writes(PATH, without),
+        |bob| bob.writes(PATH, &with),
+    );
+    team.settles(1, &Choice::Mine);
+    assert_eq!(team.all(PATH), Some(with));
+}
+
+#[test]
+fn a_function_put_above_the_comment_at_the_top_is_not_glued_to_what_it_was_above() {
+    let text = LIST.replace("//! A list.", "// Copyright");
+    let above = "fn zero() {\n    none(0);\n}\n\n".to_owned() + &text;
+    let team = Team::with(PATH, &text).apart(
+        |alice| alice.writes(PATH, &above),
+        |bob| bob.writes(PATH, &text.replace("Copyright", "Licence")),
+    );
+    for person in &team.people {
+        let text = person.has(PATH).unwrap();
+        assert!(!text.contains("}fn") && !text.contains("}//"), "{text}");
+    }
+}
