@@ -341,14 +341,19 @@ impl Units {
         let path = Arc::clone(&recorded.path);
         self.recorded.push(recorded);
         self.by_entry.insert(key, index);
-        self.note_orphans(&path);
-        if body.patch.ops.iter().any(concerns_containers) || !self.strays.is_empty() {
-            self.note_strays(&path);
-        }
+        self.note_absent(&path, &body.patch);
         if body.cause == Cause::Undo && origin.writer.peer == self.me {
             self.undone.extend(self.taken_back(&body.patch));
         }
         (index, true)
+    }
+
+    /// Notes what others did in what a patch, or one before it, has taken away.
+    fn note_absent(&mut self, path: &Arc<str>, patch: &FilePatch) {
+        self.note_orphans(path);
+        if patch.ops.iter().any(concerns_containers) || !self.strays.is_empty() {
+            self.note_strays(path);
+        }
     }
 
     /// The newest own patch that stands and led to what an own patch takes back.
