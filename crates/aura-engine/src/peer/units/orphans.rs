@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aura_semantic::{ContentHash, FilePatch, Indexed, Op, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Op, Unit, UnitId};
 
 use super::{
     super::body::{PARENTS_MAX, VersionId},
@@ -61,14 +61,7 @@ impl Units {
     pub fn identify(&self, indexed: &mut Indexed) {
         let path = &*indexed.path;
         let rows = indexed.ids.iter().zip(&indexed.outline.units);
-        // A name can be that of several units, at once or one after the other: the text tells which.
-        let named = rows.map(|(id, unit)| {
-            let has_it = |id: &UnitId| self.has_version(path, *id, unit.own_hash);
-            let names = self.files.get(path).map(|file| &file.names);
-            let called = names.and_then(|names| names.get(&*unit.qualified));
-            let mut called = called.into_iter().flatten().rev().copied();
-            (!has_it(id)).then(|| called.find(has_it)).flatten()
-        });
+        let named = rows.map(|(id, unit)| self.named(path, *id, unit));
         let named: Vec<Option<UnitId>> = named.collect();
         let own = indexed.ids.iter().zip(&named);
         let own = own.filter(|(_, named)| named.is_none());
@@ -80,6 +73,27 @@ impl Units {
                 *id = known;
             }
         }
+    }
+
+    /// The unit that a log means by the name that a unit has here, where that is not the one that was born with its id.
+    ///
+    /// A name can be that of several units, at once or one after the other: their texts tell which, and of equal texts
+    /// one that began under the name is another than one that the log does not speak of.
+    fn named(&self, path: &str, id: UnitId, unit: &Unit) -> Option<UnitId> {
+        let file = self.files.get(path)?;
+        let has_it = |id: &UnitId| self.has_version(path, *id, unit.own_hash);
+        if has_it(&id) {
+            return None;
+        }
+        let began_so = |known: &UnitId| {
+            let inserted = file.inserted.get(known).into_iter().flatten();
+            let mut rows = inserted.flat_map(|index| &self.recorded[*index].touched);
+            rows.any(|row| row.0 == *known && *row.1 == *unit.qualified)
+        };
+        let is_unspoken = file.count(id) == 0;
+        let called = file.names.get(&*unit.qualified)?.iter().rev().copied();
+        let mut called = called.filter(|known| !(is_unspoken && began_so(known)));
+        called.find(has_it)
     }
 
     /// Whether the log speaks of a unit with a content, as one of its own versions or as what it was born with.

@@ -467,6 +467,11 @@ fn a_second_unit_of_a_name_arrives_in_a_file_that_git_brought() {
     let mut team = Team::with(PATH, text).apart(|alice| alice.writes(PATH, &more), |_| {});
     assert_eq!(team.all(PATH), Some(more));
     team.is_agreed();
+
+    let more = TYPES.to_owned() + "\nimpl S {\n    fn c(&self) {\n        z(1, 2);\n    }\n}\n";
+    let mut team = Team::with(PATH, TYPES).apart(|alice| alice.writes(PATH, &more), |_| {});
+    assert_eq!(team.all(PATH), Some(more));
+    team.is_agreed();
 }
 
 #[test]
