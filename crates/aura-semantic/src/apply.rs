@@ -608,6 +608,12 @@ impl<'a> Edit<'a> {
                 })));
             }
         };
+        let mut merged = merged;
+        // A comment that stood by itself is not made a part of the unit behind it.
+        let stands_apart = follower.is_some() && here.ends_with(b"\n\n") && !is_blank(&merged);
+        while self.landing.is_some() && stands_apart && !merged.ends_with(b"\n\n") {
+            merged.push(b'\n');
+        }
         self.merged |= **here != *base.0 && merged != **here;
         *here = Cow::Owned(merged);
         Ok(())

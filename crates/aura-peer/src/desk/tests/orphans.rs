@@ -527,3 +527,14 @@ fn a_function_put_above_the_comment_at_the_top_is_not_glued_to_what_it_was_above
         assert!(!text.contains("}fn") && !text.contains("}//"), "{text}");
     }
 }
+
+#[test]
+fn who_deletes_all_functions_below_a_comment_leaves_one_that_is_added_meanwhile() {
+    let mut team = Team::new().apart(
+        |alice| alice.writes(PATH, "//! A list.\n"),
+        |bob| bob.writes(PATH, &(LIST.to_owned() + NEW)),
+    );
+    let text = team.all(PATH).unwrap();
+    assert_eq!(text.trim_end(), "//! A list.\n".to_owned() + NEW.trim_end());
+    team.is_agreed();
+}
