@@ -142,14 +142,7 @@ pub(crate) fn carry_out(
         done.extend(edit.as_done(found));
     }
     if let Some(landing) = landing {
-        let gone = patch.touched.iter().filter(|row| row.after.is_none());
-        for row in gone.filter(|row| landing.older.contains(&row.unit)) {
-            // It was moved out of what was deleted with it.
-            if let Some(op) = bring_as(current, &edit.draft, row.unit, &row.name, None, None) {
-                edit.carry_out(&op, file)?;
-                done.push(op);
-            }
-        }
+        done.extend(edit.remove_moved(patch, landing, file)?);
     }
     let merged = edit.merged;
     if landing.is_some() {
@@ -313,6 +306,25 @@ impl<'a> Edit<'a> {
                 ..
             } => self.edit(*unit, name, None, base_text, text),
         }
+    }
+
+    /// Removes what was moved out of what was deleted with it.
+    fn remove_moved(
+        &mut self,
+        patch: &FilePatch,
+        landing: &Landing<'_>,
+        file: impl Fn() -> (UnitId, String) + Copy,
+    ) -> Result<Vec<Op>, Refusal> {
+        let mut done = Vec::new();
+        let gone = patch.touched.iter().filter(|row| row.after.is_none());
+        for row in gone.filter(|row| landing.older.contains(&row.unit)) {
+            let op = bring_as(self.current, &self.draft, row.unit, &row.name, None, None);
+            if let Some(op) = op {
+                self.carry_out(&op, file)?;
+                done.push(op);
+            }
+        }
+        Ok(done)
     }
 
     /// The container of the gap that an operation changes, and the unit behind it.
