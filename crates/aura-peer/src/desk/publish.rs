@@ -289,8 +289,16 @@ impl Desk {
         let Some(patch) = aura_semantic::extract(before.as_ref(), after.as_ref()) else {
             return Ok(false);
         };
-        self.count_units(path, after.as_ref());
-        self.publish_patch(path, intent, (before, patch, after), ring)
+        // What is gone is looked for until the team knows it.
+        let is_gone = after.is_none();
+        if !is_gone {
+            self.count_units(path, after.as_ref());
+        }
+        let is_told = self.publish_patch(path, intent, (before, patch, after), ring)?;
+        if is_gone && is_told {
+            self.count_units(path, None);
+        }
+        Ok(is_told)
     }
 
     /// Whether an editor that saves in place may be about to write what it has emptied.

@@ -9,7 +9,7 @@ use aura_engine::peer::{
 };
 use aura_semantic::{ContentHash, FilePatch, Op, Text, Touched, UnitId};
 
-use super::{super::Mode, Log, Person};
+use super::{super::Mode, KeyRing, Log, Person};
 
 const LIST: &str = "\
 //! A list.
@@ -536,5 +536,19 @@ fn who_deletes_all_functions_below_a_comment_leaves_one_that_is_added_meanwhile(
     );
     let text = team.all(PATH).unwrap();
     assert_eq!(text.trim_end(), "//! A list.\n".to_owned() + NEW.trim_end());
+    team.is_agreed();
+}
+
+#[test]
+fn a_deletion_that_was_saved_before_the_team_key_came_is_published_with_it() {
+    let mut team = Team::new();
+    let bob = &mut team.people[1];
+    let key = std::mem::replace(&mut bob.ring, KeyRing::new());
+    bob.deletes(PATH);
+    bob.publishes_what_there_is(&mut team.log);
+    assert!(team.log.entries.is_empty());
+    team.people[1].ring = key;
+    team.meets();
+    assert_eq!(team.all(PATH), None);
     team.is_agreed();
 }
