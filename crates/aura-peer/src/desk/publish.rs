@@ -233,19 +233,8 @@ impl Desk {
             self.held_back.remove(path);
             return Ok(false);
         }
-        let disk = match self.copy.root().read_file(path) {
-            Ok(file) => Some(file),
-            Err(_) if self.copy.root().lacks(path) => None,
-            Err(ReadError::Link) => {
-                self.hold_back(path.as_str(), LINK);
-                return Ok(false);
-            }
-            Err(ReadError::TooLarge { .. }) => {
-                self.hold_back(path.as_str(), TOO_LARGE);
-                return Ok(false);
-            }
-            // Unreadable or still being written: the next event or scan looks again.
-            Err(_) => return Ok(false),
+        let Some(disk) = self.read_to_publish(path) else {
+            return Ok(false);
         };
         let is_same = match &disk {
             Some(file) => self.shadows.equals(path, &file.bytes),
@@ -299,6 +288,19 @@ impl Desk {
             self.count_units(path, None);
         }
         Ok(is_told)
+    }
+
+    /// What a file is now, inside nothing where it is gone; nothing when that is not to be published.
+    fn read_to_publish(&mut self, path: &RepoPath) -> Option<Option<FileBytes>> {
+        match self.copy.root().read_file(path) {
+            Ok(file) => return Some(Some(file)),
+            Err(_) if self.copy.root().lacks(path) => return Some(None),
+            Err(ReadError::Link) => self.hold_back(path.as_str(), LINK),
+            Err(ReadError::TooLarge { .. }) => self.hold_back(path.as_str(), TOO_LARGE),
+            // Unreadable or still being written: the next event or scan looks again.
+            Err(_) => {}
+        }
+        None
     }
 
     /// Whether an editor that saves in place may be about to write what it has emptied.
