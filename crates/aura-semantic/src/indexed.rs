@@ -4,6 +4,7 @@
 //! - there is one id for each unit, in the order of the units;
 //! - equal path, bytes, budget and past give equal ids on every machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tree_sitter::Tree;
@@ -59,6 +60,12 @@ impl Indexed {
             outline: &self.outline,
             bytes: &self.bytes,
         }
+    }
+
+    /// The content that each unit has, by its id.
+    pub fn contents(&self) -> BTreeMap<UnitId, ContentHash> {
+        let hashes = self.outline.units.iter().map(|unit| unit.own_hash);
+        self.ids.iter().copied().zip(hashes).collect()
     }
 
     pub(crate) fn is_structured(&self) -> bool {

@@ -144,6 +144,13 @@ pub struct Touched {
     pub after: Option<ContentHash>,
 }
 
+impl FilePatch {
+    /// Whether it deletes the file as one piece.
+    pub fn deletes_file(&self) -> bool {
+        matches!(self.ops[..], [Op::File { text: None, .. }])
+    }
+}
+
 impl Op {
     /// The unit that it changes; `None` for the file.
     pub fn unit(&self) -> Option<UnitId> {

@@ -11,7 +11,7 @@ use crate::extract::{extract, insertions};
 use crate::indexed::{Indexed, index};
 use crate::onto::bring;
 use crate::patch::{FilePatch, Op, Refusal, Touched};
-use crate::value::{ContentHash, Text, UnitId};
+use crate::value::{Text, UnitId};
 
 /// Carries out the patch of a whole file: its text is merged with the one that is here, or what it does to each unit
 /// is carried out.
@@ -124,7 +124,7 @@ fn told(
         return Ok(applied);
     };
     let file = UnitId::file(&patch.path);
-    let is = contents(after);
+    let is = after.contents();
     let is_older = |row: &&Touched| landing.older.contains(&row.unit) && row.unit != file;
     let (mut left, mut others) = (Vec::new(), Vec::new());
     let mut lacking = BTreeSet::new();
@@ -159,7 +159,9 @@ fn told(
         applied = apply(Some(after), &patch)?;
         applied.merged = true;
     }
-    let is = applied.after.as_ref().map(contents).unwrap_or_default();
+    let is = (applied.after.as_ref())
+        .map(Indexed::contents)
+        .unwrap_or_default();
     match patch
         .touched
         .iter()
@@ -172,9 +174,4 @@ fn told(
             name: row.name.clone(),
         }),
     }
-}
-
-fn contents(file: &Indexed) -> BTreeMap<UnitId, ContentHash> {
-    let hashes = file.outline.units.iter().map(|unit| unit.own_hash);
-    file.ids.iter().copied().zip(hashes).collect()
 }

@@ -318,7 +318,8 @@ impl Desk {
             return Ok(());
         };
         // What still waits to come here comes first.
-        if self.waits_for(&due.to) || self.units.is_orphaned(&due.to) {
+        let waits = self.waiting_in(&due.to).next().is_some();
+        if waits || self.units.is_orphaned(&due.to) {
             return Ok(());
         }
         let base = due.base.bytes();
@@ -350,17 +351,8 @@ impl Desk {
     /// Whether something of a deleted file that is shown waits to be carried out here.
     fn waits_for_more(&self, conflict: &Conflict) -> bool {
         let recorded = self.units.recorded();
-        let of_file = self.units.patches_of(&conflict.path).into_iter();
-        let mut waiting = of_file.filter(|index| self.waiting.contains(index));
+        let mut waiting = self.waiting_in(&conflict.path);
         conflict.of_deleted.is_some() && waiting.any(|index| !recorded[index].is_whole())
-    }
-
-    /// Whether a patch of a file waits to be carried out here.
-    fn waits_for(&self, path: &str) -> bool {
-        let recorded = self.units.recorded();
-        let channel = self.units.channel();
-        let mut waiting = self.waiting.iter().map(|index| &recorded[*index]);
-        waiting.any(|recorded| *recorded.path == *path && *recorded.channel == *channel)
     }
 
     fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {

@@ -587,12 +587,7 @@ impl Desk {
         let Some(indexed) = indexed else {
             return BTreeMap::new();
         };
-        let mut contents: BTreeMap<UnitId, ContentHash> = indexed
-            .ids
-            .iter()
-            .zip(&indexed.outline.units)
-            .map(|(id, unit)| (*id, unit.own_hash))
-            .collect();
+        let mut contents = indexed.contents();
         contents.insert(UnitId::file(&indexed.path), indexed.hash());
         contents
     }

@@ -453,7 +453,7 @@ impl Desk {
 
     /// Whether somebody must decide first what becomes of a deleted file in which others did something.
     fn is_of_orphans(&self, plan: &Plan, here: &Here) -> bool {
-        let is_deletion = matches!(plan.patch.ops[..], [Op::File { text: None, .. }]);
+        let is_deletion = plan.patch.deletes_file();
         self.units.is_orphaned(here.path.as_str()) && (here.shadow.is_none() || is_deletion)
     }
 
@@ -569,13 +569,17 @@ impl Desk {
 
     /// Whether an earlier patch of the same file waits.
     fn waits_behind(&self, index: usize) -> bool {
+        let path = &self.units.recorded()[index].path;
+        self.waiting_in(path).any(|earlier| earlier < index)
+    }
+
+    /// The patches of a file that wait to be carried out here, in the order of recording.
+    pub(super) fn waiting_in<'a>(&'a self, path: &'a str) -> impl Iterator<Item = usize> + 'a {
         let recorded = self.units.recorded();
-        let (path, channel) = (&recorded[index].path, &recorded[index].channel);
-        let mut earlier = self
-            .waiting
-            .range(..index)
-            .map(|earlier| &recorded[*earlier]);
-        earlier.any(|earlier| earlier.path == *path && earlier.channel == *channel)
+        let waiting = self.waiting.iter().copied();
+        waiting.filter(move |index| {
+            *recorded[*index].path == *path && *recorded[*index].channel == *self.units.channel()
+        })
     }
 
     /// Whether the patch has moves or gaps that are still to be carried out.

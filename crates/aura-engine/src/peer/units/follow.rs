@@ -11,12 +11,7 @@ use std::{
 
 use aura_semantic::{ContentHash, OwnText, UnitId};
 
-use super::{
-    super::body::VersionId,
-    Bodies, Row, Units,
-    forks::{Fork, conflict_id},
-    history::simple,
-};
+use super::{super::body::VersionId, Bodies, Row, Units, forks::Fork, history::simple};
 
 /// An edit of a unit that this device took out of a file and put into another one meanwhile.
 #[derive(Debug, Clone)]
@@ -52,6 +47,10 @@ impl Units {
         bodies: Bodies<'_>,
         left: &BTreeSet<String>,
     ) -> Option<DueFollow> {
+        let id = fork.id();
+        if left.contains(&id) || fork.orphans.is_some() {
+            return None;
+        }
         let is_gone = |side: &&(usize, VersionId)| fork.content(side.1).is_none();
         let mut edits = fork.sides.iter().filter(|side| !is_gone(side));
         let (Some(edited), None) = (edits.next(), edits.next()) else {
@@ -69,13 +68,7 @@ impl Units {
             .iter()
             .filter_map(|gone| Some((gone, self.went_to(gone.0, fork.unit)?)));
         let (gone, (path, to, is_named)) = went.next()?;
-        let is_placed = |recorded: usize| self.recorded[recorded].origin.seq.is_some();
-        let is_mine = self.recorded[gone.0].origin.writer.peer == self.me;
-        if !is_mine || !is_placed(gone.0) || !is_placed(edited.0) {
-            return None;
-        }
-        let id = conflict_id(fork.unit, &fork.heads);
-        if left.contains(&id) || fork.orphans.is_some() {
+        if !self.is_mine(gone.0) || !self.is_placed(gone.0) || !self.is_placed(edited.0) {
             return None;
         }
         let common = fork.file.graph.common(fork.unit, gone.1, edited.1)?;

@@ -115,7 +115,7 @@ impl Units {
             let common = fork.file.graph.common(fork.unit, mine.1, theirs.1);
             let base = common.and_then(|common| self.text_of(&fork, common, bodies));
             Conflict {
-                id: conflict_id(fork.unit, &fork.heads),
+                id: fork.id(),
                 unit: fork.unit,
                 name: fork.name.to_string(),
                 path: fork.path.to_string(),
@@ -153,14 +153,14 @@ impl Units {
         let kept = side(orphans.newest, kept, hash.or(unknown));
         let is_mine = match here(fork.path, fork.unit) {
             Some(content) => content.is_none(),
-            None => self.recorded[by.0].origin.writer.peer == self.me,
+            None => self.is_mine(by.0),
         };
         let (mine, theirs) = match is_mine {
             true => (deleted, kept),
             false => (kept, deleted),
         };
         Conflict {
-            id: orphans.id(fork.path),
+            id: fork.id(),
             unit: fork.unit,
             name: fork.name.to_owned(),
             path: fork.path.to_string(),
@@ -197,10 +197,7 @@ impl Units {
     /// The open conflicts, without reading texts that were read before.
     pub fn open_conflicts(&self, bodies: Bodies<'_>) -> Vec<OpenConflict> {
         let open = self.excluding(bodies).map(|fork| OpenConflict {
-            id: match &fork.orphans {
-                Some(orphans) => orphans.id(fork.path),
-                None => conflict_id(fork.unit, &fork.heads),
-            },
+            id: fork.id(),
             name: fork.name.to_string(),
             theirs: self.mine_and_theirs(&fork).1.0,
         });
@@ -216,12 +213,9 @@ impl Units {
 
     fn due_merge(&self, fork: Fork<'_>, bodies: Bodies<'_>) -> Option<DueMerge> {
         let fork = fork.of_two()?;
-        let is_placed = |side: (usize, VersionId)| self.recorded[side.0].origin.seq.is_some();
-        let is_mine = self.recorded[fork.second.0].origin.writer.peer == self.me;
-        if !is_mine || !is_placed(fork.first) || !is_placed(fork.second) {
-            return None;
-        }
-        if !self.joins(&fork, bodies) {
+        let [first, second] = [fork.first.0, fork.second.0];
+        let is_due = self.is_mine(second) && self.is_placed(first) && self.is_placed(second);
+        if !is_due || !self.joins(&fork, bodies) {
             return None;
         }
         let [first, second] = [fork.first.1, fork.second.1];
@@ -246,7 +240,7 @@ impl Units {
 
     /// This peer's side, or the one placed first, and the other.
     fn mine_and_theirs(&self, fork: &Fork<'_>) -> ((usize, VersionId), (usize, VersionId)) {
-        if self.recorded[fork.second.0].origin.writer.peer == self.me {
+        if self.is_mine(fork.second.0) {
             (fork.second, fork.first)
         } else {
             (fork.first, fork.second)
@@ -401,6 +395,14 @@ pub(super) struct Fork<'a> {
 }
 
 impl Fork<'_> {
+    /// The name of the conflict that it is if the sides exclude each other.
+    pub(super) fn id(&self) -> String {
+        match &self.orphans {
+            Some(orphans) => orphans.id(self.path),
+            None => conflict_id(self.unit, &self.heads),
+        }
+    }
+
     /// The first side that excludes another, else the next: who came to the same apart from each other agree.
     fn other(&self, than: (usize, VersionId)) -> (usize, VersionId) {
         let mut others = self.sides.iter().filter(|side| **side != than);

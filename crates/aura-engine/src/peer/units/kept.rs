@@ -89,7 +89,8 @@ impl Units {
         let mut left_out = Vec::new();
         for index in lacking {
             let body = bodies(&self.recorded[index])?;
-            let here = contents_of(&file);
+            let mut here = file.contents();
+            here.insert(UnitId::file(path), file.hash());
             let contents = |unit: UnitId| here.get(&unit).copied();
             let loose = Loose {
                 waits: true,
@@ -210,9 +211,8 @@ impl Units {
     pub fn due_wholes(&self, bodies: Bodies<'_>, left: &BTreeSet<String>) -> Vec<DueWhole> {
         let due = |path: &Arc<str>| {
             let orphans = self.orphans(path)?;
-            let is_placed = |index: usize| self.recorded[index].origin.seq.is_some();
             let id = orphans.id(path);
-            if !is_placed(orphans.newest.0) || left.contains(&id) {
+            if !self.is_placed(orphans.newest.0) || left.contains(&id) {
                 return None;
             }
             // Of those who deleted it the first who put it elsewhere.
@@ -221,7 +221,7 @@ impl Units {
                 Some((*by, to))
             });
             let ((index, by), to) = moved.next()?;
-            if !is_placed(index) || self.recorded[index].origin.writer.peer != self.me {
+            if !self.is_placed(index) || !self.is_mine(index) {
                 return None;
             }
             let kept = self.as_if_kept(path, &orphans.file, by, bodies)?;
@@ -237,13 +237,4 @@ impl Units {
         };
         self.orphaned.iter().filter_map(due).collect()
     }
-}
-
-/// The content of each unit of a file, and of the file.
-fn contents_of(file: &Indexed) -> BTreeMap<UnitId, ContentHash> {
-    let hashes = file.outline.units.iter().map(|unit| unit.own_hash);
-    let units = file.ids.iter().copied().zip(hashes);
-    units
-        .chain([(UnitId::file(&file.path), file.hash())])
-        .collect()
 }

@@ -259,6 +259,16 @@ impl Units {
         self.undone.contains(&index)
     }
 
+    /// Whether this peer made a recorded patch.
+    fn is_mine(&self, index: usize) -> bool {
+        self.recorded[index].origin.writer.peer == self.me
+    }
+
+    /// Whether a recorded patch has its place in the Mothership's log.
+    fn is_placed(&self, index: usize) -> bool {
+        self.recorded[index].origin.seq.is_some()
+    }
+
     fn author_of(&self, file: &File, unit: UnitId, version: VersionId) -> Option<PeerId> {
         let told = file.graph.get(unit, version)?.told?;
         Some(self.recorded[told.recorded].origin.writer.peer)

@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aura_semantic::{ContentHash, FilePatch, Indexed, Op, Unit, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Indexed, Unit, UnitId};
 
 use super::{
     super::body::{PARENTS_MAX, VersionId},
@@ -174,7 +174,7 @@ impl Units {
         lacks: &dyn Fn(usize) -> bool,
     ) -> Vec<Vec<VersionId>> {
         let whole = UnitId::file(&patch.path);
-        let is_deletion = matches!(patch.ops[..], [Op::File { text: None, .. }]);
+        let is_deletion = patch.deletes_file();
         let mut rows = patch.touched.iter().zip(&mut parents);
         if let Some((_, parents)) = rows.find(|(row, _)| is_deletion && row.unit == whole) {
             let told = self.told_between(&patch.path, lacks);

@@ -116,7 +116,7 @@ impl Plan {
         here: Option<&Indexed>,
         is_gone: &dyn Fn(UnitId) -> bool,
     ) -> Self {
-        if let ([Op::File { text: None, .. }], Some(here)) = (&self.patch.ops[..], here) {
+        if let (true, Some(here)) = (self.patch.deletes_file(), here) {
             let gone = self.patch.touched.iter().filter(|row| row.after.is_none());
             let gone: BTreeSet<UnitId> = gone.map(|row| row.unit).collect();
             let is_left = |unit: &UnitId| {

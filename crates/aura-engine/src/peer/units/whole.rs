@@ -55,8 +55,7 @@ impl Units {
         };
         let mut before = index(&patch.path, base.bytes(), None, &Budget::default());
         self.identify(&mut before);
-        let hashes = before.outline.units.iter().map(|unit| unit.own_hash);
-        let mut contents: BTreeMap<_, _> = before.ids.iter().copied().zip(hashes).collect();
+        let mut contents = before.contents();
         // The author knows its ids better.
         for row in &patch.touched {
             match row.before {
