@@ -388,7 +388,7 @@ fn state(n: usize, patches: &[Patch]) -> String {
             mine,
             theirs,
             heads,
-            of_deleted: _,
+            of_file: _,
         } = conflict;
         let [mine, theirs] = [mine, theirs].map(|side| (side.version, side.text));
         out += &format!("{id} {unit:?} {name} {path} {base:?} {mine:?} {theirs:?} {heads:?}\n");

@@ -50,6 +50,8 @@ impl Kind {
     pub const SNAPSHOT: Self = Self(7);
     /// The request to erase entries.
     pub const PURGE: Self = Self(8);
+    /// What a device has of a file; sealed.
+    pub const STATE: Self = Self(9);
 }
 
 /// The signed part of an entry.

@@ -53,6 +53,9 @@ pub struct Landing<'a> {
     pub is_newer: &'a dyn Fn(UnitId) -> bool,
     /// Whether a file that the patch deletes as one piece has been made anew since: only what was in it goes.
     pub is_back: bool,
+    /// Whether the author of a patch of the file as one piece has seen the very file that is here, so that nothing is
+    /// merged.
+    pub is_seen: bool,
 }
 
 /// Carries out a patch of somebody else, as [`apply`] does, but so that devices that carry out the same patches in

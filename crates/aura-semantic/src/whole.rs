@@ -22,6 +22,10 @@ pub(crate) fn land_file(
     text: Option<&Text>,
     landing: &Landing<'_>,
 ) -> Result<Applied, Refusal> {
+    if landing.is_seen {
+        let here = current.map(|current| &current.bytes[..]);
+        return apply_file(current, &patch.path, here, text.map(Text::bytes));
+    }
     let goes = text.is_none() && landing.is_back;
     if let (true, Some(current)) = (goes, current) {
         return land_units(current, patch, &Text::default(), landing).ok_or_else(|| {

@@ -173,5 +173,6 @@ fn landing(older: &BTreeSet<UnitId>) -> Landing<'_> {
         older,
         is_newer: &|_| false,
         is_back: false,
+        is_seen: false,
     }
 }

@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aura_api::Failure;
+use aura_engine::peer::agreement::Agreement;
 use aura_engine::peer::units::Units;
 use aura_proto::{Header, Incarnation, LogId, PeerId, Writer};
 use aura_trust::{KeyRing, LastAccepted, Roster};
@@ -77,6 +78,7 @@ impl Desk {
         self.loose.save();
         self.loose = Loose::open(&self.state_dir);
         self.units = Units::new(self.key_peer, self.units.channel());
+        self.agreement = Agreement::new(self.key_peer);
         self.judged = Ledger::default();
         self.waiting.clear();
         self.tried.clear();

@@ -6,7 +6,7 @@
 //! - a decision changes the files of this device first, so it is refused where they have edits of the user;
 //! - a text that is not known is never taken for a deletion.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aura_api::{Choice, Exit, Failure, shell_operand};
 use aura_engine::peer::{
@@ -65,14 +65,15 @@ impl Desk {
                 )
             })?;
         }
-        let kept = match (&text, &conflict.theirs.text) {
+        let kept = match (&text, &conflict.of_file) {
             // What the file would be is not here.
-            (text, Some(theirs)) if conflict.of_deleted.is_some() => {
-                let shadow = self.shadow(&path)?;
-                let before = shadow.unwrap_or_else(|| self.as_told(&path, theirs.head.bytes()));
-                let left_out = conflict.of_deleted.as_ref().map(|of| &of.left_out);
+            (text, Some(of)) => {
+                let theirs = conflict.theirs.text.as_ref();
+                let theirs = theirs.map(|theirs| self.as_told(&path, theirs.head.bytes()));
+                let before = self.shadow(&path)?.or(theirs);
+                let before = before.ok_or_else(|| no_text(&conflict.name))?;
                 let text = text.as_ref().map(|text| &text.head);
-                Some(self.file_change_from(&path, Some(before), text, left_out))
+                Some(self.file_change_from(&path, Some(before), text, Some(&of.left_out)))
             }
             (Some(text), _) if self.is_in_deleted(conflict) => {
                 let shadow = self.shadow(&path)?;
@@ -94,7 +95,7 @@ impl Desk {
             })
             .ok_or_else(|| no_place(&conflict.name))?;
         // A third version stays open: nobody has looked at it.
-        let versions = match &conflict.of_deleted {
+        let versions = match &conflict.of_file {
             Some(of) => of.follows.clone(),
             None => self.shown(conflict),
         };
@@ -258,7 +259,7 @@ impl Desk {
     }
 
     /// Makes a decision known to the team and carries it out here, in whatever mode.
-    fn carry_through(
+    pub(super) fn carry_through(
         &mut self,
         path: &RepoPath,
         patch: FilePatch,
@@ -352,7 +353,7 @@ impl Desk {
     fn waits_for_more(&self, conflict: &Conflict) -> bool {
         let recorded = self.units.recorded();
         let mut waiting = self.waiting_in(&conflict.path);
-        conflict.of_deleted.is_some() && waiting.any(|index| !recorded[index].is_whole())
+        conflict.of_file.is_some() && waiting.any(|index| !recorded[index].is_whole())
     }
 
     fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {
@@ -433,7 +434,12 @@ impl Desk {
             parents,
             patch,
         };
-        self.queue(&body, ring)
+        let is_queued = self.queue(&body, ring)?;
+        if is_queued {
+            let path: Arc<str> = body.patch.path.into();
+            self.agreement.doubt(&path, true, self.clock.mono_ms());
+        }
+        Ok(is_queued)
     }
 
     /// Whether a patch makes heads of a unit: what stands between units has none.
@@ -589,7 +595,7 @@ impl Desk {
     }
 
     /// A text as a file of the team, with the ids that the log uses.
-    fn as_told(&self, path: &RepoPath, text: &[u8]) -> Indexed {
+    pub(super) fn as_told(&self, path: &RepoPath, text: &[u8]) -> Indexed {
         let mut told = aura_semantic::index(path.as_str(), text, None, &self.budget);
         self.identify(&mut told, None);
         told
@@ -597,7 +603,7 @@ impl Desk {
 
     /// The same from what the file is, or would be if it were here, so that those who have it keep what they did; what is
     /// not here of units that are `left_out` is not settled.
-    fn file_change_from(
+    pub(super) fn file_change_from(
         &self,
         path: &RepoPath,
         before: Option<Indexed>,
@@ -669,7 +675,7 @@ impl Desk {
 }
 
 /// A unit, and the versions of it that a person has chosen from.
-type Shown = (UnitId, Vec<VersionId>);
+pub(super) type Shown = (UnitId, Vec<VersionId>);
 
 pub(super) fn checked(path: &str) -> Result<RepoPath, Failure> {
     RepoPath::try_from(path)

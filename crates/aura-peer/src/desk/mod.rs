@@ -5,6 +5,7 @@
 //! - a file is written only where the shadow and the file agree on every unit that the change touches;
 //! - nothing is published that does not parse where it parsed before, and nothing while git moves files.
 
+mod agree;
 mod analyses;
 mod batch;
 pub(crate) mod blame;
@@ -33,6 +34,7 @@ use std::{
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::{
+    agreement::Agreement,
     body::PatchBody,
     replica::{self, Record, Replica},
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
@@ -41,7 +43,7 @@ use aura_proto::{
     Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, event::Placed,
     message::Message,
 };
-use aura_semantic::{Budget, ContentHash, Indexed, UnitId};
+use aura_semantic::{Budget, ContentHash, Indexed, OwnText, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, Roster, SealContext, open};
 use serde::{Deserialize, Serialize};
@@ -173,6 +175,7 @@ pub(crate) struct Desk {
     /// Patches of others that the working copy does not have.
     waiting: BTreeSet<usize>,
     loose: Loose,
+    agreement: Agreement,
     lately: stale::Lately,
     /// Files that git wrote since the daemon runs.
     adopted: BTreeSet<RepoPath>,
@@ -268,6 +271,7 @@ impl Desk {
             commit: head.commit.to_string(),
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
+            agreement: Agreement::new(key_peer),
             lately: stale::Lately::default(),
             adopted: BTreeSet::new(),
             due: take::Due::All,
@@ -324,6 +328,7 @@ impl Desk {
             incarnation: own.incarnation,
         };
         self.units.placed(writer, own.author_seq, seq);
+        self.agreement.placed(own.author_seq, seq);
     }
 
     /// The commit that is checked out.
@@ -334,6 +339,7 @@ impl Desk {
     /// Begins with another mode.
     pub(crate) fn set_mode(&mut self, mode: Mode, ring: &KeyRing) {
         self.mode = mode;
+        self.agreement.look_again(self.clock.mono_ms());
         self.due = take::Due::All;
         self.settle(ring);
     }
@@ -400,11 +406,17 @@ impl Desk {
 
     /// When something that could not be done is tried again, on the monotonic clock.
     pub(crate) fn retry_deadline(&self) -> Option<u64> {
-        self.retry_at_ms
+        let times = [self.retry_at_ms, self.agreement.deadline()];
+        times.into_iter().flatten().min()
     }
 
     /// Tries again what could not be done.
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let now_ms = self.clock.mono_ms();
+        self.agree(now_ms, ring);
+        if self.retry_at_ms.is_none_or(|at| now_ms < at) {
+            return Ok(());
+        }
         self.retry_at_ms = None;
         self.settle_late(ring)?;
         self.due = take::Due::All;
@@ -417,7 +429,7 @@ impl Desk {
     /// Takes a durable entry into the versions.
     fn note(&mut self, lsn: u64, entry: Entry, place: Option<Place>, ring: &KeyRing) {
         let header = entry.header();
-        if !matches!(header.kind, Kind::PATCH | Kind::INTENT) {
+        if !matches!(header.kind, Kind::PATCH | Kind::INTENT | Kind::STATE) {
             return;
         }
         if ring.get(header.key_epoch).is_none() {
@@ -440,19 +452,22 @@ impl Desk {
             return self.note_intent(&entry, ring);
         }
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
-        let opened = open_body(&entry, ring)
-            .ok_or_else(|| "DECODE: its body does not open".to_owned())
-            .and_then(|body| body.check().map(|()| body).map_err(|why| why.to_string()));
-        let body = match opened {
-            Ok(body) => body,
-            Err(why) => return self.refused(writer.peer, why),
-        };
         let origin = Origin {
             writer,
             author_seq,
             lsn,
             time_ms,
             seq: place.map(|place| place.seq),
+        };
+        if header.kind == Kind::STATE {
+            return self.note_state(&entry, origin, ring);
+        }
+        let opened = open_body(&entry, ring)
+            .ok_or_else(|| "DECODE: its body does not open".to_owned())
+            .and_then(|body| body.check().map(|()| body).map_err(|why| why.to_string()));
+        let body = match opened {
+            Ok(body) => body,
+            Err(why) => return self.refused(writer.peer, why),
         };
         let (index, is_new) = self.units.record(&body, origin);
         self.due.add(&body.patch.path);
@@ -461,6 +476,10 @@ impl Desk {
             self.waiting.insert(index);
             let moves_again = self.units.inserts_again(index);
             self.loose.note(lsn, &body.patch, moves_again);
+        }
+        if is_new {
+            let now_ms = self.clock.mono_ms();
+            (self.agreement).patched(&body.patch.path, origin.seq, now_ms);
         }
         if is_new && !is_own {
             if writer.peer != self.key_peer {
@@ -495,6 +514,7 @@ impl Desk {
                 self.note(lsn, entry, place, ring);
             }
         }
+        self.agreement.look_again(self.clock.mono_ms());
         self.impacts.save();
     }
 
@@ -531,18 +551,29 @@ impl Desk {
             .collect();
         let here = |path: &str, unit| Some(files.get(path)?.get(&unit).copied());
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
-        self.units.conflicts(&bodies, &here)
+        let mut conflicts = self.units.conflicts(&bodies, &here);
+        for mut conflict in self.disagreements(ring) {
+            let path = RepoPath::try_from(&*conflict.path).ok();
+            let text = path.and_then(|path| self.shadows.get(&path).ok()?);
+            conflict.mine.text = text.map(|(bytes, _)| OwnText::leaf(&bytes));
+            conflicts.push(conflict);
+        }
+        conflicts
     }
 
     /// The same without a look at the files: whose side is whose follows from the log.
     pub(crate) fn conflicts_unseen(&self, ring: &KeyRing) -> Vec<Conflict> {
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
-        self.units.conflicts(&bodies, &|_, _| None)
+        let mut conflicts = self.units.conflicts(&bodies, &|_, _| None);
+        conflicts.extend(self.disagreements(ring));
+        conflicts
     }
 
     fn open_conflicts(&self, ring: &KeyRing) -> Vec<OpenConflict> {
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
-        self.units.open_conflicts(&bodies)
+        let mut open = self.units.open_conflicts(&bodies);
+        open.extend(self.open_disagreements());
+        open
     }
 
     /// Announces conflicts that came or went since the last call.

@@ -135,6 +135,7 @@ impl Desk {
         self.commit = head.commit.to_string();
         if head.channel() != self.units.channel() {
             self.units.set_channel(head.channel());
+            self.agreement.leave();
             // What the user takes along to another branch is not known there.
             self.shadows.rebase(&self.repo)?;
             users.extend(self.shadows.forget_edits());
@@ -152,6 +153,7 @@ impl Desk {
             self.shadows.rebase(&self.repo)?;
         }
         self.drop_by_git(&by_git);
+        self.agreement.look_again(self.clock.mono_ms());
         if let Some(intent) = self.postponed.take() {
             self.publish_all(&intent, ring)?;
         }

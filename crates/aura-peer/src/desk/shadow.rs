@@ -169,6 +169,11 @@ impl Shadows {
         id.map(|id| self.blob(&id)).transpose()
     }
 
+    /// The name of its blob at HEAD.
+    pub(super) fn blob_name(&self, path: &RepoPath) -> Option<String> {
+        self.at_head.get(path).map(|id| id.as_str().to_owned())
+    }
+
     /// Whether git tracks the file at HEAD.
     pub(super) fn is_tracked(&self, path: &RepoPath) -> bool {
         self.at_head.contains_key(path)

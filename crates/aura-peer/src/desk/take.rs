@@ -48,7 +48,7 @@ pub(super) struct Standing {
 }
 
 /// A file as it is while one waiting patch after the other is looked at.
-struct Here {
+pub(super) struct Here {
     path: RepoPath,
     shadow: Option<Indexed>,
     disk: Result<Option<Vec<u8>>, String>,
@@ -124,12 +124,8 @@ struct Pass {
 
 impl Pass {
     fn note(&mut self, outcome: &Taken) {
-        let waits_for_versions = |why: &str| {
-            let passing = ["MOVED", "NO_SPACE", "STORAGE", "UNSAFE_TARGET", "its "];
-            !passing.iter().any(|passing| why.starts_with(passing))
-        };
         match outcome {
-            Taken::Waiting(why) if waits_for_versions(why) => {}
+            Taken::Waiting(why) if !is_passing(why) => {}
             Taken::Applied
             | Taken::Partly(_)
             | Taken::Known
@@ -150,6 +146,12 @@ impl Written {
         }
         bytes(self.file.as_ref()) != disk || bytes(self.shadow.as_ref()) != bytes(shadow)
     }
+}
+
+/// Whether a patch waits for something else than versions.
+pub(super) fn is_passing(why: &str) -> bool {
+    let passing = ["MOVED", "NO_SPACE", "STORAGE", "UNSAFE_TARGET", "its "];
+    passing.iter().any(|passing| why.starts_with(passing))
 }
 
 /// Which waiting patches to take.
@@ -212,6 +214,7 @@ impl Desk {
                 }
                 if matches!(outcome, Taken::Applied | Taken::Known) {
                     self.waiting.remove(&index);
+                    self.settled_texts(index);
                 }
                 // What stood in its way may have been settled by a patch that came after it.
                 match outcome {
@@ -227,6 +230,9 @@ impl Desk {
         self.loose.save();
         if wanted.is_dry_run {
             return taken;
+        }
+        if wanted.is_patient {
+            self.doubt_what_waits(&taken);
         }
         self.impacts.save();
         if passes.values().any(|pass| pass.is_moved) {
@@ -320,7 +326,7 @@ impl Desk {
         on_channel && from && symbol
     }
 
-    fn take(
+    pub(super) fn take(
         &mut self,
         index: usize,
         wanted: &Wanted,
@@ -363,7 +369,7 @@ impl Desk {
         };
         let written = self.prepare(index, &found.path, (shadow, disk), &plan);
         // A file may have come here on another way, and what was written between its units gone on since.
-        if written.is_err() && self.has_units(index, &standing) {
+        if written.is_err() && !plan.is_seen && self.has_units(index, &standing) {
             return Taken::Known;
         }
         if matches!(&written, Ok(written) if !written.changes(shadow, disk)) {
@@ -378,6 +384,11 @@ impl Desk {
             && let Some(found) = here.take()
         {
             let taken = self.write(index, &found, &plan.patch, written);
+            if taken == Taken::Applied {
+                let here = written.shadow.as_ref().map(Indexed::hash);
+                let is_same = plan.stands.is_none() && here == body.patch.result;
+                self.weigh_landing(index, is_same);
+            }
             return match (taken, plan.stands) {
                 (Taken::Applied, Some(stands)) => self.partly(index, &stands),
                 (taken, _) => taken,
@@ -418,6 +429,7 @@ impl Desk {
                 older: BTreeSet::from([UnitId::file(&body.patch.path)]),
                 patch: body.patch.clone(),
                 stands: None,
+                is_seen: false,
             }),
             None => Err(Taken::Known),
             Some(plan) if self.is_of_nothing(&plan, here) => Err(Taken::Known),
@@ -542,6 +554,10 @@ impl Desk {
         if standing.units.iter().all(is_known) && !self.is_loose(index) {
             return Some(Taken::Known);
         }
+        // Whoever made it has seen what is here.
+        if self.units.replaces(index, standing.hashes.0) {
+            return None;
+        }
         let stands = |((unit, ..), relation): &(&Row, &Relation)| {
             **relation == Relation::Concurrent && *unit != file
         };
@@ -626,7 +642,12 @@ impl Desk {
         index: usize,
         path: &RepoPath,
         (shadow, disk): (Option<&Indexed>, Option<&[u8]>),
-        Plan { patch, older, .. }: &Plan,
+        Plan {
+            patch,
+            older,
+            is_seen,
+            ..
+        }: &Plan,
     ) -> Result<Written, String> {
         let is_newer = |unit: UnitId| self.units.is_put_after(index, unit);
         let expect = disk.map_or(Expect::Absent, |bytes| Expect::Hash(blake3::hash(bytes)));
@@ -640,6 +661,7 @@ impl Desk {
             older,
             is_newer: &is_newer,
             is_back: !self.units.is_file_deleted(path.as_str()),
+            is_seen: *is_seen,
         };
         let (mut team, mut landed) =
             aura_semantic::land(shadow, patch, &landing).map_err(|r| explain(&r))?;
@@ -657,7 +679,11 @@ impl Desk {
             let is_own = |op: &Op| matches!(op, Op::Move { unit, .. } if moved.contains(unit));
             landed.ops.retain(|op| !is_own(op));
             let older = &BTreeSet::new();
-            let landing = Landing { older, ..landing };
+            let landing = Landing {
+                older,
+                is_seen: false,
+                ..landing
+            };
             let (own, _) =
                 aura_semantic::land(current, &landed, &landing).map_err(|r| explain(&r))?;
             own.after

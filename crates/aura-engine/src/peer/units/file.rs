@@ -13,7 +13,7 @@ use std::{
 use aura_semantic::{ContentHash, FilePatch, Op, Text, UnitId};
 
 use super::{
-    super::body::VersionId,
+    super::{agreement::PatchSet, body::VersionId},
     graph::{Graph, Recordable, Told},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
     /// Every recorded patch of it.
     pub(super) patches: Vec<usize>,
+    /// The same of each branch, as a set.
+    pub(super) sets: BTreeMap<Arc<str>, PatchSet>,
     /// Which recorded patches change what is written between units.
     pub(super) between: Vec<usize>,
     /// Which units are or were called so, the last that was told at the end.

@@ -47,15 +47,16 @@ pub struct Conflict {
     pub mine: Side,
     /// The other side.
     pub theirs: Side,
-    /// What is particular to one between a deleted file and what others did in it.
-    pub of_deleted: Option<OfDeleted>,
+    /// What is particular to one of a file as one piece: it was deleted while others did something in it, or those who
+    /// know the same have different texts.
+    pub of_file: Option<OfFile>,
     /// Every head in rising order, from which the id is made.
     pub heads: Vec<VersionId>,
 }
 
-/// What whoever settles a conflict between a deleted file and what others did in it has to know.
+/// What whoever settles a conflict of a file as one piece has to know.
 #[derive(Debug, Clone)]
-pub struct OfDeleted {
+pub struct OfFile {
     /// The versions of the file that are settled.
     pub follows: Vec<VersionId>,
     /// Units of which something is not in the text that is shown: it stays a conflict.
@@ -122,7 +123,7 @@ impl Units {
                 base,
                 mine: side(mine),
                 theirs: side(theirs),
-                of_deleted: None,
+                of_file: None,
                 heads: fork.heads,
             }
         })
@@ -139,7 +140,7 @@ impl Units {
     ) -> Conflict {
         let by = orphans.file.by.first().copied().unwrap_or(fork.first);
         let kept = self.as_if_kept(fork.path, &orphans.file, by.1, bodies);
-        let of_deleted = self.of_deleted(fork, orphans, kept.as_ref());
+        let of_file = self.of_file(fork, orphans, kept.as_ref());
         let (base, kept) = kept.map(|kept| (kept.base, kept.text)).unzip();
         let side = |(recorded, version), text: Option<Text>, content| Side {
             version,
@@ -167,7 +168,7 @@ impl Units {
             base: base.map(|base| OwnText::leaf(base.bytes())),
             mine,
             theirs,
-            of_deleted: Some(of_deleted),
+            of_file: Some(of_file),
             heads: fork.heads.clone(),
         }
     }
@@ -177,7 +178,7 @@ impl Units {
         self.forks().map(|fork| Arc::clone(fork.path)).collect()
     }
 
-    fn of_deleted(&self, fork: &Fork<'_>, orphans: &Orphans, kept: Option<&Kept>) -> OfDeleted {
+    fn of_file(&self, fork: &Fork<'_>, orphans: &Orphans, kept: Option<&Kept>) -> OfFile {
         let left_out = kept.map_or(&[][..], |kept| &kept.left_out);
         let is_left = |(index, _): &&(usize, VersionId)| !left_out.contains(index);
         let between = orphans.file.between.iter().filter(is_left);
@@ -188,7 +189,7 @@ impl Units {
             .iter()
             .flat_map(|index| &self.recorded[*index].touched);
         let units = rows.map(|row| row.0).filter(|unit| *unit != fork.unit);
-        OfDeleted {
+        OfFile {
             follows: follows.take(PARENTS_MAX).collect(),
             left_out: units.collect(),
         }
@@ -438,7 +439,9 @@ impl Fork<'_> {
     }
 }
 
-pub(super) fn conflict_id(unit: UnitId, heads: &[VersionId]) -> String {
+/// The name of a conflict between these versions of a unit.
+// spec: patch/3.6
+pub fn conflict_id(unit: UnitId, heads: &[VersionId]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("aura/v1/conflict");
     hasher.update(&unit.0);
     for head in heads {

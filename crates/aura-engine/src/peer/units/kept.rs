@@ -108,6 +108,7 @@ impl Units {
                 older: &plan.older,
                 is_newer: &|unit| self.is_put_after(index, unit),
                 is_back: false,
+                is_seen: false,
             };
             let landed = land(Some(&file), &plan.patch, &landing);
             if plan.stands.is_some() || landed.is_err() {

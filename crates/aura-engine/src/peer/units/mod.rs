@@ -32,10 +32,13 @@ use std::{
 use aura_proto::{PeerId, Writer};
 use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Touched, UnitId};
 
-use super::body::{Cause, PatchBody, VersionId};
+use super::{
+    agreement::PatchSet,
+    body::{Cause, PatchBody, VersionId},
+};
 use file::File;
 pub use follow::DueFollow;
-pub use forks::{Conflict, Contents, DueMerge, OfDeleted, OpenConflict, Side};
+pub use forks::{Conflict, Contents, DueMerge, OfFile, OpenConflict, Side, conflict_id};
 use graph::{Recordable, Told};
 pub use history::{Moment, Shape, Then};
 pub use kept::DueWhole;
@@ -309,6 +312,8 @@ impl Units {
         let renamed = self.renamed(&body.patch);
         let file = self.files.entry(Arc::clone(&path)).or_default();
         file.place(index, &body.patch);
+        let set = file.sets.entry(Arc::clone(&channel)).or_default();
+        set.add(&origin);
         let mut recorded = Recorded {
             origin,
             channel,
@@ -383,6 +388,68 @@ impl Units {
         };
         let mut own = (0..self.recorded.len()).rev().filter(stands);
         own.find(|index| undo.touched.iter().all(|row| led_to(index, row)))
+    }
+
+    /// The patches of a file that are known on this branch.
+    pub fn patch_set(&self, path: &str) -> PatchSet {
+        let sets = self.files.get(path).map(|file| &file.sets);
+        let set = sets.and_then(|sets| sets.get(&*self.channel));
+        set.copied().unwrap_or_default()
+    }
+
+    /// Whether this peer has a patch of the same file and branch that comes behind a recorded one.
+    pub fn wrote_after(&self, index: usize) -> bool {
+        let recorded = &self.recorded[index];
+        let patches = self.files.get(&recorded.path).map(|file| &file.patches);
+        let mut mine = patches.into_iter().flatten().filter(|mine| {
+            self.is_mine(**mine) && self.recorded[**mine].channel == recorded.channel
+        });
+        mine.any(|mine| self.place(index) < self.place(*mine))
+    }
+
+    /// Whether this peer has a patch of a file that comes behind a place in the log.
+    pub fn wrote_since(&self, path: &str, seq: Option<u64>) -> bool {
+        let patches = self.files.get(path).map(|file| &file.patches);
+        let mut mine = patches.into_iter().flatten().filter(|mine| {
+            self.is_mine(**mine) && self.recorded[**mine].channel == self.channel
+        });
+        seq.is_some_and(|seq| mine.any(|mine| seq < self.place(*mine).0))
+    }
+
+    /// Whether units of a file have several heads, or others worked in what was deleted of it.
+    pub fn is_open(&self, path: &str) -> bool {
+        let path: Arc<str> = path.into();
+        let [first, last] = [0, u8::MAX].map(|byte| (Arc::clone(&path), UnitId([byte; 16])));
+        let mut forked = self.forked.range(first.clone()..=last.clone());
+        let mut strays = self.strays.range(first..=last);
+        forked.next().is_some() || strays.next().is_some() || self.is_orphaned(&path)
+    }
+
+    /// Whether a patch of a file as one piece follows one of these versions of it.
+    pub fn follows_any(&self, index: usize, versions: &[VersionId]) -> bool {
+        let recorded = &self.recorded[index];
+        let file = UnitId::file(&recorded.path);
+        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
+        let version = rows.next().map(|row| row.2).filter(|_| recorded.is_whole);
+        version.is_some_and(|version| {
+            let parents = self.parents(&recorded.path, file, version);
+            parents.iter().any(|parent| versions.contains(parent))
+        })
+    }
+
+    /// Whether a patch replaces a file as one piece and follows the version that stands for just this content of it:
+    /// whoever made it has seen every byte that it replaces.
+    // spec: patch/6.5
+    pub fn replaces(&self, index: usize, content: Option<ContentHash>) -> bool {
+        let recorded = &self.recorded[index];
+        let (path, file) = (&*recorded.path, UnitId::file(&recorded.path));
+        let working = self.working(path, file, content);
+        let mut rows = recorded.touched.iter();
+        let version = rows.find(|row| row.0 == file).map(|row| row.2);
+        recorded.is_whole
+            && working.zip(version).is_some_and(|(working, version)| {
+                self.parents(path, file, version).contains(&working)
+            })
     }
 
     /// Notes the position of an own entry.

@@ -30,6 +30,15 @@ impl Units {
         let mut patch = body.patch.clone();
         let is_whole = is_whole(&patch);
         let file = UnitId::file(&patch.path);
+        if self.replaces(index, contents(file)) {
+            let older = patch.touched.iter().map(|row| row.unit).collect();
+            return Ok(Some(Plan {
+                patch,
+                older,
+                stands: None,
+                is_seen: true,
+            }));
+        }
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
             let between = unit == file && !is_whole;
             if is_placement(&patch, row) {
@@ -83,6 +92,7 @@ impl Units {
                 patch,
                 older,
                 stands,
+                is_seen: false,
             })),
         }
     }
@@ -106,6 +116,8 @@ pub struct Plan {
     pub older: BTreeSet<UnitId>,
     /// A unit that stands in the way of the rest of the patch.
     pub stands: Option<Obstacle>,
+    /// Whether whoever made the patch has seen the very file that is there.
+    pub is_seen: bool,
 }
 
 impl Plan {

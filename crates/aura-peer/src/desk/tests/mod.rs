@@ -9,7 +9,7 @@ mod past;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc};
 
-use aura_engine::peer::replica::Input;
+use aura_engine::peer::replica::{Input, Record};
 use aura_proto::{
     Digest, Entry, PeerId, TeamId, VersionVector,
     event::{EventRun, PlacedBytes, chain},
@@ -109,13 +109,19 @@ impl Person {
         self.desk.units.recorded().last().unwrap().op()
     }
 
-    /// Puts own patches into the log.
+    /// Puts own entries into the log.
     fn tells(&mut self, log: &mut Log) {
-        for row in self.desk.units.recorded() {
-            let is_own = row.origin.writer.peer == self.desk.key_peer;
-            if is_own && self.told.insert(row.origin.lsn) {
-                log.entries.push(self.desk.entry(row.origin.lsn).unwrap());
+        for lsn in self.desk.own_records() {
+            if self.told.insert(lsn) {
+                log.entries.push(self.desk.entry(lsn).unwrap());
             }
+        }
+    }
+
+    /// Time passes until nothing is to be said of files in doubt.
+    fn agrees(&mut self) {
+        while let Some(at) = self.desk.agreement.deadline() {
+            self.desk.agree(at, &self.ring);
         }
     }
 
@@ -147,6 +153,20 @@ impl Person {
         }
         assert!(self.desk.fault.is_none(), "{:?}", self.desk.fault);
         self.desk.settle(&self.ring);
+    }
+}
+
+impl Desk {
+    /// The records of own entries.
+    fn own_records(&mut self) -> Vec<u64> {
+        let mut own = Vec::new();
+        let replay = self.book.replay(|lsn, record| {
+            if matches!(record, Record::Own(_)) {
+                own.push(lsn);
+            }
+        });
+        replay.unwrap();
+        own
     }
 }
 

@@ -1,0 +1,309 @@
+//! Files of which those who know the same patches have different texts.
+//!
+//! Invariants:
+//! - a text that differs is shown to people, with both sides, unless the same lines merely stand in another order;
+//! - what is settled was seen: whoever has another text than those shown keeps it, and says so in its turn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aura_engine::peer::{
+    agreement::{Act, Agreement, Disagreement, Heard, Holding, StateBody},
+    body::{Cause, VersionId},
+    units::{Conflict, OfFile, OpenConflict, Origin, Side, conflict_id},
+};
+use aura_proto::{Entry, Kind, RepoPath, limits::BODY_BYTES_MAX};
+use aura_semantic::{ContentHash, OwnText, Text, UnitId};
+use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES};
+
+use super::{
+    Desk, Mode, opened,
+    take::{Taken, Wanted, is_passing},
+};
+
+impl Desk {
+    /// Looks at the files in doubt whose time has come.
+    pub(crate) fn agree(&mut self, now_ms: u64, ring: &KeyRing) {
+        if self.mode != Mode::Live || !self.is_still() || ring.current().is_none() {
+            return self.agreement.put_off(now_ms);
+        }
+        for path in self.agreement.due(now_ms) {
+            let known = (
+                self.units.patch_set(&path),
+                self.units.recorded().len(),
+            );
+            let nothing = Agreement::new(self.key_peer);
+            let mut agreement = std::mem::replace(&mut self.agreement, nothing);
+            let act = agreement.look(&path, now_ms, known, || self.holding(&path, ring));
+            self.agreement = agreement;
+            match act {
+                Some(Act::Tell { holding, with_text }) => {
+                    self.tell_state(&path, holding, with_text, ring);
+                }
+                Some(Act::Same) => self.forget_waiting(&path, usize::MAX),
+                None => {}
+            }
+            self.join_order(&path, ring);
+        }
+    }
+
+    /// What this device has of a file, unless that is about to change or differs for a reason that is known.
+    fn holding(&mut self, path: &str, ring: &KeyRing) -> Option<Holding> {
+        let checked = RepoPath::try_from(path).ok()?;
+        if self.units.is_open(path) || self.adopted.contains(&checked) {
+            return None;
+        }
+        let wanted = Wanted {
+            is_dry_run: true,
+            is_patient: true,
+            ..Wanted::default()
+        };
+        let mut here = None;
+        let mut is_complete = true;
+        for index in self.waiting_in(path).collect::<Vec<_>>() {
+            if self.loose.is_dropped(self.units.recorded()[index].origin.lsn) {
+                return None;
+            }
+            match self.take(index, &wanted, &mut here, ring) {
+                Taken::Known => {}
+                Taken::Waiting(why) | Taken::Partly(why) if !is_passing(&why) => {
+                    is_complete = false;
+                }
+                _ => return None,
+            }
+        }
+        let text = self.shadows.get(&checked).ok()?;
+        Some(Holding {
+            patches: self.units.patch_set(path),
+            blob: self.shadows.blob_name(&checked),
+            is_complete,
+            content: text.map(|(bytes, _)| ContentHash::of(&bytes)),
+        })
+    }
+
+    /// Tells the team what is here; a text that no entry holds is told without it.
+    fn tell_state(&mut self, path: &str, holding: Holding, with_text: bool, ring: &KeyRing) {
+        if self.distrust.is_some() {
+            return;
+        }
+        let text = RepoPath::try_from(path)
+            .ok()
+            .filter(|_| with_text)
+            .and_then(|path| self.shadows.get(&path).ok()?);
+        let text = text.map(|(bytes, _)| Text(bytes));
+        let mut body = StateBody {
+            channel: self.units.channel().to_owned(),
+            path: path.to_owned(),
+            holding,
+            text,
+        };
+        let mut plain = body.encode();
+        if BODY_BYTES_MAX < plain.len() + SEAL_OVERHEAD_BYTES {
+            body.text = None;
+            plain = body.encode();
+        }
+        if self.book.replica.has_room(plain.len()) {
+            self.author(Kind::STATE, &plain, None, ring);
+        }
+    }
+
+    /// Takes in what somebody, or this device, has of a file.
+    // spec: patch/6.3
+    pub(super) fn note_state(&mut self, entry: &Entry, origin: Origin, ring: &KeyRing) {
+        let Some(body) = open_state(entry, ring) else {
+            let why = "DECODE: its body does not open".to_owned();
+            return self.refused(origin.writer.peer, why);
+        };
+        let path: Arc<str> = body.path.into();
+        let knows_more = body.channel == self.units.channel()
+            && body.holding.patches != self.units.patch_set(&path)
+            && self.units.wrote_since(&path, origin.seq);
+        let heard = Heard {
+            holding: body.holding,
+            origin,
+            has_text: body.text.is_some(),
+        };
+        let now_ms = self.clock.mono_ms();
+        self.agreement.heard(&path, heard, knows_more, now_ms);
+    }
+
+    /// Whether a patch came to another text here than where it was made.
+    pub(super) fn weigh_landing(&mut self, index: usize, is_same: bool) {
+        let now_ms = self.clock.mono_ms();
+        let recorded = &self.units.recorded()[index];
+        let (path, seq) = (Arc::clone(&recorded.path), recorded.origin.seq);
+        self.agreement.patched(&path, seq, now_ms);
+        if !is_same {
+            let owes = self.units.wrote_after(index);
+            self.agreement.doubt(&path, owes, now_ms);
+        }
+    }
+
+    /// What cannot be carried out may have come to others.
+    pub(super) fn doubt_what_waits(&mut self, taken: &BTreeMap<usize, Taken>) {
+        let now_ms = self.clock.mono_ms();
+        let stays = |taken: &Taken| matches!(taken, Taken::Waiting(why) if !is_passing(why));
+        for (index, _) in taken.iter().filter(|(_, taken)| stays(taken)) {
+            let path = Arc::clone(&self.units.recorded()[*index].path);
+            if !self.units.is_open(&path) {
+                self.agreement.doubt(&path, false, now_ms);
+            }
+        }
+    }
+
+    /// What waits in a file is in it, as far as it was recorded before `recorded`.
+    fn forget_waiting(&mut self, path: &str, recorded: usize) {
+        let known: Vec<usize> = self.waiting_in(path).collect();
+        for index in known.into_iter().filter(|index| *index < recorded) {
+            self.waiting.remove(&index);
+            self.tried.remove(&index);
+            self.loose.taken(self.units.recorded()[index].origin.lsn);
+        }
+    }
+
+    /// A patch of a file as one piece is here: if it settles texts that differed, all that led to these is settled.
+    pub(super) fn settled_texts(&mut self, index: usize) {
+        let path = Arc::clone(&self.units.recorded()[index].path);
+        let Some(last) = self.agreement.last(&path) else {
+            return;
+        };
+        let follows = self.versions_of(&path, last);
+        if self.units.follows_any(index, &follows) {
+            self.forget_waiting(&path, last.recorded);
+        }
+    }
+
+    /// The versions of the file that different texts of it stand for.
+    fn versions_of(&self, path: &str, open: &Disagreement) -> Vec<VersionId> {
+        let others = open.others.iter().map(|heard| heard.holding.content);
+        let contents = others.chain([open.mine]);
+        let file = UnitId::file(path);
+        let versions = contents.filter_map(|content| self.units.working(path, file, content));
+        versions.collect()
+    }
+
+    /// Conflicts of files of which those who know the same have different texts.
+    pub(super) fn disagreements(&self, ring: &KeyRing) -> Vec<Conflict> {
+        let open = self.agreement.open();
+        let conflicts = open.filter_map(|(path, open)| self.disagreement(path, open, ring));
+        conflicts.collect()
+    }
+
+    fn disagreement(&self, path: &str, open: &Disagreement, ring: &KeyRing) -> Option<Conflict> {
+        let other = open.others.first()?;
+        let file = UnitId::file(path);
+        let patches = self.units.patches_of(path);
+        let last = *patches.last()?;
+        let by = |peer| {
+            let mut patches = patches.iter().rev();
+            let wrote = |index: &&usize| self.units.recorded()[**index].origin.writer.peer == peer;
+            patches.find(wrote).copied().unwrap_or(last)
+        };
+        let version = |content: Option<ContentHash>| {
+            let version = self.units.working(path, file, content);
+            version.unwrap_or(VersionId::of(file, &[], None))
+        };
+        let side = |content: Option<ContentHash>, peer, text: Option<Text>| Side {
+            version: version(content),
+            recorded: by(peer),
+            content,
+            text: text.map(|text| OwnText::leaf(text.bytes())),
+        };
+        let theirs = other.holding.content;
+        let mut heads: Vec<VersionId> = vec![version(open.mine), version(theirs)];
+        heads.sort_unstable();
+        let mut all = self.versions_of(path, open);
+        all.push(VersionId(open.patches.0));
+        all.sort_unstable();
+        all.dedup();
+        // Who settles it follows what was told of the file as well.
+        let told = self.units.heads(path, file).into_iter();
+        let follows: BTreeSet<VersionId> = told.chain(heads.iter().copied()).collect();
+        Some(Conflict {
+            id: conflict_id(file, &all),
+            unit: file,
+            name: path.to_owned(),
+            path: path.to_owned(),
+            base: None,
+            mine: side(open.mine, self.key_peer, None),
+            theirs: side(theirs, other.origin.writer.peer, self.state_text(other, ring)),
+            of_file: Some(OfFile {
+                follows: follows.into_iter().collect(),
+                left_out: BTreeSet::new(),
+            }),
+            heads,
+        })
+    }
+
+    /// The same in short.
+    pub(super) fn open_disagreements(&self) -> impl Iterator<Item = OpenConflict> {
+        let rows = self.agreement.open();
+        rows.filter_map(|(path, open)| {
+            let conflict = self.disagreement(path, open, &KeyRing::new())?;
+            Some(OpenConflict {
+                id: conflict.id,
+                name: conflict.name,
+                theirs: conflict.theirs.recorded,
+            })
+        })
+    }
+
+    /// The text that came with a word on a file.
+    fn state_text(&self, heard: &Heard, ring: &KeyRing) -> Option<Text> {
+        open_state(&self.entry(heard.origin.lsn)?, ring)?.text
+    }
+
+    /// Where the same lines and functions stand in another order, whoever told another text second takes the first.
+    // spec: patch/6.6
+    fn join_order(&mut self, path: &Arc<str>, ring: &KeyRing) {
+        let open = self.agreement.open().find(|(known, _)| *known == path);
+        let Some(open) = open.map(|(_, open)| open.clone()) else {
+            return;
+        };
+        if !self.agreement.yields(&open, path) {
+            return;
+        }
+        let first = self.agreement.first(&open, path).cloned();
+        let theirs = first.and_then(|first| self.state_text(&first, ring));
+        let Some((conflict, theirs)) = self.disagreement(path, &open, ring).zip(theirs) else {
+            return;
+        };
+        let Ok(checked) = RepoPath::try_from(&**path) else {
+            return;
+        };
+        let Ok(Some(mine)) = self.shadow(&checked) else {
+            return;
+        };
+        let there = self.as_told(&checked, theirs.bytes());
+        if lines_of(&mine.bytes) != lines_of(theirs.bytes()) || mine.contents() != there.contents()
+        {
+            return;
+        }
+        let patch = self.file_change_from(&checked, Some(mine), Some(&theirs), None);
+        let follows = conflict.of_file.map(|of| of.follows).unwrap_or_default();
+        let shown = Some((conflict.unit, follows));
+        let settled = self.carry_through(&checked, patch, Cause::Merge, shown, ring);
+        if let Err(failure) = settled {
+            tracing::debug!(%failure, %path, "the order of a file stays");
+        }
+    }
+}
+
+/// Every line that says something, as often as it is there.
+fn lines_of(text: &[u8]) -> BTreeMap<&[u8], usize> {
+    let mut lines = BTreeMap::new();
+    let said = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    for line in said.filter(|line| !line.is_empty()) {
+        *lines.entry(line).or_default() += 1;
+    }
+    lines
+}
+
+fn open_state(entry: &Entry, ring: &KeyRing) -> Option<StateBody> {
+    let is_state = entry.header().kind == Kind::STATE;
+    let plain = opened(entry, ring).filter(|_| is_state)?;
+    let body = StateBody::decode(plain).ok()?;
+    body.check().is_ok().then_some(body)
+}
