@@ -129,16 +129,33 @@ impl Desk {
         self.agreement.heard(&path, heard, knows_more, now_ms);
     }
 
-    /// Whether a patch came to another text here than where it was made.
-    pub(super) fn weigh_landing(&mut self, index: usize, is_same: bool) {
-        let now_ms = self.clock.mono_ms();
-        let recorded = &self.units.recorded()[index];
-        let (path, seq) = (Arc::clone(&recorded.path), recorded.origin.seq);
-        self.agreement.patched(&path, seq, now_ms);
-        if !is_same {
-            let owes = self.units.wrote_after(index);
-            self.agreement.doubt(&path, owes, now_ms);
+    /// Whether a file came to another text here than where the newest patch of it was made.
+    pub(super) fn weigh_text(&mut self, path: &Arc<str>, is_written: bool, ring: &KeyRing) {
+        let Some(newest) = self.units.newest_of(path) else {
+            return;
+        };
+        // What was known before the daemon ran was weighed then.
+        if !is_written && newest < self.replayed {
+            return;
         }
+        let landed = self.landed.filter(|(index, _)| *index == newest);
+        let is_same = landed.map_or_else(|| self.has_result(path, newest, ring), |known| known.1);
+        let now_ms = self.clock.mono_ms();
+        let seq = self.units.recorded()[newest].origin.seq;
+        self.agreement.patched(path, seq, now_ms);
+        if !is_same {
+            let owes = self.units.recorded()[newest].origin.writer.peer == self.key_peer;
+            self.agreement.doubt(path, owes, now_ms);
+        }
+    }
+
+    /// Whether a file is what it was behind a patch where that was made.
+    fn has_result(&mut self, path: &str, index: usize, ring: &KeyRing) -> bool {
+        let path = RepoPath::try_from(path).ok();
+        let here = path.and_then(|path| self.shadows.get(&path).ok());
+        let here = here.map(|text| text.map(|(bytes, _)| ContentHash::of(&bytes)));
+        let body = self.body_of(index, ring);
+        body.map(|body| body.patch.result) == here
     }
 
     /// What cannot be carried out may have come to others.

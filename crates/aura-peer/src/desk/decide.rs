@@ -42,6 +42,7 @@ impl Desk {
             };
             self.take_waiting(&wanted, ring);
         }
+        self.publish_released(ring);
         self.loose.save();
         self.compare_conflicts(ring);
     }
@@ -350,7 +351,7 @@ impl Desk {
     }
 
     /// Whether something of a deleted file that is shown waits to be carried out here.
-    fn waits_for_more(&self, conflict: &Conflict) -> bool {
+    pub(super) fn waits_for_more(&self, conflict: &Conflict) -> bool {
         let recorded = self.units.recorded();
         let mut waiting = self.waiting_in(&conflict.path);
         conflict.of_file.is_some() && waiting.any(|index| !recorded[index].is_whole())

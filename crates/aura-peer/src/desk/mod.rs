@@ -176,6 +176,10 @@ pub(crate) struct Desk {
     waiting: BTreeSet<usize>,
     loose: Loose,
     agreement: Agreement,
+    /// The patch that was written last, and whether its file became what it was for its author.
+    landed: Option<(usize, bool)>,
+    /// How many patches were recorded when the log was replayed.
+    replayed: usize,
     lately: stale::Lately,
     /// Files that git wrote since the daemon runs.
     adopted: BTreeSet<RepoPath>,
@@ -272,6 +276,8 @@ impl Desk {
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
             agreement: Agreement::new(key_peer),
+            landed: None,
+            replayed: 0,
             lately: stale::Lately::default(),
             adopted: BTreeSet::new(),
             due: take::Due::All,
@@ -313,6 +319,7 @@ impl Desk {
             }
         }
         self.loose.replayed();
+        self.replayed = self.units.recorded().len();
         self.loose.save();
         self.impacts.replayed(last);
         self.notices.clear();
@@ -552,11 +559,17 @@ impl Desk {
         let here = |path: &str, unit| Some(files.get(path)?.get(&unit).copied());
         let bodies = |recorded: &Recorded| self.body(recorded, ring);
         let mut conflicts = self.units.conflicts(&bodies, &here);
-        for mut conflict in self.disagreements(ring) {
+        conflicts.extend(self.disagreements(ring));
+        for conflict in &mut conflicts {
+            let is_file = conflict.unit == UnitId::file(&conflict.path);
+            if !is_file || conflict.mine.content.is_none() || self.waits_for_more(conflict) {
+                continue;
+            }
+            // What this device has done to the file since is its side as well.
             let path = RepoPath::try_from(&*conflict.path).ok();
-            let text = path.and_then(|path| self.shadows.get(&path).ok()?);
-            conflict.mine.text = text.map(|(bytes, _)| OwnText::leaf(&bytes));
-            conflicts.push(conflict);
+            if let Some((bytes, _)) = path.and_then(|path| self.shadows.get(&path).ok()?) {
+                conflict.mine.text = Some(OwnText::leaf(&bytes));
+            }
         }
         conflicts
     }

@@ -132,6 +132,23 @@ impl Desk {
         self.publish_some(paths, &Intent::default(), false, ring)
     }
 
+    /// What was kept back until somebody had settled what becomes of an older file of that name is told now.
+    pub(super) fn publish_released(&mut self, ring: &KeyRing) {
+        let held = self.held_back.iter();
+        let is_free = |path: &RepoPath| !self.units.is_orphaned(path.as_str());
+        let free = held.filter(|(path, why)| *why == ORPHANED && is_free(path));
+        let free: BTreeSet<RepoPath> = free.map(|(path, _)| path.clone()).collect();
+        free.iter().for_each(|path| {
+            self.held_back.remove(path);
+        });
+        if self.publishing == Publishing::Save
+            && !free.is_empty()
+            && let Err(failure) = self.publish_saves(&free, ring)
+        {
+            tracing::warn!(%failure, "what was held back is not published yet");
+        }
+    }
+
     fn publish_some(
         &mut self,
         paths: &BTreeSet<RepoPath>,

@@ -120,10 +120,16 @@ struct Pass {
     is_due: bool,
     /// Whether it is left alone for now: its user is saving it.
     is_moved: bool,
+    /// Whether something was written.
+    is_written: bool,
+    /// Whether something is here now that was not known to be.
+    is_taken: bool,
 }
 
 impl Pass {
     fn note(&mut self, outcome: &Taken) {
+        self.is_written |= matches!(outcome, Taken::Applied | Taken::Partly(_));
+        self.is_taken |= self.is_written || *outcome == Taken::Known;
         match outcome {
             Taken::Waiting(why) if !is_passing(why) => {}
             Taken::Applied
@@ -230,6 +236,9 @@ impl Desk {
         self.loose.save();
         if wanted.is_dry_run {
             return taken;
+        }
+        for (path, pass) in passes.iter().filter(|(_, pass)| pass.is_taken) {
+            self.weigh_text(path, pass.is_written, ring);
         }
         if wanted.is_patient {
             self.doubt_what_waits(&taken);
@@ -386,8 +395,7 @@ impl Desk {
             let taken = self.write(index, &found, &plan.patch, written);
             if taken == Taken::Applied {
                 let here = written.shadow.as_ref().map(Indexed::hash);
-                let is_same = plan.stands.is_none() && here == body.patch.result;
-                self.weigh_landing(index, is_same);
+                self.landed = Some((index, here == body.patch.result));
             }
             return match (taken, plan.stands) {
                 (Taken::Applied, Some(stands)) => self.partly(index, &stands),
@@ -491,7 +499,9 @@ impl Desk {
                 false => self.obstructed(index, stands.unit, &stands.name),
             };
         }
-        match self.waits_behind(index) {
+        // A file as one piece is here with all that is in it.
+        let is_whole = self.units.recorded()[index].is_whole();
+        match !is_whole && self.waits_behind(index) {
             true if wanted.is_dry_run => Taken::WouldApply,
             true => Taken::Waiting("BASE_MISMATCH: an earlier change of the file waits".into()),
             false => Taken::Known,

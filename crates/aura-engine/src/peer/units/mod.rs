@@ -397,14 +397,11 @@ impl Units {
         set.copied().unwrap_or_default()
     }
 
-    /// Whether this peer has a patch of the same file and branch that comes behind a recorded one.
-    pub fn wrote_after(&self, index: usize) -> bool {
-        let recorded = &self.recorded[index];
-        let patches = self.files.get(&recorded.path).map(|file| &file.patches);
-        let mut mine = patches.into_iter().flatten().filter(|mine| {
-            self.is_mine(**mine) && self.recorded[**mine].channel == recorded.channel
-        });
-        mine.any(|mine| self.place(index) < self.place(*mine))
+    /// The patch of a file on this branch that was placed last; one without a place comes behind.
+    pub fn newest_of(&self, path: &str) -> Option<usize> {
+        let patches = self.files.get(path)?.patches.iter().copied();
+        let here = patches.filter(|index| self.recorded[*index].channel == self.channel);
+        here.max_by_key(|index| self.place(*index))
     }
 
     /// Whether this peer has a patch of a file that comes behind a place in the log.
@@ -420,7 +417,13 @@ impl Units {
     pub fn is_open(&self, path: &str) -> bool {
         let path: Arc<str> = path.into();
         let [first, last] = [0, u8::MAX].map(|byte| (Arc::clone(&path), UnitId([byte; 16])));
-        let mut forked = self.forked.range(first.clone()..=last.clone());
+        // Who deleted the same apart from each other agree.
+        let is_gone = |unit| {
+            let heads = self.heads(&path, unit);
+            heads.iter().all(|head| self.is_deleted(&path, unit, *head))
+        };
+        let forked = self.forked.range(first.clone()..=last.clone());
+        let mut forked = forked.filter(|(_, unit)| !is_gone(*unit));
         let mut strays = self.strays.range(first..=last);
         forked.next().is_some() || strays.next().is_some() || self.is_orphaned(&path)
     }

@@ -227,7 +227,7 @@ impl Story {
 
     /// Everybody hears of everything, until nothing follows from it any more.
     fn all_hear(&mut self) {
-        let mut rounds = 0;
+        let (mut rounds, mut quiet) = (0, 0);
         loop {
             let before = self.log.entries.len();
             for person in &mut self.people {
@@ -240,7 +240,9 @@ impl Story {
             }
             rounds += 1;
             assert!(rounds < 30, "it does not come to rest\n{}", self.told);
-            if 1 < rounds && self.log.entries.len() == before {
+            // What is heard in one round may lead to something in the next.
+            quiet = if self.log.entries.len() == before { quiet + 1 } else { 0 };
+            if 1 < quiet {
                 return;
             }
         }
@@ -437,6 +439,7 @@ impl Story {
             .unwrap();
         }
         for person in &mut self.people {
+            writeln!(text, "DBG {} {:#?}", person.seed, (&person.desk.held_back, &person.desk.agreement)).unwrap();
             for (index, taken) in person.desk.incoming(&person.ring) {
                 let recorded = &person.desk.units.recorded()[index];
                 writeln!(
