@@ -57,7 +57,7 @@ pub(crate) fn op(units: &Units, index: usize, row: usize, names: &Names) -> Opti
     let joined = parents.iter().filter(|_| recorded.cause == Cause::Merge);
     Some(docs::OpDoc {
         op: op_name(*version),
-        symbol: format!("{path}::{name}"),
+        symbol: full(path, name),
         kind: units.deed(index, row).to_owned(),
         author: name_of(names, recorded.origin.writer.peer),
         at: rfc3339(recorded.origin.time_ms),
@@ -104,7 +104,7 @@ pub(crate) fn conflict(
         .max();
     docs::ConflictDoc {
         id: conflict.id.clone(),
-        symbol: format!("{}::{}", conflict.path, conflict.name),
+        symbol: full(&conflict.path, &conflict.name),
         path: conflict.path.clone(),
         since: rfc3339(since.unwrap_or(0)),
         reason: reason(conflict).to_owned(),
@@ -116,6 +116,9 @@ pub(crate) fn conflict(
 
 fn reason(conflict: &Conflict) -> &'static str {
     match [&conflict.mine, &conflict.theirs].map(|side| side.content.is_none()) {
+        [false, false] if conflict.of_file.is_some() => {
+            "both know the same changes, and have different texts"
+        }
         [false, false] if conflict.base.is_none() => "both sides made it, with different texts",
         [false, false] => "both sides changed the same lines",
         [true, false] | [false, true] => "one side deleted it, the other changed it",

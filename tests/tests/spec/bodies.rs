@@ -2,9 +2,13 @@
 
 use aura_engine::{
     hub::record::{Admitted, Fact},
-    peer::body::{Cause, EntryRef, INTENT_ENTRIES_MAX, IntentBody, PatchBody, VersionId},
+    peer::{
+        agreement::{Holding, PatchSet, StateBody},
+        body::{Cause, EntryRef, INTENT_ENTRIES_MAX, IntentBody, PatchBody, VersionId},
+        units::Origin,
+    },
 };
-use aura_proto::{Digest, Incarnation, codec, message::Role};
+use aura_proto::{Digest, Incarnation, Writer, codec, message::Role};
 use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, UnitKind};
 use aura_trust::{KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody};
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,6 +50,7 @@ fn samples() -> Vec<Sample> {
     let mut samples = team();
     samples.extend(patches().iter().map(|(name, patch)| sample(*name, patch)));
     samples.push(sample("intent", &intent()));
+    samples.push(sample("state", &state()));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
 }
@@ -111,6 +116,21 @@ fn intent() -> IntentBody {
     IntentBody {
         why: "a higher cap".to_owned(),
         entries: vec![named(301), named(302)],
+    }
+}
+
+fn state() -> StateBody {
+    let text = Text::from("fn f() {}\n");
+    StateBody {
+        channel: "refs/heads/main".to_owned(),
+        path: "src/a.rs".to_owned(),
+        holding: Holding {
+            patches: PatchSet([5; 16]),
+            blob: Some("4b825dc642cb6eb9a060e54bf8d69288fbee4904".to_owned()),
+            is_complete: true,
+            content: Some(ContentHash::of(text.bytes())),
+        },
+        text: Some(text),
     }
 }
 
@@ -401,4 +421,48 @@ fn an_intent_names_some_entries_and_not_too_many_and_is_read_back() {
         ..intent()
     };
     assert!(long.check().is_err());
+}
+
+// spec: patch/6.1, patch/6.3
+#[test]
+fn a_state_is_read_back_and_says_what_its_text_is() {
+    assert_eq!(StateBody::decode(state().encode()).unwrap(), state());
+    assert!(state().check().is_ok());
+    let mut other = state();
+    other.text = Some(Text::from("fn g() {}\n"));
+    assert!(other.check().is_err());
+    for path in ["../a.rs", ".git/config", "a\u{202e}.rs"] {
+        let path = path.to_owned();
+        assert!(StateBody { path, ..state() }.check().is_err());
+    }
+    let mut long = state();
+    long.holding.blob = Some("b".repeat(4_097));
+    assert!(long.check().is_err());
+}
+
+// spec: patch/6.2
+#[test]
+fn a_set_of_patches_is_called_the_same_in_whatever_order_they_came() {
+    let origin = |author_seq| Origin {
+        writer: Writer {
+            peer: peer(1),
+            incarnation: Incarnation(7),
+        },
+        author_seq,
+        lsn: 0,
+        time_ms: 0,
+        seq: None,
+    };
+    let set = |numbers: &[u64]| {
+        let mut set = PatchSet::default();
+        numbers.iter().for_each(|number| set.add(&origin(*number)));
+        set
+    };
+    assert_eq!(set(&[1, 2, 3]), set(&[3, 1, 2]));
+    assert_ne!(set(&[1, 2]), set(&[1, 3]));
+    let mut hasher = blake3::Hasher::new_derive_key("aura/v1/patch-set");
+    hasher.update(&peer(1).0);
+    hasher.update(&7_u64.to_be_bytes());
+    hasher.update(&1_u64.to_be_bytes());
+    assert_eq!(set(&[1]).0, hasher.finalize().as_bytes()[..16]);
 }

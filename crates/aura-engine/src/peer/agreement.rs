@@ -95,9 +95,11 @@ impl StateBody {
         let mut words = blob.chain([&self.channel]);
         let is_bounded = words.all(|word| word.len() <= WORD_BYTES_MAX);
         let text = self.text.as_ref();
-        let is_true = text
-            .is_none_or(|text| Some(ContentHash::of(text.bytes())) == self.holding.content);
-        (is_bounded && is_true).then_some(()).ok_or(BodyError::Bounds)
+        let is_true =
+            text.is_none_or(|text| Some(ContentHash::of(text.bytes())) == self.holding.content);
+        (is_bounded && is_true)
+            .then_some(())
+            .ok_or(BodyError::Bounds)
     }
 
     /// The bytes that are sealed.
@@ -198,7 +200,11 @@ impl Agreement {
         case.owes |= owes;
         let asks_at_ms = *case.asks_at_ms.get_or_insert(later);
         case.look_at_ms = None;
-        case.look(if case.owes { now_ms + QUIET_MS } else { asks_at_ms });
+        case.look(if case.owes {
+            now_ms + QUIET_MS
+        } else {
+            asks_at_ms
+        });
     }
 
     /// A patch of a file was recorded, or carried out here; `seq` is its place.
@@ -228,7 +234,11 @@ impl Agreement {
         }
         case.heard.insert(peer, heard);
         case.owes |= knows_more;
-        case.look(if knows_more { now_ms + QUIET_MS } else { now_ms });
+        case.look(if knows_more {
+            now_ms + QUIET_MS
+        } else {
+            now_ms
+        });
     }
 
     /// An own entry has its place.
@@ -297,7 +307,10 @@ impl Agreement {
         }
         let mine = holding()?;
         let (others, is_told) = case.compare(me, &mine);
-        if others.iter().any(|other| other.holding.content != mine.content) {
+        if others
+            .iter()
+            .any(|other| other.holding.content != mine.content)
+        {
             let act = case.disagree(me, path, (now_ms, recorded), (mine, others, is_told));
             return act;
         }
@@ -344,7 +357,12 @@ impl Agreement {
     /// another first.
     pub fn yields(&self, disagreement: &Disagreement, path: &str) -> bool {
         let heard = self.cases.get(path).map(|case| &case.heard);
-        let place = |heard: &Heard| (heard.origin.seq.unwrap_or(u64::MAX), heard.origin.writer.peer);
+        let place = |heard: &Heard| {
+            (
+                heard.origin.seq.unwrap_or(u64::MAX),
+                heard.origin.writer.peer,
+            )
+        };
         let is_like = |heard: &&Heard| heard.holding.patches == disagreement.patches;
         let mut words: Vec<&Heard> = heard
             .into_iter()
@@ -356,7 +374,8 @@ impl Agreement {
             return false;
         };
         let second = words.iter().find(|heard| heard.holding.content != first);
-        second.is_some_and(|heard| heard.origin.writer.peer == self.me && heard.origin.seq.is_some())
+        second
+            .is_some_and(|heard| heard.origin.writer.peer == self.me && heard.origin.seq.is_some())
     }
 
     /// The content of a disagreement that was told first.

@@ -30,10 +30,7 @@ impl Desk {
             return self.agreement.put_off(now_ms);
         }
         for path in self.agreement.due(now_ms) {
-            let known = (
-                self.units.patch_set(&path),
-                self.units.recorded().len(),
-            );
+            let known = (self.units.patch_set(&path), self.units.recorded().len());
             let nothing = Agreement::new(self.key_peer);
             let mut agreement = std::mem::replace(&mut self.agreement, nothing);
             let act = agreement.look(&path, now_ms, known, || self.holding(&path, ring));
@@ -63,7 +60,10 @@ impl Desk {
         let mut here = None;
         let mut is_complete = true;
         for index in self.waiting_in(path).collect::<Vec<_>>() {
-            if self.loose.is_dropped(self.units.recorded()[index].origin.lsn) {
+            if self
+                .loose
+                .is_dropped(self.units.recorded()[index].origin.lsn)
+            {
                 return None;
             }
             match self.take(index, &wanted, &mut here, ring) {
@@ -165,7 +165,10 @@ impl Desk {
         for (index, _) in taken.iter().filter(|(_, taken)| stays(taken)) {
             let path = Arc::clone(&self.units.recorded()[*index].path);
             if !self.units.is_open(&path) {
-                self.agreement.doubt(&path, false, now_ms);
+                let newest = self.units.newest_of(&path);
+                let writer = newest.map(|newest| self.units.recorded()[newest].origin.writer);
+                let owes = writer.is_some_and(|writer| writer.peer == self.key_peer);
+                self.agreement.doubt(&path, owes, now_ms);
             }
         }
     }
@@ -245,7 +248,11 @@ impl Desk {
             path: path.to_owned(),
             base: None,
             mine: side(open.mine, self.key_peer, None),
-            theirs: side(theirs, other.origin.writer.peer, self.state_text(other, ring)),
+            theirs: side(
+                theirs,
+                other.origin.writer.peer,
+                self.state_text(other, ring),
+            ),
             of_file: Some(OfFile {
                 follows: follows.into_iter().collect(),
                 left_out: BTreeSet::new(),

@@ -651,7 +651,11 @@ impl Desk {
             let is_left = left_out.is_some_and(|left| left.contains(&unit));
             let is_apart = is_orphaned && self.units.is_apart(path.as_str(), unit)
                 || is_left && was.is_none() && is.is_none();
-            if seen.insert(unit) && !is_settled && !is_apart {
+            // Nor is anything said of what neither text shows and somebody has.
+            let lives = |head| self.units.content(path.as_str(), unit, head) != Some(None);
+            let is_absent = was.is_none() && is.is_none() && text.is_some();
+            let is_unseen = is_absent && heads.iter().any(|head| lives(*head));
+            if seen.insert(unit) && !is_settled && !is_apart && !is_unseen {
                 touched.push(Touched {
                     unit,
                     name: name.to_owned(),

@@ -407,9 +407,10 @@ impl Units {
     /// Whether this peer has a patch of a file that comes behind a place in the log.
     pub fn wrote_since(&self, path: &str, seq: Option<u64>) -> bool {
         let patches = self.files.get(path).map(|file| &file.patches);
-        let mut mine = patches.into_iter().flatten().filter(|mine| {
-            self.is_mine(**mine) && self.recorded[**mine].channel == self.channel
-        });
+        let mut mine = patches
+            .into_iter()
+            .flatten()
+            .filter(|mine| self.is_mine(**mine) && self.recorded[**mine].channel == self.channel);
         seq.is_some_and(|seq| mine.any(|mine| seq < self.place(*mine).0))
     }
 
@@ -449,7 +450,9 @@ impl Units {
         let working = self.working(path, file, content);
         let mut rows = recorded.touched.iter();
         let version = rows.find(|row| row.0 == file).map(|row| row.2);
+        // Of two who replaced it in different ways neither has seen what the other made of it.
         recorded.is_whole
+            && self.heads(path, file).len() < 2
             && working.zip(version).is_some_and(|(working, version)| {
                 self.parents(path, file, version).contains(&working)
             })

@@ -59,8 +59,12 @@ impl Units {
                 Relation::Forward => {
                     older.insert(unit);
                 }
-                // A whole file without versions of its own here is merged by lines, or refused there.
-                Relation::Concurrent if unit == file && !self.is_told_whole(&here) => {}
+                // A whole file without versions of its own here is merged by lines, or refused there; but of two that
+                // replaced it in different ways the second waits until somebody has settled that.
+                Relation::Concurrent
+                    if unit == file
+                        && !self.is_told_whole(&here)
+                        && self.heads(&patch.path, file).len() < 2 => {}
                 Relation::Concurrent => {
                     let name = row.name.clone();
                     let obstacle = Obstacle { unit, name };

@@ -110,10 +110,6 @@ struct Story {
     files: usize,
     /// Words that somebody has taken away, knowing them.
     removed: BTreeSet<String>,
-    /// Words that were put at the head of files.
-    comments: Vec<(String, String)>,
-    /// Files that somebody made under a name that others may have an older file of.
-    remade: BTreeSet<String>,
     told: String,
 }
 
@@ -128,8 +124,6 @@ impl Story {
             words: 0,
             files: 0,
             removed: BTreeSet::new(),
-            comments: Vec::new(),
-            remade: BTreeSet::new(),
             told: String::new(),
         };
         let files = ["a.rs", "b.rs"].map(|name| {
@@ -241,7 +235,11 @@ impl Story {
             rounds += 1;
             assert!(rounds < 30, "it does not come to rest\n{}", self.told);
             // What is heard in one round may lead to something in the next.
-            quiet = if self.log.entries.len() == before { quiet + 1 } else { 0 };
+            quiet = if self.log.entries.len() == before {
+                quiet + 1
+            } else {
+                0
+            };
             if 1 < quiet {
                 return;
             }
@@ -266,7 +264,10 @@ impl Story {
                     continue;
                 }
                 let done = person.desk.resolve(conflict, &choice, &person.ring);
-                self.tell(who, &format!("ends {name} of {path} as {choice:?}: {done:?}"));
+                self.tell(
+                    who,
+                    &format!("ends {name} of {path} as {choice:?}: {done:?}"),
+                );
             }
             self.all_hear();
         }
@@ -313,10 +314,6 @@ impl Story {
         let act = match act {
             6 => {
                 let word = self.word();
-                if self.remade.contains(path) {
-                    self.remove(&word);
-                }
-                self.comments.push((word.clone(), path.clone()));
                 let old = std::mem::replace(&mut page.header, format!("//! {word}"));
                 self.remove(&old);
                 "describes"
@@ -393,9 +390,6 @@ impl Story {
         let new = Page { header, functions };
         self.people[who].writes(&to, &new.text());
         self.tell(who, &format!("creates {to}"));
-        let old = self.comments.iter().filter(|(_, path)| *path == to);
-        self.removed.extend(old.map(|(word, _)| word.clone()));
-        self.remade.insert(to);
     }
 
     fn tell(&mut self, who: usize, what: &str) {
@@ -439,7 +433,6 @@ impl Story {
             .unwrap();
         }
         for person in &mut self.people {
-            writeln!(text, "DBG {} {:#?}", person.seed, (&person.desk.held_back, &person.desk.agreement)).unwrap();
             for (index, taken) in person.desk.incoming(&person.ring) {
                 let recorded = &person.desk.units.recorded()[index];
                 writeln!(
@@ -523,22 +516,6 @@ impl Story {
         }
         Ok(())
     }
-}
-
-/// What a page says, in whatever order: of two who put functions beside one that a third moves or deletes, or of three
-/// who change one comment, each may see them in another order. What the old file of that name said before its functions
-/// may stay with whoever has it when a new one is made.
-fn said(text: &str, is_remade: bool) -> Vec<String> {
-    let page = Page::read(text);
-    let mut said: Vec<String> = page
-        .functions
-        .iter()
-        .map(|lines| lines.join("\n"))
-        .collect();
-    let header = page.header.lines().filter(|_| !is_remade);
-    said.extend(header.map(str::to_owned));
-    said.sort();
-    said
 }
 
 fn waiting(desk: &mut Desk, ring: &KeyRing) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agree;
 mod alike;
 mod impact;
 mod orphans;

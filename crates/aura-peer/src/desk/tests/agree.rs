@@ -1,0 +1,171 @@
+//! Where those who know the same patches of a file have different texts, they say so.
+
+use aura_api::Choice;
+use aura_proto::Kind;
+
+use super::{Log, Mode, Person};
+
+/// People who have committed these files.
+fn team(files: &[(&str, &str)]) -> Vec<Person> {
+    let people = 1..=3;
+    people
+        .map(|seed| Person::new(seed, Mode::Live, files))
+        .collect()
+}
+
+/// Everybody hears of everything, and has time to think of it.
+fn meet(people: &mut [Person], log: &mut Log) {
+    for _ in 0..6 {
+        for person in &mut *people {
+            person.hears(log);
+            person.agrees();
+            person.tells(log);
+        }
+    }
+}
+
+fn texts(people: &[Person], path: &str) -> Vec<String> {
+    people.iter().map(|person| person.reads(path)).collect()
+}
+
+#[track_caller]
+fn assert_alike(people: &[Person], path: &str) {
+    let texts = texts(people, path);
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:#?}");
+}
+
+/// The names of the open conflicts of each.
+fn open(people: &mut [Person]) -> Vec<Vec<String>> {
+    let names = people.iter_mut().map(|person| {
+        let conflicts = person.desk.conflicts(&person.ring);
+        conflicts.into_iter().map(|conflict| conflict.id).collect()
+    });
+    names.collect()
+}
+
+fn states(log: &Log) -> usize {
+    let kinds = log.entries.iter().map(|entry| entry.header().kind);
+    kinds.filter(|kind| *kind == Kind::STATE).count()
+}
+
+#[test]
+fn who_edits_what_the_other_knows_says_nothing_of_what_the_file_is() {
+    let mut log = Log::default();
+    let mut people = team(&[("a.rs", "fn one() {\n    1;\n}\n\nfn two() {\n    2;\n}\n")]);
+    for (who, (from, to)) in [(0, ("1;", "11;")), (1, ("2;", "22;")), (2, ("11;", "3;"))] {
+        people[who].edits("a.rs", from, to);
+        people[who].publishes(&mut log);
+        meet(&mut people, &mut log);
+    }
+    assert_alike(&people, "a.rs");
+    assert_eq!(states(&log), 0);
+}
+
+#[test]
+fn the_last_of_two_who_edit_at_once_says_once_what_the_file_is() {
+    let mut log = Log::default();
+    let mut people = team(&[("a.rs", "fn one() {\n    1;\n}\n\nfn two() {\n    2;\n}\n")]);
+    people[0].edits("a.rs", "1;", "11;");
+    people[1].edits("a.rs", "2;", "22;");
+    people[0].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    assert_alike(&people, "a.rs");
+    assert_eq!(states(&log), 1);
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
+
+/// Three who have a class of one name from two of them.
+fn two_classes(log: &mut Log) -> Vec<Person> {
+    let mut people = team(&[(
+        "A.java",
+        "class A {\n    int a() {\n        return 1;\n    }\n}\n",
+    )]);
+    for (who, member) in [(0, "one"), (1, "two")] {
+        let old = people[who].reads("A.java");
+        let class = format!("\nclass B {{\n    int {member}() {{\n        return 2;\n    }}\n}}\n");
+        people[who].writes("A.java", &(old + &class));
+    }
+    people[0].publishes(log);
+    people[1].publishes(log);
+    meet(&mut people, log);
+    people
+}
+
+#[test]
+fn two_classes_of_one_name_with_different_members_are_no_silent_difference() {
+    for choice in [Choice::Mine, Choice::Theirs, Choice::Both] {
+        let mut log = Log::default();
+        let mut people = two_classes(&mut log);
+        // Both texts in one file, or a conflict that everybody is told of; then one settles what is left.
+        for _ in 0..3 {
+            let named = open(&mut people);
+            let texts = texts(&people, "A.java");
+            let is_alike = texts.iter().all(|text| *text == texts[0]);
+            assert!(
+                is_alike || named.iter().all(|names| !names.is_empty()),
+                "{texts:#?}"
+            );
+            let alice = &mut people[0];
+            for conflict in alice.desk.conflicts(&alice.ring) {
+                alice.desk.resolve(&conflict, &choice, &alice.ring).unwrap();
+            }
+            alice.tells(&mut log);
+            meet(&mut people, &mut log);
+        }
+        assert_alike(&people, "A.java");
+        assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+    }
+}
+
+#[test]
+fn what_differs_is_called_the_same_everywhere_and_settled_from_anywhere() {
+    for who in 0..3 {
+        let mut log = Log::default();
+        let mut people = commented(&mut log);
+        let named = open(&mut people);
+        assert_eq!(named[0].len(), 1, "{:#?}", texts(&people, "a.rs"));
+        assert!(named.iter().all(|names| *names == named[0]), "{named:?}");
+        for _ in 0..2 {
+            let person = &mut people[who];
+            for conflict in person.desk.conflicts(&person.ring) {
+                let theirs = &Choice::Theirs;
+                person
+                    .desk
+                    .resolve(&conflict, theirs, &person.ring)
+                    .unwrap();
+            }
+            person.tells(&mut log);
+            meet(&mut people, &mut log);
+        }
+        assert_alike(&people, "a.rs");
+        assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+        for person in &mut people {
+            assert!(person.desk.incoming(&person.ring).is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_differs_is_found_again_after_a_restart() {
+    let mut log = Log::default();
+    let people = commented(&mut log);
+    let people = people.into_iter().map(Person::restarts);
+    let mut people: Vec<Person> = people.collect();
+    meet(&mut people, &mut log);
+    let named = open(&mut people);
+    assert_eq!(named[0].len(), 1);
+    assert!(named.iter().all(|names| *names == named[0]), "{named:?}");
+}
+
+/// Three of whom one has written another comment at the top, and one put a function above it.
+fn commented(log: &mut Log) -> Vec<Person> {
+    let base = "// Copyright\n\nfn one() {\n    1;\n}\n";
+    let mut people = team(&[("a.rs", base)]);
+    people[0].edits("a.rs", "// Copyright", "// Copyright 2");
+    people[1].writes("a.rs", &format!("fn zero() {{\n    0;\n}}\n\n{base}"));
+    people[0].publishes(log);
+    people[1].publishes(log);
+    meet(&mut people, log);
+    people
+}
