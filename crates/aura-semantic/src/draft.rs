@@ -184,7 +184,7 @@ impl<'a> Draft<'a> {
                 let lead = std::mem::replace(&mut self.nodes[first].lead, gap);
                 self.nodes[node].lead = lead;
             }
-            None if !is_blank(&self.nodes[parent].tail) => {
+            None if !is_space(&self.nodes[parent].tail) => {
                 let tail = std::mem::take(&mut self.nodes[parent].tail);
                 let said = tail.trim_ascii_end().len();
                 self.nodes[node].lead = Cow::Owned([&tail[..said], &gap].concat());
@@ -210,7 +210,7 @@ impl<'a> Draft<'a> {
             None => &mut self.nodes[parent].tail,
         };
         let keeps_lead = place == 0 && next.is_some();
-        let joined = match (is_blank(&lead), is_blank(follow)) {
+        let joined = match (is_space(&lead), is_space(follow)) {
             (true, true) if keeps_lead => lead,
             (true, _) => std::mem::take(follow),
             (false, true) => lead,
@@ -228,6 +228,38 @@ impl<'a> Draft<'a> {
             open.extend_from_slice(&self.nodes[at].children);
         }
         within
+    }
+
+    /// Each child with the one before it in its container.
+    pub(crate) fn neighbours(&self) -> BTreeSet<(Option<UnitId>, UnitId)> {
+        let mut pairs = BTreeSet::new();
+        for node in &self.nodes {
+            let mut previous = None;
+            for child in node.children.iter().map(|child| self.nodes[*child].id) {
+                pairs.insert((previous, child));
+                previous = Some(child);
+            }
+        }
+        pairs
+    }
+
+    /// Puts `separator` between those that were not neighbours before, and takes it away before what stands first now.
+    pub(crate) fn separate(&mut self, separator: u8, before: &BTreeSet<(Option<UnitId>, UnitId)>) {
+        let pairs = self.neighbours();
+        for (previous, child) in pairs.difference(before) {
+            let Some(node) = self.by_id.get(child) else {
+                continue;
+            };
+            let lead = &mut self.nodes[*node].lead;
+            let at = lead.iter().position(|byte| *byte == separator);
+            match (previous, at) {
+                (None, Some(at)) if is_blank(&lead[..at]) => {
+                    lead.to_mut().remove(at);
+                }
+                (None, _) | (Some(_), Some(_)) => {}
+                (Some(_), None) => lead.to_mut().insert(0, separator),
+            }
+        }
     }
 
     /// Neighbours of which the second begins on the last line of the first, which has several.
@@ -361,8 +393,14 @@ impl Node<'_> {
     }
 }
 
+/// Whether a gap says nothing but that units stand apart.
+fn is_space(gap: &[u8]) -> bool {
+    gap.iter()
+        .all(|byte| byte.is_ascii_whitespace() || *byte == b',')
+}
+
 /// What the lines of a text say, without the space around them.
 fn said_lines(text: &[u8]) -> BTreeSet<&[u8]> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| !line.is_empty()).collect()
+    lines.filter(|line| !is_space(line)).collect()
 }

@@ -211,6 +211,8 @@ pub(crate) struct Table {
     pub(crate) attributes: &'static [&'static str],
     /// Node kinds that close the unit before them.
     pub(crate) tails: &'static [&'static str],
+    /// What stands between any two units of a container: it is no part of either.
+    pub(crate) separator: Option<u8>,
     /// Node kinds without a unit of their own whose children are members.
     pub(crate) transparent: &'static [&'static str],
     /// Node kinds around all units of a file.

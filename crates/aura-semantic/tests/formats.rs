@@ -24,16 +24,16 @@ fn carry(path: &str, before: &str, after: &str, here: &str) -> String {
 }
 
 #[test]
-fn json_members_are_units_with_their_commas_and_lists_are_text() {
+fn json_members_are_units_without_commas_and_lists_are_text() {
     check("package.json", PACKAGE);
     let package = text("package.json");
     assert_eq!(
         unit("a.json", &package, "version"),
-        "\"version\": \"2.4.1\","
+        "\"version\": \"2.4.1\""
     );
     assert_eq!(unit("a.json", &package, "license"), "\"license\": \"MIT\"");
-    assert!(unit("a.json", &package, "scripts").ends_with("\n    },"));
-    let engine = "\"engines\": { \"node\": \">=20\", \"npm\": \">=10\" },";
+    assert!(unit("a.json", &package, "scripts").ends_with("\n    }"));
+    let engine = "\"engines\": { \"node\": \">=20\", \"npm\": \">=10\" }";
     assert_eq!(unit("a.json", &package, "engines"), engine);
 }
 
@@ -44,6 +44,53 @@ fn changes_of_two_people_to_neighbouring_json_members_compose() {
     let here = base.replace("\"^8.11.5\"", "\"^9.0.0\"");
     let both = here.replace("\"^4.19.2\"", "\"^5.0.0\"");
     assert_eq!(carry("package.json", &base, &sent, &here), both);
+}
+
+#[test]
+fn json_members_that_two_add_take_away_or_reorder_at_the_ends_stay_apart() {
+    let of = |members: &[&str]| format!("{{\n  {}\n}}\n", members.join(",\n  "));
+    let (one, two, three) = ("\"one\": 1", "\"two\": { \"a\": 1 }", "\"three\": [3]");
+    let (four, five) = ("\"four\": 4", "\"five\": 5");
+    let base = of(&[one, two, three]);
+    for (sent, here, both) in [
+        (
+            of(&[one, two, three, four]),
+            of(&[one, two, three, five]),
+            of(&[one, two, three, four, five]),
+        ),
+        (
+            of(&[four, one, two, three]),
+            of(&[five, one, two, three]),
+            of(&[four, five, one, two, three]),
+        ),
+        (
+            of(&[one, two]),
+            of(&[one, two, three, four]),
+            of(&[one, two, four]),
+        ),
+        (
+            of(&[two, three]),
+            of(&[four, one, two, three]),
+            of(&[four, two, three]),
+        ),
+        (
+            of(&[one, two, three, four]),
+            of(&[one, two]),
+            of(&[one, two, four]),
+        ),
+        (
+            of(&[three, one, two]),
+            of(&[one, two, three, four]),
+            of(&[three, one, two, four]),
+        ),
+    ] {
+        assert_eq!(carry("a.json", &base, &sent, &here), both);
+    }
+    // Inside of one of them.
+    let inner = base.replace("\"a\": 1", "\"a\": 1, \"b\": 2");
+    let other = base.replace("\"a\": 1", "\"a\": 1, \"c\": 3");
+    let both = base.replace("\"a\": 1", "\"a\": 1, \"b\": 2, \"c\": 3");
+    assert_eq!(carry("a.json", &base, &inner, &other), both);
 }
 
 #[test]

@@ -38,6 +38,7 @@ const fn family(
         detached: &[],
         attributes: &[],
         tails: &[";"],
+        separator: None,
         transparent: &[],
         skipped: &["access_specifier"],
         functions: &[],

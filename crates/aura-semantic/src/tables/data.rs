@@ -9,7 +9,7 @@ use crate::language::{Body, Naming, Rule, Table, UnitKind};
 
 #[cfg(feature = "lang-json")]
 pub(super) const JSON: Table = Table {
-    tails: &[","],
+    separator: Some(b','),
     top: &["object"],
     ..table(
         "json",

@@ -46,6 +46,7 @@ pub(super) const GO: Table = Table {
     detached: &["//go:build", "// +build"],
     attributes: &[],
     tails: &[";"],
+    separator: None,
     transparent: &[],
     skipped: &[],
     functions: &["func_literal"],

@@ -52,6 +52,7 @@ pub(super) const JAVA: Table = Table {
     detached: &[],
     attributes: &[],
     tails: &[";", ","],
+    separator: None,
     transparent: &["enum_body_declarations"],
     skipped: &[],
     functions: &[],

@@ -114,6 +114,7 @@ const fn table(
         detached: &[],
         attributes: &[],
         tails: &[],
+        separator: None,
         transparent: &[],
         top: &[],
         skipped: &[],

@@ -41,6 +41,7 @@ pub(super) const PYTHON: Table = Table {
     detached: &["#!", "# -*-"],
     attributes: &[],
     tails: &[";"],
+    separator: None,
     transparent: &["block"],
     skipped: &[],
     functions: &["lambda"],

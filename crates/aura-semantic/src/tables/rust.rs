@@ -56,6 +56,7 @@ pub(super) const RUST: Table = Table {
     detached: &["//!", "/*!"],
     attributes: &["attribute_item"],
     tails: &[";", "empty_statement"],
+    separator: None,
     transparent: &[],
     skipped: &["shebang"],
     functions: &[],

@@ -34,6 +34,7 @@ const fn script(
         detached: &[],
         attributes: &["decorator"],
         tails: &[";", ",", "empty_statement"],
+        separator: None,
         transparent: &[],
         skipped: &["hash_bang_line"],
         functions: SCRIPT_FUNCTIONS,

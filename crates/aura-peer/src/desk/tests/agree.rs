@@ -169,3 +169,21 @@ fn commented(log: &mut Log) -> Vec<Person> {
     meet(&mut people, log);
     people
 }
+
+#[test]
+fn two_who_add_a_key_at_the_end_of_an_object_have_both_keys() {
+    let mut log = Log::default();
+    let mut people = team(&[("p.json", "{\n  \"a\": 1,\n  \"z\": true\n}\n")]);
+    people[0].edits("p.json", "true", "true,\n  \"m\": 6");
+    people[1].edits("p.json", "true", "true,\n  \"n\": 5");
+    people[0].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    assert_alike(&people, "p.json");
+    let text = people[0].reads("p.json");
+    assert!(
+        text.contains("\"m\": 6") && text.contains("\"n\": 5"),
+        "{text}"
+    );
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
