@@ -200,6 +200,26 @@ fn comment_sign(path: &str) -> &'static str {
     }
 }
 
+/// What stands between two units.
+fn separator(path: &str) -> &'static [u8] {
+    if path.ends_with(".json") { b"," } else { b"" }
+}
+
+/// A unit with what parts it from the one behind it, or before it if it is the last.
+fn with_separator(file: &Indexed, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let (apart, bytes) = (separator(&file.path), &file.bytes);
+    let before = bytes[..span.start].trim_ascii_end();
+    if apart.is_empty() {
+        span
+    } else if bytes[span.end..].starts_with(apart) {
+        span.start..span.end + apart.len()
+    } else if before.ends_with(apart) {
+        before.len() - apart.len()..span.end
+    } else {
+        span
+    }
+}
+
 /// Makes one plausible edit; may give the bytes back unchanged.
 pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
     let units = &file.outline.units;
@@ -221,7 +241,7 @@ pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
             Some(name) => splice(name, format!("renamed{mark}").as_bytes()),
             None => bytes,
         },
-        3 => splice(unit.span.clone(), b""),
+        3 => splice(with_separator(file, unit.span.clone()), b""),
         4 => match unit.name_span.clone() {
             Some(name) => {
                 let mut copy = bytes[unit.span.start..name.start].to_vec();
@@ -232,7 +252,8 @@ pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
                     .rev()
                     .take_while(|byte| **byte != b'\n');
                 let indent = vec![b' '; column.count()];
-                let text = [&bytes[unit.span.clone()], b"\n\n", &indent, &copy].concat();
+                let apart = separator(&file.path);
+                let text = [&bytes[unit.span.clone()], apart, b"\n\n", &indent, &copy].concat();
                 splice(unit.span.clone(), &text)
             }
             None => bytes,
