@@ -22,7 +22,6 @@ const LONG_FILES: &[(&str, usize)] = &[];
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
     ("crates/aura-engine/tests/simulation/main.rs", "act", 80),
     ("crates/aura-semantic/src/apply.rs", "carry_out", 79),
-    ("crates/aura-semantic/tests/common/mod.rs", "edit", 77),
 ];
 
 fn root() -> PathBuf {

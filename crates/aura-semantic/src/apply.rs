@@ -12,7 +12,6 @@ use std::ops::Range;
 use crate::check;
 use crate::draft::{Draft, Node, ROOT};
 use crate::indexed::{Indexed, index};
-use crate::language::language_of;
 use crate::lines::{Chunk, LineMerge, merge_lines};
 use crate::merge::{FileMerge, merge_files_within};
 use crate::onto::{bring_as, onto};
@@ -129,10 +128,6 @@ pub(crate) fn carry_out(
         merged: false,
     };
     let glued = edit.draft.glued();
-    let separator = language_of(&patch.path).and_then(|language| language.0.separator);
-    let neighbours = separator
-        .map(|_| edit.draft.neighbours())
-        .unwrap_or_default();
     let mut done = Vec::new();
     for op in &patch.ops {
         let Some(landing) = landing else {
@@ -156,9 +151,7 @@ pub(crate) fn carry_out(
     if landing.is_some() {
         edit.draft.part(&glued);
     }
-    if let Some(separator) = separator {
-        edit.draft.separate(separator, &neighbours);
-    }
+    edit.draft.separate();
     let checked = check::finish(current, &edit.draft, known)?;
     let applied = Applied {
         after: Some(checked.after),

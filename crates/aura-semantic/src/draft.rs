@@ -13,6 +13,7 @@ use std::ops::Range;
 use crate::identity;
 use crate::indexed::Indexed;
 use crate::language::UnitKind;
+use crate::language::language_of;
 use crate::value::{OwnText, Text, UnitId};
 use crate::walk::is_blank;
 
@@ -56,7 +57,12 @@ impl Node<'_> {
 pub(crate) struct Draft<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
     pub(crate) by_id: BTreeMap<UnitId, usize>,
+    /// What parts two units of a container, and which were neighbours in the file.
+    separator: Option<(u8, Neighbours)>,
 }
+
+/// Each unit with the one before it in its container.
+type Neighbours = BTreeSet<(Option<UnitId>, UnitId)>;
 
 /// A rendered draft: the bytes, and where each node came to stand, containers first.
 pub(crate) struct Rendered {
@@ -78,6 +84,7 @@ impl<'a> Draft<'a> {
         let mut draft = Self {
             nodes: Vec::with_capacity(units.len() + 1),
             by_id: BTreeMap::new(),
+            separator: None,
         };
         draft.nodes.push(root);
         for (index, unit) in units.iter().enumerate() {
@@ -101,6 +108,8 @@ impl<'a> Draft<'a> {
                 draft.tile(indexed, Some(index), inner);
             }
         }
+        let separator = language_of(&indexed.path).and_then(|language| language.0.separator);
+        draft.separator = separator.map(|separator| (separator, draft.neighbours()));
         draft
     }
 
@@ -230,8 +239,7 @@ impl<'a> Draft<'a> {
         within
     }
 
-    /// Each child with the one before it in its container.
-    pub(crate) fn neighbours(&self) -> BTreeSet<(Option<UnitId>, UnitId)> {
+    fn neighbours(&self) -> Neighbours {
         let mut pairs = BTreeSet::new();
         for node in &self.nodes {
             let mut previous = None;
@@ -243,10 +251,13 @@ impl<'a> Draft<'a> {
         pairs
     }
 
-    /// Puts `separator` between those that were not neighbours before, and takes it away before what stands first now.
-    pub(crate) fn separate(&mut self, separator: u8, before: &BTreeSet<(Option<UnitId>, UnitId)>) {
+    /// Puts the separator between those that were not neighbours before, and takes it away before what stands first now.
+    pub(crate) fn separate(&mut self) {
+        let Some((separator, before)) = self.separator.take() else {
+            return;
+        };
         let pairs = self.neighbours();
-        for (previous, child) in pairs.difference(before) {
+        for (previous, child) in pairs.difference(&before) {
             let Some(node) = self.by_id.get(child) else {
                 continue;
             };

@@ -20,8 +20,18 @@ use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES};
 
 use super::{
     Desk, Mode, opened,
-    take::{Taken, Wanted, is_passing},
+    pass::is_passing,
+    take::{Taken, Wanted},
 };
+
+/// What tells whether a file is in doubt.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// The patch that was written last, and whether its file became what it was for its author.
+    pub(super) landed: Option<(usize, bool)>,
+    /// How many patches were recorded when the log was replayed.
+    pub(super) replayed: usize,
+}
 
 impl Desk {
     /// Looks at the files in doubt whose time has come.
@@ -135,10 +145,10 @@ impl Desk {
             return;
         };
         // What was known before the daemon ran was weighed then.
-        if !is_written && newest < self.replayed {
+        if !is_written && newest < self.doubts.replayed {
             return;
         }
-        let landed = self.landed.filter(|(index, _)| *index == newest);
+        let landed = self.doubts.landed.filter(|(index, _)| *index == newest);
         let is_same = landed.map_or_else(|| self.has_result(path, newest, ring), |known| known.1);
         let now_ms = self.clock.mono_ms();
         let seq = self.units.recorded()[newest].origin.seq;

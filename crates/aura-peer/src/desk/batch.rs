@@ -7,7 +7,7 @@
 //!
 //! Pulls are remembered while the daemon runs, the newest [`PULLS_MAX`] of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_api::{Exit, Failure};
 use aura_proto::RepoPath;
@@ -22,6 +22,15 @@ use super::{
 
 /// Pulls that can be taken back.
 pub(super) const PULLS_MAX: usize = 16;
+
+/// Pulls of this repository.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    /// The one that is being carried out.
+    pub(super) now: Option<Batch>,
+    past: VecDeque<Batch>,
+    last: u64,
+}
 
 /// What a pull wrote, in order.
 #[derive(Debug, Default)]
@@ -54,9 +63,9 @@ impl Desk {
         wanted: &Wanted,
         ring: &KeyRing,
     ) -> (BTreeMap<usize, Taken>, Option<String>) {
-        self.batch = Some(Batch::default());
+        self.pulls.now = Some(Batch::default());
         let taken = self.take_waiting(wanted, ring);
-        let Some(mut batch) = self.batch.take().filter(|batch| !batch.rows.is_empty()) else {
+        let Some(mut batch) = self.pulls.now.take().filter(|batch| !batch.rows.is_empty()) else {
             return (taken, None);
         };
         let applied = taken.iter().filter(|(_, taken)| **taken == Taken::Applied);
@@ -64,25 +73,25 @@ impl Desk {
         batch.patches = applied
             .map(|(index, _)| recorded[*index].origin.lsn)
             .collect();
-        self.pull_last += 1;
-        batch.id = format!("p-{}", self.pull_last);
+        self.pulls.last += 1;
+        batch.id = format!("p-{}", self.pulls.last);
         let id = batch.id.clone();
-        self.pulls.push_back(batch);
-        if PULLS_MAX < self.pulls.len() {
-            self.pulls.pop_front();
+        self.pulls.past.push_back(batch);
+        if PULLS_MAX < self.pulls.past.len() {
+            self.pulls.past.pop_front();
         }
         (taken, Some(id))
     }
 
     /// Gives the files of a pull back as they were; answers which.
     pub(crate) fn undo_pull(&mut self, id: &str) -> Result<Vec<String>, Failure> {
-        let Some(at) = self.pulls.iter().position(|batch| batch.id == id) else {
+        let Some(at) = self.pulls.past.iter().position(|batch| batch.id == id) else {
             return Err(
                 Failure::new("AE-NO-OP", Exit::USAGE, format!("there is no pull {id}"))
                     .next("aura log", "operations that can be taken back"),
             );
         };
-        let rows = self.pulls[at].rows.iter();
+        let rows = self.pulls.past[at].rows.iter();
         let last: BTreeMap<&RepoPath, &Row> = rows.map(|row| (&row.path, row)).collect();
         for (path, row) in last {
             let now = self.copy.root().read_file(path).ok();
@@ -93,13 +102,13 @@ impl Desk {
                     .next("aura diff", "see what is different"));
             }
         }
-        let Some(mut batch) = self.pulls.remove(at) else {
+        let Some(mut batch) = self.pulls.past.remove(at) else {
             return Ok(Vec::new());
         };
         let mut files = Vec::new();
         while let Some(row) = batch.rows.last() {
             if let Err(failure) = self.take_back(row) {
-                self.pulls.insert(at, batch);
+                self.pulls.past.insert(at, batch);
                 return Err(failure);
             }
             files.push(row.path.as_str().to_owned());

@@ -13,7 +13,7 @@ use aura_engine::peer::units::Units;
 use aura_proto::{Header, Incarnation, LogId, PeerId, Writer};
 use aura_trust::{KeyRing, LastAccepted, Roster};
 
-use super::{Desk, Notice, loose::Loose, take};
+use super::{Desk, Notice, loose::Loose, pass};
 
 /// One entry of another, as it was judged.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,7 @@ impl Desk {
             peer: None,
             text: "members have changed, and with them which entries count".to_owned(),
         });
-        self.due = take::Due::All;
+        self.due = pass::Due::All;
         self.settle(ring);
         Ok(())
     }

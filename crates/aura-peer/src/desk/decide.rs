@@ -602,6 +602,33 @@ impl Desk {
         told
     }
 
+    /// Whether a change of a file as one piece says something of a unit, which it finds in one version and leaves in
+    /// another; what `is_left` out of a text that was shown is said nothing of.
+    fn is_said(
+        &self,
+        path: &str,
+        (unit, was, is): (UnitId, Option<ContentHash>, Option<ContentHash>),
+        stays: bool,
+        is_left: bool,
+    ) -> bool {
+        let heads = self.units.heads(path, unit);
+        let is_settled = match heads[..] {
+            // Whoever lacks an earlier deletion of it takes this one.
+            _ if was.is_some() && is.is_none() => false,
+            [] => was == is,
+            [head] => self.units.working(path, unit, is) == Some(head),
+            _ => false,
+        };
+        let is_absent = was.is_none() && is.is_none();
+        // What is a conflict by itself is settled by itself.
+        let is_orphaned = self.units.is_orphaned(path);
+        let is_apart = is_orphaned && self.units.is_apart(path, unit) || is_left && is_absent;
+        // Nor is anything said of what neither text shows and somebody has.
+        let lives = |head: &VersionId| self.units.content(path, unit, *head) != Some(None);
+        let is_unseen = is_absent && stays && heads.iter().any(lives);
+        !is_settled && !is_apart && !is_unseen
+    }
+
     /// The same from what the file is, or would be if it were here, so that those who have it keep what they did; what is
     /// not here of units that are `left_out` is not settled.
     pub(super) fn file_change_from(
@@ -636,26 +663,11 @@ impl Desk {
             names.zip(file.ids.iter().copied())
         });
         let mut seen = BTreeSet::from([file]);
-        let is_orphaned = self.units.is_orphaned(path.as_str());
         for (name, unit) in named.chain(self.units.units_of(path.as_str())) {
             let (was, is) = (was.get(&unit).copied(), is.get(&unit).copied());
-            let heads = self.units.heads(path.as_str(), unit);
-            let is_settled = match heads[..] {
-                // Whoever lacks an earlier deletion of it takes this one.
-                _ if was.is_some() && is.is_none() => false,
-                [] => was == is,
-                [head] => self.units.working(path.as_str(), unit, is) == Some(head),
-                _ => false,
-            };
-            // What is a conflict by itself is settled by itself.
             let is_left = left_out.is_some_and(|left| left.contains(&unit));
-            let is_apart = is_orphaned && self.units.is_apart(path.as_str(), unit)
-                || is_left && was.is_none() && is.is_none();
-            // Nor is anything said of what neither text shows and somebody has.
-            let lives = |head| self.units.content(path.as_str(), unit, head) != Some(None);
-            let is_absent = was.is_none() && is.is_none() && text.is_some();
-            let is_unseen = is_absent && heads.iter().any(|head| lives(*head));
-            if seen.insert(unit) && !is_settled && !is_apart && !is_unseen {
+            let is_said = self.is_said(path.as_str(), (unit, was, is), text.is_some(), is_left);
+            if seen.insert(unit) && is_said {
                 touched.push(Touched {
                     unit,
                     name: name.to_owned(),

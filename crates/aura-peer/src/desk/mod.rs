@@ -16,6 +16,7 @@ pub(crate) mod impact;
 mod intent;
 mod loose;
 mod motion;
+mod pass;
 pub(crate) mod publish;
 pub(crate) mod restore;
 mod shadow;
@@ -27,7 +28,7 @@ mod tests;
 pub(crate) mod then;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -176,14 +177,11 @@ pub(crate) struct Desk {
     waiting: BTreeSet<usize>,
     loose: Loose,
     agreement: Agreement,
-    /// The patch that was written last, and whether its file became what it was for its author.
-    landed: Option<(usize, bool)>,
-    /// How many patches were recorded when the log was replayed.
-    replayed: usize,
+    doubts: agree::Doubts,
     lately: stale::Lately,
     /// Files that git wrote since the daemon runs.
     adopted: BTreeSet<RepoPath>,
-    due: take::Due,
+    due: pass::Due,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
     /// Entries under a key that this device does not have yet: record, and place if it has one.
@@ -192,10 +190,7 @@ pub(crate) struct Desk {
     conflicts_seen: BTreeSet<String>,
     /// Conflicts of which no edit can follow where its function went.
     left: BTreeSet<String>,
-    /// The pull that is being carried out.
-    batch: Option<batch::Batch>,
-    pulls: VecDeque<batch::Batch>,
-    pull_last: u64,
+    pulls: batch::Pulls,
     /// A motion of git that could not be acted on yet.
     unsettled: Option<aura_tree::Settled>,
     /// A publication that was asked for while git moved.
@@ -276,20 +271,17 @@ impl Desk {
             waiting: BTreeSet::new(),
             loose: Loose::open(state_dir),
             agreement: Agreement::new(key_peer),
-            landed: None,
-            replayed: 0,
+            doubts: agree::Doubts::default(),
             lately: stale::Lately::default(),
             adopted: BTreeSet::new(),
-            due: take::Due::All,
+            due: pass::Due::All,
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
             state_dir: state_dir.to_owned(),
             conflicts_seen: BTreeSet::new(),
             left: BTreeSet::new(),
-            batch: None,
-            pulls: VecDeque::new(),
-            pull_last: 0,
+            pulls: batch::Pulls::default(),
             unsettled: None,
             postponed: None,
             retry_at_ms: None,
@@ -319,7 +311,7 @@ impl Desk {
             }
         }
         self.loose.replayed();
-        self.replayed = self.units.recorded().len();
+        self.doubts.replayed = self.units.recorded().len();
         self.loose.save();
         self.impacts.replayed(last);
         self.notices.clear();
@@ -347,7 +339,7 @@ impl Desk {
     pub(crate) fn set_mode(&mut self, mode: Mode, ring: &KeyRing) {
         self.mode = mode;
         self.agreement.look_again(self.clock.mono_ms());
-        self.due = take::Due::All;
+        self.due = pass::Due::All;
         self.settle(ring);
     }
 
@@ -426,7 +418,7 @@ impl Desk {
         }
         self.retry_at_ms = None;
         self.settle_late(ring)?;
-        self.due = take::Due::All;
+        self.due = pass::Due::All;
         self.feed(replica::Input::Retry, ring);
         self.publish_saved(ring)?;
         self.settle(ring);

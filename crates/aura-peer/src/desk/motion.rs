@@ -13,7 +13,7 @@ use aura_tree::{
 };
 use aura_trust::KeyRing;
 
-use super::{Desk, Publishing, publish::Intent, take::Due};
+use super::{Desk, Publishing, pass::Due, publish::Intent};
 
 /// When git is asked again that did not answer, in milliseconds.
 const ASK_AGAIN_MS: u64 = 500;

@@ -19,7 +19,10 @@ use aura_semantic::{ContentHash, FilePatch, Indexed, Landing, Op, Refusal, UnitI
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
-use super::{Desk, RETRY_MS, batch};
+use super::{
+    Desk, RETRY_MS, batch,
+    pass::{Due, Pass},
+};
 
 /// What became of one waiting patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,64 +89,6 @@ struct Written {
     shadow: Option<Indexed>,
 }
 
-/// Files of which something that waits may go now. What is not among them costs nothing, however much of it waits.
-#[derive(Debug)]
-pub(super) enum Due {
-    /// Any.
-    All,
-    /// These.
-    Files(BTreeSet<Arc<str>>),
-}
-
-impl Due {
-    /// Takes in a file that has changed, or of which there is news.
-    pub(super) fn add(&mut self, path: &str) {
-        if let Self::Files(paths) = self
-            && !paths.contains(path)
-        {
-            paths.insert(path.into());
-        }
-    }
-
-    fn has(&self, path: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Files(paths) => paths.contains(path),
-        }
-    }
-}
-
-/// One file while waiting patches are taken.
-#[derive(Default)]
-struct Pass {
-    /// Whether something was taken, or waits for something else than a version.
-    is_due: bool,
-    /// Whether it is left alone for now: its user is saving it.
-    is_moved: bool,
-    /// Whether something was written.
-    is_written: bool,
-    /// Whether something is here now that was not known to be.
-    is_taken: bool,
-}
-
-impl Pass {
-    fn note(&mut self, outcome: &Taken) {
-        self.is_written |= matches!(outcome, Taken::Applied | Taken::Partly(_));
-        self.is_taken |= self.is_written || *outcome == Taken::Known;
-        match outcome {
-            Taken::Waiting(why) if !is_passing(why) => {}
-            Taken::Applied
-            | Taken::Partly(_)
-            | Taken::Known
-            | Taken::WouldApply
-            | Taken::Waiting(_) => {
-                self.is_due = true;
-                self.is_moved |= matches!(outcome, Taken::Waiting(why) if why.starts_with("MOVED"));
-            }
-        }
-    }
-}
-
 impl Written {
     /// Whether it differs from the shadow and the file that were there.
     fn changes(&self, shadow: Option<&Indexed>, disk: Option<&[u8]>) -> bool {
@@ -152,12 +97,6 @@ impl Written {
         }
         bytes(self.file.as_ref()) != disk || bytes(self.shadow.as_ref()) != bytes(shadow)
     }
-}
-
-/// Whether a patch waits for something else than versions.
-pub(super) fn is_passing(why: &str) -> bool {
-    let passing = ["MOVED", "NO_SPACE", "STORAGE", "UNSAFE_TARGET", "its "];
-    passing.iter().any(|passing| why.starts_with(passing))
 }
 
 /// Which waiting patches to take.
@@ -182,15 +121,10 @@ impl Desk {
         wanted: &Wanted,
         ring: &KeyRing,
     ) -> BTreeMap<usize, Taken> {
-        let mut taken = BTreeMap::new();
         if !wanted.is_dry_run && self.git_moves() {
-            let waiting = self.waiting.iter().copied();
-            let stays = Taken::Waiting("MOVED: git moves files here".to_owned());
-            return waiting
-                .filter(|index| self.is_wanted(*index, wanted))
-                .map(|index| (index, stays.clone()))
-                .collect();
+            return self.waits_for_git(wanted);
         }
+        let mut taken = BTreeMap::new();
         // Whoever waits gets an answer for every patch, so nothing is passed over.
         let due = match wanted.is_patient {
             true => std::mem::replace(&mut self.due, Due::Files(BTreeSet::new())),
@@ -198,13 +132,19 @@ impl Desk {
         };
         let mut here = None;
         let mut passes: BTreeMap<Arc<str>, Pass> = BTreeMap::new();
+        let mut written = BTreeSet::new();
         loop {
             let mut moves = false;
             for index in self.waiting.clone() {
                 let path = Arc::clone(&self.units.recorded()[index].path);
                 let lsn = self.units.recorded()[index].origin.lsn;
                 let is_left = wanted.is_patient && self.loose.is_dropped(lsn);
-                if is_left || !due.has(&path) || !self.is_wanted(index, wanted) {
+                // Two that undo each other do not go round in a circle.
+                if written.contains(&index)
+                    || is_left
+                    || !due.has(&path)
+                    || !self.is_wanted(index, wanted)
+                {
                     continue;
                 }
                 let pass = passes.entry(path).or_default();
@@ -217,6 +157,9 @@ impl Desk {
                     moves = true;
                     self.tried.remove(&index);
                     self.loose.taken(lsn);
+                }
+                if outcome == Taken::Applied {
+                    written.insert(index);
                 }
                 if matches!(outcome, Taken::Applied | Taken::Known) {
                     self.waiting.remove(&index);
@@ -234,14 +177,26 @@ impl Desk {
             }
         }
         self.loose.save();
-        if wanted.is_dry_run {
-            return taken;
+        if !wanted.is_dry_run {
+            self.after_taking(&passes, ring);
         }
+        if wanted.is_patient && !wanted.is_dry_run {
+            self.doubt_what_waits(&taken);
+        }
+        taken
+    }
+
+    fn waits_for_git(&self, wanted: &Wanted) -> BTreeMap<usize, Taken> {
+        let waiting = self.waiting.iter().copied();
+        let wanted = waiting.filter(|index| self.is_wanted(*index, wanted));
+        let stays = Taken::Waiting("MOVED: git moves files here".to_owned());
+        wanted.map(|index| (index, stays.clone())).collect()
+    }
+
+    /// What follows from what became of the waiting patches of these files.
+    fn after_taking(&mut self, passes: &BTreeMap<Arc<str>, Pass>, ring: &KeyRing) {
         for (path, pass) in passes.iter().filter(|(_, pass)| pass.is_taken) {
             self.weigh_text(path, pass.is_written, ring);
-        }
-        if wanted.is_patient {
-            self.doubt_what_waits(&taken);
         }
         self.impacts.save();
         if passes.values().any(|pass| pass.is_moved) {
@@ -249,7 +204,6 @@ impl Desk {
         }
         let again = passes.iter().filter(|(_, pass)| pass.is_due);
         again.for_each(|(path, _)| self.due.add(path));
-        taken
     }
 
     /// What these files had of the team and git took out of them waits, until its user pulls it.
@@ -395,7 +349,7 @@ impl Desk {
             let taken = self.write(index, &found, &plan.patch, written);
             if taken == Taken::Applied {
                 let here = written.shadow.as_ref().map(Indexed::hash);
-                self.landed = Some((index, here == body.patch.result));
+                self.doubts.landed = Some((index, here == body.patch.result));
             }
             return match (taken, plan.stands) {
                 (Taken::Applied, Some(stands)) => self.partly(index, &stands),
@@ -709,7 +663,7 @@ impl Desk {
     fn write(&mut self, index: usize, here: &Here, patch: &FilePatch, written: &Written) -> Taken {
         let (path, shadow) = (&here.path, &here.shadow);
         let bytes = written.file.as_ref().map(|file| &file.bytes[..]);
-        let row = self.batch.is_some().then(|| batch::Row {
+        let row = self.pulls.now.is_some().then(|| batch::Row {
             path: path.clone(),
             before: self.copy.root().read_file(path).ok().map(|file| file.bytes),
             after: bytes.map(<[u8]>::to_vec),
@@ -734,7 +688,7 @@ impl Desk {
         if let Err(why) = kept {
             return Taken::Waiting(why);
         }
-        if let (Some(batch), Some(row)) = (&mut self.batch, row) {
+        if let (Some(batch), Some(row)) = (&mut self.pulls.now, row) {
             batch.note(row);
         }
         if self.units.recorded()[index].is_whole() {

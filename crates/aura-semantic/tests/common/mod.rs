@@ -220,6 +220,18 @@ fn with_separator(file: &Indexed, span: std::ops::Range<usize>) -> std::ops::Ran
     }
 }
 
+/// A unit twice, the second time under another name.
+fn copied(file: &Indexed, unit: usize, name: &std::ops::Range<usize>, mark: &str) -> Vec<u8> {
+    let (unit, bytes) = (&file.outline.units[unit], &file.bytes);
+    let mut copy = bytes[unit.span.start..name.start].to_vec();
+    copy.extend_from_slice(format!("copy{mark}").as_bytes());
+    copy.extend_from_slice(&bytes[name.end..unit.span.end]);
+    let line = bytes[..unit.core.start].iter().rev();
+    let indent = vec![b' '; line.take_while(|byte| **byte != b'\n').count()];
+    let own = &bytes[unit.span.clone()];
+    [own, separator(&file.path), b"\n\n", &indent, &copy].concat()
+}
+
 /// Makes one plausible edit; may give the bytes back unchanged.
 pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
     let units = &file.outline.units;
@@ -244,16 +256,7 @@ pub(crate) fn edit(file: &Indexed, dice: &mut Dice, mark: &str) -> Vec<u8> {
         3 => splice(with_separator(file, unit.span.clone()), b""),
         4 => match unit.name_span.clone() {
             Some(name) => {
-                let mut copy = bytes[unit.span.start..name.start].to_vec();
-                copy.extend_from_slice(format!("copy{mark}").as_bytes());
-                copy.extend_from_slice(&bytes[name.end..unit.span.end]);
-                let column = bytes[..unit.core.start]
-                    .iter()
-                    .rev()
-                    .take_while(|byte| **byte != b'\n');
-                let indent = vec![b' '; column.count()];
-                let apart = separator(&file.path);
-                let text = [&bytes[unit.span.clone()], apart, b"\n\n", &indent, &copy].concat();
+                let text = copied(file, chosen, &name, mark);
                 splice(unit.span.clone(), &text)
             }
             None => bytes,

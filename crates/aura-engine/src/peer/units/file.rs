@@ -14,6 +14,7 @@ use aura_semantic::{ContentHash, FilePatch, Op, Text, UnitId};
 
 use super::{
     super::{agreement::PatchSet, body::VersionId},
+    Origin,
     graph::{Graph, Recordable, Told},
 };
 
@@ -75,6 +76,12 @@ impl File {
         if patch.ops.iter().any(says_something) {
             self.between.push(index);
         }
+    }
+
+    /// Takes a patch of a branch in among those that are known.
+    pub(super) fn add(&mut self, channel: &Arc<str>, origin: &Origin) {
+        let set = self.sets.entry(Arc::clone(channel)).or_default();
+        set.add(origin);
     }
 
     /// Takes in what a unit is called.

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, Touched, UnitId};
 
-use super::{super::body::PatchBody, Relation, Units, has_all_units, is_placement, is_whole};
+use super::{
+    super::body::PatchBody, Relation, Standpoint, Units, has_all_units, is_placement, is_whole,
+};
 
 impl Units {
     /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
@@ -31,13 +33,7 @@ impl Units {
         let is_whole = is_whole(&patch);
         let file = UnitId::file(&patch.path);
         if self.replaces(index, contents(file)) {
-            let older = patch.touched.iter().map(|row| row.unit).collect();
-            return Ok(Some(Plan {
-                patch,
-                older,
-                stands: None,
-                is_seen: true,
-            }));
+            return Ok(Some(Plan::of_seen(patch)));
         }
         for ((unit, version, _), row) in body.versions().zip(&body.patch.touched) {
             let between = unit == file && !is_whole;
@@ -59,12 +55,7 @@ impl Units {
                 Relation::Forward => {
                     older.insert(unit);
                 }
-                // A whole file without versions of its own here is merged by lines, or refused there; but of two that
-                // replaced it in different ways the second waits until somebody has settled that.
-                Relation::Concurrent
-                    if unit == file
-                        && !self.is_told_whole(&here)
-                        && self.heads(&patch.path, file).len() < 2 => {}
+                Relation::Concurrent if unit == file && self.may_merge(&here) => {}
                 Relation::Concurrent => {
                     let name = row.name.clone();
                     let obstacle = Obstacle { unit, name };
@@ -76,19 +67,11 @@ impl Units {
                 }
             }
         }
-        // What was done to a file as one piece is known by its units, once these went on by themselves.
-        let are_units_here = is_whole && has_all_units(&patch, &known);
         if is_loose {
             let is_there = |unit| known.contains(&unit) && contents(unit).is_some();
             move_again(&mut patch.ops, &is_there);
         }
-        patch.ops.retain(|op| match op {
-            Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
-            Op::Gap { .. } => is_loose,
-            Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
-            op => (op.unit()).is_none_or(|unit| !known.contains(&unit) && !held.contains(&unit)),
-        });
-        patch.touched.retain(|row| !held.contains(&row.unit));
+        self.leave_out(index, &mut patch, is_loose, (&known, &held));
         match stands {
             Some(obstacle) if patch.ops.is_empty() => Err(obstacle),
             None if patch.ops.is_empty() => Ok(None),
@@ -99,6 +82,34 @@ impl Units {
                 is_seen: false,
             })),
         }
+    }
+}
+
+impl Units {
+    /// A whole file without versions of its own here is merged by lines, or refused there; but of two that replaced it
+    /// in different ways the second waits until somebody has settled that.
+    fn may_merge(&self, here: &Standpoint) -> bool {
+        !self.is_told_whole(here) && self.heads(&here.path, here.unit).len() < 2
+    }
+
+    /// Takes out of a patch what is `known` here already, and what is `held` back.
+    fn leave_out(
+        &self,
+        index: usize,
+        patch: &mut FilePatch,
+        is_loose: bool,
+        (known, held): (&BTreeSet<UnitId>, &BTreeSet<UnitId>),
+    ) {
+        // What was done to a file as one piece is known by its units, once these went on by themselves.
+        let are_units_here = is_whole(patch) && has_all_units(patch, known);
+        let file = UnitId::file(&patch.path);
+        patch.ops.retain(|op| match op {
+            Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),
+            Op::Gap { .. } => is_loose,
+            Op::Move { unit, .. } => is_loose && !self.is_moved_after(index, *unit),
+            op => (op.unit()).is_none_or(|unit| !known.contains(&unit) && !held.contains(&unit)),
+        });
+        patch.touched.retain(|row| !held.contains(&row.unit));
     }
 }
 
@@ -125,6 +136,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The patch of a file of which its author has seen every byte that is there.
+    fn of_seen(patch: FilePatch) -> Self {
+        Self {
+            older: patch.touched.iter().map(|row| row.unit).collect(),
+            patch,
+            stands: None,
+            is_seen: true,
+        }
+    }
+
     /// A file that is deleted with every unit that `here` has of it is deleted, whatever became of the others before;
     /// `is_gone` tells of a unit whether other patches delete it.
     pub fn of_all_that_is_left(
