@@ -362,7 +362,7 @@ fn leftovers_of_editors_are_not_shared_unless_git_tracks_them() {
     let rows = log["ops"].as_array().unwrap().iter();
     let mut symbols: Vec<&str> = rows.map(|row| row["symbol"].as_str().unwrap()).collect();
     symbols.sort_unstable();
-    assert_eq!(symbols, ["kept.tmp::kept.tmp", "src/risk.rs::score"]);
+    assert_eq!(symbols, ["kept.tmp", "src/risk.rs::score"]);
 }
 
 #[test]

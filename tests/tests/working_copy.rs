@@ -301,8 +301,10 @@ fn h04_what_both_made_new_and_what_one_deleted_is_settled_like_any_other_conflic
     for (round, (kind, symbol, hers, his)) in (0..).step_by(2).zip(&kinds) {
         for (turn, way) in (1..).zip(ways) {
             let path = path(kind, way);
-            let symbol = if symbol.is_empty() { &path } else { *symbol };
-            let symbol = format!("{path}::{symbol}");
+            let symbol = match symbol.is_empty() {
+                true => path.clone(),
+                false => format!("{path}::{symbol}"),
+            };
             let open = bob.conflicts();
             let conflict = open
                 .iter()

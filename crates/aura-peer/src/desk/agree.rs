@@ -140,22 +140,29 @@ impl Desk {
     }
 
     /// Whether a file came to another text here than where the newest patch of it was made.
-    pub(super) fn weigh_text(&mut self, path: &Arc<str>, is_written: bool, ring: &KeyRing) {
+    pub(super) fn weigh_text(
+        &mut self,
+        path: &Arc<str>,
+        taken: usize,
+        is_written: bool,
+        ring: &KeyRing,
+    ) {
         let Some(newest) = self.units.newest_of(path) else {
             return;
         };
         // What was known before the daemon ran was weighed then.
-        if !is_written && newest < self.doubts.replayed {
+        if !is_written && taken < self.doubts.replayed {
             return;
         }
+        let is_mine = self.units.recorded()[newest].origin.writer.peer == self.key_peer;
         let landed = self.doubts.landed.filter(|(index, _)| *index == newest);
         let is_same = landed.map_or_else(|| self.has_result(path, newest, ring), |known| known.1);
         let now_ms = self.clock.mono_ms();
         let seq = self.units.recorded()[newest].origin.seq;
         self.agreement.patched(path, seq, now_ms);
-        if !is_same {
-            let owes = self.units.recorded()[newest].origin.writer.peer == self.key_peer;
-            self.agreement.doubt(path, owes, now_ms);
+        // What was made before, and was not known when the newest was made, may have been of no effect here alone.
+        if !is_same || is_mine && newest < taken {
+            self.agreement.doubt(path, is_mine, now_ms);
         }
     }
 

@@ -40,14 +40,16 @@ pub(super) struct Pass {
     pub(super) is_moved: bool,
     /// Whether something was written.
     pub(super) is_written: bool,
-    /// Whether something is here now that was not known to be.
-    pub(super) is_taken: bool,
+    /// The last patch that is here now and was not known to be.
+    pub(super) taken: Option<usize>,
 }
 
 impl Pass {
-    pub(super) fn note(&mut self, outcome: &Taken) {
+    pub(super) fn note(&mut self, index: usize, outcome: &Taken) {
         self.is_written |= matches!(outcome, Taken::Applied | Taken::Partly(_));
-        self.is_taken |= self.is_written || *outcome == Taken::Known;
+        if matches!(outcome, Taken::Applied | Taken::Partly(_) | Taken::Known) {
+            self.taken = self.taken.max(Some(index));
+        }
         match outcome {
             Taken::Waiting(why) if !is_passing(why) => {}
             Taken::Applied

@@ -152,7 +152,7 @@ impl Desk {
                     continue;
                 }
                 let outcome = self.take(index, wanted, &mut here, ring);
-                pass.note(&outcome);
+                pass.note(index, &outcome);
                 if matches!(outcome, Taken::Applied | Taken::Known | Taken::Partly(_)) {
                     moves = true;
                     self.tried.remove(&index);
@@ -195,8 +195,10 @@ impl Desk {
 
     /// What follows from what became of the waiting patches of these files.
     fn after_taking(&mut self, passes: &BTreeMap<Arc<str>, Pass>, ring: &KeyRing) {
-        for (path, pass) in passes.iter().filter(|(_, pass)| pass.is_taken) {
-            self.weigh_text(path, pass.is_written, ring);
+        for (path, pass) in passes {
+            if let Some(taken) = pass.taken {
+                self.weigh_text(path, taken, pass.is_written, ring);
+            }
         }
         self.impacts.save();
         if passes.values().any(|pass| pass.is_moved) {

@@ -76,14 +76,14 @@ fn the_last_of_two_who_edit_at_once_says_once_what_the_file_is() {
 }
 
 /// Three who have a class of one name from two of them.
-fn two_classes(log: &mut Log) -> Vec<Person> {
+fn two_classes(log: &mut Log, members: [&str; 2]) -> Vec<Person> {
     let mut people = team(&[(
         "A.java",
         "class A {\n    int a() {\n        return 1;\n    }\n}\n",
     )]);
-    for (who, member) in [(0, "one"), (1, "two")] {
+    for (who, member) in (0..).zip(members) {
         let old = people[who].reads("A.java");
-        let class = format!("\nclass B {{\n    int {member}() {{\n        return 2;\n    }}\n}}\n");
+        let class = format!("\nclass B {{\n{member}}}\n");
         people[who].writes("A.java", &(old + &class));
     }
     people[0].publishes(log);
@@ -94,9 +94,14 @@ fn two_classes(log: &mut Log) -> Vec<Person> {
 
 #[test]
 fn two_classes_of_one_name_with_different_members_are_no_silent_difference() {
-    for choice in [Choice::Mine, Choice::Theirs, Choice::Both] {
+    let method = |name: &str| format!("    int {name}() {{\n        return 2;\n    }}\n");
+    let fields = |name: &str| format!("    int {name}1 = 1;\n    int {name}2 = 1;\n");
+    let methods = ["one", "two"].map(method);
+    let fields = ["a", "b"].map(fields);
+    let stories = [Choice::Mine, Choice::Theirs, Choice::Both].map(|choice| (choice, &methods));
+    for (choice, [hers, his]) in stories.into_iter().chain([(Choice::Mine, &fields)]) {
         let mut log = Log::default();
-        let mut people = two_classes(&mut log);
+        let mut people = two_classes(&mut log, [hers, his]);
         // Both texts in one file, or a conflict that everybody is told of; then one settles what is left.
         for _ in 0..3 {
             let named = open(&mut people);
