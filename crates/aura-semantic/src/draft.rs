@@ -57,8 +57,8 @@ impl Node<'_> {
 pub(crate) struct Draft<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
     pub(crate) by_id: BTreeMap<UnitId, usize>,
-    /// What parts two units of a container, and which were neighbours in the file.
-    separator: Option<(u8, Neighbours)>,
+    /// What parts two units of a container, which were neighbours in the file, and which stood last.
+    separator: Option<(u8, Neighbours, BTreeSet<UnitId>)>,
 }
 
 /// Each unit with the one before it in its container.
@@ -109,7 +109,8 @@ impl<'a> Draft<'a> {
             }
         }
         let separator = language_of(&indexed.path).and_then(|language| language.0.separator);
-        draft.separator = separator.map(|separator| (separator, draft.neighbours()));
+        draft.separator =
+            separator.map(|separator| (separator, draft.neighbours(), draft.last().collect()));
         draft
     }
 
@@ -193,7 +194,7 @@ impl<'a> Draft<'a> {
                 let lead = std::mem::replace(&mut self.nodes[first].lead, gap);
                 self.nodes[node].lead = lead;
             }
-            None if !is_space(&self.nodes[parent].tail) => {
+            None if !self.is_space(&self.nodes[parent].tail) => {
                 let tail = std::mem::take(&mut self.nodes[parent].tail);
                 let said = tail.trim_ascii_end().len();
                 self.nodes[node].lead = Cow::Owned([&tail[..said], &gap].concat());
@@ -214,16 +215,14 @@ impl<'a> Draft<'a> {
         self.nodes[parent].children.remove(place);
         let lead = std::mem::take(&mut self.nodes[node].lead);
         let next = self.nodes[parent].children.get(place).copied();
-        let follow = match next {
-            Some(next) => &mut self.nodes[next].lead,
-            None => &mut self.nodes[parent].tail,
-        };
+        let spaces = [&lead[..], self.gap(parent, next)].map(|gap| self.is_space(gap));
+        let follow = self.gap_mut(parent, next);
         let keeps_lead = place == 0 && next.is_some();
-        let joined = match (is_space(&lead), is_space(follow)) {
-            (true, true) if keeps_lead => lead,
-            (true, _) => std::mem::take(follow),
-            (false, true) => lead,
-            (false, false) => Cow::Owned([&lead[..], &follow[..]].concat()),
+        let joined = match spaces {
+            [true, true] if keeps_lead => lead,
+            [true, _] => std::mem::take(follow),
+            [false, true] => lead,
+            [false, false] => Cow::Owned([&lead[..], &follow[..]].concat()),
         };
         *follow = joined;
     }
@@ -251,9 +250,16 @@ impl<'a> Draft<'a> {
         pairs
     }
 
-    /// Puts the separator between those that were not neighbours before, and takes it away before what stands first now.
+    /// What stands last in each container.
+    fn last(&self) -> impl Iterator<Item = UnitId> {
+        let last = self.nodes.iter().filter_map(|node| node.children.last());
+        last.map(|last| self.nodes[*last].id)
+    }
+
+    /// Puts the separator between those that were not neighbours before, and takes it away before what stands first now
+    /// and behind what stands last now.
     pub(crate) fn separate(&mut self) {
-        let Some((separator, before)) = self.separator.take() else {
+        let Some((separator, before, last)) = self.separator.take() else {
             return;
         };
         let pairs = self.neighbours();
@@ -262,8 +268,7 @@ impl<'a> Draft<'a> {
                 continue;
             };
             let lead = &mut self.nodes[*node].lead;
-            let at = lead.iter().position(|byte| *byte == separator);
-            match (previous, at) {
+            match (previous, separator_in(lead, separator)) {
                 (None, Some(at)) if is_blank(&lead[..at]) => {
                     lead.to_mut().remove(at);
                 }
@@ -271,6 +276,21 @@ impl<'a> Draft<'a> {
                 (Some(_), None) => lead.to_mut().insert(0, separator),
             }
         }
+        let now = self.last().filter(|id| !last.contains(id));
+        let parents = now.filter_map(|id| Some(self.nodes[*self.by_id.get(&id)?].parent));
+        for parent in parents.collect::<Vec<_>>() {
+            let tail = &mut self.nodes[parent].tail;
+            if let Some(at) = separator_in(tail, separator) {
+                tail.to_mut().remove(at);
+            }
+        }
+    }
+
+    /// Whether a gap says nothing but that units stand apart.
+    fn is_space(&self, gap: &[u8]) -> bool {
+        let separator = self.separator.as_ref().map(|(separator, ..)| *separator);
+        let mut bytes = gap.iter();
+        bytes.all(|byte| byte.is_ascii_whitespace() || Some(*byte) == separator)
     }
 
     /// Neighbours of which the second begins on the last line of the first, which has several.
@@ -404,14 +424,29 @@ impl Node<'_> {
     }
 }
 
-/// Whether a gap says nothing but that units stand apart.
-fn is_space(gap: &[u8]) -> bool {
-    gap.iter()
-        .all(|byte| byte.is_ascii_whitespace() || *byte == b',')
+/// Where a separator stands in a gap, but for comments.
+fn separator_in(gap: &[u8], separator: u8) -> Option<usize> {
+    let mut at = 0;
+    while at < gap.len() {
+        let rest = &gap[at..];
+        let end = |end: &[u8]| {
+            let found = rest.windows(end.len()).position(|part| part == end);
+            found.map_or(rest.len(), |found| found + end.len())
+        };
+        at += match rest {
+            [b'/', b'/', ..] => end(b"\n"),
+            [b'/', b'*', ..] => end(b"*/"),
+            [byte, ..] if *byte == separator => return Some(at),
+            _ => 1,
+        };
+    }
+    None
 }
 
 /// What the lines of a text say, without the space around them.
 fn said_lines(text: &[u8]) -> BTreeSet<&[u8]> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| !is_space(line)).collect()
+    lines
+        .filter(|line| !line.is_empty() && *line != b",")
+        .collect()
 }

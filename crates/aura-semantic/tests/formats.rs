@@ -86,6 +86,16 @@ fn json_members_that_two_add_take_away_or_reorder_at_the_ends_stay_apart() {
     ] {
         assert_eq!(carry("a.json", &base, &sent, &here), both);
     }
+    // With comments that have commas in them.
+    let noted = base.replace("1,", "1, // first, of course");
+    let sent = noted.replace("\n}\n", ", // third, too\n  \"four\": 4\n}\n");
+    let here = noted.replace(",\n  \"three\": [3]", "");
+    let both = here.replace("\n}\n", ", // third, too\n  \"four\": 4\n}\n");
+    assert_eq!(carry("tsconfig.json", &noted, &sent, &here), both);
+    assert_eq!(
+        carry("tsconfig.json", &sent, &noted, &sent.replace("[3]", "[33]")),
+        noted.replace("[3]", "[33]")
+    );
     // Inside of one of them.
     let inner = base.replace("\"a\": 1", "\"a\": 1, \"b\": 2");
     let other = base.replace("\"a\": 1", "\"a\": 1, \"c\": 3");

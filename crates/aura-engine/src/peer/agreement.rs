@@ -14,7 +14,7 @@ use std::{
 };
 
 use aura_proto::{
-    PeerId, RepoPath,
+    PeerId, RepoPath, Writer,
     codec::{self, DecodeError},
     pack::{pack, unpack},
 };
@@ -30,8 +30,12 @@ use super::{
 const QUIET_MS: u64 = 300;
 /// How long whoever does not owe a word waits for one, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
-/// Over what time those who would all say the same are spread, in milliseconds.
-const SPREAD_MS: u64 = 4_000;
+/// Over what time those who would all say the same are spread, in milliseconds: first those who wrote in the file.
+const WRITERS_MS: u64 = 4_000;
+/// Then the others.
+const OTHERS_MS: u64 = 56_000;
+/// Longest name of a blob.
+const BLOB_BYTES_MAX: usize = 64;
 /// Devices whose word on one file is remembered.
 const HEARD_MAX: usize = 64;
 
@@ -91,9 +95,9 @@ impl StateBody {
     // spec: patch/6.3
     pub fn check(&self) -> Result<(), BodyError> {
         RepoPath::try_from(self.path.as_str()).map_err(BodyError::Path)?;
-        let blob = self.holding.blob.iter();
-        let mut words = blob.chain([&self.channel]);
-        let is_bounded = words.all(|word| word.len() <= WORD_BYTES_MAX);
+        let blob = self.holding.blob.as_ref();
+        let is_bounded = self.channel.len() <= WORD_BYTES_MAX
+            && blob.is_none_or(|blob| blob.len() <= BLOB_BYTES_MAX);
         let text = self.text.as_ref();
         let is_true =
             text.is_none_or(|text| Some(ContentHash::of(text.bytes())) == self.holding.content);
@@ -122,15 +126,32 @@ pub struct Heard {
     pub origin: Origin,
     /// Whether the entry has the text.
     pub has_text: bool,
+    /// Whether this very device wrote it.
+    pub is_own: bool,
+}
+
+impl Heard {
+    fn place(&self) -> u64 {
+        self.origin.seq.unwrap_or(u64::MAX)
+    }
+}
+
+/// What this device has of a file, as far as that can be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// This.
+    Here(Holding),
+    /// It is about to change.
+    Later,
+    /// It differs for a reason that is known: git, another conflict, text that was never told.
+    Apart,
 }
 
 /// Different texts of those who know the same patches of a file.
 #[derive(Debug, Clone)]
 pub struct Disagreement {
-    /// What is known.
-    pub patches: PatchSet,
     /// What this device has.
-    pub mine: Option<ContentHash>,
+    pub mine: Holding,
     /// The other contents, as they were told first; of each whoever told its text, else anybody.
     pub others: Vec<Heard>,
     /// How many patches were recorded when it was found.
@@ -147,8 +168,11 @@ pub enum Act {
         /// Whether with the text.
         with_text: bool,
     },
-    /// Somebody who has carried out every patch has the same text: what waits here is in it.
-    Same,
+    /// These have the same text and have carried out every patch: what waits here of theirs is in it.
+    Same {
+        /// Who said so.
+        by: Vec<PeerId>,
+    },
 }
 
 /// One file that is in doubt, or of which something was heard.
@@ -163,7 +187,9 @@ struct Case {
     /// From when on it tells a text that others could tell as well.
     tells_at_ms: Option<u64>,
     /// The last word of each.
-    heard: BTreeMap<PeerId, Heard>,
+    heard: BTreeMap<Writer, Heard>,
+    /// The last word that was given to be told, and whether with the text.
+    said: Option<(Holding, bool)>,
     open: Option<Disagreement>,
     /// The last one that was open: somebody may settle it.
     last: Option<Disagreement>,
@@ -180,6 +206,8 @@ impl Case {
 pub struct Agreement {
     me: PeerId,
     cases: BTreeMap<Arc<str>, Case>,
+    /// Numbers of own words that have no place yet.
+    unplaced: BTreeSet<u64>,
 }
 
 impl Agreement {
@@ -188,14 +216,16 @@ impl Agreement {
         Self {
             me,
             cases: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
         }
     }
 
     /// A file may differ from what others have: a patch came to another text here than where it was made, or could not
-    /// be carried out. Whoever `owes` wrote last, so the others wait for its word.
+    /// be carried out. Whoever `owes` wrote last, so the others wait for its word; the others who wrote in it speak
+    /// before those who did not.
     // spec: patch/6.1
-    pub fn doubt(&mut self, path: &Arc<str>, owes: bool, now_ms: u64) {
-        let later = now_ms + PATIENCE_MS + spread(self.me, path);
+    pub fn doubt(&mut self, path: &Arc<str>, owes: bool, is_writer: bool, now_ms: u64) {
+        let later = now_ms + PATIENCE_MS + spread(self.me, path, is_writer);
         let case = self.cases.entry(Arc::clone(path)).or_default();
         case.owes |= owes;
         let asks_at_ms = *case.asks_at_ms.get_or_insert(later);
@@ -207,15 +237,24 @@ impl Agreement {
         });
     }
 
+    /// What this device was to tell of a file could not be told yet.
+    pub fn untold(&mut self, path: &str, now_ms: u64) {
+        if let Some(case) = self.cases.get_mut(path) {
+            case.said = None;
+            case.asks_at_ms = Some(now_ms + PATIENCE_MS);
+            case.look(now_ms + PATIENCE_MS);
+        }
+    }
+
     /// A patch of a file was recorded, or carried out here; `seq` is its place.
     pub fn patched(&mut self, path: &str, seq: Option<u64>, now_ms: u64) {
         let Some(case) = self.cases.get_mut(path) else {
             return;
         };
-        if let Some(mine) = case.heard.get(&self.me) {
-            let place = mine.origin.seq.unwrap_or(u64::MAX);
+        let mut own = case.heard.values().filter(|heard| heard.is_own);
+        if let Some(mine) = own.next_back() {
             // Those who have that patch cannot compare what was said without it.
-            case.owes |= case.open.is_some() || seq.is_some_and(|seq| seq < place);
+            case.owes |= case.open.is_some() || seq.is_some_and(|seq| seq < mine.place());
         }
         case.open = None;
         case.look_at_ms = None;
@@ -226,49 +265,56 @@ impl Agreement {
     /// Somebody, or this device, said what it has of a file. Whoever `knows_more` than that by own patches owes an
     /// answer: it cannot compare.
     pub fn heard(&mut self, path: &Arc<str>, heard: Heard, knows_more: bool, now_ms: u64) {
-        let me = self.me;
         let case = self.cases.entry(Arc::clone(path)).or_default();
-        let peer = heard.origin.writer.peer;
-        if !case.heard.contains_key(&peer) && HEARD_MAX <= case.heard.len() && peer != me {
+        let writer = heard.origin.writer;
+        let known = case.heard.get(&writer);
+        if known.is_some_and(|known| heard.origin.lsn < known.origin.lsn) {
             return;
         }
-        case.heard.insert(peer, heard);
+        if known.is_none() && HEARD_MAX <= case.heard.len() {
+            let patches = heard.holding.patches;
+            (case.heard).retain(|_, known| known.is_own || known.holding.patches == patches);
+            if HEARD_MAX <= case.heard.len() && !heard.is_own {
+                return;
+            }
+        }
+        if heard.is_own {
+            (case.owes, case.asks_at_ms) = (false, None);
+            if heard.origin.seq.is_none() {
+                self.unplaced.insert(heard.origin.author_seq);
+            }
+        }
+        case.heard.insert(writer, heard);
         case.owes |= knows_more;
-        case.look(if knows_more {
-            now_ms + QUIET_MS
-        } else {
-            now_ms
-        });
+        case.look(now_ms + QUIET_MS);
     }
 
     /// An own entry has its place.
-    pub fn placed(&mut self, author_seq: u64, seq: u64) {
-        let mine = self.cases.values_mut();
-        let mine = mine.filter_map(|case| case.heard.get_mut(&self.me));
+    pub fn placed(&mut self, writer: Writer, author_seq: u64, seq: u64) {
+        if !self.unplaced.remove(&author_seq) {
+            return;
+        }
+        let words = self.cases.values_mut();
+        let mine = words.filter_map(|case| case.heard.get_mut(&writer));
         for heard in mine.filter(|heard| heard.origin.author_seq == author_seq) {
             heard.origin.seq = Some(seq);
         }
     }
 
-    /// Nothing can be compared now: files are looked at when something has happened.
-    pub fn put_off(&mut self, now_ms: u64) {
-        let cases = self.cases.values_mut();
-        let is_due = |case: &&mut Case| case.look_at_ms.is_some_and(|at| at <= now_ms);
-        cases.filter(is_due).for_each(|case| case.look_at_ms = None);
-    }
-
     /// Another branch was checked out: what differs there is looked for anew.
     pub fn leave(&mut self) {
+        self.cases.clear();
+        self.unplaced.clear();
+    }
+
+    /// Nothing can be compared now: files are looked at when something has happened, and nothing is said to differ.
+    pub fn put_off(&mut self) {
         for case in self.cases.values_mut() {
-            let heard = std::mem::take(&mut case.heard);
-            *case = Case {
-                heard,
-                ..Case::default()
-            };
+            (case.look_at_ms, case.open) = (None, None);
         }
     }
 
-    /// Something may have become comparable that was not: another branch, another mode.
+    /// Something may have become comparable that was not: another mode, another commit, or all of the log is here.
     pub fn look_again(&mut self, now_ms: u64) {
         let cases = self.cases.values_mut();
         cases.for_each(|case| case.look(now_ms + QUIET_MS));
@@ -287,59 +333,56 @@ impl Agreement {
         due.map(|(path, _)| Arc::clone(path)).collect()
     }
 
-    /// Looks at a file of which this device knows `patches`, and `recorded` patches in all; `holding` tells what it has,
-    /// or nothing while that is about to change.
+    /// Looks at a file of which this device knows `patches`, and `recorded` patches in all; `holding` tells what it has.
     // spec: patch/6.4
     pub fn look(
         &mut self,
         path: &Arc<str>,
-        now_ms: u64,
+        (now_ms, is_writer): (u64, bool),
         (patches, recorded): (PatchSet, usize),
-        holding: impl FnOnce() -> Option<Holding>,
+        holding: impl FnOnce() -> Held,
     ) -> Option<Act> {
-        let me = self.me;
+        let wait_ms = spread(self.me, path, is_writer);
         let case = self.cases.get_mut(path)?;
         case.look_at_ms = None;
         let is_doubted = case.owes || case.asks_at_ms.is_some();
         let mut words = case.heard.values();
         if !is_doubted && !words.any(|heard| heard.holding.patches == patches) {
+            case.open = None;
             return None;
         }
-        let mine = holding()?;
-        let (others, is_told) = case.compare(me, &mine);
-        if others
-            .iter()
-            .any(|other| other.holding.content != mine.content)
-        {
-            let act = case.disagree(me, path, (now_ms, recorded), (mine, others, is_told));
-            return act;
-        }
-        if let Some(other) = others.first() {
-            let is_known = others.iter().any(|other| other.holding.is_complete);
-            let waits = other.origin.seq.is_none();
-            // Who waits for something is told that it is in the text.
-            if !is_known && mine.is_complete && !is_told && !waits {
-                return case.tell(now_ms, spread(me, path), mine);
+        let mine = match holding() {
+            Held::Here(mine) => mine,
+            Held::Later => return None,
+            Held::Apart => {
+                case.open = None;
+                return None;
             }
-            let waits_here = !mine.is_complete;
-            self.cases.remove(path);
-            return (is_known && waits_here).then_some(Act::Same);
+        };
+        let (others, is_told) = case.compare(&mine);
+        if (others.iter()).any(|other| other.holding.content != mine.content) {
+            return case.disagree((now_ms, recorded, wait_ms), (mine, others, is_told));
         }
         case.open = None;
-        let is_due = case.owes || case.asks_at_ms.is_some_and(|at| at <= now_ms);
-        if is_due && !is_told {
-            (case.owes, case.asks_at_ms) = (false, None);
-            return Some(Act::Tell {
-                holding: mine,
-                with_text: false,
-            });
+        if others.is_empty() {
+            return case.speak(now_ms, mine, is_told);
         }
-        if is_due {
-            (case.owes, case.asks_at_ms) = (false, None);
-        } else if let Some(at) = case.asks_at_ms {
-            case.look(at);
+        (case.owes, case.asks_at_ms) = (false, None);
+        let complete = others.iter().filter(|other| other.holding.is_complete);
+        let by: Vec<PeerId> = complete.map(|other| other.origin.writer.peer).collect();
+        if mine.is_complete && by.is_empty() {
+            // Who waits for something is told that it is in the text.
+            return if is_told {
+                None
+            } else {
+                case.tell(now_ms, wait_ms, mine, false)
+            };
         }
-        None
+        if mine.is_complete {
+            self.cases.remove(path);
+            return None;
+        }
+        (!by.is_empty()).then_some(Act::Same { by })
     }
 
     /// Files of which those who know the same have different texts.
@@ -348,124 +391,119 @@ impl Agreement {
         cases.filter_map(|(path, case)| Some((path, case.open.as_ref()?)))
     }
 
+    /// The disagreement over a file that is open.
+    pub fn open_of(&self, path: &str) -> Option<&Disagreement> {
+        self.cases.get(path)?.open.as_ref()
+    }
+
     /// The disagreement over a file that is open, or was the last that was.
     pub fn last(&self, path: &str) -> Option<&Disagreement> {
         self.cases.get(path)?.last.as_ref()
     }
 
-    /// Whether this device is the one that brings its text to the one told first, where nobody loses by that: it told
-    /// another first.
-    pub fn yields(&self, disagreement: &Disagreement, path: &str) -> bool {
-        let heard = self.cases.get(path).map(|case| &case.heard);
-        let place = |heard: &Heard| {
-            (
-                heard.origin.seq.unwrap_or(u64::MAX),
-                heard.origin.writer.peer,
-            )
-        };
-        let is_like = |heard: &&Heard| heard.holding.patches == disagreement.patches;
-        let mut words: Vec<&Heard> = heard
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(is_like)
-            .collect();
-        words.sort_by_key(|heard| place(heard));
-        let Some(first) = words.first().map(|heard| heard.holding.content) else {
-            return false;
-        };
-        let second = words.iter().find(|heard| heard.holding.content != first);
-        second
-            .is_some_and(|heard| heard.origin.writer.peer == self.me && heard.origin.seq.is_some())
-    }
-
-    /// The content of a disagreement that was told first.
-    pub fn first(&self, disagreement: &Disagreement, path: &str) -> Option<&Heard> {
-        let heard = &self.cases.get(path)?.heard;
-        let words = heard.values();
-        let words = words.filter(|heard| heard.holding.patches == disagreement.patches);
-        words.min_by_key(|heard| heard.origin.seq.unwrap_or(u64::MAX))
+    /// The word that was told first, if this device is the one that told another one first: where nobody loses by that
+    /// it takes the text of the first.
+    pub fn yields_to(&self, path: &str) -> Option<&Heard> {
+        let case = self.cases.get(path)?;
+        let mine = &case.open.as_ref()?.mine;
+        let like = (case.heard.values()).filter(|heard| heard.holding.is_like(mine));
+        let mut words: Vec<&Heard> = like.filter(|heard| heard.origin.seq.is_some()).collect();
+        words.sort_by_key(|heard| heard.place());
+        let first = *words.first()?;
+        let is_other = |heard: &&&Heard| heard.holding.content != first.holding.content;
+        let second = words.iter().find(is_other)?;
+        (second.is_own && first.has_text).then_some(first)
     }
 }
 
 impl Case {
     /// The words of others that can be compared with what is here, as they came; and whether this device has said so.
-    fn compare(&self, me: PeerId, mine: &Holding) -> (Vec<Heard>, bool) {
-        let words = self.heard.iter();
-        let like = words.filter(|(_, heard)| heard.holding.is_like(mine));
-        let (own, others): (Vec<_>, Vec<_>) = like.partition(|(peer, _)| **peer == me);
-        let is_told = own.iter().any(|(_, heard)| heard.holding == *mine);
-        let mut others: Vec<Heard> = others.into_iter().map(|(_, heard)| heard.clone()).collect();
-        others.sort_by_key(|heard| heard.origin.seq.unwrap_or(u64::MAX));
+    fn compare(&self, mine: &Holding) -> (Vec<Heard>, bool) {
+        let like = (self.heard.values()).filter(|heard| heard.holding.is_like(mine));
+        let (own, others): (Vec<&Heard>, Vec<&Heard>) = like.partition(|heard| heard.is_own);
+        let is_said = self.said.as_ref().is_some_and(|(said, _)| said == mine);
+        let is_told = is_said || own.iter().any(|heard| heard.holding == *mine);
+        let mut others: Vec<Heard> = others.into_iter().cloned().collect();
+        others.sort_by_key(Heard::place);
         (others, is_told)
+    }
+
+    /// Nobody has said anything that can be compared: says it, if that is due.
+    fn speak(&mut self, now_ms: u64, mine: Holding, is_told: bool) -> Option<Act> {
+        let is_due = self.owes || self.asks_at_ms.is_some_and(|at| at <= now_ms);
+        if !is_due {
+            if let Some(at) = self.asks_at_ms {
+                self.look(at);
+            }
+            return None;
+        }
+        (self.owes, self.asks_at_ms) = (false, None);
+        match is_told {
+            true => None,
+            false => self.tell(now_ms, 0, mine, false),
+        }
     }
 
     /// Notes that texts differ, and tells the own one unless somebody did.
     fn disagree(
         &mut self,
-        me: PeerId,
-        path: &str,
-        (now_ms, recorded): (u64, usize),
+        (now_ms, recorded, wait_ms): (u64, usize, u64),
         (mine, words, is_told): (Holding, Vec<Heard>, bool),
     ) -> Option<Act> {
         (self.owes, self.asks_at_ms) = (false, None);
         let mut seen = BTreeSet::new();
-        let (with, without): (Vec<Heard>, Vec<Heard>) =
-            words.iter().cloned().partition(|heard| heard.has_text);
+        let (with, without): (Vec<&Heard>, Vec<&Heard>) =
+            words.iter().partition(|heard| heard.has_text);
         let texts = with.into_iter().chain(without);
         let texts = texts.filter(|heard| heard.holding.content != mine.content);
-        let mut others: Vec<Heard> = texts
-            .filter(|heard| seen.insert(heard.holding.content))
-            .collect();
-        others.sort_by_key(|heard| heard.origin.seq.unwrap_or(u64::MAX));
+        let first = texts.filter(|heard| seen.insert(heard.holding.content));
+        let mut others: Vec<Heard> = first.cloned().collect();
+        others.sort_by_key(Heard::place);
         let open = Disagreement {
-            patches: mine.patches,
-            mine: mine.content,
+            mine: mine.clone(),
             others,
             recorded,
         };
         self.last = Some(open.clone());
         self.open = Some(open);
-        let mut words = words.iter().chain(self.heard.get(&me));
-        let has_it = words.any(|heard| {
-            heard.holding.is_like(&mine)
-                && heard.holding.content == mine.content
-                && (heard.has_text || mine.content.is_none())
-        });
-        if has_it {
+        let is_it = |heard: &Heard| {
+            let is_same = heard.holding.is_like(&mine) && heard.holding.content == mine.content;
+            is_same && (heard.has_text || mine.content.is_none())
+        };
+        let is_said = self.said.as_ref() == Some(&(mine.clone(), true));
+        if is_said || self.heard.values().any(is_it) {
             return None;
         }
         // Who has spoken is asked; who has not gives way to others of the same text.
-        let wait_ms = if is_told { 0 } else { spread(me, path) };
-        let act = self.tell(now_ms, wait_ms, mine)?;
-        Some(match act {
-            Act::Tell { holding, .. } => Act::Tell {
-                holding,
-                with_text: true,
-            },
-            Act::Same => Act::Same,
-        })
+        let wait_ms = if is_told { 0 } else { wait_ms };
+        self.tell(now_ms, wait_ms, mine, true)
     }
 
     /// Tells what is here, but for what somebody else may say meanwhile.
-    fn tell(&mut self, now_ms: u64, wait_ms: u64, holding: Holding) -> Option<Act> {
+    fn tell(&mut self, now_ms: u64, wait_ms: u64, mine: Holding, with_text: bool) -> Option<Act> {
         let at = *self.tells_at_ms.get_or_insert(now_ms + wait_ms);
         if now_ms < at {
             self.look(at);
             return None;
         }
         self.tells_at_ms = None;
+        self.said = Some((mine.clone(), with_text));
         Some(Act::Tell {
-            holding,
-            with_text: false,
+            holding: mine,
+            with_text,
         })
     }
 }
 
 /// How long a device gives way to others that would say the same of a file, in milliseconds.
-fn spread(me: PeerId, path: &str) -> u64 {
+fn spread(me: PeerId, path: &str, is_writer: bool) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&me.0);
     hasher.update(path.as_bytes());
     let [first, second, ..] = *hasher.finalize().as_bytes();
-    u64::from(u16::from_be_bytes([first, second])) % SPREAD_MS
+    let share = u64::from(u16::from_be_bytes([first, second]));
+    match is_writer {
+        true => share % WRITERS_MS,
+        false => WRITERS_MS + share % OTHERS_MS,
+    }
 }

@@ -10,18 +10,18 @@ use std::{
 };
 
 use aura_engine::peer::{
-    agreement::{Act, Agreement, Disagreement, Heard, Holding, StateBody},
+    agreement::{Act, Agreement, Disagreement, Heard, Held, Holding, StateBody},
     body::{Cause, VersionId},
     units::{Conflict, OfFile, OpenConflict, Origin, Side, conflict_id},
 };
-use aura_proto::{Entry, Kind, RepoPath, limits::BODY_BYTES_MAX};
+use aura_proto::{Entry, Kind, PeerId, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{ContentHash, OwnText, Text, UnitId};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES};
 
 use super::{
     Desk, Mode, opened,
     pass::is_passing,
-    take::{Taken, Wanted},
+    take::{Taken, Wanted, is_result},
 };
 
 /// What tells whether a file is in doubt.
@@ -36,31 +36,53 @@ pub(super) struct Doubts {
 impl Desk {
     /// Looks at the files in doubt whose time has come.
     pub(crate) fn agree(&mut self, now_ms: u64, ring: &KeyRing) {
-        if self.mode != Mode::Live || !self.is_still() || ring.current().is_none() {
-            return self.agreement.put_off(now_ms);
+        if !self.may_compare(ring) {
+            self.agreement.put_off();
+            return;
         }
-        for path in self.agreement.due(now_ms) {
-            let known = (self.units.patch_set(&path), self.units.recorded().len());
+        let due = self.agreement.due(now_ms);
+        for path in &due {
+            let known = (self.units.patch_set(path), self.units.recorded().len());
+            let when = (now_ms, self.units.wrote_in(path));
             let nothing = Agreement::new(self.key_peer);
             let mut agreement = std::mem::replace(&mut self.agreement, nothing);
-            let act = agreement.look(&path, now_ms, known, || self.holding(&path, ring));
+            let act = agreement.look(path, when, known, || self.holding(path, ring));
             self.agreement = agreement;
-            match act {
+            let is_done = match act {
                 Some(Act::Tell { holding, with_text }) => {
-                    self.tell_state(&path, holding, with_text, ring);
+                    self.tell_state(path, holding, with_text, ring)
                 }
-                Some(Act::Same) => self.forget_waiting(&path, usize::MAX),
-                None => {}
+                Some(Act::Same { by }) => self.forget_what_is_in(path, &by),
+                None => true,
+            };
+            if !is_done {
+                self.agreement.untold(path, now_ms);
             }
-            self.join_order(&path, ring);
+            self.join_order(path, ring);
+        }
+        if !due.is_empty() {
+            self.compare_conflicts(ring);
         }
     }
 
-    /// What this device has of a file, unless that is about to change or differs for a reason that is known.
-    fn holding(&mut self, path: &str, ring: &KeyRing) -> Option<Holding> {
-        let checked = RepoPath::try_from(path).ok()?;
-        if self.units.is_open(path) || self.adopted.contains(&checked) {
-            return None;
+    /// Whether this device carries out what the team does, knows all of it, and may speak.
+    fn may_compare(&self, ring: &KeyRing) -> bool {
+        let member = self.roster.member(self.key_peer);
+        self.mode == Mode::Live
+            && self.is_still()
+            && ring.current().is_some()
+            && self.distrust.is_none()
+            && self.book.replica.is_caught_up()
+            && member.is_none_or(|member| member.role.may_write())
+    }
+
+    /// What this device has of a file, as far as that can be compared.
+    fn holding(&mut self, path: &str, ring: &KeyRing) -> Held {
+        let Ok(checked) = RepoPath::try_from(path) else {
+            return Held::Apart;
+        };
+        if self.units.is_open(path) || self.shadows.is_local(&checked) {
+            return Held::Apart;
         }
         let wanted = Wanted {
             is_dry_run: true,
@@ -74,18 +96,22 @@ impl Desk {
                 .loose
                 .is_dropped(self.units.recorded()[index].origin.lsn)
             {
-                return None;
+                return Held::Apart;
             }
             match self.take(index, &wanted, &mut here, ring) {
                 Taken::Known => {}
                 Taken::Waiting(why) | Taken::Partly(why) if !is_passing(&why) => {
                     is_complete = false;
                 }
-                _ => return None,
+                // What waits behind something that cannot be carried out would do nothing.
+                Taken::WouldApply if !is_complete && self.waits_behind(index) => {}
+                _ => return Held::Later,
             }
         }
-        let text = self.shadows.get(&checked).ok()?;
-        Some(Holding {
+        let Ok(text) = self.shadows.get(&checked) else {
+            return Held::Later;
+        };
+        Held::Here(Holding {
             patches: self.units.patch_set(path),
             blob: self.shadows.blob_name(&checked),
             is_complete,
@@ -93,11 +119,14 @@ impl Desk {
         })
     }
 
-    /// Tells the team what is here; a text that no entry holds is told without it.
-    fn tell_state(&mut self, path: &str, holding: Holding, with_text: bool, ring: &KeyRing) {
-        if self.distrust.is_some() {
-            return;
-        }
+    /// Tells the team what is here, without a text that no entry holds; `false` when that is not possible now.
+    fn tell_state(
+        &mut self,
+        path: &str,
+        holding: Holding,
+        with_text: bool,
+        ring: &KeyRing,
+    ) -> bool {
         let text = RepoPath::try_from(path)
             .ok()
             .filter(|_| with_text)
@@ -114,26 +143,36 @@ impl Desk {
             body.text = None;
             plain = body.encode();
         }
-        if self.book.replica.has_room(plain.len()) {
-            self.author(Kind::STATE, &plain, None, ring);
-        }
+        self.book.replica.has_room(plain.len()) && self.author(Kind::STATE, &plain, None, ring)
     }
 
     /// Takes in what somebody, or this device, has of a file.
     // spec: patch/6.3
-    pub(super) fn note_state(&mut self, entry: &Entry, origin: Origin, ring: &KeyRing) {
+    pub(super) fn note_state(
+        &mut self,
+        entry: &Entry,
+        origin: Origin,
+        is_own: bool,
+        ring: &KeyRing,
+    ) {
         let Some(body) = open_state(entry, ring) else {
             let why = "DECODE: its body does not open".to_owned();
             return self.refused(origin.writer.peer, why);
         };
+        // Nobody is told anything of a file that the team was not told of.
+        let is_known = self.units.newest_of(&body.path).is_some();
+        if body.channel != self.units.channel() || !is_known {
+            return;
+        }
         let path: Arc<str> = body.path.into();
-        let knows_more = body.channel == self.units.channel()
+        let knows_more = !is_own
             && body.holding.patches != self.units.patch_set(&path)
             && self.units.wrote_since(&path, origin.seq);
         let heard = Heard {
             holding: body.holding,
             origin,
             has_text: body.text.is_some(),
+            is_own,
         };
         let now_ms = self.clock.mono_ms();
         self.agreement.heard(&path, heard, knows_more, now_ms);
@@ -162,38 +201,51 @@ impl Desk {
         self.agreement.patched(path, seq, now_ms);
         // What was made before, and was not known when the newest was made, may have been of no effect here alone.
         if !is_same || is_mine && newest < taken {
-            self.agreement.doubt(path, is_mine, now_ms);
+            let is_writer = self.units.wrote_in(path);
+            self.agreement.doubt(path, is_mine, is_writer, now_ms);
         }
     }
 
-    /// Whether a file is what it was behind a patch where that was made.
+    /// Whether a file is what it was behind a patch where that was made, or what git has.
     fn has_result(&mut self, path: &str, index: usize, ring: &KeyRing) -> bool {
-        let path = RepoPath::try_from(path).ok();
-        let here = path.and_then(|path| self.shadows.get(&path).ok());
-        let here = here.map(|text| text.map(|(bytes, _)| ContentHash::of(&bytes)));
-        let body = self.body_of(index, ring);
-        body.map(|body| body.patch.result) == here
+        let Ok(path) = RepoPath::try_from(path) else {
+            return true;
+        };
+        let (Ok(here), Some(body)) = (self.shadows.get(&path), self.body_of(index, ring)) else {
+            return false;
+        };
+        let here = here.map(|(bytes, _)| ContentHash::of(&bytes));
+        self.shadows.is_at_head(&path) || is_result(&body, here)
     }
 
     /// What cannot be carried out may have come to others.
     pub(super) fn doubt_what_waits(&mut self, taken: &BTreeMap<usize, Taken>) {
         let now_ms = self.clock.mono_ms();
         let stays = |taken: &Taken| matches!(taken, Taken::Waiting(why) if !is_passing(why));
-        for (index, _) in taken.iter().filter(|(_, taken)| stays(taken)) {
-            let path = Arc::clone(&self.units.recorded()[*index].path);
-            if !self.units.is_open(&path) {
-                let newest = self.units.newest_of(&path);
-                let writer = newest.map(|newest| self.units.recorded()[newest].origin.writer);
-                let owes = writer.is_some_and(|writer| writer.peer == self.key_peer);
-                self.agreement.doubt(&path, owes, now_ms);
-            }
+        let stuck = taken.iter().filter(|(_, taken)| stays(taken));
+        let path = |index: usize| Arc::clone(&self.units.recorded()[index].path);
+        let paths: BTreeSet<Arc<str>> = stuck.map(|(index, _)| path(*index)).collect();
+        for path in paths.iter().filter(|path| !self.units.is_open(path)) {
+            let newest = self.units.newest_of(path);
+            let writer = newest.map(|newest| self.units.recorded()[newest].origin.writer);
+            let owes = writer.is_some_and(|writer| writer.peer == self.key_peer);
+            let is_writer = self.units.wrote_in(path);
+            self.agreement.doubt(path, owes, is_writer, now_ms);
         }
     }
 
-    /// What waits in a file is in it, as far as it was recorded before `recorded`.
-    fn forget_waiting(&mut self, path: &str, recorded: usize) {
-        let known: Vec<usize> = self.waiting_in(path).collect();
-        for index in known.into_iter().filter(|index| *index < recorded) {
+    /// What waits here of these, who have the same text and carried everything out, is in it; so are own decisions.
+    fn forget_what_is_in(&mut self, path: &str, by: &[PeerId]) -> bool {
+        let author = |index: usize| self.units.recorded()[index].origin.writer.peer;
+        let is_in = |index: usize| by.contains(&author(index)) || author(index) == self.key_peer;
+        let waiting = self.waiting_in(path);
+        let known: Vec<usize> = waiting.filter(|index| is_in(*index)).collect();
+        self.forget_waiting(known);
+        true
+    }
+
+    fn forget_waiting(&mut self, known: Vec<usize>) {
+        for index in known {
             self.waiting.remove(&index);
             self.tried.remove(&index);
             self.loose.taken(self.units.recorded()[index].origin.lsn);
@@ -208,14 +260,17 @@ impl Desk {
         };
         let follows = self.versions_of(&path, last);
         if self.units.follows_any(index, &follows) {
-            self.forget_waiting(&path, last.recorded);
+            let last = last.recorded;
+            let waiting = self.waiting_in(&path);
+            let known = waiting.filter(|waiting| *waiting < last).collect();
+            self.forget_waiting(known);
         }
     }
 
     /// The versions of the file that different texts of it stand for.
     fn versions_of(&self, path: &str, open: &Disagreement) -> Vec<VersionId> {
         let others = open.others.iter().map(|heard| heard.holding.content);
-        let contents = others.chain([open.mine]);
+        let contents = others.chain([open.mine.content]);
         let file = UnitId::file(path);
         let versions = contents.filter_map(|content| self.units.working(path, file, content));
         versions.collect()
@@ -249,10 +304,10 @@ impl Desk {
             text: text.map(|text| OwnText::leaf(text.bytes())),
         };
         let theirs = other.holding.content;
-        let mut heads: Vec<VersionId> = vec![version(open.mine), version(theirs)];
+        let mut heads: Vec<VersionId> = vec![version(open.mine.content), version(theirs)];
         heads.sort_unstable();
         let mut all = self.versions_of(path, open);
-        all.push(VersionId(open.patches.0));
+        all.push(VersionId(open.mine.patches.0));
         all.sort_unstable();
         all.dedup();
         // Who settles it follows what was told of the file as well.
@@ -264,7 +319,7 @@ impl Desk {
             name: path.to_owned(),
             path: path.to_owned(),
             base: None,
-            mine: side(open.mine, self.key_peer, None),
+            mine: side(open.mine.content, self.key_peer, None),
             theirs: side(
                 theirs,
                 other.origin.writer.peer,
@@ -299,16 +354,12 @@ impl Desk {
     /// Where the same lines and functions stand in another order, whoever told another text second takes the first.
     // spec: patch/6.6
     fn join_order(&mut self, path: &Arc<str>, ring: &KeyRing) {
-        let open = self.agreement.open().find(|(known, _)| *known == path);
-        let Some(open) = open.map(|(_, open)| open.clone()) else {
+        let first = self.agreement.yields_to(path);
+        let Some((open, first)) = self.agreement.open_of(path).zip(first) else {
             return;
         };
-        if !self.agreement.yields(&open, path) {
-            return;
-        }
-        let first = self.agreement.first(&open, path).cloned();
-        let theirs = first.and_then(|first| self.state_text(&first, ring));
-        let Some((conflict, theirs)) = self.disagreement(path, &open, ring).zip(theirs) else {
+        let conflict = self.disagreement(path, open, ring);
+        let Some((conflict, theirs)) = conflict.zip(self.state_text(first, ring)) else {
             return;
         };
         let Ok(checked) = RepoPath::try_from(&**path) else {
@@ -318,7 +369,10 @@ impl Desk {
             return;
         };
         let there = self.as_told(&checked, theirs.bytes());
-        if lines_of(&mine.bytes) != lines_of(theirs.bytes()) || mine.contents() != there.contents()
+        // Where nothing is understood of a text its order may mean anything.
+        if mine.ids.is_empty()
+            || lines_of(&mine.bytes) != lines_of(theirs.bytes())
+            || mine.contents() != there.contents()
         {
             return;
         }
@@ -335,7 +389,9 @@ impl Desk {
 /// Every line that says something, as often as it is there.
 fn lines_of(text: &[u8]) -> BTreeMap<&[u8], usize> {
     let mut lines = BTreeMap::new();
-    let said = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let said = text
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
     for line in said.filter(|line| !line.is_empty()) {
         *lines.entry(line).or_default() += 1;
     }

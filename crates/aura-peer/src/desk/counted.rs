@@ -13,7 +13,7 @@ use aura_engine::peer::units::Units;
 use aura_proto::{Header, Incarnation, LogId, PeerId, Writer};
 use aura_trust::{KeyRing, LastAccepted, Roster};
 
-use super::{Desk, Notice, loose::Loose, pass};
+use super::{Desk, Notice, agree::Doubts, loose::Loose, pass};
 
 /// One entry of another, as it was judged.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,7 @@ impl Desk {
         self.loose = Loose::open(&self.state_dir);
         self.units = Units::new(self.key_peer, self.units.channel());
         self.agreement = Agreement::new(self.key_peer);
+        self.doubts = Doubts::default();
         self.judged = Ledger::default();
         self.waiting.clear();
         self.tried.clear();

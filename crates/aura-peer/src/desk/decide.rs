@@ -16,7 +16,7 @@ use aura_engine::peer::{
 use aura_proto::RepoPath;
 use aura_semantic::{
     Chunk, ContentHash, FileMerge, FilePatch, Indexed, LineMerge, Op, OwnText, Text, Touched,
-    UnitId, bring, extract, merge_files, merge_lines, merge_own,
+    UnitId, bring, extract, kept_lines, merge_files, merge_lines, merge_own,
 };
 use aura_trust::KeyRing;
 
@@ -145,7 +145,12 @@ impl Desk {
             Choice::Mine => mine()?,
             Choice::Theirs => theirs()?,
             Choice::Both => match (mine()?, theirs()?) {
-                (Some(mine), Some(theirs)) => Some(both(conflict.base.as_ref(), &mine, &theirs)),
+                (Some(mine), Some(theirs)) => {
+                    let common = || common_lines(mine.head.bytes(), theirs.head.bytes());
+                    let base = conflict.base.clone();
+                    let base = base.or_else(|| is_file.then(|| OwnText::leaf(&common())));
+                    Some(both(base.as_ref(), &mine, &theirs))
+                }
                 (one, other) => one.or(other),
             },
             Choice::With { bytes } => {
@@ -354,7 +359,7 @@ impl Desk {
     pub(super) fn waits_for_more(&self, conflict: &Conflict) -> bool {
         let recorded = self.units.recorded();
         let mut waiting = self.waiting_in(&conflict.path);
-        conflict.of_file.is_some() && waiting.any(|index| !recorded[index].is_whole())
+        self.units.is_orphaned(&conflict.path) && waiting.any(|index| !recorded[index].is_whole())
     }
 
     fn carry_one(&mut self, due: &DueFollow, ring: &KeyRing) -> Result<(), Failure> {
@@ -438,7 +443,8 @@ impl Desk {
         let is_queued = self.queue(&body, ring)?;
         if is_queued {
             let path: Arc<str> = body.patch.path.into();
-            self.agreement.doubt(&path, true, self.clock.mono_ms());
+            let now_ms = self.clock.mono_ms();
+            self.agreement.doubt(&path, true, true, now_ms);
         }
         Ok(is_queued)
     }
@@ -740,6 +746,14 @@ pub(super) fn no_place(name: &str) -> Failure {
     let message = format!("{name} has no place in the file here");
     Failure::new("AE-NO-PLACE", Exit::STALE, message)
         .next("aura pull", "take what waits, or edit the file and save it")
+}
+
+/// The lines that both texts have.
+fn common_lines(mine: &[u8], theirs: &[u8]) -> Vec<u8> {
+    let kept = kept_lines(mine, theirs);
+    let lines = theirs.split_inclusive(|byte| *byte == b'\n').zip(kept);
+    let common = lines.filter(|(_, kept)| kept.is_some());
+    common.flat_map(|(line, _)| line.to_vec()).collect()
 }
 
 /// Both texts where they differ, mine first.

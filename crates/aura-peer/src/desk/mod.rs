@@ -307,7 +307,8 @@ impl Desk {
                     self.note(lsn, placed.entry, Some(place), ring);
                 }
                 Record::OwnPlaced { seq, own, .. } => self.placed(own, seq),
-                Record::Checkpoint(_) | Record::Incarnation(_) | Record::Retired(_) => {}
+                Record::Retired(own) => self.units.retire(self.writer(own), own.author_seq),
+                Record::Checkpoint(_) | Record::Incarnation(_) => {}
             }
         }
         self.loose.replayed();
@@ -322,12 +323,16 @@ impl Desk {
 
     /// An own entry has its place in the Mothership's log.
     fn placed(&mut self, own: replica::Own, seq: u64) {
-        let writer = Writer {
+        let writer = self.writer(own);
+        self.units.placed(writer, own.author_seq, seq);
+        self.agreement.placed(writer, own.author_seq, seq);
+    }
+
+    fn writer(&self, own: replica::Own) -> Writer {
+        Writer {
             peer: self.key_peer,
             incarnation: own.incarnation,
-        };
-        self.units.placed(writer, own.author_seq, seq);
-        self.agreement.placed(own.author_seq, seq);
+        }
     }
 
     /// The commit that is checked out.
@@ -366,7 +371,9 @@ impl Desk {
                 self.notice("fault", None, format!("{code}: {detail}"));
                 self.fault = Some((code, detail));
             }
-            replica::Output::CaughtUp { .. } => {}
+            replica::Output::CaughtUp { .. } => {
+                self.agreement.look_again(self.clock.mono_ms());
+            }
             replica::Output::RetryLater => {
                 self.retry_in(RETRY_MS);
             }
@@ -391,7 +398,9 @@ impl Desk {
         match open_body(entry, ring) {
             // A full disk is tried again, and this with it.
             Some(body) => {
-                self.queue_for(&body, Some(own), ring).ok();
+                if matches!(self.queue_for(&body, Some(own), ring), Ok(true)) {
+                    self.units.retire(self.writer(own), own.author_seq);
+                }
             }
             None if self.explain_again(entry, ring) => {}
             None => self.feed(replica::Input::Retire(own), ring),
@@ -434,7 +443,9 @@ impl Desk {
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
             self.sealed.push((lsn, place));
-            self.loose.hold(lsn);
+            if header.kind == Kind::PATCH {
+                self.loose.hold(lsn);
+            }
             return;
         }
         // Another clone of this device, or a disk before it was restored, wrote what came back placed.
@@ -459,7 +470,7 @@ impl Desk {
             seq: place.map(|place| place.seq),
         };
         if header.kind == Kind::STATE {
-            return self.note_state(&entry, origin, ring);
+            return self.note_state(&entry, origin, is_own, ring);
         }
         let opened = open_body(&entry, ring)
             .ok_or_else(|| "DECODE: its body does not open".to_owned())

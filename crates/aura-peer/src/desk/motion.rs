@@ -189,9 +189,9 @@ impl Desk {
                 let before = self.shadow(path)?;
                 let now =
                     aura_semantic::index(path.as_str(), file.bytes, before.as_ref(), &self.budget);
-                self.shadows.set(path, Some(&now))
+                self.shadows.set(path, Some(&now), true)
             }
-            Err(aura_tree::ReadError::Missing) => self.shadows.set(path, None),
+            Err(aura_tree::ReadError::Missing) => self.shadows.set(path, None, true),
             Err(_) => Ok(()),
         }
     }

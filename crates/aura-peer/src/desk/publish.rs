@@ -70,6 +70,7 @@ impl Intent {
         part.touched.retain(|row| units.contains(&row.unit));
         part.result = None;
         let known = aura_semantic::apply(before, &part).ok()?.after;
+        part.result = known.as_ref().map(Indexed::hash);
         (!part.ops.is_empty()).then_some((part, known))
     }
 }
@@ -343,13 +344,15 @@ impl Desk {
             why: intent.why.clone(),
             is_sure: self.adopted.remove(path),
         };
+        let is_whole = matches!(patch.ops[..], [aura_semantic::Op::File { .. }]);
+        let is_local = !is_whole && self.shadows.is_local(path);
         let body = self.units.body(patch, made, &|index| self.lacks(index));
         if let Some(body) = body
             && !self.queue(&body, ring)?
         {
             return Ok(false);
         }
-        self.shadows.set(path, after.as_ref())?;
+        self.shadows.set(path, after.as_ref(), is_local)?;
         self.due.add(path.as_str());
         Ok(true)
     }

@@ -31,6 +31,8 @@ pub(super) struct Kept {
     /// `None` when the file is known to be gone.
     pub(super) text: Option<Text>,
     pub(super) ids: Vec<UnitId>,
+    /// Whether it was taken from the disk as git or its user left it, so that more is in it than the team was told.
+    is_local: bool,
 }
 
 /// The text of a shadow and, when kept, the ids of its units.
@@ -85,14 +87,20 @@ impl Shadows {
             .cloned()
             .collect();
         for path in &moved {
-            if self.kept(path).is_some() {
+            if let Some(kept) = self.kept(path) {
+                let text = kept.text.as_ref();
+                let is_it = |id: &ObjectId| text.is_some_and(|text| id.is_blob(text.bytes()));
+                // More, or less, was committed than the team was told.
+                if !after.get(path).map_or(text.is_none(), is_it) && !kept.is_local {
+                    self.keep(path, kept.text.map(|text| text.0), kept.ids, true)?;
+                }
                 continue;
             }
             let text = match before.get(path) {
                 Some(id) => Some(self.blob(id)?),
                 None => None,
             };
-            self.keep(path, text, Vec::new())?;
+            self.keep(path, text, Vec::new(), true)?;
         }
         // Last: what could not be kept is still found by the commit before.
         self.rebase(repo)?;
@@ -179,10 +187,33 @@ impl Shadows {
         self.at_head.contains_key(path)
     }
 
-    pub(super) fn set(&self, path: &RepoPath, shadow: Option<&Indexed>) -> Result<(), Failure> {
+    /// The shadow after a change that the team knows, or one that git wrote: then it `is_local`.
+    pub(super) fn set(
+        &self,
+        path: &RepoPath,
+        shadow: Option<&Indexed>,
+        is_local: bool,
+    ) -> Result<(), Failure> {
         let text = shadow.map(|shadow| shadow.bytes.to_vec());
         let ids = shadow.map(|shadow| shadow.ids.clone()).unwrap_or_default();
-        self.keep(path, text, ids)
+        self.keep(path, text, ids, is_local)
+    }
+
+    /// Whether there may be more, or less, in the shadow than what git has and the team was told.
+    pub(super) fn is_local(&self, path: &RepoPath) -> bool {
+        self.kept(path).is_some_and(|kept| {
+            let is_it = |id: &ObjectId| {
+                kept.text
+                    .as_ref()
+                    .is_some_and(|text| id.is_blob(text.bytes()))
+            };
+            kept.is_local && !self.at_head.get(path).is_some_and(is_it)
+        })
+    }
+
+    /// Whether the shadow is what HEAD has.
+    pub(super) fn is_at_head(&self, path: &RepoPath) -> bool {
+        self.kept(path).is_none()
     }
 
     fn keep(
@@ -190,11 +221,13 @@ impl Shadows {
         path: &RepoPath,
         text: Option<Vec<u8>>,
         ids: Vec<UnitId>,
+        is_local: bool,
     ) -> Result<(), Failure> {
         let kept = Kept {
             path: path.as_str().to_owned(),
             text: text.map(Text),
             ids,
+            is_local,
         };
         let kept = codec::encode(&kept);
         let summed = [blake3::hash(&kept).as_bytes(), &kept[..]].concat();
@@ -210,7 +243,10 @@ impl Shadows {
     /// Puts back a shadow that was kept, or that was not.
     pub(super) fn restore(&self, path: &RepoPath, kept: Option<Kept>) -> Result<(), Failure> {
         match kept {
-            Some(kept) => self.keep(path, kept.text.map(|text| text.0), kept.ids),
+            Some(kept) => {
+                let text = kept.text.map(|text| text.0);
+                self.keep(path, text, kept.ids, kept.is_local)
+            }
             None => {
                 self.forget(path);
                 Ok(())
@@ -253,7 +289,7 @@ impl Shadows {
 
     /// Takes these bytes as what the team knows.
     pub(super) fn adopt(&self, path: &RepoPath, bytes: &[u8]) -> Result<(), Failure> {
-        self.keep(path, Some(bytes.to_vec()), Vec::new())
+        self.keep(path, Some(bytes.to_vec()), Vec::new(), true)
     }
 
     /// Where edits are kept that met an incoming change.

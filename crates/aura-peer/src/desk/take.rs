@@ -351,7 +351,7 @@ impl Desk {
             let taken = self.write(index, &found, &plan.patch, written);
             if taken == Taken::Applied {
                 let here = written.shadow.as_ref().map(Indexed::hash);
-                self.doubts.landed = Some((index, here == body.patch.result));
+                self.doubts.landed = Some((index, is_result(&body, here)));
             }
             return match (taken, plan.stands) {
                 (Taken::Applied, Some(stands)) => self.partly(index, &stands),
@@ -550,7 +550,7 @@ impl Desk {
     }
 
     /// Whether an earlier patch of the same file waits.
-    fn waits_behind(&self, index: usize) -> bool {
+    pub(super) fn waits_behind(&self, index: usize) -> bool {
         let path = &self.units.recorded()[index].path;
         self.waiting_in(path).any(|earlier| earlier < index)
     }
@@ -682,8 +682,10 @@ impl Desk {
         }
         let replaced = replaced.map_err(|refusal| explain_write(&refusal));
         let kept = replaced.and_then(|_| {
+            let is_whole = self.units.recorded()[index].is_whole();
+            let is_local = !is_whole && self.shadows.is_local(path);
             self.shadows
-                .set(path, written.shadow.as_ref())
+                .set(path, written.shadow.as_ref(), is_local)
                 .map_err(|failure| failure.message)
         });
         self.count_units(path, written.file.as_ref());
@@ -726,6 +728,12 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// Whether a file is what it was behind a patch where that was made, as far as the patch says.
+pub(super) fn is_result(body: &PatchBody, here: Option<ContentHash>) -> bool {
+    let result = body.patch.result;
+    result == here || result.is_none() && !body.patch.deletes_file()
 }
 
 /// Whether `symbol`, as typed, means the unit `name` of `path`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aura_proto::Writer;
 use aura_semantic::{ContentHash, UnitId};
 
 use super::{
@@ -17,11 +18,28 @@ impl Units {
         set.copied().unwrap_or_default()
     }
 
+    /// An own entry was written again under another number, or can never be placed: nobody else will know of it.
+    pub fn retire(&mut self, writer: Writer, author_seq: u64) {
+        let index = self.by_entry.get(&(writer, author_seq));
+        if let Some(recorded) = index.map(|index| &self.recorded[*index])
+            && recorded.origin.seq.is_none()
+            && let Some(file) = self.files.get_mut(&recorded.path)
+        {
+            // What is in a set twice is not in it.
+            file.add(&recorded.channel, &recorded.origin);
+        }
+    }
+
     /// The patch of a file on this branch that was placed last; one without a place comes behind.
     pub fn newest_of(&self, path: &str) -> Option<usize> {
         let patches = self.files.get(path)?.patches.iter().copied();
         let here = patches.filter(|index| self.recorded[*index].channel == self.channel);
         here.max_by_key(|index| self.place(*index))
+    }
+
+    /// Whether this peer has a patch of a file on this branch.
+    pub fn wrote_in(&self, path: &str) -> bool {
+        self.wrote_since(path, Some(0))
     }
 
     /// Whether this peer has a patch of a file that comes behind a place in the log.
@@ -70,11 +88,14 @@ impl Units {
         let working = self.working(path, file, content);
         let mut rows = recorded.touched.iter();
         let version = rows.find(|row| row.0 == file).map(|row| row.2);
-        // Of two who replaced it in different ways neither has seen what the other made of it.
+        // Of two who replaced it in different ways neither has seen what the other made of it; and whoever settles what
+        // becomes of a deleted file was shown another text than those that it follows.
         recorded.is_whole
             && self.heads(path, file).len() < 2
             && working.zip(version).is_some_and(|(working, version)| {
-                self.parents(path, file, version).contains(&working)
+                let parents = self.parents(path, file, version);
+                let is_gone = |parent: &VersionId| self.is_deleted(path, file, *parent);
+                parents.contains(&working) && !parents.iter().any(is_gone)
             })
     }
 }

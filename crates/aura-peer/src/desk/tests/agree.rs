@@ -1,9 +1,11 @@
 //! Where those who know the same patches of a file have different texts, they say so.
 
 use aura_api::Choice;
+use aura_engine::peer::agreement::{Holding, PatchSet, StateBody};
 use aura_proto::Kind;
+use aura_semantic::ContentHash;
 
-use super::{Log, Mode, Person};
+use super::{super::opened, Log, Mode, Person};
 
 /// People who have committed these files.
 fn team(files: &[(&str, &str)]) -> Vec<Person> {
@@ -165,7 +167,10 @@ fn what_differs_is_found_again_after_a_restart() {
 
 /// Three of whom one has written another comment at the top, and one put a function above it.
 fn commented(log: &mut Log) -> Vec<Person> {
-    let base = "// Copyright\n\nfn one() {\n    1;\n}\n";
+    commented_over(log, "// Copyright\n\nfn one() {\n    1;\n}\n")
+}
+
+fn commented_over(log: &mut Log, base: &str) -> Vec<Person> {
     let mut people = team(&[("a.rs", base)]);
     people[0].edits("a.rs", "// Copyright", "// Copyright 2");
     people[1].writes("a.rs", &format!("fn zero() {{\n    0;\n}}\n\n{base}"));
@@ -191,4 +196,92 @@ fn two_who_add_a_key_at_the_end_of_an_object_have_both_keys() {
         "{text}"
     );
     assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
+
+/// What somebody says of a file, as an entry of a member.
+fn says(person: &mut Person, log: &mut Log, body: &StateBody) {
+    let ring = &person.ring;
+    assert!(person.desk.author(Kind::STATE, &body.encode(), None, ring));
+    person.tells(log);
+}
+
+fn made_up(path: &str, patches: PatchSet) -> StateBody {
+    StateBody {
+        channel: "refs/heads/main".to_owned(),
+        path: path.to_owned(),
+        holding: Holding {
+            patches,
+            blob: None,
+            is_complete: true,
+            content: Some(ContentHash([7; 32])),
+        },
+        text: None,
+    }
+}
+
+#[test]
+fn s08_nobody_is_told_what_is_in_a_file_that_the_team_was_never_told_of() {
+    let mut log = Log::default();
+    let mut people = team(&[("a.rs", "fn one() {\n    1;\n}\n")]);
+    people[0].writes(".env", "SECRET=1\n");
+    let alice = people.remove(0).restarts();
+    people.insert(0, alice);
+    says(
+        &mut people[1],
+        &mut log,
+        &made_up(".env", PatchSet::default()),
+    );
+    meet(&mut people, &mut log);
+    assert_eq!(states(&log), 1);
+    // Nor when somebody else makes the team know a file of that name.
+    people[1].writes(".env", "SECRET=2\n");
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    let patches = people[1].desk.units.patch_set(".env");
+    says(&mut people[1], &mut log, &made_up(".env", patches));
+    meet(&mut people, &mut log);
+    let secret = b"SECRET=1";
+    for entry in &log.entries {
+        let told = opened(entry, &people[0].ring).unwrap();
+        assert!(!told.windows(secret.len()).any(|part| part == secret));
+    }
+}
+
+#[test]
+fn a_text_that_no_entry_holds_is_told_once_without_it() {
+    let mut log = Log::default();
+    let noise: String = (0..20_000_u32)
+        .map(|n| ContentHash::of(&n.to_be_bytes()).to_string())
+        .collect();
+    let base = format!("// Copyright\n\nfn one() {{\n    1;\n}}\n\n// {noise}\n");
+    let mut people = commented_over(&mut log, &base);
+    let count = states(&log);
+    meet(&mut people, &mut log);
+    assert_eq!(states(&log), count, "they say it again and again");
+    assert_eq!(open(&mut people)[0].len(), 1);
+}
+
+#[test]
+fn whoever_differs_settles_by_its_own_side_or_by_both() {
+    let stories = (0..3).flat_map(|who| [(who, Choice::Mine), (who, Choice::Both)]);
+    for (who, choice) in stories {
+        let mut log = Log::default();
+        let mut people = commented(&mut log);
+        for _ in 0..2 {
+            let person = &mut people[who];
+            for conflict in person.desk.conflicts(&person.ring) {
+                person
+                    .desk
+                    .resolve(&conflict, &choice, &person.ring)
+                    .unwrap();
+            }
+            person.tells(&mut log);
+            meet(&mut people, &mut log);
+        }
+        assert_alike(&people, "a.rs");
+        assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+        let text = people[0].reads("a.rs");
+        assert_eq!(text.matches("fn one()").count(), 1, "{text}");
+        assert_eq!(text.matches("fn zero()").count(), 1, "{text}");
+    }
 }
