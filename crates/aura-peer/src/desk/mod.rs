@@ -492,19 +492,28 @@ impl Desk {
             (self.agreement).patched(&body.patch.path, origin.seq, now_ms);
         }
         if is_new && !is_own {
-            if writer.peer != self.key_peer {
-                self.impacts.push(index, lsn, self.clock.mono_ms());
-            }
-            let symbol = body.patch.touched.first().map(|row| row.name.clone());
-            let kind = self.units.recorded()[index].kind;
-            let name = symbol.clone().unwrap_or_else(|| body.patch.path.clone());
-            self.notices.push(Notice {
-                kind: "received",
-                symbol,
-                peer: Some(writer.peer),
-                text: format!("{kind} {name}"),
-            });
+            self.received(index, &body);
         }
+    }
+
+    /// A patch of another, or of another clone of this device, is here.
+    fn received(&mut self, index: usize, body: &PatchBody) {
+        let (origin, kind) = {
+            let recorded = &self.units.recorded()[index];
+            (recorded.origin, recorded.kind)
+        };
+        let peer = origin.writer.peer;
+        if peer != self.key_peer {
+            self.impacts.push(index, origin.lsn, self.clock.mono_ms());
+        }
+        let symbol = body.patch.touched.first().map(|row| row.name.clone());
+        let name = symbol.clone().unwrap_or_else(|| body.patch.path.clone());
+        self.notices.push(Notice {
+            kind: "received",
+            symbol,
+            peer: Some(peer),
+            text: format!("{kind} {name}"),
+        });
     }
 
     /// Says that an entry of somebody is not taken.
