@@ -210,11 +210,30 @@ impl Desk {
             }
         }
         let path = checked(&body.patch.path)?;
-        let patch = self.reverse(&path, &body.patch)?;
+        let patch = match self.brought_back(index) {
+            true => self.file_change(&path, None)?,
+            false => self.reverse(&path, &body.patch)?,
+        };
         let symbols = body.patch.touched.iter().map(|row| row.name.clone());
         let symbols = symbols.collect();
         self.carry_through(&path, patch, Cause::Undo, None, ring)?;
         Ok((name, symbols))
+    }
+
+    /// Whether an own settlement brought a file back that this device had deleted.
+    fn brought_back(&self, index: usize) -> bool {
+        let recorded = &self.units.recorded()[index];
+        let (path, file) = (&*recorded.path, UnitId::file(&recorded.path));
+        let is_own_deletion = |version: &VersionId| {
+            let teller = self.units.teller(path, file, *version);
+            let teller = teller.map(|(told, _)| self.units.recorded()[told].origin.writer.peer);
+            self.units.content(path, file, *version) == Some(None) && teller == Some(self.key_peer)
+        };
+        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
+        let parents = rows.next().map(|row| self.units.parents(path, file, row.2));
+        recorded.cause == Cause::Resolve
+            && recorded.is_whole()
+            && parents.is_some_and(|parents| parents.iter().any(is_own_deletion))
     }
 
     /// The patch that undoes a patch where it was made.

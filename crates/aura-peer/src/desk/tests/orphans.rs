@@ -168,6 +168,12 @@ fn what_is_added_to_a_file_that_was_deleted_meanwhile_is_a_conflict_of_the_file(
 
     team.settles(1, &Choice::Theirs);
     assert_eq!(team.all(PATH), Some(LIST.to_owned() + NEW));
+    // Whoever takes that back has it deleted again.
+    let bob = &mut team.people[1];
+    bob.desk.undo(None, &bob.ring).unwrap();
+    bob.tells(&mut team.log);
+    team.hear();
+    assert_eq!(team.all(PATH), None);
 
     let mut team = added();
     team.settles(1, &Choice::Mine);
