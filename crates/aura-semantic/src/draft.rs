@@ -15,7 +15,6 @@ use crate::indexed::Indexed;
 use crate::language::UnitKind;
 use crate::language::language_of;
 use crate::value::{OwnText, Text, UnitId};
-use crate::walk::is_blank;
 
 /// The node that stands for the file.
 pub(crate) const ROOT: usize = 0;
@@ -196,7 +195,12 @@ impl<'a> Draft<'a> {
             }
             None if !self.is_space(&self.nodes[parent].tail) => {
                 let tail = std::mem::take(&mut self.nodes[parent].tail);
-                let said = tail.trim_ascii_end().len();
+                // Braces in which there is nothing are no unit at the top of a file.
+                let brace = tail.iter().rposition(|byte| *byte == b'{');
+                let said = match brace.filter(|_| self.separator.is_some()) {
+                    Some(brace) => brace + 1,
+                    None => tail.trim_ascii_end().len(),
+                };
                 self.nodes[node].lead = Cow::Owned([&tail[..said], &gap].concat());
                 self.nodes[parent].tail = Cow::Owned(tail[said..].to_vec());
             }
@@ -269,7 +273,7 @@ impl<'a> Draft<'a> {
             };
             let lead = &mut self.nodes[*node].lead;
             match (previous, separator_in(lead, separator)) {
-                (None, Some(at)) if is_blank(&lead[..at]) => {
+                (None, Some(at)) if lead[..at].iter().all(|byte| is_opening(*byte)) => {
                     lead.to_mut().remove(at);
                 }
                 (None, _) | (Some(_), Some(_)) => {}
@@ -287,7 +291,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether a gap says nothing but that units stand apart.
-    fn is_space(&self, gap: &[u8]) -> bool {
+    pub(crate) fn is_space(&self, gap: &[u8]) -> bool {
         let separator = self.separator.as_ref().map(|(separator, ..)| *separator);
         let mut bytes = gap.iter();
         bytes.all(|byte| byte.is_ascii_whitespace() || Some(*byte) == separator)
@@ -422,6 +426,11 @@ impl Node<'_> {
             edited: false,
         }
     }
+}
+
+/// Whether a byte may stand before the first unit of a container.
+fn is_opening(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'{'
 }
 
 /// Where a separator stands in a gap, but for comments.

@@ -6,6 +6,7 @@
 use crate::draft::{Draft, ROOT};
 use crate::indexed::Indexed;
 use crate::language::UnitKind;
+use crate::language::language_of;
 use crate::outline::outline;
 use crate::patch::Op;
 use crate::value::{ContentHash, OwnText, Text, UnitId};
@@ -160,7 +161,7 @@ fn end_of(
     let children = &draft.nodes[container].children;
     let last = children.last().map(|node| &draft.nodes[*node]);
     let gap = match last {
-        Some(last) if 1 < children.len() && is_blank(&last.lead) => last.lead.to_vec(),
+        Some(last) if 1 < children.len() && draft.is_space(&last.lead) => last.lead.to_vec(),
         _ => [
             b"\n\n".to_vec(),
             indent_of(current, last.and_then(|last| last.unit)),
@@ -192,7 +193,14 @@ fn indent_of(current: &Indexed, unit: Option<usize>) -> Vec<u8> {
 /// The kind and name of the unit that a text is, as far as it can be read by itself.
 fn first_unit(current: &Indexed, text: &OwnText) -> Option<(UnitKind, String)> {
     let foot = text.foot.as_ref().map_or(&[][..], Text::bytes);
-    let whole = [text.head.bytes(), foot].concat();
+    let own = [text.head.bytes(), foot];
+    // What stands between separators is no text by itself.
+    let is_parted =
+        language_of(&current.path).is_some_and(|language| language.0.separator.is_some());
+    let whole = match is_parted {
+        true => [b"{", own[0], own[1], b"}"].concat(),
+        false => own.concat(),
+    };
     let found = outline(&current.path, &whole, &current.budget);
     let first = found.units.into_iter().next()?;
     (!first.name.is_empty()).then_some((first.kind, first.name))

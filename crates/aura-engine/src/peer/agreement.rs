@@ -360,6 +360,9 @@ impl Agreement {
             }
         };
         let (others, is_told) = case.compare(&mine);
+        if !is_told && case.is_mistaken(&mine) {
+            return case.tell(now_ms, 0, mine, false);
+        }
         if (others.iter()).any(|other| other.holding.content != mine.content) {
             return case.disagree((now_ms, recorded, wait_ms), (mine, others, is_told));
         }
@@ -426,6 +429,12 @@ impl Case {
         let mut others: Vec<Heard> = others.into_iter().cloned().collect();
         others.sort_by_key(Heard::place);
         (others, is_told)
+    }
+
+    /// Whether this device said something else of the same patches: it has carried more of them out since.
+    fn is_mistaken(&self, mine: &Holding) -> bool {
+        let mut own = self.heard.values().filter(|heard| heard.is_own);
+        own.any(|heard| heard.holding.is_like(mine) && heard.holding != *mine)
     }
 
     /// Nobody has said anything that can be compared: says it, if that is due.

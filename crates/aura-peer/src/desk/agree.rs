@@ -15,7 +15,7 @@ use aura_engine::peer::{
     units::{Conflict, OfFile, OpenConflict, Origin, Side, conflict_id},
 };
 use aura_proto::{Entry, Kind, PeerId, RepoPath, limits::BODY_BYTES_MAX};
-use aura_semantic::{ContentHash, OwnText, Text, UnitId};
+use aura_semantic::{ContentHash, Indexed, OwnText, Text, UnitId};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES};
 
 use super::{
@@ -111,12 +111,23 @@ impl Desk {
         let Ok(text) = self.shadows.get(&checked) else {
             return Held::Later;
         };
+        // What edits stand in the way of arrives when these are told, or gone.
+        if !is_complete && !self.is_as_told(&checked) {
+            return Held::Apart;
+        }
         Held::Here(Holding {
             patches: self.units.patch_set(path),
             blob: self.shadows.blob_name(&checked),
             is_complete,
             content: text.map(|(bytes, _)| ContentHash::of(&bytes)),
         })
+    }
+
+    /// Whether a file says what the team knows it to say here.
+    fn is_as_told(&mut self, path: &RepoPath) -> bool {
+        let disk = self.copy.root().read_file(path).ok();
+        let shadow = self.shadows.get(path).ok().flatten();
+        disk.map(|file| file.bytes) == shadow.map(|(bytes, _)| bytes)
     }
 
     /// Tells the team what is here, without a text that no entry holds; `false` when that is not possible now.
@@ -372,7 +383,7 @@ impl Desk {
         // Where nothing is understood of a text its order may mean anything.
         if mine.ids.is_empty()
             || lines_of(&mine.bytes) != lines_of(theirs.bytes())
-            || mine.contents() != there.contents()
+            || leaves(&mine) != leaves(&there)
         {
             return;
         }
@@ -384,6 +395,15 @@ impl Desk {
             tracing::debug!(%failure, %path, "the order of a file stays");
         }
     }
+}
+
+/// The texts of the units that have no others in them.
+fn leaves(file: &Indexed) -> BTreeSet<(&str, ContentHash)> {
+    let units = file.outline.units.iter();
+    let leaves = units.filter(|unit| unit.inner.is_none());
+    leaves
+        .map(|unit| (&*unit.qualified, unit.own_hash))
+        .collect()
 }
 
 /// Every line that says something, as often as it is there.

@@ -114,7 +114,12 @@ impl Desk {
         let above = conflict.name.rsplit_once("::").map_or("", |name| name.0);
         let message = format!("{above}, which {} is in, was deleted here", conflict.name);
         let symbol = format!("{}::{above}", conflict.path);
-        let back = format!("aura restore {}", shell_operand(&symbol));
+        let lives = [&conflict.mine, &conflict.theirs];
+        let lives = lives.into_iter().find(|side| side.content.is_some());
+        let op = lives.map_or_else(String::new, |side| {
+            format!(" --at o-{}", side.version.short())
+        });
+        let back = format!("aura restore {}{op}", shell_operand(&symbol));
         Failure::new("AE-NO-PLACE", Exit::STALE, message)
             .next(back, "bring it back; then settle the conflict")
     }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_semantic::{ContentHash, FilePatch, Op, Text, UnitId};
+use aura_semantic::{ContentHash, FilePatch, Op, Text, Touched, UnitId};
 
 use super::{
     super::{agreement::PatchSet, body::VersionId},
@@ -30,6 +30,8 @@ pub(super) struct File {
     /// Which recorded patches insert a unit, and which move it.
     pub(super) inserted: BTreeMap<UnitId, Vec<usize>>,
     pub(super) moved: BTreeMap<UnitId, Vec<usize>>,
+    /// Units that hold others: a name alone may also be that of the type of a method that stands elsewhere.
+    pub(super) containers: BTreeSet<UnitId>,
     /// Every recorded patch of it.
     pub(super) patches: Vec<usize>,
     /// The same of each branch, as a set.
@@ -62,6 +64,7 @@ impl File {
     /// Notes which units the recorded patch `index` puts somewhere.
     pub(super) fn place(&mut self, index: usize, patch: &FilePatch) {
         self.patches.push(index);
+        self.containers.extend(containers(patch));
         for op in &patch.ops {
             match op {
                 Op::Insert { unit, .. } => self.inserted.entry(*unit).or_default().push(index),
@@ -170,6 +173,23 @@ impl File {
         let versions = with_it.map(|(.., version)| *version);
         versions.max_by_key(|version| (self.graph.depth(unit, *version), *version))
     }
+}
+
+/// The units that a patch shows to hold others: it puts some into them, or takes them away together.
+fn containers(patch: &FilePatch) -> impl Iterator<Item = UnitId> + '_ {
+    let named: BTreeSet<UnitId> = patch.ops.iter().filter_map(Op::unit).collect();
+    let row = |unit: UnitId| patch.touched.iter().find(|row| row.unit == unit);
+    patch.ops.iter().filter_map(move |op| match op {
+        Op::Insert { parent, .. } | Op::Move { parent, .. } | Op::Gap { parent, .. } => *parent,
+        Op::Delete { unit, .. } => {
+            let above = format!("{}::", row(*unit)?.name);
+            let mut others = patch.touched.iter();
+            let is_inside =
+                |other: &Touched| !named.contains(&other.unit) && other.name.starts_with(&above);
+            others.any(is_inside).then_some(*unit)
+        }
+        Op::File { .. } | Op::Rename { .. } | Op::Replace { .. } => None,
+    })
 }
 
 /// Whether an operation changes more than white space between units.

@@ -92,13 +92,27 @@ impl Units {
     fn went_to(&self, index: usize, unit: UnitId) -> Option<(Arc<str>, UnitId, bool)> {
         let there = self.recorded.get(index)?;
         let row = there.touched.iter().find(|row| row.0 == unit)?;
+        let went = self.file_went_to(index);
         let born = self.born_of(index, row);
+        // Files that were moved together may have equal units: each went where its file went.
+        let born = born
+            .into_iter()
+            .filter(|(path, _)| went.as_ref().is_none_or(|went| went == path));
+        let born: Vec<(Arc<str>, UnitId)> = born.collect();
         let is_named = |(path, to): &&(Arc<str>, UnitId)| self.id_of(path, &row.1) == Some(*to);
-        let named = born.iter().find(is_named);
-        if let Some((path, to)) = named.or(born.first()) {
-            return Some((Arc::clone(path), *to, named.is_some()));
+        let named: Vec<&(Arc<str>, UnitId)> = born.iter().filter(is_named).collect();
+        let is_whole_name = !named.is_empty();
+        let all = if is_whole_name {
+            named
+        } else {
+            born.iter().collect()
+        };
+        let paths = all.iter().map(|(path, _)| Arc::clone(path)).collect();
+        if let Some(path) = nearest(&there.path, paths) {
+            let to = all.into_iter().find(|(other, _)| *other == path)?.1;
+            return Some((path, to, is_whole_name));
         }
-        let path = self.file_went_to(index)?;
+        let path = went.filter(|_| born.is_empty())?;
         let to = self.id_of(&path, &row.1)?;
         Some((path, to, true))
     }
@@ -112,8 +126,10 @@ impl Units {
         for (path, _) in rows.iter().flat_map(|row| self.born_of(index, row)) {
             *files.entry(path).or_insert(0_usize) += 1;
         }
-        let (path, count) = files.into_iter().max_by_key(|(_, count)| *count)?;
-        (rows.len() <= 2 * count).then_some(path)
+        let most = *files.values().max()?;
+        let files = files.into_iter().filter(|(_, count)| *count == most);
+        let paths = files.map(|(path, _)| path).collect();
+        nearest(&there.path, paths).filter(|_| rows.len() <= 2 * most)
     }
 
     /// Units of other files that began with the text and name of one that a row of a patch deletes, by the same author.
@@ -136,6 +152,18 @@ impl Units {
         };
         had.flat_map(born).collect()
     }
+}
+
+/// The path that ends most as another does, if there is one.
+fn nearest(from: &str, paths: BTreeSet<Arc<str>>) -> Option<Arc<str>> {
+    let alike = |path: &str| {
+        let parts = from.rsplit('/').zip(path.rsplit('/'));
+        parts.take_while(|(one, other)| one == other).count()
+    };
+    let most = paths.iter().map(|path| alike(path)).max()?;
+    let mut nearest = paths.into_iter().filter(|path| alike(path) == most);
+    let first = nearest.next();
+    first.filter(|_| nearest.next().is_none())
 }
 
 /// So many bytes that are not space are hardly written twice: `Self::new()` in a `default` is, in many types.

@@ -237,7 +237,11 @@ impl Units {
             let heads = file.heads(*unit);
             !heads.is_empty() && heads.iter().all(|head| self.is_deleted(path, *unit, *head))
         };
-        called.iter().all(is_gone).then(|| called.last().copied())?
+        let mut held = called
+            .iter()
+            .rev()
+            .filter(|unit| file.containers.contains(unit));
+        held.next().copied().filter(|_| called.iter().all(is_gone))
     }
 
     /// The conflict of a unit with the deletion of its container.
