@@ -220,12 +220,17 @@ impl<'a> Draft<'a> {
         let lead = std::mem::take(&mut self.nodes[node].lead);
         let next = self.nodes[parent].children.get(place).copied();
         let spaces = [&lead[..], self.gap(parent, next)].map(|gap| self.is_space(gap));
+        let is_parted = self.separator.is_some();
         let follow = self.gap_mut(parent, next);
         let keeps_lead = place == 0 && next.is_some();
         let joined = match spaces {
             [true, true] if keeps_lead => lead,
             [true, _] => std::mem::take(follow),
             [false, true] => lead,
+            // The space before what was between braces goes with it.
+            [false, false] if is_parted && next.is_none() && place == 0 => {
+                Cow::Owned([lead.trim_ascii_end(), &follow[..]].concat())
+            }
             [false, false] => Cow::Owned([&lead[..], &follow[..]].concat()),
         };
         *follow = joined;

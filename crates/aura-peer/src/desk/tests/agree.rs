@@ -285,3 +285,100 @@ fn whoever_differs_settles_by_its_own_side_or_by_both() {
         assert_eq!(text.matches("fn zero()").count(), 1, "{text}");
     }
 }
+
+#[test]
+fn of_files_that_are_moved_together_each_edit_follows_its_own() {
+    let equal = "fn it_starts() {\n    let server = start_the_server_with_default_options();\n    \
+                 server.stop_and_wait_for_all_connections();\n}\n";
+    let file = |name: &str| format!("fn {name}_only() {{\n    {name}();\n}}\n\n{equal}");
+    let names = ["a", "b", "c"];
+    let files = names.map(|name| (format!("old/{name}/lib.rs"), file(name)));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (&**path, &**text))
+        .collect();
+    let mut log = Log::default();
+    let mut people = team(&files);
+    people[2].edits("old/b/lib.rs", "_default_", "_other_");
+    let repo = people[1].dir.path().join("repo");
+    std::fs::rename(repo.join("old"), repo.join("new")).unwrap();
+    people[1].publishes(&mut log);
+    people[2].publishes(&mut log);
+    meet(&mut people, &mut log);
+    for name in names {
+        let path = format!("new/{name}/lib.rs");
+        assert_alike(&people, &path);
+        let is_edited = people[0].reads(&path).contains("_other_");
+        assert_eq!(is_edited, name == "b", "{path}");
+    }
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
+
+#[test]
+fn a_method_that_stands_outside_of_its_type_outlives_it() {
+    let base = "package q\n\ntype Queue struct {\n\tjobs []int\n}\n\nfunc (q *Queue) Pop() int {\n\treturn 1\n}\n";
+    let mut log = Log::default();
+    let mut people = team(&[("q.go", base)]);
+    people[0].edits("q.go", "return 1", "return 2");
+    people[1].edits("q.go", "type Queue struct {\n\tjobs []int\n}\n\n", "");
+    people[0].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    assert_alike(&people, "q.go");
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
+
+#[test]
+fn a_key_that_one_renames_follows_the_object_that_another_takes_elsewhere() {
+    let base = "{\n  \"first\": { \"name\": \"a name\", \"size\": 10 },\n  \"second\": 2,\n  \"third\": 3\n}\n";
+    let mut log = Log::default();
+    let mut people = team(&[("x.json", base)]);
+    people[0].edits("x.json", "\"name\"", "\"title\"");
+    let repo = people[1].dir.path().join("repo");
+    std::fs::rename(repo.join("x.json"), repo.join("y.json")).unwrap();
+    people[0].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    let named = open(&mut people);
+    let is_followed = people
+        .iter()
+        .all(|person| person.reads("y.json").contains("\"title\""));
+    assert!(
+        is_followed || named.iter().all(|names| !names.is_empty()),
+        "{:?}",
+        texts(&people, "y.json")
+    );
+    for person in &mut people {
+        let waiting = person.desk.incoming(&person.ring);
+        assert!(waiting.is_empty() || !named[0].is_empty(), "{waiting:?}");
+    }
+}
+
+#[test]
+fn what_keys_two_put_into_braces_that_a_third_empties_stays_an_object() {
+    let mut log = Log::default();
+    let mut people = team(&[("x.json", "{\n  \"a\": 1\n}\n")]);
+    people[0].writes("x.json", "{\n}\n");
+    people[1].writes("x.json", "{\n  \"a\": 1,\n  \"b\": 2\n}\n");
+    people[0].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    assert_alike(&people, "x.json");
+    assert_eq!(people[2].reads("x.json"), "{\n  \"b\": 2\n}\n");
+}
+
+#[test]
+fn a_file_that_somebody_is_at_is_no_difference() {
+    let mut log = Log::default();
+    let base = "fn one() {\n    1;\n}\n\nfn two() {\n    2;\n}\n";
+    let mut people = team(&[("a.rs", base)]);
+    people[0].edits("a.rs", "1;", "1(;");
+    people[1].edits("a.rs", "1;", "11;");
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+    people[0].writes("a.rs", base);
+    meet(&mut people, &mut log);
+    assert_alike(&people, "a.rs");
+    assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
