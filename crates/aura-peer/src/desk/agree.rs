@@ -389,7 +389,7 @@ impl Desk {
         }
         let patch = self.file_change_from(&checked, Some(mine), Some(&theirs), None);
         let follows = conflict.of_file.map(|of| of.follows).unwrap_or_default();
-        let shown = Some((conflict.unit, follows));
+        let shown = Some((conflict.unit, follows, BTreeSet::new()));
         let settled = self.carry_through(&checked, patch, Cause::Merge, shown, ring);
         if let Err(failure) = settled {
             tracing::debug!(%failure, %path, "the order of a file stays");

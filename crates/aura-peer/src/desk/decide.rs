@@ -27,7 +27,7 @@ impl Desk {
     pub(crate) fn settle(&mut self, ring: &KeyRing) {
         for due in self.units.due_merges(&|recorded| self.body(recorded, ring)) {
             let change = self.change(&due.path, due.unit, &due.name, Some(&due.merged));
-            let joined = Some((due.unit, due.heads));
+            let joined = Some((due.unit, due.heads, BTreeSet::new()));
             let queued = change.map(|patch| self.decide(patch, Cause::Merge, joined, ring));
             if matches!(queued, Some(Ok(true))) {
                 let text = format!("joined {}", due.name);
@@ -66,15 +66,21 @@ impl Desk {
                 )
             })?;
         }
+        let left_out = self.unseen(conflict);
+        let is_file = conflict.unit == UnitId::file(&conflict.path);
         let kept = match (&text, &conflict.of_file) {
             // What the file would be is not here.
-            (text, Some(of)) => {
+            (text, Some(_)) => {
                 let theirs = conflict.theirs.text.as_ref();
                 let theirs = theirs.map(|theirs| self.as_told(&path, theirs.head.bytes()));
                 let before = self.shadow(&path)?.or(theirs);
                 let before = before.ok_or_else(|| no_text(&conflict.name))?;
                 let text = text.as_ref().map(|text| &text.head);
-                Some(self.file_change_from(&path, Some(before), text, Some(&of.left_out)))
+                Some(self.file_change_from(&path, Some(before), text, Some(&left_out)))
+            }
+            (text, None) if is_file => {
+                let (before, text) = (self.shadow(&path)?, text.as_ref().map(|text| &text.head));
+                Some(self.file_change_from(&path, before, text, Some(&left_out)))
             }
             (Some(text), _) if self.is_in_deleted(conflict) => {
                 let shadow = self.shadow(&path)?;
@@ -100,8 +106,34 @@ impl Desk {
             Some(of) => of.follows.clone(),
             None => self.shown(conflict),
         };
-        let shown = (conflict.unit, versions);
+        let shown = (conflict.unit, versions, left_out);
         self.carry_through(&path, patch, Cause::Resolve, Some(shown), ring)
+    }
+
+    /// Units of a file in conflict of which somebody has a version that neither text shows.
+    fn unseen(&self, conflict: &Conflict) -> BTreeSet<UnitId> {
+        if let Some(of) = &conflict.of_file {
+            return of.left_out.clone();
+        }
+        let (path, sides) = (&*conflict.path, [&conflict.mine, &conflict.theirs]);
+        let checked = RepoPath::try_from(path).ok();
+        let Some(checked) = checked.filter(|_| conflict.unit == UnitId::file(path)) else {
+            return BTreeSet::new();
+        };
+        let texts = sides.into_iter().filter_map(|side| side.text.as_ref());
+        let told = texts.map(|text| self.as_told(&checked, text.head.bytes()));
+        let shown: Vec<_> = told.map(|file| file.contents()).collect();
+        let is_shown = |unit: UnitId, head: VersionId| match self.units.content(path, unit, head) {
+            Some(Some(content)) => shown.iter().any(|file| file.get(&unit) == Some(&content)),
+            Some(None) | None => true,
+        };
+        let units = self.units.units_of(path).map(|(_, unit)| unit);
+        let units = units.filter(|unit| *unit != conflict.unit);
+        let unseen = units.filter(|unit| {
+            let heads = self.units.heads(path, *unit);
+            !heads.into_iter().all(|head| is_shown(*unit, head))
+        });
+        unseen.collect()
     }
 
     /// Whether the container of a unit was deleted.
@@ -114,14 +146,11 @@ impl Desk {
         let above = conflict.name.rsplit_once("::").map_or("", |name| name.0);
         let message = format!("{above}, which {} is in, was deleted here", conflict.name);
         let symbol = format!("{}::{above}", conflict.path);
-        let lives = [&conflict.mine, &conflict.theirs];
-        let lives = lives.into_iter().find(|side| side.content.is_some());
-        let op = lives.map_or_else(String::new, |side| {
-            format!(" --at o-{}", side.version.short())
-        });
-        let back = format!("aura restore {}{op}", shell_operand(&symbol));
-        Failure::new("AE-NO-PLACE", Exit::STALE, message)
-            .next(back, "bring it back; then settle the conflict")
+        let back = format!("aura log {}", shell_operand(&symbol));
+        Failure::new("AE-NO-PLACE", Exit::STALE, message).next(
+            back,
+            "see when it was there; aura restore SYMBOL --at OP brings it back",
+        )
     }
 
     /// The heads that a person has seen: both sides, and what came to the same as either.
@@ -172,120 +201,6 @@ impl Desk {
                 })
             }
         })
-    }
-
-    /// Takes back the newest, or the named, operation of this device.
-    pub(crate) fn undo(
-        &mut self,
-        op: Option<&str>,
-        ring: &KeyRing,
-    ) -> Result<(String, Vec<String>), Failure> {
-        let me = self.key_peer;
-        let recorded = self.units.recorded();
-        let found = (0..recorded.len()).rev().find(|index| {
-            let recorded = &recorded[*index];
-            recorded.origin.writer.peer == me
-                && match op {
-                    Some(op) => recorded.ops().any(|known| known == op),
-                    None => recorded.cause != Cause::Undo && !self.units.is_undone(*index),
-                }
-        });
-        let Some(index) = found else {
-            let message = "there is no such operation of yours";
-            return Err(Failure::new("AE-NO-OP", Exit::USAGE, message)
-                .next("aura log", "lists operations with their names"));
-        };
-        let name = self.units.recorded()[index].op();
-        let Some(body) = self.body_of(index, ring) else {
-            return Err(no_text(&name));
-        };
-        for ((unit, ..), row) in body.versions().zip(&body.patch.touched) {
-            let heads = self.units.heads(&body.patch.path, unit);
-            // What came after and was taken back leads to the same content again.
-            let is_here = |head: &VersionId| {
-                self.units.content(&body.patch.path, unit, *head) == Some(row.after)
-            };
-            let is_agreed = matches!(&heads[..], [head] if is_here(head));
-            if self.follows_heads(&body.patch, unit) && !is_agreed {
-                let message = format!("{} has changed since", row.name);
-                return Err(Failure::new("AE-MOVED", Exit::STALE, message).next(
-                    format!("aura log {}", shell_operand(&row.name)),
-                    "see what came after",
-                ));
-            }
-        }
-        let path = checked(&body.patch.path)?;
-        let patch = match self.brought_back(index) {
-            true => self.file_change(&path, None)?,
-            false => self.reverse(&path, &body.patch)?,
-        };
-        let symbols = body.patch.touched.iter().map(|row| row.name.clone());
-        let symbols = symbols.collect();
-        self.carry_through(&path, patch, Cause::Undo, None, ring)?;
-        Ok((name, symbols))
-    }
-
-    /// Whether an own settlement brought a file back that this device had deleted.
-    fn brought_back(&self, index: usize) -> bool {
-        let recorded = &self.units.recorded()[index];
-        let (path, file) = (&*recorded.path, UnitId::file(&recorded.path));
-        let is_own_deletion = |version: &VersionId| {
-            let teller = self.units.teller(path, file, *version);
-            let teller = teller.map(|(told, _)| self.units.recorded()[told].origin.writer.peer);
-            self.units.content(path, file, *version) == Some(None) && teller == Some(self.key_peer)
-        };
-        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
-        let parents = rows.next().map(|row| self.units.parents(path, file, row.2));
-        recorded.cause == Cause::Resolve
-            && recorded.is_whole()
-            && parents.is_some_and(|parents| parents.iter().any(is_own_deletion))
-    }
-
-    /// The patch that undoes a patch where it was made.
-    fn reverse(&mut self, path: &RepoPath, patch: &FilePatch) -> Result<FilePatch, Failure> {
-        if let [Op::File { base_text, .. }] = &patch.ops[..] {
-            return self.file_change(path, base_text.as_ref());
-        }
-        let shadow = self.shadow(path)?.ok_or_else(|| no_place(path.as_str()))?;
-        let row = |unit: UnitId| patch.touched.iter().find(|row| row.unit == unit);
-        let mut ops = Vec::new();
-        for op in patch.ops.iter().rev() {
-            let then = match op {
-                Op::Replace { base_text, .. } | Op::Rename { base_text, .. } => {
-                    Some(base_text.clone())
-                }
-                Op::Delete { base_text, .. } => Some(OwnText::leaf(base_text.bytes())),
-                Op::Insert { .. } => None,
-                Op::Gap {
-                    parent,
-                    after,
-                    next,
-                    base_text,
-                    text,
-                } => {
-                    ops.push(Op::Gap {
-                        parent: *parent,
-                        after: *after,
-                        next: *next,
-                        base_text: text.clone(),
-                        text: base_text.clone(),
-                    });
-                    continue;
-                }
-                Op::Move { name, .. } => {
-                    let message = format!("{name} was moved; a move is not taken back");
-                    return Err(Failure::new("AE-NO-UNDO", Exit::REFUSED, message)
-                        .next("aura publish", "move it in the file, save and publish"));
-                }
-                Op::File { .. } => continue,
-            };
-            let unit = op.unit().unwrap_or(UnitId::file(path.as_str()));
-            let row = row(unit).ok_or_else(|| no_place(path.as_str()))?;
-            let is_whole = then.as_ref().map(OwnText::hash) == row.before;
-            let op = bring(&shadow, unit, &row.name, then.as_ref()).filter(|_| is_whole);
-            ops.push(op.ok_or_else(|| no_place(&row.name))?);
-        }
-        Ok(self.told(path, &shadow, ops, patch))
     }
 
     /// Makes a decision known to the team and carries it out here, in whatever mode.
@@ -371,7 +286,7 @@ impl Desk {
         }
         let before = self.as_told(&gone, theirs);
         let stays = self.file_change_from(&gone, Some(before), None, None);
-        let shown = (UnitId::file(&due.path), due.heads.clone());
+        let shown = (UnitId::file(&due.path), due.heads.clone(), BTreeSet::new());
         if self.decide(stays, Cause::Resolve, Some(shown), ring)? {
             let text = format!("what others did in {gone} followed to {there}");
             self.notice("merged", Some(due.to.to_string()), text);
@@ -439,13 +354,15 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
         let parents = patch.touched.iter().map(|row| {
-            if let Some((unit, versions)) = &shown
+            if let Some((unit, versions, _)) = &shown
                 && *unit == row.unit
             {
                 return versions.clone();
             }
+            let is_part = |(.., part): &Shown| part.contains(&row.unit);
+            let is_part = shown.as_ref().is_some_and(is_part);
             let heads = self.units.heads(&patch.path, row.unit);
-            if heads.is_empty() || !self.follows_heads(&patch, row.unit) {
+            if heads.is_empty() || is_part || !self.follows_heads(&patch, row.unit) {
                 let working = self.units.working(&patch.path, row.unit, row.before);
                 return working.into_iter().collect();
             }
@@ -474,7 +391,7 @@ impl Desk {
     }
 
     /// Whether a patch makes heads of a unit: what stands between units has none.
-    fn follows_heads(&self, patch: &FilePatch, unit: UnitId) -> bool {
+    pub(super) fn follows_heads(&self, patch: &FilePatch, unit: UnitId) -> bool {
         unit != UnitId::file(&patch.path) || matches!(patch.ops[..], [Op::File { .. }])
     }
 
@@ -573,7 +490,13 @@ impl Desk {
     }
 
     /// A patch of these operations; names come from the rows of `like`.
-    fn told(&self, path: &RepoPath, shadow: &Indexed, ops: Vec<Op>, like: &FilePatch) -> FilePatch {
+    pub(super) fn told(
+        &self,
+        path: &RepoPath,
+        shadow: &Indexed,
+        ops: Vec<Op>,
+        like: &FilePatch,
+    ) -> FilePatch {
         let before = Self::contents(Some(shadow));
         let mut touched = Vec::new();
         for op in &ops {
@@ -620,7 +543,11 @@ impl Desk {
     }
 
     /// The change that brings a whole file to a text, and settles every unit that the team knows of it.
-    fn file_change(&mut self, path: &RepoPath, text: Option<&Text>) -> Result<FilePatch, Failure> {
+    pub(super) fn file_change(
+        &mut self,
+        path: &RepoPath,
+        text: Option<&Text>,
+    ) -> Result<FilePatch, Failure> {
         let before = self.shadow(path)?;
         Ok(self.file_change_from(path, before, text, None))
     }
@@ -721,8 +648,8 @@ impl Desk {
     }
 }
 
-/// A unit, and the versions of it that a person has chosen from.
-pub(super) type Shown = (UnitId, Vec<VersionId>);
+/// A unit, and the versions of it that a person has chosen from; and units of which only what is changed was shown.
+pub(super) type Shown = (UnitId, Vec<VersionId>, BTreeSet<UnitId>);
 
 pub(super) fn checked(path: &str) -> Result<RepoPath, Failure> {
     RepoPath::try_from(path)

@@ -26,6 +26,7 @@ pub(crate) mod take;
 #[cfg(test)]
 mod tests;
 pub(crate) mod then;
+mod undo;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

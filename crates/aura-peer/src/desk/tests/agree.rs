@@ -5,7 +5,10 @@ use aura_engine::peer::agreement::{Holding, PatchSet, StateBody};
 use aura_proto::Kind;
 use aura_semantic::ContentHash;
 
-use super::{super::opened, Log, Mode, Person};
+use super::{
+    super::{opened, pass::Due},
+    Log, Mode, Person,
+};
 
 /// People who have committed these files.
 fn team(files: &[(&str, &str)]) -> Vec<Person> {
@@ -378,7 +381,47 @@ fn a_file_that_somebody_is_at_is_no_difference() {
     meet(&mut people, &mut log);
     assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
     people[0].writes("a.rs", base);
+    people[0].desk.due = Due::All;
     meet(&mut people, &mut log);
     assert_alike(&people, "a.rs");
     assert_eq!(open(&mut people), [const { Vec::<String>::new() }; 3]);
+}
+
+#[test]
+fn an_edit_behind_what_a_deleted_file_does_not_know_is_shown_or_stays_a_conflict() {
+    let base = "{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": {\n    \"y\": 2\n  }\n}\n";
+    let mut log = Log::default();
+    let mut people = team(&[("m.json", base)]);
+    people[2].edits(
+        "m.json",
+        "  \"b\"",
+        "  \"n\": {\n    \"n1\": 9\n  },\n  \"b\"",
+    );
+    people[2].publishes(&mut log);
+    people[2].edits("m.json", "\"x\": 1", "\"x\": 777");
+    let repo = people[1].dir.path().join("repo");
+    std::fs::remove_file(repo.join("m.json")).unwrap();
+    people[2].publishes(&mut log);
+    people[1].publishes(&mut log);
+    meet(&mut people, &mut log);
+    for _ in 0..3 {
+        let bob = &mut people[1];
+        let conflicts = bob.desk.conflicts(&bob.ring);
+        let Some(conflict) = conflicts.first() else {
+            break;
+        };
+        let sides = [&conflict.mine, &conflict.theirs];
+        let mut texts = sides.into_iter().filter_map(|side| side.text.as_ref());
+        let is_shown = texts.any(|text| String::from_utf8_lossy(text.head.bytes()).contains("777"));
+        if is_shown {
+            return;
+        }
+        bob.desk
+            .resolve(conflict, &Choice::Mine, &bob.ring)
+            .unwrap();
+        bob.tells(&mut log);
+        meet(&mut people, &mut log);
+    }
+    let text = people[2].reads("m.json");
+    panic!("it is nowhere: {text}");
 }
