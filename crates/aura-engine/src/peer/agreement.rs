@@ -371,15 +371,16 @@ impl Agreement {
             return case.speak(now_ms, mine, is_told);
         }
         (case.owes, case.asks_at_ms) = (false, None);
-        let complete = others.iter().filter(|other| other.holding.is_complete);
-        let by: Vec<PeerId> = complete.map(|other| other.origin.writer.peer).collect();
-        if mine.is_complete && by.is_empty() {
-            // Who waits for something is told that it is in the text.
-            return if is_told {
-                None
-            } else {
-                case.tell(now_ms, wait_ms, mine, false)
-            };
+        let (complete, waiting): (Vec<&Heard>, Vec<&Heard>) =
+            others.iter().partition(|other| other.holding.is_complete);
+        let by: Vec<PeerId> = complete
+            .iter()
+            .map(|other| other.origin.writer.peer)
+            .collect();
+        // Who waits for something is told by its author that it is in the text.
+        let is_asked = !waiting.is_empty() && (by.is_empty() || is_writer);
+        if mine.is_complete && is_asked && !is_told {
+            return case.tell(now_ms, wait_ms, mine, false);
         }
         if mine.is_complete {
             self.cases.remove(path);
