@@ -48,6 +48,8 @@ pub(super) struct Standing {
     hashes: Hashes,
     /// For each touched unit how the patch stands to the version here.
     units: Vec<Relation>,
+    /// Whether the team has deleted the file, and whether others worked in it meanwhile.
+    deleted: [bool; 2],
 }
 
 /// A file as it is while one waiting patch after the other is looked at.
@@ -599,6 +601,10 @@ impl Desk {
         Standing {
             hashes: here.hashes.clone(),
             units: touched.iter().map(relation).collect(),
+            deleted: [
+                self.units.is_file_deleted(path),
+                self.units.is_orphaned(path),
+            ],
         }
     }
 
