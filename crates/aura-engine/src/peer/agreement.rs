@@ -307,10 +307,12 @@ impl Agreement {
         self.unplaced.clear();
     }
 
-    /// Nothing can be compared now: files are looked at when something has happened, and nothing is said to differ.
-    pub fn put_off(&mut self) {
+    /// Nothing can be compared now: files are looked at when something has happened. What differs stays so, unless this
+    /// device does not carry patches out any more.
+    pub fn put_off(&mut self, is_apart: bool) {
         for case in self.cases.values_mut() {
-            (case.look_at_ms, case.open) = (None, None);
+            case.look_at_ms = None;
+            case.open = case.open.take().filter(|_| !is_apart);
         }
     }
 

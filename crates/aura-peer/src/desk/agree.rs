@@ -37,7 +37,7 @@ impl Desk {
     /// Looks at the files in doubt whose time has come.
     pub(crate) fn agree(&mut self, now_ms: u64, ring: &KeyRing) {
         if !self.may_compare(ring) {
-            self.agreement.put_off();
+            self.agreement.put_off(self.mode != Mode::Live);
             return;
         }
         let due = self.agreement.due(now_ms);
