@@ -151,7 +151,7 @@ pub(crate) fn carry_out(
     if landing.is_some() {
         edit.draft.part(&glued);
     }
-    edit.draft.separate();
+    edit.draft.separate(current);
     let checked = check::finish(current, &edit.draft, known)?;
     let applied = Applied {
         after: Some(checked.after),

@@ -56,12 +56,9 @@ impl Node<'_> {
 pub(crate) struct Draft<'a> {
     pub(crate) nodes: Vec<Node<'a>>,
     pub(crate) by_id: BTreeMap<UnitId, usize>,
-    /// What parts two units of a container, which were neighbours in the file, and which stood last.
-    separator: Option<(u8, Neighbours, BTreeSet<UnitId>)>,
+    /// What parts two units of a container.
+    separator: Option<u8>,
 }
-
-/// Each unit with the one before it in its container.
-type Neighbours = BTreeSet<(Option<UnitId>, UnitId)>;
 
 /// A rendered draft: the bytes, and where each node came to stand, containers first.
 pub(crate) struct Rendered {
@@ -83,7 +80,7 @@ impl<'a> Draft<'a> {
         let mut draft = Self {
             nodes: Vec::with_capacity(units.len() + 1),
             by_id: BTreeMap::new(),
-            separator: None,
+            separator: language_of(&indexed.path).and_then(|language| language.0.separator),
         };
         draft.nodes.push(root);
         for (index, unit) in units.iter().enumerate() {
@@ -107,9 +104,6 @@ impl<'a> Draft<'a> {
                 draft.tile(indexed, Some(index), inner);
             }
         }
-        let separator = language_of(&indexed.path).and_then(|language| language.0.separator);
-        draft.separator =
-            separator.map(|separator| (separator, draft.neighbours(), draft.last().collect()));
         draft
     }
 
@@ -247,7 +241,8 @@ impl<'a> Draft<'a> {
         within
     }
 
-    fn neighbours(&self) -> Neighbours {
+    /// Each unit with the one before it in its container.
+    fn neighbours(&self) -> BTreeSet<(Option<UnitId>, UnitId)> {
         let mut pairs = BTreeSet::new();
         for node in &self.nodes {
             let mut previous = None;
@@ -265,14 +260,15 @@ impl<'a> Draft<'a> {
         last.map(|last| self.nodes[*last].id)
     }
 
-    /// Puts the separator between those that were not neighbours before, and takes it away before what stands first now
-    /// and behind what stands last now.
-    pub(crate) fn separate(&mut self) {
-        let Some((separator, before, last)) = self.separator.take() else {
+    /// Puts the separator between those that were not neighbours in the file, and takes it away before what stands first
+    /// now and behind what stands last now.
+    pub(crate) fn separate(&mut self, file: &Indexed) {
+        let Some(separator) = self.separator else {
             return;
         };
+        let before = Draft::new(file);
         let pairs = self.neighbours();
-        for (previous, child) in pairs.difference(&before) {
+        for (previous, child) in pairs.difference(&before.neighbours()) {
             let Some(node) = self.by_id.get(child) else {
                 continue;
             };
@@ -285,6 +281,7 @@ impl<'a> Draft<'a> {
                 (Some(_), None) => lead.to_mut().insert(0, separator),
             }
         }
+        let last: BTreeSet<UnitId> = before.last().collect();
         let now = self.last().filter(|id| !last.contains(id));
         let parents = now.filter_map(|id| Some(self.nodes[*self.by_id.get(&id)?].parent));
         for parent in parents.collect::<Vec<_>>() {
@@ -297,9 +294,8 @@ impl<'a> Draft<'a> {
 
     /// Whether a gap says nothing but that units stand apart.
     pub(crate) fn is_space(&self, gap: &[u8]) -> bool {
-        let separator = self.separator.as_ref().map(|(separator, ..)| *separator);
         let mut bytes = gap.iter();
-        bytes.all(|byte| byte.is_ascii_whitespace() || Some(*byte) == separator)
+        bytes.all(|byte| byte.is_ascii_whitespace() || Some(*byte) == self.separator)
     }
 
     /// Neighbours of which the second begins on the last line of the first, which has several.

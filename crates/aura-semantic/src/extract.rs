@@ -99,7 +99,7 @@ fn touched(before: Option<&Indexed>, after: Option<&Indexed>, patch: &FilePatch)
         before: patch.base,
         after: patch.result,
     });
-    let is_whole = matches!(patch.ops[..], [Op::File { .. }]);
+    let is_whole = patch.is_whole();
     // First what the change is about.
     touched.extend(file.clone().filter(|_| is_whole));
     let ids: BTreeSet<UnitId> = old.keys().chain(new.keys()).copied().collect();

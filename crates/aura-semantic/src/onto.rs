@@ -5,8 +5,7 @@
 
 use crate::draft::{Draft, ROOT};
 use crate::indexed::Indexed;
-use crate::language::UnitKind;
-use crate::language::language_of;
+use crate::language::{UnitKind, language_of};
 use crate::outline::outline;
 use crate::patch::Op;
 use crate::value::{ContentHash, OwnText, Text, UnitId};
@@ -195,8 +194,8 @@ fn first_unit(current: &Indexed, text: &OwnText) -> Option<(UnitKind, String)> {
     let foot = text.foot.as_ref().map_or(&[][..], Text::bytes);
     let own = [text.head.bytes(), foot];
     // What stands between separators is no text by itself.
-    let is_parted =
-        language_of(&current.path).is_some_and(|language| language.0.separator.is_some());
+    let language = language_of(&current.path);
+    let is_parted = language.is_some_and(|language| language.0.separator.is_some());
     let whole = match is_parted {
         true => [b"{", own[0], own[1], b"}"].concat(),
         false => own.concat(),

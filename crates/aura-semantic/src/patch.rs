@@ -145,6 +145,11 @@ pub struct Touched {
 }
 
 impl FilePatch {
+    /// Whether it replaces the file as one piece.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.ops[..], [Op::File { .. }])
+    }
+
     /// Whether it deletes the file as one piece.
     pub fn deletes_file(&self) -> bool {
         matches!(self.ops[..], [Op::File { text: None, .. }])

@@ -48,15 +48,12 @@ impl Desk {
             let mut agreement = std::mem::replace(&mut self.agreement, nothing);
             let act = agreement.look(path, when, known, || self.holding(path, ring));
             self.agreement = agreement;
-            let is_done = match act {
+            match act {
                 Some(Act::Tell { holding, with_text }) => {
-                    self.tell_state(path, holding, with_text, ring)
+                    self.tell_state(path, holding, with_text, ring);
                 }
                 Some(Act::Same { by }) => self.forget_what_is_in(path, &by),
-                None => true,
-            };
-            if !is_done {
-                self.agreement.untold(path, now_ms);
+                None => {}
             }
             self.join_order(path, ring);
         }
@@ -130,14 +127,8 @@ impl Desk {
         disk.map(|file| file.bytes) == shadow.map(|(bytes, _)| bytes)
     }
 
-    /// Tells the team what is here, without a text that no entry holds; `false` when that is not possible now.
-    fn tell_state(
-        &mut self,
-        path: &str,
-        holding: Holding,
-        with_text: bool,
-        ring: &KeyRing,
-    ) -> bool {
+    /// Tells the team what is here, without a text that no entry holds, or later where that is not possible now.
+    fn tell_state(&mut self, path: &str, holding: Holding, with_text: bool, ring: &KeyRing) {
         let text = RepoPath::try_from(path)
             .ok()
             .filter(|_| with_text)
@@ -154,7 +145,10 @@ impl Desk {
             body.text = None;
             plain = body.encode();
         }
-        self.book.replica.has_room(plain.len()) && self.author(Kind::STATE, &plain, None, ring)
+        let has_room = self.book.replica.has_room(plain.len());
+        if !has_room || !self.author(Kind::STATE, &plain, None, ring) {
+            self.agreement.untold(path, self.clock.mono_ms());
+        }
     }
 
     /// Takes in what somebody, or this device, has of a file.
@@ -204,17 +198,28 @@ impl Desk {
         if !is_written && taken < self.doubts.replayed {
             return;
         }
-        let is_mine = self.units.recorded()[newest].origin.writer.peer == self.key_peer;
         let landed = self.doubts.landed.filter(|(index, _)| *index == newest);
         let is_same = landed.map_or_else(|| self.has_result(path, newest, ring), |known| known.1);
         let now_ms = self.clock.mono_ms();
         let seq = self.units.recorded()[newest].origin.seq;
         self.agreement.patched(path, seq, now_ms);
         // What was made before, and was not known when the newest was made, may have been of no effect here alone.
-        if !is_same || is_mine && newest < taken {
-            let is_writer = self.units.wrote_in(path);
-            self.agreement.doubt(path, is_mine, is_writer, now_ms);
+        if !is_same || newest < taken && self.is_mine(newest) {
+            self.doubt(path);
         }
+    }
+
+    /// A file may be another one elsewhere; whoever wrote its newest patch speaks first.
+    pub(super) fn doubt(&mut self, path: &Arc<str>) {
+        let newest = self.units.newest_of(path);
+        let owes = newest.is_some_and(|newest| self.is_mine(newest));
+        let is_writer = self.units.wrote_in(path);
+        let now_ms = self.clock.mono_ms();
+        self.agreement.doubt(path, owes, is_writer, now_ms);
+    }
+
+    fn is_mine(&self, index: usize) -> bool {
+        self.units.recorded()[index].origin.writer.peer == self.key_peer
     }
 
     /// Whether a file is what it was behind a patch where that was made, or what git has.
@@ -231,28 +236,21 @@ impl Desk {
 
     /// What cannot be carried out may have come to others.
     pub(super) fn doubt_what_waits(&mut self, taken: &BTreeMap<usize, Taken>) {
-        let now_ms = self.clock.mono_ms();
         let stays = |taken: &Taken| matches!(taken, Taken::Waiting(why) if !is_passing(why));
         let stuck = taken.iter().filter(|(_, taken)| stays(taken));
         let path = |index: usize| Arc::clone(&self.units.recorded()[index].path);
-        let paths: BTreeSet<Arc<str>> = stuck.map(|(index, _)| path(*index)).collect();
-        for path in paths.iter().filter(|path| !self.units.is_open(path)) {
-            let newest = self.units.newest_of(path);
-            let writer = newest.map(|newest| self.units.recorded()[newest].origin.writer);
-            let owes = writer.is_some_and(|writer| writer.peer == self.key_peer);
-            let is_writer = self.units.wrote_in(path);
-            self.agreement.doubt(path, owes, is_writer, now_ms);
-        }
+        let mut paths: BTreeSet<Arc<str>> = stuck.map(|(index, _)| path(*index)).collect();
+        paths.retain(|path| !self.units.is_open(path));
+        paths.iter().for_each(|path| self.doubt(path));
     }
 
     /// What waits here of these, who have the same text and carried everything out, is in it; so are own decisions.
-    fn forget_what_is_in(&mut self, path: &str, by: &[PeerId]) -> bool {
+    fn forget_what_is_in(&mut self, path: &str, by: &[PeerId]) {
         let author = |index: usize| self.units.recorded()[index].origin.writer.peer;
-        let is_in = |index: usize| by.contains(&author(index)) || author(index) == self.key_peer;
+        let is_in = |index: usize| by.contains(&author(index)) || self.is_mine(index);
         let waiting = self.waiting_in(path);
         let known: Vec<usize> = waiting.filter(|index| is_in(*index)).collect();
         self.forget_waiting(known);
-        true
     }
 
     fn forget_waiting(&mut self, known: Vec<usize>) {
@@ -270,7 +268,8 @@ impl Desk {
             return;
         };
         let follows = self.versions_of(&path, last);
-        if self.units.follows_any(index, &follows) {
+        let mut parents = self.units.file_parents(index).iter();
+        if parents.any(|parent| follows.contains(parent)) {
             let last = last.recorded;
             let waiting = self.waiting_in(&path);
             let known = waiting.filter(|waiting| *waiting < last).collect();
@@ -290,11 +289,17 @@ impl Desk {
     /// Conflicts of files of which those who know the same have different texts.
     pub(super) fn disagreements(&self, ring: &KeyRing) -> Vec<Conflict> {
         let open = self.agreement.open();
-        let conflicts = open.filter_map(|(path, open)| self.disagreement(path, open, ring));
+        let conflicts = open.filter_map(|(path, open)| {
+            let mut conflict = self.disagreement(path, open)?;
+            let text = self.state_text(open.others.first()?, ring);
+            conflict.theirs.text = text.map(|text| OwnText::leaf(text.bytes()));
+            Some(conflict)
+        });
         conflicts.collect()
     }
 
-    fn disagreement(&self, path: &str, open: &Disagreement, ring: &KeyRing) -> Option<Conflict> {
+    /// The conflict that different texts of a file are, without these texts.
+    fn disagreement(&self, path: &str, open: &Disagreement) -> Option<Conflict> {
         let other = open.others.first()?;
         let file = UnitId::file(path);
         let patches = self.units.patches_of(path);
@@ -308,11 +313,11 @@ impl Desk {
             let version = self.units.working(path, file, content);
             version.unwrap_or(VersionId::of(file, &[], None))
         };
-        let side = |content: Option<ContentHash>, peer, text: Option<Text>| Side {
+        let side = |content: Option<ContentHash>, peer| Side {
             version: version(content),
             recorded: by(peer),
             content,
-            text: text.map(|text| OwnText::leaf(text.bytes())),
+            text: None,
         };
         let theirs = other.holding.content;
         let mut heads: Vec<VersionId> = vec![version(open.mine.content), version(theirs)];
@@ -330,12 +335,8 @@ impl Desk {
             name: path.to_owned(),
             path: path.to_owned(),
             base: None,
-            mine: side(open.mine.content, self.key_peer, None),
-            theirs: side(
-                theirs,
-                other.origin.writer.peer,
-                self.state_text(other, ring),
-            ),
+            mine: side(open.mine.content, self.key_peer),
+            theirs: side(theirs, other.origin.writer.peer),
             of_file: Some(OfFile {
                 follows: follows.into_iter().collect(),
                 left_out: BTreeSet::new(),
@@ -348,7 +349,7 @@ impl Desk {
     pub(super) fn open_disagreements(&self) -> impl Iterator<Item = OpenConflict> {
         let rows = self.agreement.open();
         rows.filter_map(|(path, open)| {
-            let conflict = self.disagreement(path, open, &KeyRing::new())?;
+            let conflict = self.disagreement(path, open)?;
             Some(OpenConflict {
                 id: conflict.id,
                 name: conflict.name,
@@ -369,7 +370,7 @@ impl Desk {
         let Some((open, first)) = self.agreement.open_of(path).zip(first) else {
             return;
         };
-        let conflict = self.disagreement(path, open, ring);
+        let conflict = self.disagreement(path, open);
         let Some((conflict, theirs)) = conflict.zip(self.state_text(first, ring)) else {
             return;
         };
@@ -419,8 +420,6 @@ fn lines_of(text: &[u8]) -> BTreeMap<&[u8], usize> {
 }
 
 fn open_state(entry: &Entry, ring: &KeyRing) -> Option<StateBody> {
-    let is_state = entry.header().kind == Kind::STATE;
-    let plain = opened(entry, ring).filter(|_| is_state)?;
-    let body = StateBody::decode(plain).ok()?;
+    let body = StateBody::decode(opened(entry, Kind::STATE, ring)?).ok()?;
     body.check().is_ok().then_some(body)
 }

@@ -384,15 +384,14 @@ impl Desk {
         let is_queued = self.queue(&body, ring)?;
         if is_queued {
             let path: Arc<str> = body.patch.path.into();
-            let now_ms = self.clock.mono_ms();
-            self.agreement.doubt(&path, true, true, now_ms);
+            self.doubt(&path);
         }
         Ok(is_queued)
     }
 
     /// Whether a patch makes heads of a unit: what stands between units has none.
     pub(super) fn follows_heads(&self, patch: &FilePatch, unit: UnitId) -> bool {
-        unit != UnitId::file(&patch.path) || matches!(patch.ops[..], [Op::File { .. }])
+        unit != UnitId::file(&patch.path) || patch.is_whole()
     }
 
     /// The change that brings a unit, or a whole file, to a text; `None` when there is no place for it here.

@@ -137,9 +137,7 @@ impl Desk {
 }
 
 fn open_intent(entry: &Entry, ring: &KeyRing) -> Option<IntentBody> {
-    let is_intent = entry.header().kind == Kind::INTENT;
-    let plain = opened(entry, ring).filter(|_| is_intent)?;
-    let body = IntentBody::decode(plain).ok()?;
+    let body = IntentBody::decode(opened(entry, Kind::INTENT, ring)?).ok()?;
     body.check().is_ok().then_some(body)
 }
 

@@ -662,13 +662,13 @@ impl Desk {
 
 /// Opens the sealed body of a patch entry.
 fn open_body(entry: &Entry, ring: &KeyRing) -> Option<PatchBody> {
-    let is_patch = entry.header().kind == Kind::PATCH;
-    PatchBody::decode(opened(entry, ring).filter(|_| is_patch)?).ok()
+    PatchBody::decode(opened(entry, Kind::PATCH, ring)?).ok()
 }
 
-fn opened(entry: &Entry, ring: &KeyRing) -> Option<Vec<u8>> {
+/// The sealed body of an entry of this kind.
+fn opened(entry: &Entry, kind: Kind, ring: &KeyRing) -> Option<Vec<u8>> {
     let header = entry.header();
-    let key = ring.get(header.key_epoch)?;
+    let key = ring.get(header.key_epoch).filter(|_| header.kind == kind)?;
     open(key, &SealContext::from(header), &entry.body()).ok()
 }
 

@@ -344,15 +344,14 @@ impl Desk {
             why: intent.why.clone(),
             is_sure: self.adopted.remove(path),
         };
-        let is_whole = matches!(patch.ops[..], [aura_semantic::Op::File { .. }]);
-        let is_local = !is_whole && self.shadows.is_local(path);
+        let is_whole = patch.is_whole();
         let body = self.units.body(patch, made, &|index| self.lacks(index));
         if let Some(body) = body
             && !self.queue(&body, ring)?
         {
             return Ok(false);
         }
-        self.shadows.set(path, after.as_ref(), is_local)?;
+        self.shadows.set_told(path, after.as_ref(), is_whole)?;
         self.due.add(path.as_str());
         Ok(true)
     }

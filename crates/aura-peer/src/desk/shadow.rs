@@ -35,6 +35,13 @@ pub(super) struct Kept {
     is_local: bool,
 }
 
+impl Kept {
+    fn is_blob(&self, id: &ObjectId) -> bool {
+        let text = self.text.as_ref();
+        text.is_some_and(|text| id.is_blob(text.bytes()))
+    }
+}
+
 /// The text of a shadow and, when kept, the ids of its units.
 type TextAndIds = (Vec<u8>, Option<Vec<UnitId>>);
 
@@ -88,10 +95,9 @@ impl Shadows {
             .collect();
         for path in &moved {
             if let Some(kept) = self.kept(path) {
-                let text = kept.text.as_ref();
-                let is_it = |id: &ObjectId| text.is_some_and(|text| id.is_blob(text.bytes()));
+                let is_it = |id: &ObjectId| kept.is_blob(id);
                 // More, or less, was committed than the team was told.
-                if !after.get(path).map_or(text.is_none(), is_it) && !kept.is_local {
+                if !after.get(path).map_or(kept.text.is_none(), is_it) && !kept.is_local {
                     self.keep(path, kept.text.map(|text| text.0), kept.ids, true)?;
                 }
                 continue;
@@ -187,7 +193,17 @@ impl Shadows {
         self.at_head.contains_key(path)
     }
 
-    /// The shadow after a change that the team knows, or one that git wrote: then it `is_local`.
+    /// The shadow after a change that the team knows: of a file as one piece nothing is in it but what was told.
+    pub(super) fn set_told(
+        &self,
+        path: &RepoPath,
+        shadow: Option<&Indexed>,
+        is_whole: bool,
+    ) -> Result<(), Failure> {
+        self.set(path, shadow, !is_whole && self.is_local(path))
+    }
+
+    /// The shadow after a change; whether it `is_local` as what git wrote is.
     pub(super) fn set(
         &self,
         path: &RepoPath,
@@ -202,12 +218,8 @@ impl Shadows {
     /// Whether there may be more, or less, in the shadow than what git has and the team was told.
     pub(super) fn is_local(&self, path: &RepoPath) -> bool {
         self.kept(path).is_some_and(|kept| {
-            let is_it = |id: &ObjectId| {
-                kept.text
-                    .as_ref()
-                    .is_some_and(|text| id.is_blob(text.bytes()))
-            };
-            kept.is_local && !self.at_head.get(path).is_some_and(is_it)
+            let is_at_head = || self.at_head.get(path).is_some_and(|id| kept.is_blob(id));
+            kept.is_local && !is_at_head()
         })
     }
 

@@ -554,7 +554,8 @@ impl Desk {
     /// Whether an earlier patch of the same file waits.
     pub(super) fn waits_behind(&self, index: usize) -> bool {
         let path = &self.units.recorded()[index].path;
-        self.waiting_in(path).any(|earlier| earlier < index)
+        let first = self.waiting_in(path).next();
+        first.is_some_and(|first| first < index)
     }
 
     /// The patches of a file that wait to be carried out here, in the order of recording.
@@ -689,9 +690,8 @@ impl Desk {
         let replaced = replaced.map_err(|refusal| explain_write(&refusal));
         let kept = replaced.and_then(|_| {
             let is_whole = self.units.recorded()[index].is_whole();
-            let is_local = !is_whole && self.shadows.is_local(path);
             self.shadows
-                .set(path, written.shadow.as_ref(), is_local)
+                .set_told(path, written.shadow.as_ref(), is_whole)
                 .map_err(|failure| failure.message)
         });
         self.count_units(path, written.file.as_ref());

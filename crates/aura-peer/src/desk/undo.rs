@@ -74,11 +74,8 @@ impl Desk {
             let teller = teller.map(|(told, _)| self.units.recorded()[told].origin.writer.peer);
             self.units.content(path, file, *version) == Some(None) && teller == Some(self.key_peer)
         };
-        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
-        let parents = rows.next().map(|row| self.units.parents(path, file, row.2));
-        recorded.cause == Cause::Resolve
-            && recorded.is_whole()
-            && parents.is_some_and(|parents| parents.iter().any(is_own_deletion))
+        let mut parents = self.units.file_parents(index).iter();
+        recorded.cause == Cause::Resolve && parents.any(is_own_deletion)
     }
 
     /// The patch that undoes a patch where it was made.

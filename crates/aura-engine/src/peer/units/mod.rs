@@ -320,7 +320,7 @@ impl Units {
             touched: Vec::with_capacity(names.len()),
             renamed,
             kind: kind_of(body),
-            is_whole: is_whole(&body.patch),
+            is_whole: body.patch.is_whole(),
         };
         let rows = body.versions().zip(&body.patch.touched).zip(names);
         for (((unit, version, parents), row), name) in rows {
@@ -704,11 +704,6 @@ fn note_fork(
 // spec: patch/3.2
 fn born(unit: UnitId, version: VersionId, before: Option<ContentHash>) -> Option<ContentHash> {
     before.filter(|before| VersionId::birth(unit, *before) == version)
-}
-
-/// Whether a patch replaces a file as one piece.
-fn is_whole(patch: &FilePatch) -> bool {
-    matches!(patch.ops[..], [Op::File { .. }])
 }
 
 /// Whether a row tells of a move that changes no text.

@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, Touched, UnitId};
 
-use super::{
-    super::body::PatchBody, Relation, Standpoint, Units, has_all_units, is_placement, is_whole,
-};
+use super::{super::body::PatchBody, Relation, Standpoint, Units, has_all_units, is_placement};
 
 impl Units {
     /// What is to be carried out of the recorded patch `index` on a working copy whose units have `contents`; nothing
@@ -30,7 +28,7 @@ impl Units {
         let (mut held, mut stands) = (BTreeSet::new(), None);
         let mut is_loose = loose.waits;
         let mut patch = body.patch.clone();
-        let is_whole = is_whole(&patch);
+        let is_whole = patch.is_whole();
         let file = UnitId::file(&patch.path);
         if self.replaces(index, contents(file)) {
             return Ok(Some(Plan::of_seen(patch)));
@@ -101,7 +99,7 @@ impl Units {
         (known, held): (&BTreeSet<UnitId>, &BTreeSet<UnitId>),
     ) {
         // What was done to a file as one piece is known by its units, once these went on by themselves.
-        let are_units_here = is_whole(patch) && has_all_units(patch, known);
+        let are_units_here = patch.is_whole() && has_all_units(patch, known);
         let file = UnitId::file(&patch.path);
         patch.ops.retain(|op| match op {
             Op::File { .. } => !known.contains(&file) && (is_loose || !are_units_here),

@@ -67,35 +67,29 @@ impl Units {
         forked.next().is_some() || strays.next().is_some() || self.is_orphaned(&path)
     }
 
-    /// Whether a patch of a file as one piece follows one of these versions of it.
-    pub fn follows_any(&self, index: usize, versions: &[VersionId]) -> bool {
+    /// The versions of its file that a patch of it as one piece follows; none where it is another patch.
+    pub fn file_parents(&self, index: usize) -> &[VersionId] {
         let recorded = &self.recorded[index];
-        let file = UnitId::file(&recorded.path);
-        let mut rows = recorded.touched.iter().filter(|row| row.0 == file);
-        let version = rows.next().map(|row| row.2).filter(|_| recorded.is_whole);
-        version.is_some_and(|version| {
-            let parents = self.parents(&recorded.path, file, version);
-            parents.iter().any(|parent| versions.contains(parent))
-        })
+        let (path, file) = (&*recorded.path, UnitId::file(&recorded.path));
+        let mut rows = recorded.touched.iter();
+        let row = rows.find(|row| row.0 == file && recorded.is_whole);
+        row.map_or(&[], |row| self.parents(path, file, row.2))
     }
 
     /// Whether a patch replaces a file as one piece and follows the version that stands for just this content of it:
     /// whoever made it has seen every byte that it replaces.
     // spec: patch/6.5
     pub fn replaces(&self, index: usize, content: Option<ContentHash>) -> bool {
-        let recorded = &self.recorded[index];
-        let (path, file) = (&*recorded.path, UnitId::file(&recorded.path));
-        let working = self.working(path, file, content);
-        let mut rows = recorded.touched.iter();
-        let version = rows.find(|row| row.0 == file).map(|row| row.2);
+        let path = &*self.recorded[index].path;
+        let (file, parents) = (UnitId::file(path), self.file_parents(index));
+        let is_gone = |parent: &VersionId| self.is_deleted(path, file, *parent);
         // Of two who replaced it in different ways neither has seen what the other made of it; and whoever settles what
         // becomes of a deleted file was shown another text than those that it follows.
-        recorded.is_whole
+        !parents.is_empty()
             && self.heads(path, file).len() < 2
-            && working.zip(version).is_some_and(|(working, version)| {
-                let parents = self.parents(path, file, version);
-                let is_gone = |parent: &VersionId| self.is_deleted(path, file, *parent);
-                parents.contains(&working) && !parents.iter().any(is_gone)
-            })
+            && !parents.iter().any(is_gone)
+            && self
+                .working(path, file, content)
+                .is_some_and(|working| parents.contains(&working))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aura_semantic::{Budget, ContentHash, FilePatch, Op, Touched, UnitId, index};
 
-use super::{super::body::VersionId, Relation, Units, is_whole};
+use super::{super::body::VersionId, Relation, Units};
 
 impl Units {
     /// What the change of a file as one piece follows where others changed its units since it was last told as one:
@@ -18,7 +18,7 @@ impl Units {
         row: &Touched,
     ) -> Option<Vec<VersionId>> {
         let file = self.files.get(&*patch.path)?;
-        let is_file = is_whole(patch) && row.unit == UnitId::file(&patch.path);
+        let is_file = patch.is_whole() && row.unit == UnitId::file(&patch.path);
         let here = self.standpoint(&patch.path, row.unit, row.before);
         if !is_file || row.before.is_none() || self.is_recorded(&here) {
             return None;
