@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tree_sitter::Tree;
 
 use crate::identity::{self, Version};
-use crate::outline::{Budget, Outline, parsed};
+use crate::outline::{Budget, Outline, parsed_from};
+use crate::reparse::Parsed;
 use crate::value::{ContentHash, UnitId};
 
 /// One version of a file.
@@ -80,19 +81,25 @@ pub fn index(
     before: Option<&Indexed>,
     budget: &Budget,
 ) -> Indexed {
-    index_with_tree(path, bytes, before, budget).0
+    index_with_tree(path, bytes, before.map(|before| (before, None)), budget).0
 }
 
-/// The same, with the syntax tree if there is one.
+/// The same, with the syntax tree if there is one; faster where that of the version before is given.
 pub(crate) fn index_with_tree(
     path: &str,
     bytes: impl Into<Arc<[u8]>>,
-    before: Option<&Indexed>,
+    before: Option<(&Indexed, Option<&Tree>)>,
     budget: &Budget,
 ) -> (Indexed, Option<Tree>) {
     let bytes = bytes.into();
-    let (outline, tree) = parsed(path, &bytes, budget);
-    let Some(before) = before else {
+    let known = before.and_then(|(before, tree)| {
+        tree.map(|tree| Parsed {
+            tree,
+            bytes: &before.bytes,
+        })
+    });
+    let (outline, tree) = parsed_from(path, &bytes, known, budget);
+    let Some((before, _)) = before else {
         return (Indexed::known(path, bytes, outline, budget), tree);
     };
     let after = Version {

@@ -233,6 +233,8 @@ pub(crate) struct Table {
     /// Whether a file with one import twice is no program.
     pub(crate) is_import_unique: bool,
     pub(crate) guards: &'static [Guard],
+    /// Whether a text may be read in two ways, so that it matters from which version's tree it is parsed.
+    pub(crate) is_ambiguous: bool,
     /// How names are used and bound.
     pub(crate) references: &'static Syntax,
 }

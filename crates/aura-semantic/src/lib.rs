@@ -37,6 +37,7 @@ mod parameters;
 mod patch;
 mod place;
 mod references;
+mod reparse;
 mod similar;
 mod steps;
 mod tables;

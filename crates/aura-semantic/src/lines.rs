@@ -79,7 +79,7 @@ fn merge(
 }
 
 /// Offsets at which lines start, and the end of the text.
-fn starts(text: &[u8]) -> Vec<usize> {
+pub(crate) fn starts(text: &[u8]) -> Vec<usize> {
     let mut starts = vec![0];
     starts.extend(
         text.iter()

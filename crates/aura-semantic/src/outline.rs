@@ -14,6 +14,7 @@ use tree_sitter::{ParseOptions, Parser, Tree};
 
 use crate::guard::is_too_much;
 use crate::language::{Guard, Language, UnitKind, language_of};
+use crate::reparse::Parsed;
 use crate::value::{ContentHash, OwnText, own_hash};
 use crate::walk;
 
@@ -173,6 +174,16 @@ pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
 
 /// The same, with the syntax tree if there is one.
 pub(crate) fn parsed(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, Option<Tree>) {
+    parsed_from(path, bytes, None, budget)
+}
+
+/// The same, faster where the tree of a version of nearly this text is known.
+pub(crate) fn parsed_from(
+    path: &str,
+    bytes: &[u8],
+    before: Option<Parsed<'_>>,
+    budget: &Budget,
+) -> (Outline, Option<Tree>) {
     let language = language_of(path);
     let Some(found) = language else {
         return (Outline::whole_file(None, Problem::NoGrammar), None);
@@ -181,7 +192,12 @@ pub(crate) fn parsed(path: &str, bytes: &[u8], budget: &Budget) -> (Outline, Opt
     if let Some(problem) = problem {
         return (Outline::whole_file(language, problem), None);
     }
-    let Some(tree) = parse(found, bytes, budget) else {
+    let before = before.filter(|_| !found.0.is_ambiguous);
+    let edited = before.and_then(|before| before.edited(bytes));
+    let tree = edited.and_then(|edited| parse(found, bytes, Some(&edited), budget));
+    // In a text with errors it matters where the parser began.
+    let tree = tree.filter(|tree| !tree.root_node().has_error());
+    let Some(tree) = tree.or_else(|| parse(found, bytes, None, budget)) else {
         return (Outline::whole_file(language, Problem::ParseBudget), None);
     };
     let Some(walked) = walk::walk(found.0, &tree, bytes, budget.depth_max) else {
@@ -222,7 +238,7 @@ fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-fn parse(language: Language, bytes: &[u8], budget: &Budget) -> Option<Tree> {
+fn parse(language: Language, bytes: &[u8], edited: Option<&Tree>, budget: &Budget) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&(language.0.grammar)()).ok()?;
     let of_size = bytes
@@ -245,7 +261,7 @@ fn parse(language: Language, bytes: &[u8], budget: &Budget) -> Option<Tree> {
     };
     let options = ParseOptions::new().progress_callback(&mut progress);
     let mut read = |offset: usize, _| bytes.get(offset..).unwrap_or_default();
-    parser.parse_with_options(&mut read, None, Some(options))
+    parser.parse_with_options(&mut read, edited, Some(options))
 }
 
 fn finish(language: Language, walked: walk::Walked, bytes: &[u8]) -> Outline {

@@ -24,7 +24,8 @@ use crate::indexed::{Indexed, index_with_tree};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines, merge_lines_by_myers};
 use crate::markers::{Labels, render_diff3};
-use crate::outline::{Budget, Problem, outline};
+use crate::outline::{Budget, Problem, parsed_from};
+use crate::reparse::Parsed;
 use crate::value::UnitId;
 
 /// Signs in a conflict marker, as git has them.
@@ -125,7 +126,8 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
         return clean(merged.clone(), MergeLevel::Lines, None);
     }
     let (base_file, base_tree) = index_with_tree(path, base, None, budget);
-    let side = |bytes: &[u8]| index_with_tree(path, bytes, Some(&base_file), budget);
+    let known = Some((&base_file, base_tree.as_ref()));
+    let side = |bytes: &[u8]| index_with_tree(path, bytes, known, budget);
     let ((ours_file, ours_tree), (theirs_file, theirs_tree)) = (side(ours), side(theirs));
     let files = [&base_file, &ours_file, &theirs_file];
     let mut problems = files.iter().map(|file| file.outline.whole_file_problem());
@@ -222,9 +224,10 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let woven = weave([base, ours, theirs]).ok()?;
     let budget = &files[0].budget;
     if !woven.clashes.is_empty() {
-        return is_whole_either_way(files, &woven).then_some(woven);
+        return is_whole_either_way(files, trees[0], &woven).then_some(woven);
     }
-    let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], Some(files[0]), budget);
+    let known = Some((files[0], Some(trees[0])));
+    let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], known, budget);
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     let is_doubled = doubles_keys(trees.map(Some), files, &found);
@@ -233,7 +236,11 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
 }
 
 /// Whether what stands around the conflicts parses with either side in them.
-fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
+fn is_whole_either_way(files: Three<'_>, tree: &Tree, woven: &Woven) -> bool {
+    let known = Parsed {
+        tree,
+        bytes: &files[0].bytes,
+    };
     let errors_max = errors_max(files);
     [1, 2].into_iter().all(|side| {
         let mut text = Vec::new();
@@ -244,7 +251,7 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
             from = left.at;
         }
         text.extend_from_slice(&woven.bytes[from..]);
-        let outline = outline(&files[0].path, &text, &files[0].budget);
+        let (outline, _) = parsed_from(&files[0].path, &text, Some(known), &files[0].budget);
         outline.whole_file_problem().is_none() && outline.errors <= errors_max
     })
 }
@@ -252,7 +259,8 @@ fn is_whole_either_way(files: Three<'_>, woven: &Woven) -> bool {
 /// The gate: why a merge of lines may not be taken, see the invariants of this file.
 fn refusal(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8]) -> Option<Refusal> {
     let base = files[0];
-    let (result, tree) = index_with_tree(&base.path, merged, Some(base), &base.budget);
+    let known = Some((base, trees[0]));
+    let (result, tree) = index_with_tree(&base.path, merged, known, &base.budget);
     let found = tree.as_ref().map(|tree| pieces(&result, tree));
     if found.is_some_and(|found| doubles_keys(trees, files, &found)) {
         return Some(Why::Doubled.into());

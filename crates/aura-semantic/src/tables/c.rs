@@ -10,6 +10,8 @@ pub(super) const C: Table = family("c", &["c", "h"], || tree_sitter_c::LANGUAGE.
 pub(super) const CPP: Table = Table {
     wrappers: &[("template_declaration", "")],
     overloads: Overloads::List("parameters"),
+    // Whether a name is a type or a value is open in many places.
+    is_ambiguous: true,
     references: &names::CPP,
     ..family(
         "cpp",
@@ -51,6 +53,7 @@ const fn family(
         ],
         keyed: &[],
         is_import_unique: false,
+        is_ambiguous: false,
         guards: &[],
         references: &names::C,
     }

@@ -61,6 +61,7 @@ pub(super) const GO: Table = Table {
     ],
     keyed: &[],
     is_import_unique: true,
+    is_ambiguous: false,
     guards: &[],
     references: &names::GO,
 };

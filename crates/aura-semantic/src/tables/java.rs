@@ -65,6 +65,7 @@ pub(super) const JAVA: Table = Table {
     ],
     keyed: &[],
     is_import_unique: false,
+    is_ambiguous: false,
     guards: &[],
     references: &names::JAVA,
 };

@@ -9,6 +9,8 @@ pub(super) const KOTLIN: Table = Table {
     skipped: &["shebang"],
     free: &[("modifiers", &[])],
     overloads: Overloads::List("function_value_parameters"),
+    // An annotation at the start of a file is that of the file or of what follows.
+    is_ambiguous: true,
     references: &names::KOTLIN,
     ..table(
         "kotlin",

@@ -124,6 +124,7 @@ const fn table(
         free: &[],
         keyed: &[],
         is_import_unique: false,
+        is_ambiguous: false,
         guards: &[],
         references: &names::NONE,
     }

@@ -55,6 +55,7 @@ pub(super) const PYTHON: Table = Table {
     ],
     keyed: &[],
     is_import_unique: false,
+    is_ambiguous: false,
     guards: &[],
     references: &names::PYTHON,
 };

@@ -74,6 +74,7 @@ pub(super) const RUST: Table = Table {
     ],
     keyed: &[],
     is_import_unique: true,
+    is_ambiguous: false,
     guards: &[],
     references: &names::RUST,
 };

@@ -60,6 +60,7 @@ const fn script(
         ],
         keyed: &[],
         is_import_unique: true,
+        is_ambiguous: false,
         guards: &[],
         references: &names::SCRIPT,
     }
