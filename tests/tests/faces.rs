@@ -184,6 +184,35 @@ fn joining_again_checks_the_token_and_says_what_was_done() {
 }
 
 #[test]
+fn a_join_sets_git_up_and_says_so_unless_it_is_told_not_to() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let driver = || git(&alice.repo, &["config", "--get", "merge.aura.driver"]);
+    assert!(driver().contains("aura merge-driver"));
+    let attributes = alice.read(".git/info/attributes");
+    assert!(attributes.contains("merge=aura"), "{attributes}");
+    // Nobody else sees it.
+    assert_eq!(git(&alice.repo, &["status", "--porcelain"]), "");
+    let again = alice.aura(&["join"]).ok();
+    assert_eq!(again["git"]["state"], "present", "{again}");
+    alice.aura(&["uninit"]).ok();
+    let without = alice.aura(&["join", "--no-git"]).ok();
+    assert_eq!(without["git"], Value::Null);
+    assert!(!alice.repo.join(".git/info/attributes").exists());
+    let with = alice.aura(&["join"]).ok();
+    assert_eq!(with["git"]["state"], "done", "{with}");
+    assert!(driver().contains("aura merge-driver"));
+    // What cannot be done says so, and the join holds.
+    let info = alice.repo.join(".git/info/attributes");
+    fs::remove_file(&info).unwrap();
+    fs::create_dir(&info).unwrap();
+    let joined = alice.aura(&["join"]).ok();
+    assert_eq!(joined["git"]["state"], "failed", "{joined}");
+    assert_eq!(joined["state"], "joined");
+}
+
+#[test]
 fn a_fresh_invite_leads_to_a_mothership_that_has_moved() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");

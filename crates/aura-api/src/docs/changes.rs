@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OpDoc;
+use super::{OpDoc, SetUpStepDoc};
 use crate::Next;
 
 doc! {
@@ -45,6 +45,9 @@ doc! {
         /// The address that the Mothership has now, when the token told a new one.
         #[serde(default)]
         endpoint: Option<String>,
+        /// What git was told, or with the state `failed` why it was told nothing; none with `--no-git`.
+        #[serde(default)]
+        git: Option<SetUpStepDoc>,
         /// What to do now.
         next: Vec<Next>,
     }

@@ -239,7 +239,7 @@ impl Face<'_, '_> {
             mode: args.mode,
             dry_run: args.dry_run,
         };
-        let document = self.ask(call)?;
+        let mut document = self.ask(call)?;
         if document.is_null() {
             let document = json!({"schema": docs::Joined::SCHEMA, "state": "dry_run"});
             answer(self.screen, &document, |_| {
@@ -251,6 +251,9 @@ impl Face<'_, '_> {
                 format!("{reads}nothing was done")
             })?;
             return Ok(Exit::DONE);
+        }
+        if let Some(joined) = document.as_object_mut().filter(|_| !args.no_git) {
+            joined.insert("git".to_owned(), to_value(&self.set_git_up()));
         }
         let is_quiet = self.screen.is_quiet();
         let joined = self.say(&document, |doc: &docs::Joined, view| {

@@ -86,6 +86,13 @@ pub(super) fn joined(doc: &docs::Joined, has_token: bool, view: &View) -> String
         doc.index_ms
     );
     text += &step("indexed", indexed);
+    match &doc.git {
+        Some(git) if git.state == "failed" => {
+            text += &format!("  - {:<24} {}\n", "git not set up", line(&git.text));
+        }
+        Some(git) => text += &step("git set up", format!("{}: {}", git.name, line(&git.text))),
+        None => {}
+    }
     text.push('\n');
     if doc.state == "waiting_for_approval" {
         text += &format!(

@@ -311,6 +311,34 @@ impl Face<'_, '_> {
         self.tell(document, undo, "aura merge preview BRANCH")
     }
 
+    /// What `join` does of `init`; a failure is said and ends nothing.
+    pub(in crate::aura) fn set_git_up(&self) -> SetUpStepDoc {
+        let step = || {
+            let places = Places::find(self.git())?;
+            let is_tracked = places.tracked().has_block()?;
+            let steps = vec![driver(self.git(), &places, is_tracked)?];
+            let rows = self.carry_out(&places, steps, false)?;
+            Ok(rows.into_iter().next())
+        };
+        let failed = |text: String| SetUpStepDoc {
+            name: "merge driver".to_owned(),
+            state: "failed".to_owned(),
+            text,
+            changes: Vec::new(),
+        };
+        match step() {
+            Ok(Some(done)) => match self.not_found() {
+                Some(but) => SetUpStepDoc {
+                    text: format!("{}; {}", done.text, but.text),
+                    ..done
+                },
+                None => done,
+            },
+            Ok(None) => failed("there is nothing to set up".to_owned()),
+            Err::<_, Failure>(failure) => failed(failure.message),
+        }
+    }
+
     /// `uninit`.
     pub(in crate::aura) fn uninit(&mut self, is_dry: bool) -> Outcome {
         let places = Places::find(self.git())?;

@@ -278,6 +278,8 @@ impl Daemon {
             clone: done.clone.to_owned(),
             endpoint: done.endpoint,
             online: online.map(|card| card.name.clone()).collect(),
+            // Git is set up by the face, which is where its surroundings are.
+            git: None,
             next: vec![next],
         })
     }
