@@ -100,6 +100,11 @@ fn h05_who_calls_what_changed_is_told_and_nobody_else() {
         (&needs[0]["kind"], &needs[0]["id"]),
         (&"impact".into(), &alert["id"])
     );
+    let off = carol.aura(&["impact", "snooze", "2h"]).ok();
+    assert_eq!(off["snoozed"][0], alert["id"]);
+    assert!(off["alerts"][0]["snoozed_until"].is_string(), "{off}");
+    let needs = carol.aura(&["status"]).ok()["needs_you"].clone();
+    assert_eq!(needs.as_array().unwrap().len(), 0, "{needs}");
     has_received(&bob, "load");
     assert_eq!(alerts(&bob), Vec::<Value>::new());
     assert_eq!(alerts(&alice), Vec::<Value>::new());

@@ -127,9 +127,12 @@ pub enum Call {
     Impact {
         /// Say what uses it.
         symbol: Option<String>,
-        /// Alerts to close.
+        /// Alerts to close, or to put off.
         #[serde(default)]
         ack: Vec<String>,
+        /// Puts alerts off for so many milliseconds instead of closing them; all, if none is named.
+        #[serde(default)]
+        snooze_ms: Option<u64>,
     },
     /// Makes a join token signed by this member; answers `aura.invite/1`.
     Invite {

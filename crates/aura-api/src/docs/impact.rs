@@ -27,6 +27,9 @@ row! {
         op: String,
         /// When it was changed.
         since: String,
+        /// Until when it is put off; null where it is not.
+        #[serde(default)]
+        snoozed_until: Option<String>,
     }
 }
 
@@ -61,5 +64,8 @@ doc! {
         callers: Vec<CallerDoc>,
         /// Ids of alerts closed by this call.
         acked: Vec<String>,
+        /// Ids of alerts put off by this call.
+        #[serde(default)]
+        snoozed: Vec<String>,
     }
 }

@@ -446,6 +446,15 @@ pub(crate) enum Impact {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+    /// Put alerts off; one that gets worse is shown again
+    #[command(before_long_help = "Examples:\n  aura impact snooze 2h\n  aura impact snooze 1d i-7")]
+    Snooze {
+        /// For how long, such as 2h
+        #[arg(value_name = "DURATION", value_parser = duration::parse)]
+        time: Duration,
+        /// Ids such as i-7; all open ones when absent
+        ids: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]

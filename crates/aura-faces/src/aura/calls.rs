@@ -270,11 +270,17 @@ impl Face<'_, '_> {
     }
 
     pub(super) fn impact(&mut self, symbol: Option<String>, what: Option<Impact>) -> Outcome {
-        let ack = match what {
-            Some(Impact::Ack { ids }) => ids,
-            None => Vec::new(),
+        let (ack, snooze) = match what {
+            Some(Impact::Ack { ids }) => (ids, None),
+            Some(Impact::Snooze { time, ids }) => (ids, Some(time)),
+            None => (Vec::new(), None),
         };
-        self.simple(Call::Impact { symbol, ack }, show::impact)
+        let call = Call::Impact {
+            symbol,
+            ack,
+            snooze_ms: snooze.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        };
+        self.simple(call, show::impact)
     }
 
     pub(super) fn members(&mut self, what: Option<Members>) -> Outcome {

@@ -293,12 +293,25 @@ pub(super) fn impact(doc: &docs::Impact, view: &View) -> String {
         .iter()
         .map(|id| format!("closed {}\n", line(id)))
         .collect();
+    for id in &doc.snoozed {
+        text += &format!("put off {}\n", line(id));
+    }
     if !doc.ready {
         text += "the files are still being read; there may be more\n";
     }
-    if !doc.alerts.is_empty() {
+    let (off, alerts): (Vec<_>, Vec<_>) = doc
+        .alerts
+        .iter()
+        .partition(|alert| alert.snoozed_until.is_some());
+    if !off.is_empty() && doc.snoozed.is_empty() {
+        text += &format!(
+            "{} put off\n",
+            counted(off.len() as u64, "alert is", "alerts are")
+        );
+    }
+    if !alerts.is_empty() {
         let mut table = Table::new(&["ID", "YOURS", "CALLS", "WHAT", "WHO", "WHEN", "BRANCH"]);
-        for row in &doc.alerts {
+        for row in alerts {
             let via = row.via.as_ref().map(|via| format!(" via {via}"));
             table.row([
                 row.id.clone(),
@@ -311,7 +324,7 @@ pub(super) fn impact(doc: &docs::Impact, view: &View) -> String {
             ]);
         }
         text += &table.show(view);
-    } else if doc.symbol.is_none() && doc.acked.is_empty() {
+    } else if doc.symbol.is_none() && doc.acked.is_empty() && off.is_empty() {
         text += "nothing that others changed is used by what you wrote\n";
     }
     if let Some(symbol) = &doc.symbol {

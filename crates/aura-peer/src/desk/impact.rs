@@ -59,9 +59,17 @@ pub(crate) struct Alert {
     pub(crate) op: String,
     /// Since when, by the author's clock.
     pub(crate) time_ms: u64,
+    /// Until when its user does not want to be asked, by this device's clock; zero where that was never said.
+    #[serde(default)]
+    snoozed_ms: u64,
 }
 
 impl Alert {
+    /// Until when it is put off, if it still is.
+    pub(crate) fn snoozed_until(&self, now_ms: u64) -> Option<u64> {
+        (now_ms < self.snoozed_ms).then_some(self.snoozed_ms)
+    }
+
     pub(crate) fn id(&self) -> String {
         format!("i-{}", self.number)
     }
@@ -586,6 +594,8 @@ impl Desk {
             branch: recorded.channel.to_string(),
             op: recorded.op(),
             time_ms: origin.time_ms,
+            // One that got worse is asked again.
+            snoozed_ms: 0,
         };
         let symbol = format!("{}::{}", alert.caller.0, alert.caller.1);
         self.notices.push(Notice {
@@ -605,17 +615,38 @@ impl Desk {
 
     /// Closes alerts, all or none; answers the first that is not open.
     pub(crate) fn acknowledge(&mut self, ids: &[String]) -> Result<(), String> {
-        let open = &mut self.impacts.kept.open;
-        let is_open = |id: &&String| open.iter().any(|alert| alert.id() == **id);
-        if let Some(id) = ids.iter().find(|id| !is_open(id)) {
-            return Err(id.clone());
-        }
+        self.are_open(ids)?;
         if !ids.is_empty() {
+            let open = &mut self.impacts.kept.open;
             open.retain(|alert| !ids.contains(&alert.id()));
             self.impacts.is_saved = false;
             self.impacts.save();
         }
         Ok(())
+    }
+
+    /// Puts alerts off, all or none, and every open one if none is named; answers which, or the first that is not
+    /// open.
+    pub(crate) fn snooze(&mut self, ids: &[String], until_ms: u64) -> Result<Vec<String>, String> {
+        self.are_open(ids)?;
+        let open = self.impacts.kept.open.iter_mut();
+        let named = open.filter(|alert| ids.is_empty() || ids.contains(&alert.id()));
+        let done = named.map(|alert| {
+            alert.snoozed_ms = until_ms;
+            alert.id()
+        });
+        let done = done.collect();
+        self.impacts.is_saved = false;
+        self.impacts.save();
+        Ok(done)
+    }
+
+    fn are_open(&self, ids: &[String]) -> Result<(), String> {
+        let open = self.open_alerts();
+        let missing = |id: &&String| open.iter().all(|alert| alert.id() != **id);
+        ids.iter()
+            .find(missing)
+            .map_or(Ok(()), |id| Err(id.clone()))
     }
 
     /// What uses the units of a name: each unit with its callers; none while the graph is being built.

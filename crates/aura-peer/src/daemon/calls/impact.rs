@@ -19,12 +19,18 @@ use crate::{
 /// How long a call waits until the files are read and what arrived is weighed, in milliseconds.
 const WEIGHED_MS: u64 = 10_000;
 
+/// What a call for alerts is about.
+pub(super) struct Asked {
+    pub(super) symbol: Option<String>,
+    pub(super) ack: Vec<String>,
+    pub(super) snooze_ms: Option<u64>,
+}
+
 impl Daemon {
     pub(super) fn when_weighed(
         &mut self,
         repo: Option<&str>,
-        symbol: Option<String>,
-        ack: Vec<String>,
+        asked: Asked,
         reply: &mpsc::Sender<Reply>,
     ) -> Result<(), Failure> {
         let path = self.repo_of(repo)?;
@@ -34,22 +40,28 @@ impl Daemon {
             deadline_ms: self.clock.mono_ms() + WEIGHED_MS,
             reply: reply.clone(),
             answer: Box::new(move |daemon, is_ready| {
-                reply_of(daemon.impact(&path, symbol, &ack, is_ready))
+                reply_of(daemon.impact(&path, asked, is_ready))
             }),
         });
         Ok(())
     }
 
-    fn impact(
-        &mut self,
-        path: &Path,
-        symbol: Option<String>,
-        ack: &[String],
-        is_ready: bool,
-    ) -> Answer {
-        let acked = ack.to_vec();
+    fn impact(&mut self, path: &Path, asked: Asked, is_ready: bool) -> Answer {
+        let Asked {
+            symbol,
+            ack,
+            snooze_ms,
+        } = asked;
+        let now_ms = self.clock.wall_ms();
+        let (mut acked, mut snoozed) = (Vec::new(), Vec::new());
         self.with_desk(path, |desk, _| {
-            desk.acknowledge(ack).map_err(|id| no_alert(&id))
+            let done = match snooze_ms {
+                Some(for_ms) => desk
+                    .snooze(&ack, now_ms.saturating_add(for_ms))
+                    .map(|ids| snoozed = ids),
+                None => desk.acknowledge(&ack).map(|()| acked = ack),
+            };
+            done.map_err(|id| no_alert(&id))
         })?;
         let Some(desk) = self.desks.get(path) else {
             return Ok(serde_json::Value::Null);
@@ -73,6 +85,7 @@ impl Daemon {
             callers: callers.flatten().unwrap_or_default(),
             symbol,
             acked,
+            snoozed,
         })
     }
 
@@ -89,6 +102,7 @@ impl Daemon {
             branch: alert.branch.clone(),
             op: alert.op.clone(),
             since: rfc3339(alert.time_ms),
+            snoozed_until: alert.snoozed_until(self.clock.wall_ms()).map(rfc3339),
         }
     }
 }

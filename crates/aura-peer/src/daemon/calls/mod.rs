@@ -86,8 +86,20 @@ impl Daemon {
                 waits.err().map(Err)
             }
             Call::Watch { since } => return self.subscribe(since, reply),
-            Call::Impact { symbol, ack } => {
-                let waits = self.when_weighed(repo, symbol, ack, reply);
+            Call::Impact {
+                symbol,
+                ack,
+                snooze_ms,
+            } => {
+                let waits = self.when_weighed(
+                    repo,
+                    impact::Asked {
+                        symbol,
+                        ack,
+                        snooze_ms,
+                    },
+                    reply,
+                );
                 waits.err().map(Err)
             }
             call => match self.moving(repo, &call) {

@@ -113,6 +113,8 @@ impl Daemon {
     /// Own code that may no longer work; what changed in its body alone is for who asks.
     fn alerts<'a>(&'a self, desk: &'a Desk) -> impl Iterator<Item = docs::NeedDoc> + 'a {
         let open = desk.open_alerts().iter();
+        let now_ms = self.clock.wall_ms();
+        let open = open.filter(move |alert| alert.snoozed_until(now_ms).is_none());
         let alerts = open.filter(|alert| alert.effect.interrupts() && alert.via.is_none());
         alerts.map(|alert| {
             let row = self.alert_doc(alert);

@@ -178,6 +178,32 @@ fn what_was_weighed_is_not_weighed_again_by_the_next_daemon() {
 }
 
 #[test]
+fn an_alert_that_is_put_off_comes_back_in_time_and_at_once_when_it_gets_worse() {
+    let (mut log, mut alice, mut carol) = two(Mode::Observe);
+    carol.builds();
+    alice.edits("src/risk.rs", "name.len()", "name.len() + 1");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    let until = |carol: &Person, now| carol.desk.open_alerts()[0].snoozed_until(now);
+    assert_eq!(until(&carol, 0), None);
+    let ids = carol.desk.snooze(&[], 100).unwrap();
+    assert_eq!(ids, [carol.desk.open_alerts()[0].id()]);
+    assert_eq!((until(&carol, 99), until(&carol, 100)), (Some(100), None));
+    let missing = carol.desk.snooze(&["i-99".to_owned()], 200);
+    assert_eq!(missing, Err("i-99".to_owned()));
+    let mut carol = carol.restarts();
+    assert_eq!(until(&carol, 99), Some(100));
+    carol.builds();
+    alice.edits("src/risk.rs", "fn load", "fn fetch");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    assert_eq!(carol.alerts(), ["quote uses load: renamed"]);
+    assert_eq!(until(&carol, 0), None);
+}
+
+#[test]
 fn acknowledging_one_that_is_not_open_closes_none() {
     let mut carol = told_of_a_rename();
     let ids = ["i-1", "i-99"].map(str::to_owned);
