@@ -231,8 +231,20 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let found = pieces(&result, &tree?);
     let is_meant = found.tokens(found.root()) == woven.tokens;
     let is_doubled = doubles_keys(trees.map(Some), files, &found);
-    let is_sound = unsound(files, &result).is_none();
+    let is_sound = unsound(files, &result).is_none() && !makes_up_import(files, &result);
     (is_meant && !is_doubled && is_sound).then_some(woven)
+}
+
+/// Whether an import of one thing names what no version does: half of its path is from either side.
+fn makes_up_import(files: Three<'_>, result: &Indexed) -> bool {
+    fn imports(file: &Indexed) -> impl Iterator<Item = &[u8]> {
+        let units = file.outline.units.iter();
+        let imports = units.filter(|unit| unit.kind == UnitKind::Import);
+        imports.filter_map(|unit| file.bytes.get(unit.core.clone()))
+    }
+    let known: BTreeSet<&[u8]> = files.into_iter().flat_map(imports).collect();
+    let is_of_one = |text: &[u8]| !text.iter().any(|byte| b",({".contains(byte));
+    imports(result).any(|text| is_of_one(text) && !known.contains(text))
 }
 
 /// Whether what stands around the conflicts parses with either side in them.
@@ -333,8 +345,15 @@ type Place<'a> = (Option<UnitId>, UnitKind, &'a [u8], &'a str);
 /// How often what may be defined once stands in each container.
 fn counts(file: &Indexed) -> BTreeMap<Place<'_>, usize> {
     let mut counts = BTreeMap::new();
+    let rules = file
+        .outline
+        .language
+        .map_or(&[][..], |language| language.0.rules);
+    // What is a module because there are keys in it is a key; other modules may be open to additions.
+    let is_key = rules.iter().all(|rule| rule.kind != UnitKind::Module);
     for unit in &file.outline.units {
         let name = match unit.kind {
+            UnitKind::Module if is_key => unit.name.as_bytes(),
             UnitKind::Import => file.bytes.get(unit.span.clone()).unwrap_or_default(),
             UnitKind::Class
             | UnitKind::Constant
