@@ -141,7 +141,7 @@ fn check_calls(laptop: &Laptop, table: &[(&[&str], Value)]) {
 }
 
 #[test]
-fn impact_is_asked_by_symbol_and_closed_by_id() {
+fn impact_is_asked_by_symbol_and_closed_or_put_off_by_id() {
     let laptop = Laptop::new();
     laptop.daemon(|request| {
         let call = value(&request.call);
@@ -156,12 +156,21 @@ fn impact_is_asked_by_symbol_and_closed_by_id() {
         }))
     });
     let asked = |args: &[&str]| laptop.run(&[args, &["--json"]].concat()).json()["call"].clone();
-    let of = |symbol: Value, ack: Value| json!({"call": "impact", "args": {"symbol": symbol, "ack": ack}});
+    let call = |symbol: Value, ack: Value, snooze_ms: Value| json!({"call": "impact", "args": {"symbol": symbol, "ack": ack, "snooze_ms": snooze_ms}});
+    let of = |symbol: Value, ack: Value| call(symbol, ack, Value::Null);
     assert_eq!(asked(&["impact"]), of(Value::Null, json!([])));
     assert_eq!(asked(&["impact", "a::b"]), of(json!("a::b"), json!([])));
     assert_eq!(
         asked(&["impact", "ack", "i-7"]),
         of(Value::Null, json!(["i-7"]))
+    );
+    assert_eq!(
+        asked(&["impact", "snooze", "2h"]),
+        call(Value::Null, json!([]), json!(7_200_000))
+    );
+    assert_eq!(
+        asked(&["impact", "snooze", "1s", "i-7"]),
+        call(Value::Null, json!(["i-7"]), json!(1_000))
     );
     let shown = laptop.run(&["impact"]).out;
     assert!(
