@@ -102,7 +102,7 @@ row! {
     SetUpStepDoc {
         /// What it is about, such as `merge driver`.
         name: String,
-        /// `done`, `present`, `would` or `info`.
+        /// `done`, `present`, `would`, `info`, or `failed` in the answer of `join`.
         state: String,
         /// One line for people.
         text: String,

@@ -34,6 +34,8 @@ use crate::{
 
 /// What the driver is called for people.
 const NAME: &str = "functions instead of lines (aura)";
+/// What the step is called that is about it.
+const DRIVER_STEP: &str = "merge driver";
 /// A driver that is missing, too old, somebody else's or killed would leave our side alone, unmarked, or stop the whole
 /// merge; then git merges lines.
 ///
@@ -174,7 +176,7 @@ fn driver(git: Git<'_>, places: &Places, is_tracked: bool) -> Result<Step, Failu
         false => ".git/info/attributes",
     };
     Ok(Step {
-        name: "merge driver",
+        name: DRIVER_STEP,
         text: format!("{} file types, in {place}", extensions().count()),
         changes,
     })
@@ -215,7 +217,7 @@ fn driver_away(git: Git<'_>, places: &Places) -> Result<Step, Failure> {
         }
     };
     Ok(Step {
-        name: "merge driver",
+        name: DRIVER_STEP,
         text: text.to_owned(),
         changes,
     })
@@ -291,10 +293,10 @@ impl Face<'_, '_> {
     pub(in crate::aura) fn init(&mut self, args: &Init) -> Outcome {
         let places = Places::find(self.git())?;
         let is_tracked = args.commit_attributes || places.tracked().has_block()?;
-        let steps = vec![driver(self.git(), &places, is_tracked)?];
+        let step = driver(self.git(), &places, is_tracked)?;
         let is_dry = args.dry_run || args.show;
         let mut rows = vec![self.about(&places)?];
-        rows.extend(self.carry_out(&places, steps, is_dry)?);
+        rows.push(self.carry_out(&places, step, is_dry)?);
         rows.extend(self.not_found());
         let document = docs::SetUp {
             schema: docs::SetUp::SCHEMA.to_owned(),
@@ -313,41 +315,32 @@ impl Face<'_, '_> {
 
     /// What `join` does of `init`; a failure is said and ends nothing.
     pub(in crate::aura) fn set_git_up(&self) -> SetUpStepDoc {
-        let step = || {
+        let done = || {
             let places = Places::find(self.git())?;
-            let is_tracked = places.tracked().has_block()?;
-            let steps = vec![driver(self.git(), &places, is_tracked)?];
-            let rows = self.carry_out(&places, steps, false)?;
-            Ok(rows.into_iter().next())
+            let step = driver(self.git(), &places, places.tracked().has_block()?)?;
+            let mut row = self.carry_out(&places, step, false)?;
+            if let Some(but) = self.not_found() {
+                row.text = format!("{}; {}", row.text, but.text);
+            }
+            Ok(row)
         };
-        let failed = |text: String| SetUpStepDoc {
-            name: "merge driver".to_owned(),
+        done().unwrap_or_else(|failure: Failure| SetUpStepDoc {
+            name: DRIVER_STEP.to_owned(),
             state: "failed".to_owned(),
-            text,
+            text: failure.message,
             changes: Vec::new(),
-        };
-        match step() {
-            Ok(Some(done)) => match self.not_found() {
-                Some(but) => SetUpStepDoc {
-                    text: format!("{}; {}", done.text, but.text),
-                    ..done
-                },
-                None => done,
-            },
-            Ok(None) => failed("there is nothing to set up".to_owned()),
-            Err::<_, Failure>(failure) => failed(failure.message),
-        }
+        })
     }
 
     /// `uninit`.
     pub(in crate::aura) fn uninit(&mut self, is_dry: bool) -> Outcome {
         let places = Places::find(self.git())?;
-        let steps = vec![driver_away(self.git(), &places)?];
+        let step = driver_away(self.git(), &places)?;
         let document = docs::SetUp {
             schema: docs::SetUp::SCHEMA.to_owned(),
             repository: places.root.display().to_string(),
             dry_run: is_dry,
-            steps: self.carry_out(&places, steps, is_dry)?,
+            steps: vec![self.carry_out(&places, step, is_dry)?],
             jj: None,
             next: Vec::new(),
         };
@@ -357,32 +350,25 @@ impl Face<'_, '_> {
     fn carry_out(
         &self,
         places: &Places,
-        steps: Vec<Step>,
+        step: Step,
         is_dry: bool,
-    ) -> Result<Vec<SetUpStepDoc>, Failure> {
-        let mut rows = Vec::new();
-        for step in steps {
-            let is_needed = step.is_needed();
-            if !is_dry {
-                let needed = step.changes.iter().filter(|planned| planned.is_needed);
-                for planned in needed {
-                    planned.change.carry_out(self.git())?;
-                }
-            }
-            let state = match (is_needed, is_dry) {
-                (false, _) => "present",
-                (true, true) => "would",
-                (true, false) => "done",
-            };
-            let show = |planned: &Planned| planned.change.show(&places.root);
-            rows.push(SetUpStepDoc {
-                name: step.name.to_owned(),
-                state: state.to_owned(),
-                text: step.text,
-                changes: step.changes.iter().map(show).collect(),
-            });
+    ) -> Result<SetUpStepDoc, Failure> {
+        let needed = step.changes.iter().filter(|planned| planned.is_needed);
+        for planned in needed.filter(|_| !is_dry) {
+            planned.change.carry_out(self.git())?;
         }
-        Ok(rows)
+        let state = match (step.is_needed(), is_dry) {
+            (false, _) => "present",
+            (true, true) => "would",
+            (true, false) => "done",
+        };
+        let show = |planned: &Planned| planned.change.show(&places.root);
+        Ok(SetUpStepDoc {
+            name: step.name.to_owned(),
+            state: state.to_owned(),
+            changes: step.changes.iter().map(show).collect(),
+            text: step.text,
+        })
     }
 
     fn about(&self, places: &Places) -> Result<SetUpStepDoc, Failure> {

@@ -91,15 +91,12 @@ impl Daemon {
                 ack,
                 snooze_ms,
             } => {
-                let waits = self.when_weighed(
-                    repo,
-                    impact::Asked {
-                        symbol,
-                        ack,
-                        snooze_ms,
-                    },
-                    reply,
-                );
+                let asked = impact::Asked {
+                    symbol,
+                    ack,
+                    snooze_ms,
+                };
+                let waits = self.when_weighed(repo, asked, reply);
                 waits.err().map(Err)
             }
             call => match self.moving(repo, &call) {

@@ -114,8 +114,10 @@ impl Daemon {
     fn alerts<'a>(&'a self, desk: &'a Desk) -> impl Iterator<Item = docs::NeedDoc> + 'a {
         let open = desk.open_alerts().iter();
         let now_ms = self.clock.wall_ms();
-        let open = open.filter(move |alert| alert.snoozed_until(now_ms).is_none());
-        let alerts = open.filter(|alert| alert.effect.interrupts() && alert.via.is_none());
+        let alerts = open.filter(move |alert| {
+            let is_off = alert.snoozed_until(now_ms).is_some();
+            alert.effect.interrupts() && alert.via.is_none() && !is_off
+        });
         alerts.map(|alert| {
             let row = self.alert_doc(alert);
             let branch = row

@@ -70,14 +70,19 @@ fn two(mode: Mode) -> (Log, Person, Person) {
     (log, alice, carol)
 }
 
+/// Alice changes what carol may use, and carol hears of it and weighs it.
+fn is_told(carol: &mut Person, alice: &mut Person, log: &mut Log, (from, to): (&str, &str)) {
+    alice.edits("src/risk.rs", from, to);
+    alice.publishes(log);
+    carol.hears(log);
+    carol.weighs();
+}
+
 /// Carol, whose `quote` uses what alice gave another name.
 fn told_of_a_rename() -> Person {
     let (mut log, mut alice, mut carol) = two(Mode::Observe);
     carol.builds();
-    alice.edits("src/risk.rs", "fn load", "fn fetch");
-    alice.publishes(&mut log);
-    carol.hears(&log);
-    carol.weighs();
+    is_told(&mut carol, &mut alice, &mut log, ("fn load", "fn fetch"));
     carol
 }
 
@@ -181,10 +186,8 @@ fn what_was_weighed_is_not_weighed_again_by_the_next_daemon() {
 fn an_alert_that_is_put_off_comes_back_in_time_and_at_once_when_it_gets_worse() {
     let (mut log, mut alice, mut carol) = two(Mode::Observe);
     carol.builds();
-    alice.edits("src/risk.rs", "name.len()", "name.len() + 1");
-    alice.publishes(&mut log);
-    carol.hears(&log);
-    carol.weighs();
+    let body = ("name.len()", "name.len() + 1");
+    is_told(&mut carol, &mut alice, &mut log, body);
     let until = |carol: &Person, now| carol.desk.open_alerts()[0].snoozed_until(now);
     assert_eq!(until(&carol, 0), None);
     let ids = carol.desk.snooze(&[], 100).unwrap();
@@ -195,10 +198,7 @@ fn an_alert_that_is_put_off_comes_back_in_time_and_at_once_when_it_gets_worse() 
     let mut carol = carol.restarts();
     assert_eq!(until(&carol, 99), Some(100));
     carol.builds();
-    alice.edits("src/risk.rs", "fn load", "fn fetch");
-    alice.publishes(&mut log);
-    carol.hears(&log);
-    carol.weighs();
+    is_told(&mut carol, &mut alice, &mut log, ("fn load", "fn fetch"));
     assert_eq!(carol.alerts(), ["quote uses load: renamed"]);
     assert_eq!(until(&carol, 0), None);
 }
