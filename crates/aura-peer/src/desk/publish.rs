@@ -173,6 +173,10 @@ impl Desk {
             }
             count += usize::from(self.publish_file(path, intent, ring)?);
         }
+        let left_out = |path| self.held_back.get(path).is_some_and(|why| is_left_out(why));
+        if paths.iter().any(left_out) {
+            self.forgive_what_git_has()?;
+        }
         self.keep_files();
         self.settle(ring);
         Ok(count)

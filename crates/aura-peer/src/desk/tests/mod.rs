@@ -4,6 +4,7 @@
 
 mod agree;
 mod alike;
+mod held;
 mod impact;
 mod orphans;
 mod past;
