@@ -102,10 +102,17 @@ impl Strace {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        assert!(first.contains("attached"), "{first}");
+        // Before it, strace may say where the links in a path lead.
+        let mut said = lines.by_ref().map_while(Result::ok);
+        said.find(|line| line.contains("attached"))
+            .expect("strace does not attach");
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, pid }
+    }
+
+    /// Waits until the process that it traces has ended.
+    pub fn waits(mut self) {
+        self.child.wait().unwrap();
     }
 
     /// Ends it at once; asked politely, it can wait for ever for a thread of a process that was killed.

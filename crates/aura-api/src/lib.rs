@@ -13,11 +13,13 @@ pub mod failure;
 pub mod home;
 pub mod shell;
 pub mod socket;
+pub mod worker;
 
 pub use exit::Exit;
 pub use failure::{Failure, Next};
 pub use home::Home;
 pub use shell::{shell_operand, shell_word};
+pub use worker::{NoAnswer, ask_worker};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -138,6 +138,7 @@ impl Face<'_, '_> {
             Command::Outline { file, path } => {
                 local::outline(self.screen, &self.dir, &file, path.as_deref())
             }
+            Command::ParseTrial { path } => git::try_parser(&path, self.input),
             Command::Peers => self.peers(),
             Command::Publish {
                 why,

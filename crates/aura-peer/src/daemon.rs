@@ -138,6 +138,7 @@ pub(crate) fn run(home: &Path) -> Result<(), Failure> {
     let lock_file = run_dir.join("lock");
     let lock = lock_exclusive(&lock_file).map_err(|error| identity::failure(&error, &lock_file))?;
     sweep_temporaries(home).map_err(|error| identity::failure(&error, home))?;
+    crate::parses::watch(home);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -71,7 +71,7 @@ fn refuse_whole(draft: &Draft<'_>, problem: Problem) -> Refusal {
     match problem {
         Problem::TooDeep => Refusal::TooDeep,
         Problem::TooLarge => Refusal::TooLarge,
-        Problem::ParseBudget => Refusal::ParseBudget,
+        Problem::ParseBudget | Problem::ParserFails => Refusal::ParseBudget,
         Problem::Binary | Problem::NoGrammar => Refusal::Unsupported { problem },
         Problem::Broken | Problem::Errors(_) => {
             let file = &draft.nodes[ROOT];

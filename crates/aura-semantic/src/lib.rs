@@ -34,6 +34,7 @@ mod onto;
 mod outline;
 mod own;
 mod parameters;
+mod parser;
 mod patch;
 mod place;
 mod references;
@@ -65,6 +66,7 @@ pub use merge::{
 pub use onto::{bring, bring_back};
 pub use outline::{Budget, Outline, Problem, Unit, outline};
 pub use own::{join, merge_own};
+pub use parser::{ParseWatch, watch_parsers};
 pub use patch::{Clash, FilePatch, Op, Refusal, Touched};
 pub use references::{
     CALLERS_MAX, Confidence, FileReferences, Graph, Reference, analyse, references,

@@ -7,13 +7,14 @@
 //! - with a whole-file problem there are no units;
 //! - the result depends on nothing but path, bytes and budget.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use tree_sitter::{ParseOptions, Parser, Tree};
+use tree_sitter::Tree;
 
 use crate::guard::is_too_much;
 use crate::language::{Guard, Language, UnitKind, language_of};
+use crate::parser::{parse, watched};
 use crate::reparse::Parsed;
 use crate::value::{ContentHash, OwnText, own_hash};
 use crate::walk;
@@ -63,6 +64,8 @@ pub enum Problem {
     NoGrammar,
     /// The parser did not finish within its budget.
     ParseBudget,
+    /// The parser failed on this text before, and whoever watches it keeps the text from it.
+    ParserFails,
     /// Nesting went past the budget.
     TooDeep,
     /// The file is larger than the budget.
@@ -163,10 +166,6 @@ const SNIFF_BYTES: usize = 8192;
 /// One NUL in this many sniffed bytes makes a file binary; source text has one in a literal.
 const SNIFF_NUL_SHARE: usize = 16;
 
-/// Reports that one report counts for while the parser recovers from an error, since a hundred
-/// operations take several times longer then.
-const ERROR_COST: usize = 6;
-
 /// Finds the units of a file. Never fails: what cannot be understood is in `problems`.
 pub fn outline(path: &str, bytes: &[u8], budget: &Budget) -> Outline {
     parsed(path, bytes, budget).0
@@ -192,18 +191,29 @@ pub(crate) fn parsed_from(
     if let Some(problem) = problem {
         return (Outline::whole_file(language, problem), None);
     }
-    let before = before.filter(|_| !found.0.is_ambiguous);
-    let edited = before.and_then(|before| before.edited(bytes));
-    let tree = edited.and_then(|edited| parse(found, bytes, Some(&edited), budget));
-    // In a text with errors it matters where the parser began.
-    let tree = tree.filter(|tree| !tree.root_node().has_error());
-    let Some(tree) = tree.or_else(|| parse(found, bytes, None, budget)) else {
-        return (Outline::whole_file(language, Problem::ParseBudget), None);
+    let tree = match watched(found, path, bytes, || tree_of(found, bytes, before, budget)) {
+        Some(Some(tree)) => tree,
+        Some(None) => return (Outline::whole_file(language, Problem::ParseBudget), None),
+        None => return (Outline::whole_file(language, Problem::ParserFails), None),
     };
     let Some(walked) = walk::walk(found.0, &tree, bytes, budget.depth_max) else {
         return (Outline::whole_file(language, Problem::TooDeep), None);
     };
     (finish(found, walked, bytes), Some(tree))
+}
+
+fn tree_of(
+    language: Language,
+    bytes: &[u8],
+    before: Option<Parsed<'_>>,
+    budget: &Budget,
+) -> Option<Tree> {
+    let before = before.filter(|_| !language.0.is_ambiguous);
+    let edited = before.and_then(|before| before.edited(bytes));
+    let tree = edited.and_then(|edited| parse(language, bytes, Some(&edited), budget));
+    // In a text with errors it matters where the parser began.
+    let tree = tree.filter(|tree| !tree.root_node().has_error());
+    tree.or_else(|| parse(language, bytes, None, budget))
 }
 
 fn precheck(guards: &[Guard], bytes: &[u8], budget: &Budget) -> Option<Problem> {
@@ -236,32 +246,6 @@ fn depth(bytes: &[u8]) -> usize {
         deepest = deepest.max(brackets).max(signs);
     }
     deepest
-}
-
-fn parse(language: Language, bytes: &[u8], edited: Option<&Tree>, budget: &Budget) -> Option<Tree> {
-    let mut parser = Parser::new();
-    parser.set_language(&(language.0.grammar)()).ok()?;
-    let of_size = bytes
-        .len()
-        .div_ceil(1024)
-        .saturating_mul(budget.reports_per_kib);
-    let mut left = budget
-        .reports_base
-        .saturating_add(of_size)
-        .min(budget.reports_max);
-    let mut progress = |state: &tree_sitter::ParseState| {
-        let cost = if state.has_error() { ERROR_COST } else { 1 };
-        match left.checked_sub(cost) {
-            None => ControlFlow::Break(()),
-            Some(rest) => {
-                left = rest;
-                ControlFlow::Continue(())
-            }
-        }
-    };
-    let options = ParseOptions::new().progress_callback(&mut progress);
-    let mut read = |offset: usize, _| bytes.get(offset..).unwrap_or_default();
-    parser.parse_with_options(&mut read, edited, Some(options))
 }
 
 fn finish(language: Language, walked: walk::Walked, bytes: &[u8]) -> Outline {

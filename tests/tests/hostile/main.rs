@@ -4,6 +4,7 @@
 
 mod local;
 mod members;
+mod parser;
 mod shown;
 mod traps;
 mod trust;

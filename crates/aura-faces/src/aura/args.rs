@@ -169,6 +169,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         path: Option<String>,
     },
+    /// Parse what standard input holds, for whoever must outlive it
+    #[command(
+        hide = true,
+        before_long_help = "Example:\n  aura parse-trial src/risk.rs < src/risk.rs"
+    )]
+    ParseTrial {
+        /// Treat it as having this path
+        path: String,
+    },
     /// List the peers of the team
     #[command(before_long_help = "Example:\n  aura peers")]
     Peers,

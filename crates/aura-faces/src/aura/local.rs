@@ -106,6 +106,7 @@ pub(super) fn problem_word(problem: Problem) -> String {
         Problem::Errors(count) => format!("errors:{count}"),
         Problem::NoGrammar => "no_grammar".to_owned(),
         Problem::ParseBudget => "parse_budget".to_owned(),
+        Problem::ParserFails => "parser_fails".to_owned(),
         Problem::TooDeep => "too_deep".to_owned(),
         Problem::TooLarge => "too_large".to_owned(),
     }

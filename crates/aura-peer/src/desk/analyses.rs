@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, BufReader, Read},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -55,7 +55,8 @@ struct Store {
 
 impl Analyses {
     pub(super) fn open(state_dir: &Path) -> Self {
-        let store = program().and_then(|program| Store::open(state_dir.join("analyses"), program));
+        let store = crate::program()
+            .and_then(|program| Store::open(state_dir.join("analyses"), short(&program)));
         if let Err(error) = &store {
             tracing::warn!(%error, "what files hold is not kept over restarts");
         }
@@ -252,19 +253,6 @@ fn short(hasher: &blake3::Hasher) -> Key {
     let mut key = [0; 16];
     hasher.finalize_xof().fill(&mut key);
     key
-}
-
-/// Names the program that runs: each build finds what it finds.
-fn program() -> io::Result<Key> {
-    let meta = fs::metadata(std::env::current_exe()?)?;
-    let mut hasher = blake3::Hasher::new();
-    for part in [meta.dev(), meta.ino(), meta.len()] {
-        hasher.update(&part.to_be_bytes());
-    }
-    for part in [meta.mtime(), meta.mtime_nsec()] {
-        hasher.update(&part.to_be_bytes());
-    }
-    Ok(short(&hasher))
 }
 
 #[cfg(test)]

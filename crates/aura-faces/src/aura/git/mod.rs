@@ -23,7 +23,7 @@ use std::{
 
 use aura_api::{Exit, Failure};
 
-pub(super) use self::worker::work;
+pub(super) use self::worker::{try_parser, work};
 use crate::world::Env;
 
 /// The name of the merge driver in attributes and configuration.

@@ -5,15 +5,14 @@
 //! - a worker ends when it has answered, when it is late, and when nobody waits for it any more.
 
 use std::{
-    io::{BufRead, Read, Write},
+    io::{BufRead, Read},
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
+    process::Command,
     time::Duration,
 };
 
-use aura_api::{Exit, Failure};
+use aura_api::{Exit, Failure, NoAnswer, ask_worker};
+use aura_semantic::{Budget, outline};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::job::{Job, Judged};
@@ -53,64 +52,49 @@ impl Worker<'_> {
 
     fn ask(&self, job: &Job) -> Result<Judged, &'static str> {
         let mut command = Command::new(self.exe);
-        command
-            .arg("merge-worker")
-            .env_clear()
-            .envs(&self.env.0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|_| "no_worker")?;
-        let answer = self.answer(&mut child, job.encode());
-        if answer.is_err() {
-            // It may have ended already.
-            child.kill().ok();
-        }
-        let ended = child.wait();
-        let answer = answer?;
-        if !ended.is_ok_and(|status| status.success()) {
-            return Err("worker_died");
-        }
+        command.arg("merge-worker").env_clear().envs(&self.env.0);
+        let limit = self.limit.unwrap_or(LIMIT);
+        let answer = ask_worker(&mut command, job.encode(), MESSAGE_BYTES_MAX, limit);
+        let answer = answer.map_err(|why| match why {
+            NoAnswer::NotStarted => "no_worker",
+            NoAnswer::Died => "worker_died",
+            NoAnswer::Late => "worker_late",
+        })?;
         Judged::decode(&answer).ok_or("worker_garbled")
-    }
-
-    fn answer(&self, child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, &'static str> {
-        let (Some(mut asks), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("no_worker");
-        };
-        thread::spawn(move || {
-            // A worker that does not read on says nothing sound either.
-            asks.write_all(&question).ok();
-        });
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let read = answers.take(MESSAGE_BYTES_MAX).read_to_end(&mut bytes);
-            // Whoever asked may have given up.
-            sender.send(read.map(|_| bytes)).ok();
-        });
-        match receiver.recv_timeout(self.limit.unwrap_or(LIMIT)) {
-            Ok(read) => read.map_err(|_| "worker_died"),
-            Err(_) => Err("worker_late"),
-        }
     }
 }
 
 /// `merge-worker`: a question on standard input, an answer on standard output.
 pub(crate) fn work(input: &mut dyn BufRead, screen: &mut Screen<'_>) -> Outcome {
-    forbid_cores();
-    limit(Resource::Cpu, CPU_S_MAX);
-    limit(Resource::As, MEMORY_BYTES_MAX);
-    let refused = || {
-        Failure::new("AE-USAGE", Exit::USAGE, "no question on standard input")
-            .next("aura merge --help", "merges files that have names")
-    };
+    bound();
     let mut bytes = Vec::new();
     let read = input.take(MESSAGE_BYTES_MAX).read_to_end(&mut bytes);
     let job = read.ok().and_then(|_| Job::decode(&bytes));
-    let job = job.ok_or_else(refused)?;
+    let job = job.ok_or_else(no_question)?;
     screen.bytes(&job.merge().encode())?;
     Ok(Exit::DONE)
+}
+
+/// `parse-trial`: parses what standard input holds, and says nothing; that it ends well is the answer.
+pub(crate) fn try_parser(path: &str, input: &mut dyn BufRead) -> Outcome {
+    bound();
+    let mut bytes = Vec::new();
+    let read = input.take(MESSAGE_BYTES_MAX).read_to_end(&mut bytes);
+    read.map_err(|_| no_question())?;
+    outline(path, &bytes, &Budget::default());
+    Ok(Exit::DONE)
+}
+
+fn no_question() -> Failure {
+    Failure::new("AE-USAGE", Exit::USAGE, "no question on standard input")
+        .next("aura merge --help", "merges files that have names")
+}
+
+/// Keeps this process within what a worker may take.
+fn bound() {
+    forbid_cores();
+    limit(Resource::Cpu, CPU_S_MAX);
+    limit(Resource::As, MEMORY_BYTES_MAX);
 }
 
 fn limit(resource: Resource, most: u64) {
