@@ -268,6 +268,11 @@ pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
     ALIKE_PERCENT < share(&words(one), &words(other))
 }
 
+/// Whether two runs of tokens have most of them in common.
+pub(crate) fn have_most_in_common(one: &[u64], other: &[u64]) -> bool {
+    ALIKE_PERCENT <= share(one, other)
+}
+
 /// The words of a comment.
 fn words(text: &[u8]) -> Vec<u64> {
     let words = text.split(|byte| !byte.is_ascii_alphanumeric() && byte.is_ascii());

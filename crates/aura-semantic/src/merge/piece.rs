@@ -153,15 +153,12 @@ impl<'a> Pieces<'a> {
         named.or_else(|| parts.first().copied().filter(|_| is_before_sign()))
     }
 
-    /// Keys that stand more than once in one list, and how often.
+    /// Keys, and words between commas, that stand more than once in one list, and how often.
     pub(crate) fn doubled(&self) -> BTreeMap<(u16, &'a [u8]), usize> {
         let mut doubled = BTreeMap::new();
-        if self.free.is_empty() && self.keyed.is_empty() {
-            return doubled;
-        }
         for at in 0..self.pieces.len() {
-            let kind = self.kind_name(at);
-            if !self.keyed.contains(&kind) && self.free(at).is_none() {
+            let is_keyed = self.keyed.contains(&self.kind_name(at)) || self.free(at).is_some();
+            if self.children(at).len() < 2 || !is_keyed && !self.is_listed(at) {
                 continue;
             }
             let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
@@ -170,9 +167,12 @@ impl<'a> Pieces<'a> {
                 if piece.is_named
                     && !piece.is_extra
                     && piece.unit.is_none()
-                    && let Some(key) = self.key_part(*part)
+                    && let Some(key) = match is_keyed {
+                        true => self.key_part(*part).map(|key| self.text(key)),
+                        false => Some(self.text(*part)).filter(|text| is_word(text)),
+                    }
                 {
-                    *counts.entry(self.text(key)).or_default() += 1;
+                    *counts.entry(key).or_default() += 1;
                 }
             }
             for (key, count) in counts.into_iter().filter(|(_, count)| 1 < *count) {
@@ -181,6 +181,12 @@ impl<'a> Pieces<'a> {
             }
         }
         doubled
+    }
+
+    /// Whether commas stand between the parts of a piece.
+    pub(crate) fn is_listed(&self, at: usize) -> bool {
+        let parts = self.children(at).len();
+        (1..parts).any(|nth| self.gap(at, nth).contains(&b','))
     }
 
     /// Appends the tokens that white space has.
@@ -220,8 +226,16 @@ impl<'a> Pieces<'a> {
 
 /// Fields by which an element of a list is known, the first that it has.
 const KEY_FIELDS: [&str; 5] = ["key", "name", "property", "left", "declarator"];
+/// Letters of a word.
+const WORD_LETTERS: usize = 3;
 /// Signs behind what an element of a list is known by.
 const KEY_SIGNS: &[&[u8]] = &[b":", b"=>", b"="];
+
+/// Whether a text says enough that nobody means to list it twice: no number, no single letter.
+fn is_word(text: &[u8]) -> bool {
+    let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic());
+    WORD_LETTERS <= letters.count()
+}
 
 /// A piece under construction.
 struct Open {

@@ -65,7 +65,7 @@ pub(crate) fn weave(versions: [&Pieces<'_>; 3]) -> Result<Woven, Clash> {
 
 /// The parts of one piece while they are merged.
 pub(super) struct List<'a> {
-    three: Three,
+    pub(super) three: Three,
     pub(super) parts: [&'a [usize]; 3],
     /// From base to either side; the first is not used.
     pub(super) pairs: [Pairs; 3],
@@ -227,6 +227,8 @@ impl<'a> Weave<'a> {
             is_after_sign: false,
         };
         self.refuse_torn(&list)?;
+        self.refuse_rewritten(&list)?;
+        self.refuse_twice(&list)?;
         for nth in 0..=list.parts[BASE].len() {
             self.inserted(&mut list, nth)?;
             if nth < list.parts[BASE].len() {
