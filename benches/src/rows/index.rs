@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+use aura_semantic::{Budget, outline};
 use mothership_tests::{Team, token};
 use tree_sitter::Parser;
 
@@ -50,12 +51,26 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
             .limit(bare_s)
             .goal(AtMost, 1.5, Limit),
         Figure::new(format!("first index, {name}: MB/s"), mb / index_s).limit(mb / bare_s),
+        Figure::new(
+            format!("first index, {name}: units/s"),
+            units(&copied.files)? as f64 / index_s,
+        ),
         Figure::new(format!("warm start, {name}: s"), warm_s).goal(AtMost, 0.3, One),
         Figure::new(
             format!("daemon's peak, {name}: MB"),
             first_peak_mb.max(peak_mb),
         ),
     ])
+}
+
+/// How many functions, types and the like are in the files.
+fn units(files: &[PathBuf]) -> Result<usize, Failure> {
+    let mut count = 0;
+    for path in files {
+        let outline = outline("a.rs", &std::fs::read(path)?, &Budget::default());
+        count += outline.units.len();
+    }
+    Ok(count)
 }
 
 /// Seconds to read and parse the files, nothing else, on every core.

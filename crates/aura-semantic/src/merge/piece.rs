@@ -153,31 +153,34 @@ impl<'a> Pieces<'a> {
         named.or_else(|| parts.first().copied().filter(|_| is_before_sign()))
     }
 
-    /// Keys, and words between commas, that stand more than once in one list, and how often.
+    /// Keys, and quoted words between commas, that stand more than once in one list, and how often.
     pub(crate) fn doubled(&self) -> BTreeMap<(u16, &'a [u8]), usize> {
         let mut doubled = BTreeMap::new();
+        let mut known = Vec::new();
         for at in 0..self.pieces.len() {
-            let is_keyed = self.keyed.contains(&self.kind_name(at)) || self.free(at).is_some();
-            if self.children(at).len() < 2 || !is_keyed && !self.is_listed(at) {
+            if self.children(at).len() < 2 {
                 continue;
             }
-            let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
-            for part in self.children(at) {
+            known.clear();
+            let is_keyed = self.keyed.contains(&self.kind_name(at)) || self.free(at).is_some();
+            known.extend(self.children(at).iter().filter_map(|part| {
                 let piece = &self.pieces[*part];
-                if piece.is_named
-                    && !piece.is_extra
-                    && piece.unit.is_none()
-                    && let Some(key) = match is_keyed {
-                        true => self.key_part(*part).map(|key| self.text(key)),
-                        false => Some(self.text(*part)).filter(|text| is_word(text)),
-                    }
-                {
-                    *counts.entry(key).or_default() += 1;
+                let is_element = piece.is_named && !piece.is_extra && piece.unit.is_none();
+                match is_keyed {
+                    _ if !is_element => None,
+                    true => self.key_part(*part).map(|key| self.text(key)),
+                    false => Some(self.text(*part)).filter(|text| is_word(text)),
                 }
+            }));
+            if known.len() < 2 || !is_keyed && !self.is_listed(at) {
+                continue;
             }
-            for (key, count) in counts.into_iter().filter(|(_, count)| 1 < *count) {
-                let most = doubled.entry((self.pieces[at].kind, key)).or_insert(0);
-                *most = count.max(*most);
+            known.sort_unstable();
+            for same in known.chunk_by(|one, other| one == other) {
+                if let [key, _, ..] = same {
+                    let most = doubled.entry((self.pieces[at].kind, *key)).or_insert(0);
+                    *most = same.len().max(*most);
+                }
             }
         }
         doubled
@@ -231,10 +234,11 @@ const WORD_LETTERS: usize = 3;
 /// Signs behind what an element of a list is known by.
 const KEY_SIGNS: &[&[u8]] = &[b":", b"=>", b"="];
 
-/// Whether a text says enough that nobody means to list it twice: no number, no single letter.
+/// Whether a text is a quoted one that says enough for nobody to mean it twice.
 fn is_word(text: &[u8]) -> bool {
+    let is_quoted = text.first().is_some_and(|first| b"\"'`".contains(first));
     let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic());
-    WORD_LETTERS <= letters.count()
+    is_quoted && WORD_LETTERS <= letters.count()
 }
 
 /// A piece under construction.
