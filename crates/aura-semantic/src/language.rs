@@ -230,6 +230,8 @@ pub(crate) struct Table {
     pub(crate) free: &'static [(&'static str, &'static [&'static str])],
     /// Further node kinds in which no key should stand twice.
     pub(crate) keyed: &'static [&'static str],
+    /// Node kinds whose parts begin in one column, as it means something.
+    pub(crate) aligned: &'static [&'static str],
     /// Whether a file with one import twice is no program.
     pub(crate) is_import_unique: bool,
     pub(crate) guards: &'static [Guard],

@@ -8,6 +8,7 @@
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
+mod layout;
 mod odds;
 mod piece;
 mod reason;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::Tree;
 
+use self::layout::{Layout, plain};
 use self::piece::{Pieces, pieces};
 pub use self::reason::{Part, Reason, Why};
 use self::weave::{Woven, weave};
@@ -113,6 +115,27 @@ struct Merged {
     refused: Option<Why>,
 }
 
+impl Merged {
+    fn laid_out(mut self, layout: Layout) -> Self {
+        match &mut self.outcome {
+            FileMerge::Clean { bytes, .. } => *bytes = layout.lay(bytes, true),
+            FileMerge::Conflict { bytes, chunks } => {
+                for (nth, chunk) in chunks.iter_mut().enumerate() {
+                    let lay = |text: &mut Vec<u8>| *text = layout.lay(text, nth == 0);
+                    match chunk {
+                        Chunk::Clean(text) => lay(text),
+                        Chunk::Conflict { base, ours, theirs } => {
+                            [base, ours, theirs].into_iter().for_each(lay);
+                        }
+                    }
+                }
+                *bytes = render_diff3(chunks, MARKER_SIZE, Labels::default());
+            }
+        }
+        self
+    }
+}
+
 fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merged {
     let clean = |bytes: Vec<u8>, level, problem| Merged {
         outcome: FileMerge::Clean { bytes, level },
@@ -124,6 +147,10 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
         && [base, theirs].contains(&ours) | (theirs == base)
     {
         return clean(merged.clone(), MergeLevel::Lines, None);
+    }
+    if let Some(layout) = Layout::merged([base, ours, theirs]) {
+        let [base, ours, theirs] = [base, ours, theirs].map(plain);
+        return merge(path, [&base, &ours, &theirs], budget).laid_out(layout);
     }
     let (base_file, base_tree) = index_with_tree(path, base, None, budget);
     let known = Some((&base_file, base_tree.as_ref()));
@@ -229,10 +256,12 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let known = Some((files[0], Some(trees[0])));
     let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], known, budget);
     let found = pieces(&result, &tree?);
-    let is_meant = found.tokens(found.root()) == woven.tokens;
-    let is_doubled = doubles_keys(trees.map(Some), files, &found);
-    let is_sound = unsound(files, &result).is_none() && !makes_up_import(files, &result);
-    (is_meant && !is_doubled && is_sound).then_some(woven)
+    let is_meant =
+        found.tokens(found.root()) == woven.tokens && found.shape(found.root()) == woven.shape;
+    let is_sound = ill_formed(trees.map(Some), files, &found).is_none()
+        && unsound(files, &result).is_none()
+        && !makes_up_import(files, &result);
+    (is_meant && is_sound).then_some(woven)
 }
 
 /// Whether an import of one thing names what no version does: half of its path is from either side.
@@ -274,16 +303,19 @@ fn refusal(files: Three<'_>, trees: [Option<&Tree>; 3], merged: &[u8]) -> Option
     let known = Some((base, trees[0]));
     let (result, tree) = index_with_tree(&base.path, merged, known, &base.budget);
     let found = tree.as_ref().map(|tree| pieces(&result, tree));
-    if found.is_some_and(|found| doubles_keys(trees, files, &found)) {
-        return Some(Why::Doubled.into());
-    }
-    unsound(files, &result)
+    let ill_formed = found.and_then(|found| ill_formed(trees, files, &found));
+    ill_formed
+        .map(Refusal::from)
+        .or_else(|| unsound(files, &result))
 }
 
 fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal> {
     let errors_max = errors_max([base, ours, theirs]);
     let brings_back = || brings_back([base, ours, theirs], result);
     if !result.is_structured() || errors_max < result.outline.errors {
+        return Some(Why::Broken.into());
+    }
+    if misplaces([base, ours, theirs], result) {
         return Some(Why::Broken.into());
     }
     if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
@@ -302,32 +334,55 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     })
 }
 
+/// Whether a unit stands in a container of a kind that no version has it in: its lines ended up in what they were meant
+/// to be behind.
+fn misplaces(files: Three<'_>, result: &Indexed) -> bool {
+    type Role = (UnitKind, Option<UnitKind>);
+    fn roles(file: &Indexed) -> impl Iterator<Item = (&str, UnitId, Role)> {
+        let units = &file.outline.units;
+        units.iter().zip(&file.ids).map(|(unit, id)| {
+            let parent = unit.parent.map(|parent| units[parent].kind.sort());
+            (unit.name.as_str(), *id, (unit.kind.sort(), parent))
+        })
+    }
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for (name, id, role) in files.into_iter().flat_map(roles) {
+        names.insert((name, role));
+        ids.insert((id, role));
+    }
+    roles(result).any(|(name, id, role)| {
+        !name.is_empty() && !names.contains(&(name, role)) && !ids.contains(&(id, role))
+    })
+}
+
 /// What each side brought may stand in the result together.
 fn errors_max(files: Three<'_>) -> usize {
     let [base, ours, theirs] = files.map(|file| file.outline.errors);
     (ours + theirs).saturating_sub(base).max(ours).max(theirs)
 }
 
-/// Whether a key stands more often in one list than in any list of either side.
-fn doubles_keys(trees: [Option<&Tree>; 3], files: Three<'_>, result: &Pieces<'_>) -> bool {
-    let doubled = result.doubled();
-    if doubled.is_empty() {
-        return false;
+/// Why what parses is not what it should be in its language: a key stands more often in one list than in any list of
+/// either side, a reference leads nowhere, or a line is not in its column.
+fn ill_formed(trees: [Option<&Tree>; 3], files: Three<'_>, result: &Pieces<'_>) -> Option<Why> {
+    let (doubled, dangling, ragged) = (result.doubled(), result.dangling(), result.ragged());
+    if doubled.is_empty() && dangling.is_empty() && ragged == 0 {
+        return None;
     }
     let sides = [1, 2].map(|side| trees[side].map(|tree| pieces(files[side], tree)));
-    let known = sides
-        .each_ref()
-        .map(|side| side.as_ref().map(Pieces::doubled));
-    let most = |key| {
-        known
-            .iter()
-            .flatten()
-            .filter_map(|known| known.get(key))
-            .max()
+    let sides = || sides.iter().flatten();
+    let known: Vec<_> = sides().map(Pieces::doubled).collect();
+    let is_more = |(key, count): (&(u16, &[u8]), &usize)| {
+        let most = known.iter().filter_map(|known| known.get(key)).max();
+        most.is_none_or(|most| most < count)
     };
-    doubled
-        .iter()
-        .any(|(key, count)| most(key).is_none_or(|most| most < count))
+    let is_torn = |name: &&[u8]| !sides().any(|side| side.dangling().contains(name));
+    if doubled.iter().any(is_more) {
+        Some(Why::Doubled)
+    } else if dangling.iter().any(is_torn) || sides().all(|side| side.ragged() < ragged) {
+        Some(Why::Broken)
+    } else {
+        None
+    }
 }
 
 /// The kinds of names, or imports, that stand more often in one place than on either side.
@@ -352,8 +407,13 @@ fn counts(file: &Indexed) -> BTreeMap<Place<'_>, usize> {
     // What is a module because there are keys in it is a key; other modules may be open to additions.
     let is_key = rules.iter().all(|rule| rule.kind != UnitKind::Module);
     for unit in &file.outline.units {
+        // A table of TOML, though not one of several.
+        let is_table = || {
+            let text = file.bytes.get(unit.core.clone()).unwrap_or_default();
+            text.starts_with(b"[") && !text.starts_with(b"[[")
+        };
         let name = match unit.kind {
-            UnitKind::Module if is_key => unit.name.as_bytes(),
+            UnitKind::Module if is_key || is_table() => unit.name.as_bytes(),
             UnitKind::Import => file.bytes.get(unit.span.clone()).unwrap_or_default(),
             UnitKind::Class
             | UnitKind::Constant

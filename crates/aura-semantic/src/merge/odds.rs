@@ -20,6 +20,58 @@ const STATEMENT_TOKENS: usize = 6;
 /// So many tokens are not written twice by chance.
 const COPY_TOKENS: usize = 24;
 
+/// What is to be in a list once.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Name(&'a [u8]),
+    Said(&'a [u64]),
+}
+
+/// What a side has in place of parts of base that follow each other.
+#[derive(Default)]
+struct Stretch {
+    /// New pieces.
+    new: Vec<usize>,
+    /// Whether there is nothing else in it.
+    is_empty: bool,
+}
+
+/// What a side has in place of what it took out.
+#[derive(Default)]
+struct Replaced {
+    stretches: Vec<Stretch>,
+    /// The stretch that each part of base was in, if it is gone.
+    of: Vec<Option<usize>>,
+}
+
+impl Replaced {
+    fn by(list: &List<'_>, side: Side) -> Self {
+        let mut replaced = Self::default();
+        let there = &list.pairs[side].there;
+        let mut from = 0;
+        for stretch in there.chunk_by(|one, other| one.is_none() == other.is_none()) {
+            let to = from + stretch.len();
+            let is_gone = stretch.iter().all(Option::is_none);
+            let nth = is_gone.then_some(replaced.stretches.len());
+            replaced.of.extend(stretch.iter().map(|_| nth));
+            if is_gone {
+                let run = list.runs[side][from].iter();
+                let new = run.filter(|at| list.pairs[side].back[**at].is_none());
+                replaced.stretches.push(Stretch {
+                    new: new.map(|at| list.parts[side][*at]).collect(),
+                    is_empty: list.runs[side][from..=to].iter().all(Vec::is_empty),
+                });
+            }
+            from = to;
+        }
+        replaced
+    }
+
+    fn stretch(&self, nth: usize) -> Option<&Stretch> {
+        self.stretches.get(self.of[nth]?)
+    }
+}
+
 impl Weave<'_> {
     /// A branch that one side put to a choice, or took from it, was meant for what the choice depended on before; a
     /// name that one side put to an import for where names came from before; and the names that both gave to values
@@ -56,34 +108,63 @@ impl Weave<'_> {
             && (is_given_other(&ours) || is_given_other(&theirs))
     }
 
-    /// What one side took out and the other wrote as something of another kind, or put into something, was changed by
-    /// the other.
+    /// What is there in neither side was rewritten, not taken out, by whoever has something alike in its place: in
+    /// another kind or in something else, while the other took it out, or in whatever way, while the other did so, too.
     pub(super) fn refuse_rewritten(&self, list: &List<'_>) -> Result<(), Clash> {
-        for side in SIDES.into_iter().filter(|_| list.free.is_none()) {
-            let is_gone = |nth: usize, side: Side| list.pairs[side].there[nth].is_none();
-            let count = list.parts[BASE].len();
-            let mut from = 0;
-            while from < count {
-                let end = (from..count).find(|nth| !is_gone(*nth, side));
-                let end = end.unwrap_or(count);
-                let run = list.runs[side][from].iter();
-                let run = run.filter(|at| list.pairs[side].back[**at].is_none());
-                let new: Vec<usize> = run.map(|at| list.parts[side][*at]).collect();
-                let gone = (from..end).filter(|nth| is_gone(*nth, 3 - side));
-                let gone: Vec<usize> = gone.map(|nth| list.parts[BASE][nth]).collect();
-                let of_other = &list.runs[3 - side][from..=end];
-                let is_rewritten =
-                    |old: &usize| new.iter().any(|new| self.is_rewritten(*old, (side, *new)));
-                if of_other.iter().all(Vec::is_empty)
-                    && gone.len() * new.len() <= CELLS_MAX
-                    && gone.iter().any(is_rewritten)
-                {
-                    return Err(Clash);
-                }
-                from = end + 1;
-            }
+        if list.free.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let replaced = SIDES.map(|side| Replaced::by(list, side));
+        let gone = (0..list.parts[BASE].len()).filter_map(|nth| {
+            let [ours, theirs] = replaced.each_ref().map(|side| side.stretch(nth));
+            Some((list.parts[BASE][nth], [ours?, theirs?]))
+        });
+        let gone: Vec<(usize, [&Stretch; 2])> = gone.collect();
+        let cells = gone
+            .iter()
+            .flat_map(|(_, sides)| sides.map(|side| side.new.len()));
+        if CELLS_MAX < cells.sum() {
+            return Ok(());
+        }
+        let is_torn = |(old, sides): &(usize, [&Stretch; 2])| {
+            let [ours, theirs] = SIDES.map(|side| {
+                let new = sides[side - 1].new.iter().copied();
+                let alike = new.filter(|new| self.is_rewritten(*old, (side, *new)));
+                alike.collect::<Vec<usize>>()
+            });
+            let is_other_kind =
+                |side: Side, new: &usize| self.part(side, *new).kind != self.part(BASE, *old).kind;
+            let is_same = |one: &usize| theirs.iter().any(|two| self.is_same((1, *one), (2, *two)));
+            sides[1].is_empty && ours.iter().any(|new| is_other_kind(1, new))
+                || sides[0].is_empty && theirs.iter().any(|new| is_other_kind(2, new))
+                || !ours.is_empty() && !theirs.is_empty() && !ours.iter().any(is_same)
+        };
+        if gone.iter().any(is_torn) {
+            Err(Clash)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What both sides together leave nothing of was not meant to be empty by either.
+    pub(super) fn refuse_emptied(&self, list: &List<'_>) -> Result<(), Clash> {
+        let is_element = |side: Side, part: usize| {
+            let piece = self.part(side, part);
+            piece.is_named && !piece.is_extra
+        };
+        let has_any = |side: Side| list.parts[side].iter().any(|part| is_element(side, *part));
+        let brings = |side: &Side| list.runs[*side].iter().any(|run| !run.is_empty());
+        let mut base = list.parts[BASE].iter().enumerate();
+        let is_left = |nth: usize| {
+            SIDES
+                .iter()
+                .all(|side| list.pairs[*side].there[nth].is_some())
+        };
+        let leaves = base.any(|(nth, part)| is_element(BASE, *part) && is_left(nth));
+        match !leaves && SIDES.into_iter().all(has_any) && !SIDES.iter().any(brings) {
+            true => Err(Clash),
+            false => Ok(()),
+        }
     }
 
     fn is_rewritten(&self, old: usize, (side, new): (Side, usize)) -> bool {
@@ -96,8 +177,7 @@ impl Weave<'_> {
             let is_import = piece.unit.is_some_and(|held| held.kind == UnitKind::Import);
             piece.is_named && !piece.is_extra && !is_import
         };
-        was.kind != is.kind
-            && is_statement(was)
+        is_statement(was)
             && is_statement(is)
             && said.iter().all(|tokens| STATEMENT_TOKENS <= tokens.len())
             && have_most_in_common(said[0], said[1])
@@ -108,40 +188,41 @@ impl Weave<'_> {
         if list.free.is_some() {
             return Ok(());
         }
-        let new = |side: Side| {
-            let runs = list.runs[side].iter().enumerate();
-            let parts = runs.flat_map(|(place, run)| run.iter().map(move |at| (place, *at)));
-            parts.filter(move |(_, at)| {
-                let part = self.part(side, list.parts[side][*at]);
-                let is_new = list.pairs[side].back[*at].is_none();
-                is_new && part.is_named && !part.is_extra && part.unit.is_none()
-            })
-        };
-        let hash = |side: Side, at: usize| self.part(side, list.parts[side][at]).hash;
-        let ours: BTreeMap<u64, (usize, usize)> = new(1)
-            .map(|(place, at)| (hash(1, at), (place, at)))
-            .collect();
-        let is_twice = |(place, at): (usize, usize)| {
-            let Some((there, twin)) = ours.get(&hash(2, at)) else {
-                return false;
-            };
-            let pieces = [list.parts[1][*twin], list.parts[2][at]];
-            let is_once = |(side, piece): (Side, usize)| {
-                let is_it = |part: &&usize| self.is_same((side, **part), (side, piece));
-                list.parts[side].iter().filter(is_it).count() == 1
-            };
-            *there != place
-                && self.is_same((1, pieces[0]), (2, pieces[1]))
-                && (self.versions[1].is_listed(list.three[1])
-                    || COPY_TOKENS <= self.versions[1].tokens(pieces[0]).len())
-                && is_once((1, pieces[0]))
-                && is_once((2, pieces[1]))
-        };
-        if new(2).any(is_twice) {
+        let [ours, theirs] = SIDES.map(|side| self.brought(list, side));
+        let is_twice =
+            |(key, place): (&Key<'_>, &usize)| ours.get(key).is_some_and(|other| other != place);
+        if theirs.iter().any(is_twice) {
             Err(Clash)
         } else {
             Ok(())
         }
+    }
+
+    /// What a side put into a list once, and where: by its name, by what it is between commas, or by all it says if
+    /// that is much.
+    fn brought(&self, list: &List<'_>, side: Side) -> BTreeMap<Key<'_>, usize> {
+        let (pieces, whole) = (self.versions[side], list.three[side]);
+        let is_listed = pieces.is_listed(whole);
+        let key = |at: usize| -> Option<Key<'_>> {
+            let part = list.parts[side][at];
+            if !pieces.is_element(part) {
+                return None;
+            }
+            let said = pieces.tokens(part);
+            let is_much = is_listed || COPY_TOKENS <= said.len();
+            let name = pieces.name_in(part, whole).map(Key::Name);
+            name.or_else(|| is_much.then_some(Key::Said(said)))
+        };
+        let mut counts: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+        for key in (0..list.parts[side].len()).filter_map(key) {
+            *counts.entry(key).or_default() += 1;
+        }
+        let runs = list.runs[side].iter().enumerate();
+        let parts = runs.flat_map(|(place, run)| run.iter().map(move |at| (place, *at)));
+        let new = parts.filter(|(_, at)| list.pairs[side].back[*at].is_none());
+        let keys = new.filter_map(|(place, at)| Some((key(at)?, place)));
+        keys.filter(|(key, _)| counts.get(key) == Some(&1))
+            .collect()
     }
 
     /// What one side put amid what the other took out has lost its place.

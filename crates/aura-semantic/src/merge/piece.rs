@@ -5,7 +5,7 @@
 //! - a unit is one piece with all that is attached to it, wherever it stands;
 //! - built with a cursor and a stack: nesting costs no recursion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::ops::Range;
 
@@ -14,6 +14,7 @@ use tree_sitter::{Node, Tree, TreeCursor};
 use crate::indexed::Indexed;
 use crate::language::UnitKind;
 use crate::value::UnitId;
+use crate::walk::is_blank;
 
 /// A unit of the outline that a piece stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,41 @@ pub(crate) struct Piece {
     children: Range<usize>,
     /// Its tokens in order, in [`Pieces::tokens`].
     tokens: Range<usize>,
+    /// How its tokens hang together, in [`Pieces::shape`].
+    shape: Range<usize>,
     /// Equal for equal tokens in equal nesting, whatever the white space between them.
     pub(crate) hash: u64,
+}
+
+/// What the name of a kind of node tells of it, see [`Pieces::name_in`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Role {
+    has_name: bool,
+    lists_names: bool,
+    is_case: bool,
+}
+
+/// The role of each kind, by its number.
+struct Roles(Vec<Role>);
+
+impl Roles {
+    fn new(language: &tree_sitter::Language) -> Self {
+        let count = u16::try_from(language.node_kind_count()).unwrap_or(u16::MAX);
+        let role = |kind: u16| {
+            let name = language.node_kind_for_id(kind).unwrap_or_default();
+            let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+            Role {
+                has_name: has(NAMED_KINDS),
+                lists_names: has(NAME_LISTS),
+                is_case: has(CASES),
+            }
+        };
+        Self((0..count).map(role).collect())
+    }
+
+    fn of(&self, kind: u16) -> Role {
+        self.0.get(usize::from(kind)).copied().unwrap_or_default()
+    }
 }
 
 /// A piece in two halves, see [`Pieces::divided`].
@@ -61,11 +95,17 @@ pub(crate) struct Pieces<'a> {
     free: &'static [(&'static str, &'static [&'static str])],
     /// Further kinds of nodes in which no key should stand twice.
     keyed: &'static [&'static str],
+    /// Kinds of nodes whose parts begin in one column.
+    aligned: &'static [&'static str],
     /// The kinds of a comma and a semicolon, see [`Pieces::is_separator`].
     separators: [u16; 2],
+    roles: Roles,
     pieces: Vec<Piece>,
     children: Vec<usize>,
     tokens: Vec<u64>,
+    /// Tokens and, around those of one node, its kind and [`END`]; nothing of units, comments and separators, which
+    /// may stand in one place or another of the same tree.
+    shape: Vec<u64>,
     root: usize,
 }
 
@@ -88,6 +128,12 @@ impl<'a> Pieces<'a> {
 
     pub(crate) fn tokens(&self, at: usize) -> &[u64] {
         &self.tokens[self.pieces[at].tokens.clone()]
+    }
+
+    pub(crate) fn shape(&self, at: usize) -> &[u64] {
+        // What is within a comment has none.
+        let shape = self.shape.get(self.pieces[at].shape.clone());
+        shape.unwrap_or_default()
     }
 
     fn kind_name(&self, at: usize) -> &str {
@@ -153,26 +199,23 @@ impl<'a> Pieces<'a> {
         named.or_else(|| parts.first().copied().filter(|_| is_before_sign()))
     }
 
-    /// Keys, and quoted words between commas, that stand more than once in one list, and how often.
+    /// What stands more than once in one list though it is known by its name there, and how often.
     pub(crate) fn doubled(&self) -> BTreeMap<(u16, &'a [u8]), usize> {
         let mut doubled = BTreeMap::new();
         let mut known = Vec::new();
         for at in 0..self.pieces.len() {
-            if self.children(at).len() < 2 {
+            let parts = self.children(at);
+            if parts.len() < 2 {
                 continue;
             }
             known.clear();
             let is_keyed = self.keyed.contains(&self.kind_name(at)) || self.free(at).is_some();
-            known.extend(self.children(at).iter().filter_map(|part| {
-                let piece = &self.pieces[*part];
-                let is_element = piece.is_named && !piece.is_extra && piece.unit.is_none();
-                match is_keyed {
-                    _ if !is_element => None,
-                    true => self.key_part(*part).map(|key| self.text(key)),
-                    false => Some(self.text(*part)).filter(|text| is_word(text)),
-                }
+            known.extend(parts.iter().filter_map(|part| match is_keyed {
+                _ if !self.is_element(*part) => None,
+                true => self.key_part(*part).map(|key| self.text(key)),
+                false => self.name_in(*part, at),
             }));
-            if known.len() < 2 || !is_keyed && !self.is_listed(at) {
+            if known.len() < 2 {
                 continue;
             }
             known.sort_unstable();
@@ -184,6 +227,75 @@ impl<'a> Pieces<'a> {
             }
         }
         doubled
+    }
+
+    /// What is referred to, as YAML does it, but not there.
+    pub(crate) fn dangling(&self) -> BTreeSet<&'a [u8]> {
+        let of_kind = |name: &str| {
+            let kind = self.language.id_for_node_kind(name, true);
+            let pieces = self.pieces.iter();
+            let found = pieces.filter(move |piece| kind != 0 && piece.kind == kind);
+            found.filter_map(|piece| self.bytes.get(piece.span.clone()))
+        };
+        let there: BTreeSet<&[u8]> = of_kind("anchor_name").collect();
+        of_kind("alias_name")
+            .filter(|name| !there.contains(name))
+            .collect()
+    }
+
+    /// How many parts begin a line in another column than the first of their block, where that means something.
+    pub(crate) fn ragged(&self) -> usize {
+        let aligned = self.aligned.iter();
+        let aligned: Vec<u16> = aligned
+            .map(|kind| self.language.id_for_node_kind(kind, true))
+            .collect();
+        let column = |part: &usize| {
+            let before = &self.bytes[..self.pieces[*part].span.start];
+            let line = before.iter().rposition(|byte| *byte == b'\n');
+            let lead = &before[line.map_or(0, |end| end + 1)..];
+            is_blank(lead).then_some(lead)
+        };
+        let is_aligned = |at: &usize| {
+            self.pieces[*at].unit.is_none() && aligned.contains(&self.pieces[*at].kind)
+        };
+        let blocks = (0..self.pieces.len()).filter(is_aligned);
+        let ragged = blocks.map(|at| {
+            let mut columns = self.children(at).iter().filter_map(column);
+            let first = columns.next();
+            columns.filter(|column| Some(*column) != first).count()
+        });
+        ragged.sum()
+    }
+
+    /// Whether something is listed that is no unit.
+    pub(crate) fn is_element(&self, at: usize) -> bool {
+        let piece = &self.pieces[at];
+        piece.is_named && !piece.is_extra && piece.unit.is_none()
+    }
+
+    /// What a part is known by among the parts of a piece, where that is its name: a parameter, an attribute, the case
+    /// of a switch, a quoted word.
+    pub(crate) fn name_in(&self, at: usize, whole: usize) -> Option<&'a [u8]> {
+        let part = self.roles.of(self.pieces[at].kind);
+        let whole_role = self.roles.of(self.pieces[whole].kind);
+        if part.is_case {
+            let value = self.language.field_id_for_name("value")?.get();
+            let is_value = |part: &&usize| self.pieces[**part].field == value;
+            return self
+                .children(at)
+                .iter()
+                .find(is_value)
+                .map(|value| self.text(*value));
+        }
+        let is_leaf = || self.children(at).is_empty();
+        let of_part = || self.key_part(at).map(|key| self.text(key));
+        let text = self.text(at);
+        match () {
+            () if whole_role.lists_names && is_leaf() => Some(text),
+            () if part.has_name => of_part(),
+            () if is_word(text) && self.is_listed(whole) => Some(text),
+            () => None,
+        }
     }
 
     /// Whether commas stand between the parts of a piece.
@@ -228,7 +340,22 @@ impl<'a> Pieces<'a> {
 }
 
 /// Fields by which an element of a list is known, the first that it has.
-const KEY_FIELDS: [&str; 5] = ["key", "name", "property", "left", "declarator"];
+const KEY_FIELDS: [&str; 6] = ["key", "name", "property", "left", "declarator", "pattern"];
+/// Words in the names of kinds whose parts are known by their names.
+const NAMED_KINDS: &[&str] = &[
+    "argument",
+    "attribute",
+    "const_spec",
+    "enum",
+    "field",
+    "pair",
+    "parameter",
+    "property",
+];
+/// Words in the names of kinds that list mere names.
+const NAME_LISTS: &[&str] = &["enum", "parameter"];
+/// Words in the names of kinds that are one case of a choice.
+const CASES: &[&str] = &["switch_case", "expression_case", "case_statement"];
 /// Letters of a word.
 const WORD_LETTERS: usize = 3;
 /// Signs behind what an element of a list is known by.
@@ -250,6 +377,8 @@ struct Open {
     /// Where the wrapped unit ends, for a piece that is one.
     end: Option<usize>,
     is_node: bool,
+    /// Whether the shape says where it begins.
+    is_begun: bool,
     /// Whether it is only around a unit, which then has its parts.
     is_wrapper: bool,
 }
@@ -278,10 +407,16 @@ pub(crate) fn pieces<'a>(file: &'a Indexed, tree: &Tree) -> Pieces<'a> {
                 .outline
                 .language
                 .map_or(&[], |language| language.0.keyed),
+            aligned: file
+                .outline
+                .language
+                .map_or(&[], |language| language.0.aligned),
             separators: [",", ";"].map(|sign| tree.language().id_for_node_kind(sign, false)),
+            roles: Roles::new(&tree.language()),
             pieces: Vec::new(),
             children: Vec::new(),
             tokens: Vec::new(),
+            shape: Vec::new(),
             root: 0,
         },
         next: 0,
@@ -312,7 +447,11 @@ impl Build<'_> {
             let field = cursor.field_id().map_or(0, NonZero::get);
             self.leave(node.start_byte());
             self.enter(node);
-            let opened = self.node(node, field);
+            let mut opened = self.node(node, field);
+            opened.is_begun = !opened.is_wrapper && 0 < node.child_count();
+            if opened.is_begun {
+                self.pieces.shape.push(begin(opened.piece.kind));
+            }
             self.open.push(opened);
             if cursor.goto_first_child() {
                 depth += 1;
@@ -342,12 +481,14 @@ impl Build<'_> {
                 span: self.said(node),
                 children: 0..0,
                 tokens: self.pieces.tokens.len()..0,
+                shape: self.pieces.shape.len()..0,
                 hash: u64::from(node.kind_id()),
             },
             parts: Vec::new(),
             within,
             end: None,
             is_node: true,
+            is_begun: false,
             is_wrapper: self.is_wrapper(node),
         }
     }
@@ -421,6 +562,7 @@ impl Build<'_> {
         let token = token(node.kind_id(), text);
         if !text.is_empty() {
             self.pieces.tokens.push(token);
+            self.pieces.shape.push(token);
         }
         if let Some(open) = self.open.last_mut() {
             open.piece.hash = token;
@@ -464,6 +606,7 @@ impl Build<'_> {
             mut piece,
             parts,
             is_node,
+            is_begun,
             is_wrapper,
             ..
         }) = self.open.pop()
@@ -475,10 +618,15 @@ impl Build<'_> {
             return;
         }
         piece.tokens.end = self.pieces.tokens.len();
+        if is_begun {
+            self.pieces.shape.push(END);
+        }
+        piece.shape.end = self.pieces.shape.len();
         if !is_node && let (Some(first), Some(last)) = (parts.first(), parts.last()) {
             let [first, last] = [first, last].map(|part| &self.pieces.pieces[*part]);
             piece.span = first.span.start..last.span.end;
             piece.tokens = first.tokens.start..last.tokens.end;
+            piece.shape = first.shape.start..last.shape.end;
         }
         let from = self.pieces.children.len();
         for part in parts {
@@ -495,9 +643,17 @@ impl Build<'_> {
             self.pieces.children.truncate(from);
             piece.children = from..from;
             piece.hash = token(piece.kind, &self.pieces.bytes[piece.span.clone()]);
+            self.pieces.shape.truncate(piece.shape.start);
+            self.pieces.shape.push(piece.hash);
+            piece.shape.end = self.pieces.shape.len();
+        }
+        if piece.is_extra || piece.span.is_empty() {
+            self.pieces.shape.truncate(piece.shape.start);
+            piece.shape.end = piece.shape.start;
         }
         let around = self.open.last().map(|around| around.piece.kind);
         if around.is_some_and(|around| self.pieces.is_separator(&piece, around)) {
+            self.pieces.shape.truncate(piece.shape.start);
             return;
         }
         let at = self.pieces.pieces.len();
@@ -506,6 +662,14 @@ impl Build<'_> {
             around.parts.push(at);
         }
     }
+}
+
+/// What a shape says where the tokens of a node end.
+pub(crate) const END: u64 = 0;
+
+/// What a shape says where the tokens of a node begin.
+pub(crate) fn begin(kind: u16) -> u64 {
+    u64::from(kind) + 1
 }
 
 /// The hash of a token.

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::align::{Pairs, Parts, align, are_alike};
-use super::piece::{Piece, Pieces, token};
+use super::piece::{END, Piece, Pieces, begin, token};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines};
 use crate::walk::is_blank;
@@ -21,11 +21,13 @@ const DEPTH_MAX: usize = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clash;
 
-/// What came out: the text, the tokens that are meant to be in it, and what is left to a person.
+/// What came out: the text, the tokens that are meant to be in it, how these are meant to hang together, and what is
+/// left to a person.
 #[derive(Debug, Default)]
 pub(crate) struct Woven {
     pub(crate) bytes: Vec<u8>,
     pub(crate) tokens: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     pub(crate) clashes: Vec<Left>,
 }
 
@@ -102,6 +104,9 @@ impl<'a> Weave<'a> {
         self.out
             .tokens
             .extend_from_slice(self.versions[side].tokens(at));
+        self.out
+            .shape
+            .extend_from_slice(self.versions[side].shape(at));
     }
 
     fn piece(&mut self, three: Three) -> Result<(), Clash> {
@@ -129,9 +134,19 @@ impl<'a> Weave<'a> {
             self.out.tokens.len(),
             self.out.clashes.len(),
         ];
+        let shape = self.out.shape.len();
+        let is_node = is_unit == [false; 3] && 0 < self.depth;
+        if is_node {
+            self.out.shape.push(begin(kinds[BASE]));
+        }
         self.depth += 1;
         let done = self.parts(three);
         self.depth -= 1;
+        match self.part(BASE, three[BASE]).is_extra {
+            true => self.out.shape.truncate(shape),
+            false if is_node => self.out.shape.push(END),
+            false => {}
+        }
         if done.is_err() && is_unit == [true; 3] {
             self.out.bytes.truncate(before[0]);
             self.out.tokens.truncate(before[1]);
@@ -229,6 +244,7 @@ impl<'a> Weave<'a> {
         self.refuse_torn(&list)?;
         self.refuse_rewritten(&list)?;
         self.refuse_twice(&list)?;
+        self.refuse_emptied(&list)?;
         for nth in 0..=list.parts[BASE].len() {
             self.inserted(&mut list, nth)?;
             if nth < list.parts[BASE].len() {

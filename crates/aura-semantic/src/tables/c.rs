@@ -52,6 +52,7 @@ const fn family(
             ("field_declaration_list", &["field_declaration"]),
         ],
         keyed: &[],
+        aligned: &[],
         is_import_unique: false,
         is_ambiguous: false,
         guards: &[],

@@ -60,6 +60,7 @@ pub(super) const GO: Table = Table {
         ("field_declaration_list", &[]),
     ],
     keyed: &[],
+    aligned: &[],
     is_import_unique: true,
     is_ambiguous: false,
     guards: &[],

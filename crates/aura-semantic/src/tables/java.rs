@@ -64,6 +64,7 @@ pub(super) const JAVA: Table = Table {
         ("modifiers", &[]),
     ],
     keyed: &[],
+    aligned: &[],
     is_import_unique: false,
     is_ambiguous: false,
     guards: &[],

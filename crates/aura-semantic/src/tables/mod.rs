@@ -123,6 +123,7 @@ const fn table(
         hands_over: false,
         free: &[],
         keyed: &[],
+        aligned: &[],
         is_import_unique: false,
         is_ambiguous: false,
         guards: &[],

@@ -54,6 +54,7 @@ pub(super) const PYTHON: Table = Table {
         ("set", &[]),
     ],
     keyed: &[],
+    aligned: &["block", "module"],
     is_import_unique: false,
     is_ambiguous: false,
     guards: &[],

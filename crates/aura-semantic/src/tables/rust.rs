@@ -73,6 +73,7 @@ pub(super) const RUST: Table = Table {
         ),
     ],
     keyed: &[],
+    aligned: &[],
     is_import_unique: true,
     is_ambiguous: false,
     guards: &[],

@@ -59,6 +59,7 @@ const fn script(
             ("class_body", &["index_signature", "method_signature"]),
         ],
         keyed: &[],
+        aligned: &[],
         is_import_unique: true,
         is_ambiguous: false,
         guards: &[],
