@@ -312,21 +312,13 @@ impl<'a> Matching<'a> {
     /// Pairs units that say the same under another name or in another place.
     fn by_fingerprint(&mut self) {
         let mut found: BTreeMap<(UnitKind, u64), Group> = BTreeMap::new();
-        for at in self.free_before() {
-            let print = similar::fingerprint(self.before, at);
-            found
-                .entry((self.before.unit(at).kind.sort(), print))
-                .or_default()
-                .0
-                .push(at);
+        for (at, print) in similar::fingerprints(self.before, &self.free_before()) {
+            let kind = self.before.unit(at).kind.sort();
+            found.entry((kind, print)).or_default().0.push(at);
         }
-        for at in self.free_after() {
-            let print = similar::fingerprint(self.after, at);
-            found
-                .entry((self.after.unit(at).kind.sort(), print))
-                .or_default()
-                .1
-                .push(at);
+        for (at, print) in similar::fingerprints(self.after, &self.free_after()) {
+            let kind = self.after.unit(at).kind.sort();
+            found.entry((kind, print)).or_default().1.push(at);
         }
         for (ours, theirs) in found.into_values() {
             for (one, other) in ours.into_iter().zip(theirs) {

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - a unit's own name counts as the same token on both sides;
 //! - work is bounded: [`UNITS_MAX`] units a side, [`CANDIDATES_MAX`] comparisons a unit,
-//!   [`TOKENS_MAX`] tokens a comparison, so at most 4096 × 12 × 4096 steps a file.
+//!   [`TOKENS_MAX`] tokens a comparison, so at most 4096 × 12 × 4096 steps a file; containers within containers are
+//!   read up to [`READ_FACTOR`] times the file, the outer ones first.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,12 @@ pub(crate) const UNITS_MAX: usize = 4096;
 const CANDIDATES_MAX: usize = 12;
 /// Most tokens of a unit that are looked at.
 const TOKENS_MAX: usize = 4096;
+/// How often all bytes of a file are read, at most, to find what its units say.
+const READ_FACTOR: usize = 8;
+/// Bytes of small files that are read whatever their size.
+const READ_BYTES_MIN: usize = 64 << 10;
+/// Tokens of all units of a side that are compared.
+const TOKENS_ALL_MAX: usize = 1 << 20;
 /// Fewer tokens say too little to call two units alike.
 const TOKENS_MIN: usize = 8;
 /// Rare tokens by which candidates are found.
@@ -49,9 +56,9 @@ fn is_word(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii()
 }
 
-fn hash(token: &[u8]) -> u64 {
+fn hash<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
     // FNV-1a: stable everywhere, and collisions only cost precision of a guess.
-    token.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
@@ -67,10 +74,25 @@ fn masked(version: Version<'_>, index: usize) -> impl Iterator<Item = (u64, bool
     })
 }
 
-/// A hash of all tokens, in order, with the own name masked.
-pub(crate) fn fingerprint(version: Version<'_>, index: usize) -> u64 {
+/// For units in the order of a file a hash of all tokens of each, in order, with the own name masked.
+pub(crate) fn fingerprints(version: Version<'_>, free: &[usize]) -> Vec<(usize, u64)> {
+    let most = version.bytes.len().saturating_mul(READ_FACTOR);
+    let mut left = most.max(READ_BYTES_MIN);
+    let mut prints = Vec::with_capacity(free.len());
+    for index in free {
+        let Some(rest) = left.checked_sub(version.unit(*index).core.len()) else {
+            // What is smaller may still have room.
+            continue;
+        };
+        left = rest;
+        prints.push((*index, fingerprint(version, *index)));
+    }
+    prints
+}
+
+fn fingerprint(version: Version<'_>, index: usize) -> u64 {
     masked(version, index).fold(0, |print, (token, _)| {
-        hash(&[print.to_le_bytes(), token.to_le_bytes()].concat())
+        hash(print.to_le_bytes().iter().chain(&token.to_le_bytes()))
     })
 }
 
@@ -83,8 +105,11 @@ struct Bag {
 }
 
 fn bags(version: Version<'_>, free: &[usize]) -> Vec<Bag> {
+    let mut left = TOKENS_ALL_MAX;
     let bags = free.iter().map(|index| {
-        let mut all: Vec<(u64, bool)> = masked(version, *index).take(TOKENS_MAX).collect();
+        let tokens = masked(version, *index).take(TOKENS_MAX.min(left));
+        let mut all: Vec<(u64, bool)> = tokens.collect();
+        left -= all.len();
         all.sort_unstable();
         let words = all.iter().filter(|(_, is_word)| *is_word);
         Bag {

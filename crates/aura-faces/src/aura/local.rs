@@ -17,7 +17,7 @@ use aura_semantic::{
     merge_files,
 };
 
-use super::args::MergeFiles;
+use super::{args::MergeFiles, git::is_binary, show::counted};
 use crate::{
     common::{answer, to_value},
     output::{Outcome, Screen},
@@ -182,8 +182,13 @@ pub(super) fn merge(screen: &mut Screen<'_>, dir: &Path, args: &MergeFiles) -> O
         read(dir, inputs[1])?,
         read(dir, inputs[2])?,
     ];
+    let is_any_binary = [&base, &ours, &theirs]
+        .into_iter()
+        .any(|text| is_binary(text));
     let merged = merge_files(&args.path, &base, &ours, &theirs);
     let (bytes, level, conflicts) = match merged {
+        // Markers would be no part of it.
+        FileMerge::Conflict { .. } if is_any_binary => (ours, None, 1),
         FileMerge::Clean { bytes, level } => (bytes, Some(level_word(level)), 0),
         FileMerge::Conflict { bytes, chunks } => (bytes, None, regions(&chunks)),
     };
@@ -198,8 +203,14 @@ pub(super) fn merge(screen: &mut Screen<'_>, dir: &Path, args: &MergeFiles) -> O
     if !screen.is_json() {
         match &output {
             None => screen.bytes(&bytes)?,
-            Some(_) if 0 < conflicts => screen.note(&format!("{conflicts} regions in conflict")),
-            Some(_) => {}
+            Some(_) if is_any_binary || conflicts == 0 => {}
+            Some(_) => {
+                let regions = counted(conflicts, "region", "regions");
+                screen.note(&format!("{regions} in conflict"));
+            }
+        }
+        if is_any_binary && 0 < conflicts {
+            screen.note("both changed it and it is binary: ours is kept whole");
         }
         return Ok(exit);
     }
@@ -345,6 +356,6 @@ fn usage(message: String) -> Failure {
     Failure::new("AE-USAGE", Exit::USAGE, message)
 }
 
-fn number(count: usize) -> u64 {
+pub(super) fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -240,6 +240,7 @@ fn own(status: &docs::Status) -> String {
         let from: Vec<&str> = incoming.from.iter().map(String::as_str).collect();
         let touching = match incoming.touching_my_edits {
             0 => "none touch your edits".to_owned(),
+            1 => "1 touches your edits".to_owned(),
             count => format!("{count} touch your edits"),
         };
         let count = counted(incoming.patches, "patch", "patches");

@@ -9,6 +9,7 @@
 
 mod align;
 mod layout;
+mod names;
 mod odds;
 mod piece;
 mod reason;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree_sitter::Tree;
 
 use self::layout::{Layout, plain};
+use self::names::tears_names;
 use self::piece::{Pieces, pieces};
 pub use self::reason::{Part, Reason, Why};
 use self::weave::{Woven, weave};
@@ -249,6 +251,10 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
         return None;
     };
     let woven = weave([base, ours, theirs]).ok()?;
+    // Of two that both move units about, what is whose may depend on who is asked first.
+    if woven.is_moved_by_both && weave([base, theirs, ours]).ok()?.bytes != woven.bytes {
+        return None;
+    }
     let budget = &files[0].budget;
     if !woven.clashes.is_empty() {
         return is_whole_either_way(files, trees[0], &woven).then_some(woven);
@@ -320,6 +326,9 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     }
     if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
         return Some(Why::Lost.into());
+    }
+    if tears_names([base, ours, theirs], result) {
+        return Some(Why::NameTorn.into());
     }
     let doubled = doubled_names([ours, theirs], result);
     if doubled.is_empty() {
@@ -431,30 +440,38 @@ fn counts(file: &Indexed) -> BTreeMap<Place<'_>, usize> {
     counts
 }
 
-/// Whether something is there again that one side took out.
-fn brings_back([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
-    let names = |file: &Indexed| -> BTreeSet<(UnitKind, String)> {
-        let units = file.outline.units.iter();
+/// Whether something is there again that one side took out, under its name or the one that the other side gave it.
+fn brings_back(files: Three<'_>, result: &Indexed) -> bool {
+    type Names<'a> = BTreeMap<UnitId, (UnitKind, &'a str)>;
+    fn names(file: &Indexed) -> Names<'_> {
+        let units = file.outline.units.iter().zip(&file.ids);
         units
-            .map(|unit| (unit.kind.sort(), unit.name.clone()))
+            .map(|(unit, id)| (*id, (unit.kind.sort(), unit.name.as_str())))
+            .collect()
+    }
+    let [base, ours, theirs] = files.map(names);
+    let found = names(result);
+    let of = |names: &Names<'_>| -> BTreeSet<(UnitKind, String)> {
+        let all = names.values();
+        all.map(|(kind, name)| (*kind, (*name).to_owned()))
             .collect()
     };
-    let ids = |file: &Indexed| -> BTreeSet<UnitId> { file.ids.iter().copied().collect() };
-    let kept = [ours, theirs].map(|side| (ids(side), names(side)));
-    let there: BTreeSet<(UnitId, &str)> = result
-        .ids
-        .iter()
-        .zip(&result.outline.units)
-        .map(|(id, unit)| (*id, unit.name.as_str()))
-        .collect();
-    base.outline.units.iter().zip(&base.ids).any(|(unit, id)| {
-        let key = (unit.kind.sort(), unit.name.clone());
-        let is_gone = |(ids, names): &(BTreeSet<UnitId>, BTreeSet<(UnitKind, String)>)| {
-            !ids.contains(id) && !names.contains(&key)
+    let all = [&ours, &theirs, &found].map(of);
+    let has = |names: &BTreeSet<(UnitKind, String)>, (kind, name): (UnitKind, &str)| {
+        names.contains(&(kind, name.to_owned()))
+    };
+    base.iter().any(|(id, was)| {
+        let takes_out = |names: &Names<'_>, all| !names.contains_key(id) && !has(all, *was);
+        let is_back = found.get(id).is_some_and(|is| is.1 == was.1);
+        let is_renamed = |by: &Names<'_>, gone: &BTreeSet<(UnitKind, String)>| {
+            let now = by
+                .get(id)
+                .filter(|now| now.1 != was.1 && was.0 != UnitKind::Import);
+            now.is_some_and(|now| !now.1.is_empty() && !has(gone, *now) && has(&all[2], *now))
         };
-        !unit.name.is_empty()
-            && there.contains(&(*id, unit.name.as_str()))
-            && kept.iter().any(is_gone)
+        !was.1.is_empty()
+            && (takes_out(&ours, &all[0]) && (is_back || is_renamed(&theirs, &all[0]))
+                || takes_out(&theirs, &all[1]) && (is_back || is_renamed(&ours, &all[1])))
     })
 }
 

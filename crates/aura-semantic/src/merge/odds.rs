@@ -1,6 +1,6 @@
 //! What two changes must not be put together, though each is in a part of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::align::have_most_in_common;
 use super::piece::{Divided, Piece};
@@ -223,6 +223,30 @@ impl Weave<'_> {
         let keys = new.filter_map(|(place, at)| Some((key(at)?, place)));
         keys.filter(|(key, _)| counts.get(key) == Some(&1))
             .collect()
+    }
+
+    /// What one side moved within a list with an order while the other took it out is not there again.
+    pub(super) fn refuse_returned(&self, list: &List<'_>) -> Result<(), Clash> {
+        if list.free.is_some() {
+            return Ok(());
+        }
+        let hash = |side: Side, part: &usize| self.part(side, *part).hash;
+        for side in SIDES {
+            let kept = list.parts[3 - side].iter();
+            let kept: BTreeSet<u64> = kept.map(|part| hash(3 - side, part)).collect();
+            let base = list.parts[BASE].iter().enumerate();
+            let gone = base.filter(|(nth, _)| list.pairs[side].there[*nth].is_none());
+            let gone = gone.map(|(_, part)| hash(BASE, part));
+            let returned: BTreeSet<u64> = gone.filter(|hash| !kept.contains(hash)).collect();
+            let mut new = list.runs[side].iter().flatten().filter(|at| {
+                let part = list.parts[side][**at];
+                list.pairs[side].back[**at].is_none() && self.versions[side].is_element(part)
+            });
+            if new.any(|at| returned.contains(&hash(side, &list.parts[side][*at]))) {
+                return Err(Clash);
+            }
+        }
+        Ok(())
     }
 
     /// What one side put amid what the other took out has lost its place.

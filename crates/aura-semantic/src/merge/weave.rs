@@ -28,6 +28,8 @@ pub(crate) struct Woven {
     pub(crate) bytes: Vec<u8>,
     pub(crate) tokens: Vec<u64>,
     pub(crate) shape: Vec<u64>,
+    /// Whether both sides moved units of one list.
+    pub(crate) is_moved_by_both: bool,
     pub(crate) clashes: Vec<Left>,
 }
 
@@ -226,6 +228,8 @@ impl<'a> Weave<'a> {
             ),
         });
         self.part_replaced(three[BASE], parts, &mut pairs);
+        let moves = |side: Side| pairs[side].is_moved.contains(&true);
+        self.out.is_moved_by_both |= SIDES.into_iter().all(moves);
         let runs = [0, 1, 2].map(|side| match side {
             BASE => Vec::new(),
             side => runs(&pairs[side], parts[BASE].len()),
@@ -245,6 +249,7 @@ impl<'a> Weave<'a> {
         self.refuse_rewritten(&list)?;
         self.refuse_twice(&list)?;
         self.refuse_emptied(&list)?;
+        self.refuse_returned(&list)?;
         for nth in 0..=list.parts[BASE].len() {
             self.inserted(&mut list, nth)?;
             if nth < list.parts[BASE].len() {

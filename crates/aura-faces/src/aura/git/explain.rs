@@ -37,7 +37,13 @@ impl Face<'_, '_> {
         };
         answer(self.screen, &to_value(&document), |view| {
             if document.merges.is_empty() {
-                return "the merge driver has not run here; aura init sets it up".to_owned();
+                return match &wanted {
+                    Some(file) => format!(
+                        "the merge driver has not merged {} here; what one side alone changed does not come to it",
+                        escape::line(file)
+                    ),
+                    None => "the merge driver has not run here; aura init sets it up".to_owned(),
+                };
             }
             let told = document.merges.iter().map(|merge| {
                 let mut text = format!(

@@ -51,7 +51,7 @@ struct Told {
 }
 
 /// Whether git would call it binary.
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
+pub(in crate::aura) fn is_binary(bytes: &[u8]) -> bool {
     bytes[..bytes.len().min(SNIFF_BYTES)].contains(&0)
 }
 

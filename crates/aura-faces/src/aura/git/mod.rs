@@ -23,6 +23,7 @@ use std::{
 
 use aura_api::{Exit, Failure};
 
+pub(super) use self::job::is_binary;
 pub(super) use self::worker::{try_parser, work};
 use crate::world::Env;
 

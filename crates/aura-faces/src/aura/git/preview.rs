@@ -28,7 +28,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    aura::Face,
+    aura::{Face, local::number, show::counted},
     common::{answer, to_value},
     escape,
     output::{Outcome, View},
@@ -364,8 +364,8 @@ fn show(view: &View, document: &docs::MergePreview) -> String {
         count => format!(", {count} not foreseen"),
     };
     let mut text = format!(
-        "merging {branch} into HEAD: {} files in conflict, {} merged, {} taken as they are{unknown}\n",
-        count("conflict"),
+        "merging {branch} into HEAD: {} in conflict, {} merged, {} taken as they are{unknown}\n",
+        counted(number(count("conflict")), "file", "files"),
         count("clean"),
         document.taken
     );
