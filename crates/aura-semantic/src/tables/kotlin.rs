@@ -7,7 +7,6 @@ pub(super) const KOTLIN: Table = Table {
     comments: &["line_comment", "block_comment"],
     tails: &[";", ","],
     skipped: &["shebang"],
-    free: &[("modifiers", &[])],
     overloads: Overloads::List("function_value_parameters"),
     // An annotation at the start of a file is that of the file or of what follows.
     is_ambiguous: true,

@@ -131,7 +131,7 @@ pub(super) const MARKDOWN: Table = Table {
     comments: &[],
     top: &["section"],
     skipped: &["block_continuation"],
-    free: &[("list", &[]), ("list_item", &[])],
+    free: &[("list", &[])],
     ..table(
         "markdown",
         &["md", "markdown"],

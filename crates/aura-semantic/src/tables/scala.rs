@@ -10,7 +10,7 @@ pub(super) const SCALA: Table = Table {
     // Further parameter lists of an extension.
     skipped: &["end_marker", "parameters", "self_type"],
     overloads: Overloads::List("parameters"),
-    free: &[("modifiers", &[]), ("namespace_selectors", &[])],
+    free: &[("namespace_selectors", &[])],
     references: &names::SCALA,
     ..table(
         "scala",

@@ -8,7 +8,6 @@ pub(super) const SWIFT: Table = Table {
     detached: &["#!"],
     tails: &[";"],
     skipped: &["shebang_line"],
-    free: &[("modifiers", &[])],
     overloads: Overloads::Own("parameter"),
     references: &names::SWIFT,
     ..table(
