@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Applied, Landing, apply, apply_file, carry_out};
+use crate::draft::Draft;
 use crate::extract::{extract, insertions};
 use crate::indexed::{Indexed, index};
-use crate::onto::bring;
+use crate::onto::bring_as;
+use crate::outline::Unit;
 use crate::patch::{FilePatch, Op, Refusal, Touched};
 use crate::value::{Text, UnitId};
 
@@ -132,11 +134,14 @@ fn told(
     let is_older = |row: &&Touched| landing.older.contains(&row.unit) && row.unit != file;
     let (mut left, mut others) = (Vec::new(), Vec::new());
     let mut lacking = BTreeSet::new();
+    let draft = Draft::new(after);
     for row in patch.touched.iter().filter(is_older) {
         match (is.get(&row.unit), row.after) {
             (is, told) if is == told.as_ref() => {}
             // Neither text of the author had it, so merging by lines kept it.
-            (Some(_), None) => left.extend(bring(after, row.unit, &row.name, None)),
+            (Some(_), None) => {
+                left.extend(bring_as(after, &draft, row.unit, &row.name, None, None));
+            }
             // It was deleted here before the author brought it back.
             (None, Some(_)) => {
                 lacking.insert(row.unit);
@@ -149,10 +154,11 @@ fn told(
         name(&mut wanted, after, patch);
         left.extend(insertions(after, &wanted, &lacking));
         // What the author had is told apart from what was merged here.
+        let units = wanted.ids.iter().zip(&wanted.outline.units);
+        let units: BTreeMap<UnitId, &Unit> = units.map(|(id, unit)| (*id, unit)).collect();
         left.extend(others.iter().filter_map(|row| {
-            let unit = &wanted.outline.units[wanted.position(row.unit)?];
-            let text = unit.own_text(&wanted.bytes);
-            bring(after, row.unit, &row.name, Some(&text))
+            let text = units.get(&row.unit)?.own_text(&wanted.bytes);
+            bring_as(after, &draft, row.unit, &row.name, Some(&text), None)
         }));
     }
     if !left.is_empty() {

@@ -25,7 +25,7 @@ use aura_tree::Root;
 use aura_trust::KeyRing;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Notice, analyses::Analyses};
+use super::{Desk, Notice, analyses::Analyses, own::Own};
 
 /// Most patches of others that wait to be weighed; of more the oldest are let go.
 const PENDING_MAX: usize = 10_000;
@@ -187,6 +187,34 @@ impl Queue {
     }
 }
 
+/// The names that the units which a patch touches had before it, through all containers.
+fn names_before(patch: &aura_semantic::FilePatch) -> BTreeMap<UnitId, String> {
+    let rows = patch.touched.iter().filter(|row| row.after.is_some());
+    let mut names: BTreeMap<UnitId, String> =
+        rows.map(|row| (row.unit, row.name.clone())).collect();
+    // What was renamed, from the innermost on: a container is named as its containers are after the patch.
+    let renames = patch.ops.iter().filter_map(|op| match op {
+        Op::Rename { unit, from, to, .. } => {
+            let after = names.get(unit)?.clone();
+            let around = after.strip_suffix(to.as_str())?;
+            let before = format!("{around}{from}");
+            Some((after, before))
+        }
+        _ => None,
+    });
+    let mut renames: Vec<(String, String)> = renames.collect();
+    renames.sort_by_key(|(after, _)| std::cmp::Reverse(after.len()));
+    for (after, before) in &renames {
+        for name in names.values_mut() {
+            let rest = name.strip_prefix(after.as_str());
+            if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with("::")) {
+                *name = format!("{before}{rest}");
+            }
+        }
+    }
+    names
+}
+
 /// The graph of a working copy, and what it was asked.
 pub(super) struct Impacts {
     at: PathBuf,
@@ -196,9 +224,8 @@ pub(super) struct Impacts {
     /// What the graph is to know of files that were written before it is there.
     before: BTreeMap<RepoPath, FileReferences>,
     queue: Queue,
-    /// File and name of what this device wrote, as far as the log was read.
-    own: BTreeSet<(Arc<str>, Arc<str>)>,
-    own_read: usize,
+    /// What this device wrote, as far as the log was read.
+    own: Own,
 }
 
 impl Impacts {
@@ -218,8 +245,7 @@ impl Impacts {
             is_saved: true,
             graph: None,
             queue: Queue::default(),
-            own: BTreeSet::new(),
-            own_read: 0,
+            own: Own::default(),
         }
     }
 
@@ -238,7 +264,6 @@ impl Impacts {
     pub(super) fn replays(&mut self) {
         self.queue.retain_patches(|_| false);
         self.own.clear();
-        self.own_read = 0;
     }
 
     /// The log was shown up to its record `last`; what of it was weighed is not weighed again.
@@ -384,7 +409,7 @@ impl Desk {
     }
 
     fn weigh_patch(&mut self, graph: &Graph, index: usize, ring: &KeyRing) {
-        self.read_own();
+        self.impacts.own.read(&self.units, self.key_peer);
         let Some(body) = self.body_of(index, ring) else {
             return;
         };
@@ -426,12 +451,19 @@ impl Desk {
         let mut found = BTreeMap::new();
         let mut note = |name: String, what: What<'a>| {
             if found.len() < UNITS_MAX && !graph.units_of(&patch.path, &name).is_empty() {
-                found.insert(name, what);
+                found.entry(name).or_insert(what);
             }
         };
-        let rows = patch.touched.iter();
-        let names: BTreeMap<UnitId, &str> = rows.map(|row| (row.unit, &*row.name)).collect();
-        for op in &patch.ops {
+        let names = names_before(patch);
+        // The worst first, as there may be too many.
+        for row in &patch.touched {
+            if row.before.is_some() && row.after.is_none() {
+                note(row.name.clone(), What::Known(Effect::Deleted));
+            }
+        }
+        let is_rename = |op: &&Op| matches!(op, Op::Rename { .. });
+        let (renames, others): (Vec<&Op>, Vec<&Op>) = patch.ops.iter().partition(is_rename);
+        for op in renames.into_iter().chain(others) {
             match op {
                 Op::Replace {
                     unit,
@@ -440,13 +472,12 @@ impl Desk {
                     text,
                     ..
                 } => {
-                    let name = names.get(unit).map_or(name.as_str(), |name| name);
-                    note(name.to_owned(), What::Texts(*unit, base_text, text));
+                    let name = names.get(unit).unwrap_or(name).clone();
+                    note(name, What::Texts(*unit, base_text, text));
                 }
-                Op::Rename { unit, from, to, .. } => {
-                    let name = names.get(unit).map_or(to.as_str(), |name| name);
-                    let around = name.strip_suffix(to.as_str()).unwrap_or_default();
-                    note(format!("{around}{from}"), What::Known(Effect::Renamed));
+                Op::Rename { unit, from, .. } => {
+                    let name = names.get(unit).unwrap_or(from).clone();
+                    note(name, What::Known(Effect::Renamed));
                 }
                 Op::File {
                     base_text: Some(before),
@@ -456,16 +487,20 @@ impl Desk {
                     let before = index(&patch.path, before.bytes(), None, &self.budget);
                     let after = text.as_ref().map_or(&[][..], |text| text.bytes());
                     let after = index(&patch.path, after, Some(&before), &self.budget);
-                    let mut worst: BTreeMap<String, Effect> = BTreeMap::new();
+                    let units = before.ids.iter().zip(&before.outline.units);
+                    let units: BTreeMap<UnitId, &str> =
+                        units.map(|(id, unit)| (*id, &*unit.qualified)).collect();
+                    let mut worst: BTreeMap<&str, Effect> = BTreeMap::new();
                     for change in effects(&before, &after) {
-                        if let Some(at) = before.position(change.unit) {
-                            let name = before.outline.units[at].qualified.clone();
+                        if let Some(name) = units.get(&change.unit) {
                             let known = worst.entry(name).or_insert(change.effect);
                             *known = (*known).max(change.effect);
                         }
                     }
+                    let mut worst: Vec<(&str, Effect)> = worst.into_iter().collect();
+                    worst.sort_by_key(|(_, effect)| std::cmp::Reverse(*effect));
                     for (name, effect) in worst {
-                        note(name, What::Known(effect));
+                        note(name.to_owned(), What::Known(effect));
                     }
                 }
                 Op::File { .. }
@@ -473,11 +508,6 @@ impl Desk {
                 | Op::Gap { .. }
                 | Op::Insert { .. }
                 | Op::Move { .. } => {}
-            }
-        }
-        for row in &patch.touched {
-            if row.before.is_some() && row.after.is_none() {
-                note(row.name.clone(), What::Known(Effect::Deleted));
             }
         }
         found
@@ -514,27 +544,12 @@ impl Desk {
         }
     }
 
-    /// Reads on in the log what this device wrote.
-    fn read_own(&mut self) {
-        let recorded = self.units.recorded();
-        let from = self.impacts.own_read.min(recorded.len());
-        for row in &recorded[from..] {
-            if row.origin.writer.peer == self.key_peer {
-                let names = row.touched.iter().map(|(_, name, ..)| name);
-                let names = names.map(|name| (Arc::clone(&row.path), Arc::clone(name)));
-                self.impacts.own.extend(names);
-            }
-        }
-        self.impacts.own_read = recorded.len();
-    }
-
     /// Whether this device wrote a unit, or has an edit of it that nobody knows.
     fn is_own(&mut self, unit: &Reference, untold: &mut Untold) -> bool {
-        let key = (Arc::clone(&unit.path), Arc::from(unit.name.as_str()));
-        if self.impacts.own.contains(&key) {
+        if self.impacts.own.has(&unit.path, &unit.name) {
             return true;
         }
-        let names = untold.entry(key.0);
+        let names = untold.entry(Arc::clone(&unit.path));
         let names = names.or_insert_with(|| self.untold_in(&unit.path).unwrap_or_default());
         names.contains(&unit.name)
     }

@@ -16,6 +16,7 @@ pub(crate) mod impact;
 mod intent;
 mod loose;
 mod motion;
+mod own;
 mod pass;
 pub(crate) mod publish;
 pub(crate) mod restore;

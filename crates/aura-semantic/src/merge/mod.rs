@@ -13,6 +13,7 @@ mod names;
 mod odds;
 mod piece;
 mod reason;
+mod replaced;
 mod weave;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +119,14 @@ struct Merged {
 }
 
 impl Merged {
+    fn clean(bytes: Vec<u8>, level: MergeLevel, problem: Option<Problem>) -> Self {
+        Self {
+            outcome: FileMerge::Clean { bytes, level },
+            problem,
+            refused: None,
+        }
+    }
+
     fn laid_out(mut self, layout: Layout) -> Self {
         match &mut self.outcome {
             FileMerge::Clean { bytes, .. } => *bytes = layout.lay(bytes, true),
@@ -139,21 +148,25 @@ impl Merged {
 }
 
 fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merged {
-    let clean = |bytes: Vec<u8>, level, problem| Merged {
-        outcome: FileMerge::Clean { bytes, level },
-        problem,
-        refused: None,
-    };
     let first = merge_lines_by_myers(base, ours, theirs);
-    if let LineMerge::Clean(merged) = &first
-        && [base, theirs].contains(&ours) | (theirs == base)
-    {
-        return clean(merged.clone(), MergeLevel::Lines, None);
+    let is_taken = [base, theirs].contains(&ours) | (theirs == base);
+    match (first, Layout::merged([base, ours, theirs])) {
+        (LineMerge::Clean(bytes), _) if is_taken => Merged::clean(bytes, MergeLevel::Lines, None),
+        (_, Some(layout)) => {
+            let [base, ours, theirs] = [base, ours, theirs].map(plain);
+            merge(path, [&base, &ours, &theirs], budget).laid_out(layout)
+        }
+        (first, None) => merge_edits(path, [base, ours, theirs], first, budget),
     }
-    if let Some(layout) = Layout::merged([base, ours, theirs]) {
-        let [base, ours, theirs] = [base, ours, theirs].map(plain);
-        return merge(path, [&base, &ours, &theirs], budget).laid_out(layout);
-    }
+}
+
+/// Merges what both sides edited, of one layout, beginning with the merge by lines.
+fn merge_edits(
+    path: &str,
+    [base, ours, theirs]: [&[u8]; 3],
+    first: LineMerge,
+    budget: &Budget,
+) -> Merged {
     let (base_file, base_tree) = index_with_tree(path, base, None, budget);
     let known = Some((&base_file, base_tree.as_ref()));
     let side = |bytes: &[u8]| index_with_tree(path, bytes, known, budget);
@@ -175,7 +188,7 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
     for lines in [Some(first), second].into_iter().flatten() {
         match lines {
             LineMerge::Clean(merged) => match gate(&merged) {
-                None => return clean(merged, MergeLevel::Lines, problem),
+                None => return Merged::clean(merged, MergeLevel::Lines, problem),
                 Some(refusal) => refused = Some((refusal, merged)),
             },
             LineMerge::Conflict(found) => chunks = Some(found),
@@ -188,12 +201,12 @@ fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merge
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
             Some(Woven { bytes, clashes, .. }) if clashes.is_empty() => {
-                return clean(bytes, MergeLevel::Units, problem);
+                return Merged::clean(bytes, MergeLevel::Units, problem);
             }
             _ if let Some((refusal, merged)) = &refused
                 && refusal.is_bearable =>
             {
-                return clean(merged.clone(), MergeLevel::Lines, problem);
+                return Merged::clean(merged.clone(), MergeLevel::Lines, problem);
             }
             Some(woven) => {
                 let woven = woven.chunks();

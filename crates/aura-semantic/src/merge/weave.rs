@@ -6,9 +6,10 @@
 //! - what both sides changed is taken apart until only one side changed each part; where that ends, it is a clash;
 //! - nesting beyond [`DEPTH_MAX`] is a clash, so the stack is bounded.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use super::align::{Pairs, Parts, align, are_alike};
+use super::align::{Pairs, Parts, align};
 use super::piece::{END, Piece, Pieces, begin, token};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines};
@@ -16,6 +17,9 @@ use crate::walk::is_blank;
 
 /// Deepest nesting of pieces that is looked into.
 const DEPTH_MAX: usize = 300;
+
+/// Most pairs of parts that are compared to find what both sides brought: a second's work.
+const PAIRS_MAX: usize = 60_000_000;
 
 /// Both sides changed one thing in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub(crate) struct Weave<'a> {
     pub(super) versions: [&'a Pieces<'a>; 3],
     out: Woven,
     depth: usize,
+    /// Pairs of parts that may still be compared.
+    left: Cell<usize>,
 }
 
 /// Merges files that were taken apart.
@@ -62,6 +68,7 @@ pub(crate) fn weave(versions: [&Pieces<'_>; 3]) -> Result<Woven, Clash> {
         versions,
         out: Woven::default(),
         depth: 0,
+        left: Cell::new(PAIRS_MAX),
     };
     weave.piece(versions.map(Pieces::root))?;
     Ok(weave.out)
@@ -99,6 +106,13 @@ impl<'a> Weave<'a> {
     pub(super) fn is_same(&self, (side, at): (Side, usize), (other, with): (Side, usize)) -> bool {
         self.part(side, at).hash == self.part(other, with).hash
             && said(self.text(side, at)).eq(said(self.text(other, with)))
+    }
+
+    /// Counts pairs that are about to be compared; there is an end to it.
+    pub(super) fn spend(&self, pairs: usize) -> Result<(), Clash> {
+        let left = self.left.get().checked_sub(pairs).ok_or(Clash)?;
+        self.left.set(left);
+        Ok(())
     }
 
     fn put(&mut self, side: Side, at: usize) {
@@ -227,7 +241,7 @@ impl<'a> Weave<'a> {
                 },
             ),
         });
-        self.part_replaced(three[BASE], parts, &mut pairs);
+        self.part_replaced(three[BASE], parts, &mut pairs)?;
         let moves = |side: Side| pairs[side].is_moved.contains(&true);
         self.out.is_moved_by_both |= SIDES.into_iter().all(moves);
         let runs = [0, 1, 2].map(|side| match side {
@@ -262,68 +276,6 @@ impl<'a> Weave<'a> {
         });
         self.space(choose(tails)?);
         Ok(())
-    }
-
-    /// What stands in place of another is not that one changed, if the other side took out the old one or has the new
-    /// one, too.
-    fn part_replaced(&self, whole: usize, parts: [&[usize]; 3], pairs: &mut [Pairs; 3]) {
-        let is_free = self.versions[BASE].free(whole).is_some();
-        for nth in 0..parts[BASE].len() {
-            for side in SIDES {
-                let there = SIDES.map(|side| pairs[side].there[nth].map(|at| parts[side][at]));
-                let (Some(new), other) = (there[side - 1], 3 - side) else {
-                    continue;
-                };
-                let is_new = |part: &usize| self.is_same((other, *part), (side, new));
-                let old = parts[BASE][nth];
-                // Most parts are as they were, and each is compared with many.
-                if self.is_same((BASE, old), (side, new)) {
-                    continue;
-                }
-                let is_there = parts[other].iter().any(is_new);
-                let is_other = match is_free && self.part(BASE, old).unit.is_none() {
-                    true => self.versions[BASE].key(old) != self.versions[side].key(new),
-                    false => self.is_other(old, (side, new), is_there),
-                };
-                let is_replaced = match there[other - 1] {
-                    // Both have the same in its place.
-                    Some(theirs) if is_new(&theirs) => false,
-                    Some(_) => is_other && is_there,
-                    None => is_other,
-                };
-                if let Some(at) = pairs[side].there[nth].filter(|_| is_replaced) {
-                    pairs[side].there[nth] = None;
-                    pairs[side].back[at] = None;
-                    pairs[side].is_moved[nth] = false;
-                }
-            }
-        }
-    }
-
-    /// Whether a changed unit has another name than its base and little of its text, or whatever text if that is surely new.
-    fn is_other(&self, base: usize, (side, new): (Side, usize), is_new: bool) -> bool {
-        let (Some(old), Some(unit)) = (self.part(BASE, base).unit, self.part(side, new).unit)
-        else {
-            return false;
-        };
-        if unit.kind == UnitKind::Import {
-            return !self.is_grown(base, (side, new));
-        }
-        let is_unlike = || !are_alike(self.text(BASE, base), self.text(side, new));
-        old.name != unit.name && (is_new || is_unlike())
-    }
-
-    /// Whether one of two versions of a part has every token of the other, in order.
-    fn is_grown(&self, base: usize, (side, at): (Side, usize)) -> bool {
-        let holds = |all: &[u64], some: &[u64]| {
-            let mut all = all.iter();
-            some.iter().all(|token| all.any(|other| other == token))
-        };
-        let (old, new) = (
-            self.versions[BASE].tokens(base),
-            self.versions[side].tokens(at),
-        );
-        holds(old, new) || holds(new, old)
     }
 
     /// A part of base.
@@ -429,6 +381,7 @@ impl<'a> Weave<'a> {
                 None => return Err(Clash),
                 // Both moved it: to one place, or to two.
                 Some(there) if list.pairs[other].is_moved[nth] => {
+                    self.spend(list.parts[side].len() + list.parts[other].len())?;
                     let place = |side: Side, at: usize| {
                         let holds = |run: &Vec<usize>| run.contains(&at);
                         list.runs[side].iter().position(holds)
@@ -502,6 +455,7 @@ impl<'a> Weave<'a> {
             return Ok(None);
         }
         let parts = list.parts[other];
+        self.spend(parts.len())?;
         let is_twin = |nth: &usize| {
             let part = parts[*nth];
             list.pairs[other].back[*nth].is_none()
@@ -584,6 +538,7 @@ impl<'a> Weave<'a> {
         let one = self.elements(list, first, &one)?;
         let mut rest = self.elements(list, second, &other)?;
         for element in &one {
+            self.spend(2 * rest.len())?;
             let is_twin = |other: &Element| self.is_twin(list, (first, element), (second, other));
             let mut twins = rest.iter().filter(|other| is_twin(other));
             if twins.any(|twin| !self.is_equal(list, (first, element), (second, twin))) {

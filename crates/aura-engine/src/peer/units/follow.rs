@@ -89,7 +89,7 @@ impl Units {
 
     /// Where the author of a patch that deletes a unit put it: where a unit of its text and name began, or where one of
     /// its name is in the file that most of its file went to; and whether its whole name is the same.
-    fn went_to(&self, index: usize, unit: UnitId) -> Option<(Arc<str>, UnitId, bool)> {
+    pub fn went_to(&self, index: usize, unit: UnitId) -> Option<(Arc<str>, UnitId, bool)> {
         let there = self.recorded.get(index)?;
         let row = there.touched.iter().find(|row| row.0 == unit)?;
         let went = self.file_went_to(index);

@@ -212,3 +212,58 @@ fn acknowledging_one_that_is_not_open_closes_none() {
     carol.desk.acknowledge(&ids[..1]).unwrap();
     assert_eq!(carol.alerts(), Vec::<String>::new());
 }
+
+const SHOP: &str = "class Foo:\n    def price(self, grams):\n        return grams * 3\n\n    def name(self):\n        return \"foo\"\n\n\ndef top(n):\n    return n + 1\n";
+const MINE: &str = "from shop import Foo, top\n\n\ndef mine(f: Foo):\n    return f.price(1)\n\n\nclass Till:\n    def rows(self):\n        return top(2)\n";
+
+/// Alice with a shop, and carol who wrote what uses it.
+fn shop() -> (Log, Person, Person) {
+    let files = [("shop.py", SHOP), ("mine.py", "")];
+    let mut log = Log::default();
+    let mut alice = Person::new(1, Mode::Live, &files);
+    let mut carol = Person::new(2, Mode::Live, &files);
+    carol.writes("mine.py", MINE);
+    carol.publishes(&mut log);
+    carol.builds();
+    alice.hears(&log);
+    (log, alice, carol)
+}
+
+#[test]
+fn a_member_that_changes_while_its_class_is_renamed_is_told_by_the_name_that_was_used() {
+    let (mut log, mut alice, mut carol) = shop();
+    alice.edits("shop.py", "class Foo", "class Bar");
+    alice.edits("shop.py", "price(self, grams)", "price(self, grams, tax)");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    let told = ["mine uses Foo: renamed", "mine uses Foo::price: signature"];
+    assert_eq!(carol.alerts(), told);
+}
+
+#[test]
+fn what_somebody_else_took_to_another_file_or_renamed_is_still_of_whoever_wrote_it() {
+    let (mut log, mut alice, mut carol) = shop();
+    let moved = alice.reads("mine.py");
+    alice.writes("yours.py", &moved);
+    std::fs::remove_file(alice.dir.path().join("repo/mine.py")).unwrap();
+    alice.publishes(&mut log);
+    alice.edits("yours.py", "class Till", "class Desk");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    assert!(carol.reads("yours.py").contains("class Desk"));
+    carol.weighs();
+    assert_eq!(carol.alerts(), Vec::<String>::new());
+    alice.edits("shop.py", "price(self, grams)", "price(self, grams, tax)");
+    alice.edits("shop.py", "top(n)", "top(n, m)");
+    alice.publishes(&mut log);
+    carol.hears(&log);
+    carol.weighs();
+    let told = [
+        "mine uses Foo::price: signature",
+        "Desk::rows uses top: signature",
+    ];
+    let mut alerts = carol.alerts();
+    alerts.sort_unstable_by_key(|row| std::cmp::Reverse(row.clone()));
+    assert_eq!(alerts, told);
+}
