@@ -1,9 +1,9 @@
 //! Names that one side replaced everywhere, while the other side went on using them.
 //!
 //! Invariant: what is looked at are words, whatever they mean, so that it holds for every language; a name counts as
-//! renamed only where the side has a new word as often as it had the old one.
+//! renamed only where the side has a new word wherever it had the old one, between the same neighbours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Three;
 use crate::indexed::Indexed;
@@ -12,7 +12,15 @@ use crate::value::UnitId;
 /// What is named and used stands twice at least.
 const USES_MIN: usize = 2;
 
-type Words<'a> = BTreeMap<&'a [u8], usize>;
+/// A longer unit is not looked into, in bytes: its words are compared with each other.
+const UNIT_BYTES_MAX: usize = 64 << 10;
+
+/// A text as words and single signs.
+struct Said<'a> {
+    tokens: Vec<&'a [u8]>,
+    /// Where each word stands that may be a name.
+    words: BTreeMap<&'a [u8], Vec<usize>>,
+}
 
 /// Whether the result still uses a name, within a unit or the name of a unit within the file, that one side renamed.
 pub(super) fn tears_names(files: Three<'_>, result: &Indexed) -> bool {
@@ -22,57 +30,65 @@ pub(super) fn tears_names(files: Three<'_>, result: &Indexed) -> bool {
         let (Some(one), Some(two), Some(is)) = (ours.get(id), theirs.get(id), found.get(id)) else {
             return false;
         };
-        if [one, two].contains(&was) {
-            return false;
-        }
-        let [was, is] = [was, is].map(|text| words(text));
-        [one, two]
-            .into_iter()
-            .any(|side| tears(&was, &words(side), &is))
+        let is_changed = ![one, two].contains(&was);
+        is_changed && [one, two].into_iter().any(|side| tears(was, side, is))
     };
     base.iter().any(is_torn) || tears_unit(files, result)
 }
 
 /// Whether a side names something anew that the result has under both names.
-fn tears(base: &Words<'_>, side: &Words<'_>, result: &Words<'_>) -> bool {
-    base.iter().any(|(name, count)| {
-        let is_left = USES_MIN <= *count && !side.contains_key(name) && result.contains_key(name);
-        let is_new = |(word, uses): (&&[u8], &usize)| {
-            uses == count && !base.contains_key(*word) && result.contains_key(*word)
+fn tears(base: &[u8], side: &[u8], result: &[u8]) -> bool {
+    if [base, side, result]
+        .iter()
+        .any(|text| UNIT_BYTES_MAX < text.len())
+    {
+        return false;
+    }
+    let [base, side, result] = [base, side, result].map(Said::new);
+    let is_new = |word: &&[u8]| !base.has(word) && result.has(word);
+    let new: Vec<&[u8]> = side.words.keys().copied().filter(is_new).collect();
+    let mut left = base
+        .words
+        .iter()
+        .filter(|(name, places)| USES_MIN <= places.len() && !side.has(name) && result.has(name));
+    left.any(|(name, places)| {
+        let is_name = |word: &&[u8]| {
+            side.words[*word].len() == places.len()
+                && base.around(name, word).is_subset(&side.around(word, word))
         };
-        is_left && side.iter().any(is_new)
+        new.iter().any(is_name)
     })
 }
 
 /// Whether one side renamed a unit with all its uses in the file, and the other put a use of the old name to it.
-fn tears_unit([base, ours, theirs]: Three<'_>, result: &Indexed) -> bool {
-    let names = |file: &Indexed| -> BTreeMap<UnitId, String> {
-        let units = file.outline.units.iter().zip(&file.ids);
-        units.map(|(unit, id)| (*id, unit.name.clone())).collect()
-    };
-    let before = names(base);
-    [(ours, theirs), (theirs, ours)]
-        .into_iter()
-        .any(|(renamer, user)| {
-            let after = names(renamer);
-            let renamed: Vec<&String> = before
-                .iter()
-                .filter(|(id, name)| after.get(id).is_some_and(|now| now != *name) && is_word(name))
-                .map(|(_, name)| name)
-                .collect();
-            if renamed.is_empty() {
-                return false;
-            }
-            let [was, of_renamer, of_user, is] =
-                [base, renamer, user, result].map(|file| words(&file.bytes));
-            let count =
-                |words: &Words<'_>, name: &str| words.get(name.as_bytes()).copied().unwrap_or(0);
-            renamed.into_iter().any(|name| {
-                count(&of_renamer, name) == 0
-                    && count(&was, name) < count(&of_user, name)
-                    && 0 < count(&is, name)
-            })
+fn tears_unit(files: Three<'_>, result: &Indexed) -> bool {
+    let [base, ours, theirs] = files;
+    let renamed = [renamed(base, ours), renamed(base, theirs)];
+    if renamed.iter().all(Vec::is_empty) {
+        return false;
+    }
+    let said = files.map(|file| Said::new(&file.bytes));
+    let result = Said::new(&result.bytes);
+    let count = |said: &Said<'_>, name: &str| said.words.get(name.as_bytes()).map_or(0, Vec::len);
+    [(1, 2), (2, 1)].into_iter().any(|(renamer, user)| {
+        renamed[renamer - 1].iter().any(|name| {
+            count(&said[renamer], name) == 0
+                && count(&said[0], name) < count(&said[user], name)
+                && 0 < count(&result, name)
         })
+    })
+}
+
+/// The names of units that have another one in a side.
+fn renamed<'a>(base: &'a Indexed, side: &Indexed) -> Vec<&'a str> {
+    let names = side.ids.iter().zip(&side.outline.units);
+    let names: BTreeMap<UnitId, &str> = names.map(|(id, unit)| (*id, &*unit.name)).collect();
+    let was = base.ids.iter().zip(&base.outline.units);
+    let renamed = was.filter(|(id, unit)| {
+        let now = names.get(id);
+        now.is_some_and(|now| *now != unit.name) && is_word(&unit.name)
+    });
+    renamed.map(|(_, unit)| &*unit.name).collect()
 }
 
 /// The texts of units without members.
@@ -92,12 +108,40 @@ fn is_word(name: &str) -> bool {
     first.is_some_and(|first| !first.is_ascii_digit()) && name.bytes().all(is_letter)
 }
 
-/// The words of a text that may be names, and how often each stands there.
-fn words(text: &[u8]) -> Words<'_> {
-    let mut words = BTreeMap::new();
-    let all = text.split(|byte| !is_letter(*byte));
-    for word in all.filter(|word| word.first().is_some_and(|first| !first.is_ascii_digit())) {
-        *words.entry(word).or_default() += 1;
+/// Words and single signs.
+fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let tokens = text.chunk_by(|one, other| is_letter(*one) && is_letter(*other));
+    tokens.filter(|token| !token[0].is_ascii_whitespace())
+}
+
+impl<'a> Said<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let tokens: Vec<&[u8]> = tokens(text).collect();
+        let mut words: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (at, token) in tokens.iter().enumerate() {
+            if is_letter(token[0]) && !token[0].is_ascii_digit() {
+                words.entry(token).or_default().push(at);
+            }
+        }
+        Self { tokens, words }
     }
-    words
+
+    fn has(&self, word: &[u8]) -> bool {
+        self.words.contains_key(word)
+    }
+
+    /// What stands before and behind a word, where it was called `to` there as well.
+    fn around<'b>(&self, word: &[u8], to: &'b [u8]) -> BTreeSet<[Option<&'b [u8]>; 2]>
+    where
+        'a: 'b,
+    {
+        let named = |at: Option<usize>| {
+            let token = self.tokens.get(at?).copied()?;
+            Some(if token == word { to } else { token })
+        };
+        let places = self.words.get(word).into_iter().flatten();
+        places
+            .map(|at| [named(at.checked_sub(1)), named(Some(at + 1))])
+            .collect()
+    }
 }
