@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree_sitter::Tree;
 
 use self::layout::{Layout, plain};
-use self::names::tears_names;
+use self::names::torn_name;
 use self::piece::{Pieces, pieces};
 pub use self::reason::{Part, Reason, Why};
 use self::weave::{Woven, weave};
@@ -196,7 +196,10 @@ fn merge_edits(
     }
     let why = refused.as_ref().map(|(refusal, _)| refusal.why);
     let why = why.filter(|_| chunks.is_none());
-    let mut chunks = chunks.unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
+    let known = || refused.as_mut()?.0.chunks.take();
+    let mut chunks = chunks
+        .or_else(known)
+        .unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
 
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
@@ -232,6 +235,8 @@ struct Refusal {
     why: Why,
     /// Whether it is better than a conflict: all that is wrong is an import twice, and the language bears that.
     is_bearable: bool,
+    /// The merge with what is wrong in it left to a person, where it is known what that is.
+    chunks: Option<Vec<Chunk>>,
 }
 
 impl From<Why> for Refusal {
@@ -239,6 +244,7 @@ impl From<Why> for Refusal {
         Self {
             why,
             is_bearable: false,
+            chunks: None,
         }
     }
 }
@@ -340,8 +346,11 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
         return Some(Why::Lost.into());
     }
-    if tears_names([base, ours, theirs], result) {
-        return Some(Why::NameTorn.into());
+    if let Some(torn) = torn_name([base, ours, theirs], result) {
+        return Some(Refusal {
+            chunks: torn.chunks([base, ours, theirs], result),
+            ..Why::NameTorn.into()
+        });
     }
     let doubled = doubled_names([ours, theirs], result);
     if doubled.is_empty() {
@@ -353,6 +362,7 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     Some(Refusal {
         why: Why::Doubled,
         is_bearable: bears_imports && are_imports && !brings_back(),
+        chunks: None,
     })
 }
 
