@@ -210,7 +210,7 @@ impl Weave<'_> {
             }
             let said = pieces.tokens(part);
             let is_much = is_listed || COPY_TOKENS <= said.len();
-            let name = pieces.name_in(part, whole).map(Key::Name);
+            let name = pieces.name_in(part, (whole, is_listed)).map(Key::Name);
             name.or_else(|| is_much.then_some(Key::Said(said)))
         };
         let mut counts: BTreeMap<Key<'_>, usize> = BTreeMap::new();

@@ -210,10 +210,11 @@ impl<'a> Pieces<'a> {
             }
             known.clear();
             let is_keyed = self.keyed.contains(&self.kind_name(at)) || self.free(at).is_some();
+            let is_listed = !is_keyed && self.is_listed(at);
             known.extend(parts.iter().filter_map(|part| match is_keyed {
                 _ if !self.is_element(*part) => None,
                 true => self.key_part(*part).map(|key| self.text(key)),
-                false => self.name_in(*part, at),
+                false => self.name_in(*part, (at, is_listed)),
             }));
             if known.len() < 2 {
                 continue;
@@ -250,7 +251,9 @@ impl<'a> Pieces<'a> {
             .map(|kind| self.language.id_for_node_kind(kind, true))
             .collect();
         let column = |part: &usize| {
-            let before = &self.bytes[..self.pieces[*part].span.start];
+            let end = self.pieces[*part].span.start;
+            // As far as anybody indents, so that long lines cost nothing.
+            let before = &self.bytes[end.saturating_sub(COLUMNS_MAX)..end];
             let line = before.iter().rposition(|byte| *byte == b'\n');
             let lead = &before[line.map_or(0, |end| end + 1)..];
             is_blank(lead).then_some(lead)
@@ -274,8 +277,8 @@ impl<'a> Pieces<'a> {
     }
 
     /// What a part is known by among the parts of a piece, where that is its name: a parameter, an attribute, the case
-    /// of a switch, a quoted word.
-    pub(crate) fn name_in(&self, at: usize, whole: usize) -> Option<&'a [u8]> {
+    /// of a switch, a quoted word where they are listed between commas.
+    pub(crate) fn name_in(&self, at: usize, (whole, is_listed): (usize, bool)) -> Option<&'a [u8]> {
         let part = self.roles.of(self.pieces[at].kind);
         let whole_role = self.roles.of(self.pieces[whole].kind);
         if part.is_case {
@@ -293,7 +296,7 @@ impl<'a> Pieces<'a> {
         match () {
             () if whole_role.lists_names && is_leaf() => Some(text),
             () if part.has_name => of_part(),
-            () if is_word(text) && self.is_listed(whole) => Some(text),
+            () if is_listed && is_word(text) => Some(text),
             () => None,
         }
     }
@@ -356,6 +359,8 @@ const NAMED_KINDS: &[&str] = &[
 const NAME_LISTS: &[&str] = &["enum", "parameter"];
 /// Words in the names of kinds that are one case of a choice.
 const CASES: &[&str] = &["switch_case", "expression_case", "case_statement"];
+/// Longest indentation that is looked at, in bytes.
+const COLUMNS_MAX: usize = 512;
 /// Letters of a word.
 const WORD_LETTERS: usize = 3;
 /// Signs behind what an element of a list is known by.
