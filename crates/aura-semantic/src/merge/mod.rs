@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree_sitter::Tree;
 
 use self::layout::{Layout, plain};
-use self::names::torn_name;
+use self::names::tears_names;
 use self::piece::{Pieces, pieces};
 pub use self::reason::{Part, Reason, Why};
 use self::weave::{Woven, weave};
@@ -196,10 +196,7 @@ fn merge_edits(
     }
     let why = refused.as_ref().map(|(refusal, _)| refusal.why);
     let why = why.filter(|_| chunks.is_none());
-    let known = || refused.as_mut()?.0.chunks.take();
-    let mut chunks = chunks
-        .or_else(known)
-        .unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
+    let mut chunks = chunks.unwrap_or_else(|| merge_in_doubt(base, ours, theirs));
 
     if structured && let [Some(base), Some(ours), Some(theirs)] = &trees {
         match by_pieces(files, [base, ours, theirs]) {
@@ -235,8 +232,6 @@ struct Refusal {
     why: Why,
     /// Whether it is better than a conflict: all that is wrong is an import twice, and the language bears that.
     is_bearable: bool,
-    /// The merge with what is wrong in it left to a person, where it is known what that is.
-    chunks: Option<Vec<Chunk>>,
 }
 
 impl From<Why> for Refusal {
@@ -244,7 +239,6 @@ impl From<Why> for Refusal {
         Self {
             why,
             is_bearable: false,
-            chunks: None,
         }
     }
 }
@@ -285,7 +279,8 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
         found.tokens(found.root()) == woven.tokens && found.shape(found.root()) == woven.shape;
     let is_sound = ill_formed(trees.map(Some), files, &found).is_none()
         && unsound(files, &result).is_none()
-        && !makes_up_import(files, &result);
+        && !makes_up_import(files, &result)
+        && !tears_names(files, &result);
     (is_meant && is_sound).then_some(woven)
 }
 
@@ -346,12 +341,6 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     if !keeps_lines([&base.bytes, &ours.bytes, &theirs.bytes], &result.bytes) {
         return Some(Why::Lost.into());
     }
-    if let Some(torn) = torn_name([base, ours, theirs], result) {
-        return Some(Refusal {
-            chunks: torn.chunks([base, ours, theirs], result),
-            ..Why::NameTorn.into()
-        });
-    }
     let doubled = doubled_names([ours, theirs], result);
     if doubled.is_empty() {
         return brings_back().then(|| Why::BroughtBack.into());
@@ -362,29 +351,24 @@ fn unsound([base, ours, theirs]: Three<'_>, result: &Indexed) -> Option<Refusal>
     Some(Refusal {
         why: Why::Doubled,
         is_bearable: bears_imports && are_imports && !brings_back(),
-        chunks: None,
     })
 }
 
-/// Whether a unit stands in a container of a kind that no version has it in: its lines ended up in what they were meant
-/// to be behind.
+/// Whether a unit stands in a function that no version has it in: its lines ended up in what they were meant to be
+/// behind.
 fn misplaces(files: Three<'_>, result: &Indexed) -> bool {
-    type Role = (UnitKind, Option<UnitKind>);
-    fn roles(file: &Indexed) -> impl Iterator<Item = (&str, UnitId, Role)> {
+    fn within(file: &Indexed) -> impl Iterator<Item = (&str, UnitId)> {
         let units = &file.outline.units;
-        units.iter().zip(&file.ids).map(|(unit, id)| {
+        let all = units.iter().zip(&file.ids);
+        let within = all.filter(|(unit, _)| {
             let parent = unit.parent.map(|parent| units[parent].kind.sort());
-            (unit.name.as_str(), *id, (unit.kind.sort(), parent))
-        })
+            !unit.name.is_empty() && parent == Some(UnitKind::Function.sort())
+        });
+        within.map(|(unit, id)| (unit.name.as_str(), *id))
     }
-    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
-    for (name, id, role) in files.into_iter().flat_map(roles) {
-        names.insert((name, role));
-        ids.insert((id, role));
-    }
-    roles(result).any(|(name, id, role)| {
-        !name.is_empty() && !names.contains(&(name, role)) && !ids.contains(&(id, role))
-    })
+    let (names, ids): (BTreeSet<&str>, BTreeSet<UnitId>) =
+        files.into_iter().flat_map(within).unzip();
+    within(result).any(|(name, id)| !names.contains(name) && !ids.contains(&id))
 }
 
 /// What each side brought may stand in the result together.

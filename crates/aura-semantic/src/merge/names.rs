@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Three;
 use crate::indexed::Indexed;
-use crate::lines::Chunk;
 use crate::value::UnitId;
 
 /// What is named and used stands twice at least.
@@ -23,64 +22,20 @@ struct Said<'a> {
     words: BTreeMap<&'a [u8], Vec<usize>>,
 }
 
-/// A name that one side renamed and the result still uses.
-pub(super) struct Torn {
-    /// The unit that uses it, if it is within one.
-    unit: Option<UnitId>,
-}
-
-/// The first use in the result of a name, within a unit or the name of a unit within the file, that one side renamed.
-pub(super) fn torn_name(files: Three<'_>, result: &Indexed) -> Option<Torn> {
+/// Whether the result still uses a name, within a unit or the name of a unit within the file, that one side renamed.
+///
+/// Words are compared, so it may be wrong: it is for merges that git leaves to a person.
+pub(super) fn tears_names(files: Three<'_>, result: &Indexed) -> bool {
     let [base, ours, theirs] = files.map(units);
     let found = units(result);
-    let is_torn = |(id, was): &(&UnitId, &&[u8])| {
+    let is_torn = |(id, was): (&UnitId, &&[u8])| {
         let (Some(one), Some(two), Some(is)) = (ours.get(id), theirs.get(id), found.get(id)) else {
             return false;
         };
-        let is_changed = ![one, two].contains(was);
+        let is_changed = ![one, two].contains(&was);
         is_changed && [one, two].into_iter().any(|side| tears(was, side, is))
     };
-    let local = base.iter().find(is_torn);
-    let local = local.map(|(id, _)| Torn { unit: Some(*id) });
-    local.or_else(|| {
-        let name = torn_unit(files, result)?;
-        let uses = |text: &[u8]| tokens(text).any(|token| token == name.as_bytes());
-        let unit = found.iter().find(|(_, text)| uses(text));
-        Some(Torn {
-            unit: unit.map(|(id, _)| *id),
-        })
-    })
-}
-
-impl Torn {
-    /// The result with the unit left to a person; none where not all versions have it.
-    pub(super) fn chunks(&self, files: Three<'_>, result: &Indexed) -> Option<Vec<Chunk>> {
-        let lines = |file: &Indexed| {
-            let unit = &file.outline.units[file.position(self.unit?)?];
-            let is_end = |byte: &u8| *byte == b'\n';
-            let from = file.bytes[..unit.span.start].iter().rposition(is_end);
-            let to = file.bytes[unit.span.end..].iter().position(is_end);
-            let to = to.map_or(file.bytes.len(), |end| unit.span.end + end + 1);
-            Some(from.map_or(0, |end| end + 1)..to)
-        };
-        let [base, ours, theirs] = files.map(|file| Some(file.bytes[lines(file)?].to_vec()));
-        let place = lines(result)?;
-        let clean = |text: &[u8]| Chunk::Clean(text.to_vec());
-        let all = [
-            clean(&result.bytes[..place.start]),
-            Chunk::Conflict {
-                base: base?,
-                ours: ours?,
-                theirs: theirs?,
-            },
-            clean(&result.bytes[place.end..]),
-        ];
-        Some(
-            all.into_iter()
-                .filter(|chunk| *chunk != clean(b""))
-                .collect(),
-        )
-    }
+    base.iter().any(is_torn) || tears_unit(files, result)
 }
 
 /// Whether a side names something anew that the result has under both names.
@@ -107,19 +62,19 @@ fn tears(base: &[u8], side: &[u8], result: &[u8]) -> bool {
     })
 }
 
-/// The name of a unit that one side renamed with all its uses in the file, while the other put a use of it to them.
-fn torn_unit<'a>(files: Three<'a>, result: &Indexed) -> Option<&'a str> {
+/// Whether one side renamed a unit with all its uses in the file, while the other put a use of it to them.
+fn tears_unit(files: Three<'_>, result: &Indexed) -> bool {
     let [base, ours, theirs] = files;
     let renamed = [renamed(base, ours), renamed(base, theirs)];
     if renamed.iter().all(Vec::is_empty) {
-        return None;
+        return false;
     }
     let said = files.map(|file| Said::new(&file.bytes));
     let result = Said::new(&result.bytes);
     let count = |said: &Said<'_>, name: &str| said.words.get(name.as_bytes()).map_or(0, Vec::len);
-    [(1, 2), (2, 1)].into_iter().find_map(|(renamer, user)| {
+    [(1, 2), (2, 1)].into_iter().any(|(renamer, user)| {
         let mut names = renamed[renamer - 1].iter().copied();
-        names.find(|name| {
+        names.any(|name| {
             count(&said[renamer], name) == 0
                 && count(&said[0], name) < count(&said[user], name)
                 && 0 < count(&result, name)

@@ -257,16 +257,27 @@ impl Weave<'_> {
             for nth in 1..list.parts[BASE].len() {
                 let run = &list.runs[other][nth];
                 let is_new = |at: &usize| list.pairs[other].back[*at].is_none();
-                if run.iter().any(is_new)
-                    && is_gone(nth - 1)
-                    && is_gone(nth)
-                    && !self.are_free(list, other, run)
+                if !run.iter().any(is_new) || !is_gone(nth - 1) || !is_gone(nth) {
+                    continue;
+                }
+                // What stood before and behind it was put into something: it may belong there as well.
+                let is_elsewhere = |nth| self.is_within_another(list, side, nth);
+                if !self.are_free(list, other, run) || is_elsewhere(nth - 1)? && is_elsewhere(nth)?
                 {
                     return Err(Clash);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a unit of base that is not in the list of a side is somewhere else there.
+    fn is_within_another(&self, list: &List<'_>, side: Side, nth: usize) -> Result<bool, Clash> {
+        let Some(unit) = self.part(BASE, list.parts[BASE][nth]).unit else {
+            return Ok(false);
+        };
+        self.spend(self.versions[side].len())?;
+        Ok(self.versions[side].has_unit(unit.id))
     }
 
     /// Whether what stands at a new place in a list without an order is in base at another, and the other side took it

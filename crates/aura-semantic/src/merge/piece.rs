@@ -118,6 +118,17 @@ impl<'a> Pieces<'a> {
         &self.pieces[at]
     }
 
+    /// How many pieces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether a unit is anywhere in the file.
+    pub(crate) fn has_unit(&self, id: UnitId) -> bool {
+        let mut units = self.pieces.iter().filter_map(|piece| piece.unit);
+        units.any(|held| held.id == id)
+    }
+
     pub(crate) fn text(&self, at: usize) -> &'a [u8] {
         &self.bytes[self.pieces[at].span.clone()]
     }
@@ -259,11 +270,17 @@ impl<'a> Pieces<'a> {
             is_blank(lead).then_some(lead)
         };
         let is_aligned = |at: &usize| {
-            self.pieces[*at].unit.is_none() && aligned.contains(&self.pieces[*at].kind)
+            let piece = &self.pieces[*at];
+            !aligned.is_empty() && (piece.unit.is_some() || aligned.contains(&piece.kind))
         };
+        // A body has columns of its own, and a comment may stand in any.
+        let body = self.language.id_for_node_kind("block", true);
+        let is_in_line =
+            |part: &&usize| self.pieces[**part].kind != body && !self.pieces[**part].is_extra;
         let blocks = (0..self.pieces.len()).filter(is_aligned);
         let ragged = blocks.map(|at| {
-            let mut columns = self.children(at).iter().filter_map(column);
+            let parts = self.children(at).iter().filter(is_in_line);
+            let mut columns = parts.filter_map(column);
             let first = columns.next();
             columns.filter(|column| Some(*column) != first).count()
         });
@@ -293,12 +310,15 @@ impl<'a> Pieces<'a> {
         let is_leaf = || self.children(at).is_empty();
         let of_part = || self.key_part(at).map(|key| self.text(key));
         let text = self.text(at);
-        match () {
+        let name = match () {
             () if whole_role.lists_names && is_leaf() => Some(text),
             () if part.has_name => of_part(),
             () if is_listed && is_word(text) => Some(text),
             () => None,
-        }
+        };
+        // What has no name may be there more than once.
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+        name.filter(|name| name.iter().any(is_letter))
     }
 
     /// Whether commas stand between the parts of a piece.

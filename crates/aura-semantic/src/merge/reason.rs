@@ -34,8 +34,6 @@ pub enum Why {
     Doubled,
     /// By lines it would be clean, but a line would be lost or stand too often.
     Lost,
-    /// By lines it would be clean, but use a name that one side renamed.
-    NameTorn,
     /// Both gave one unit another name.
     RenamedTwice,
 }
@@ -53,7 +51,6 @@ impl Why {
             Self::DeletedByTheirs => "deleted_by_theirs",
             Self::Doubled => "doubled",
             Self::Lost => "lost_line",
-            Self::NameTorn => "name_torn",
             Self::RenamedTwice => "renamed_twice",
         }
     }
@@ -116,7 +113,6 @@ impl fmt::Display for Reason {
             Why::DeletedByTheirs => "changed by ours, deleted by theirs",
             Why::Doubled => "lines alone would define it twice",
             Why::Lost => "lines alone would lose or repeat a line",
-            Why::NameTorn => "one side renamed what the other uses",
             Why::RenamedTwice => "renamed by both",
         })
     }
