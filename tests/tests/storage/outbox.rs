@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Stdio},
 };
 
@@ -179,13 +180,29 @@ fn case_051_a_daemon_whose_sync_failed_promises_nothing_and_ends() {
     assert!(amount(1, 4) <= fails, "only {fails} syncs failed");
 }
 
+/// The files of all logs below a directory.
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let found = entries.flat_map(|path| match path.is_dir() {
+        true => logs(&path),
+        false => Vec::from_iter(Some(path).filter(|path| path.extension() == Some("wal".as_ref()))),
+    });
+    found.collect()
+}
+
 #[test]
 fn case_052_a_laptop_without_space_says_so_and_goes_on_when_it_has_some() {
     let mut away = Away::new();
     away.proxy.close();
     let pid = away.alice.aura(&["up"]).ok()["pid"].as_u64().unwrap();
     for n in amount(vec![1, 2], (1..=10).collect()) {
-        let full = Fault::error("pwrite64", "ENOSPC", n).args();
+        // What is no promise, as which text a parser is at, may be lost.
+        let logs = logs(&away.alice.home).into_iter();
+        let logs = logs.flat_map(|log| ["-P".to_owned(), log.display().to_string()]);
+        let mut full = Fault::error("pwrite64", "ENOSPC", n).args();
+        full.extend(logs);
         let strace = Strace::attach(u32::try_from(pid).unwrap(), &full);
         for _ in 1..n {
             assert_eq!(away.publish().exit, 11);
