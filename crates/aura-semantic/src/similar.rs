@@ -36,7 +36,7 @@ const ALIKE_WORDS_PERCENT: usize = 40;
 const LEAD_PERCENT: usize = 15;
 
 /// Splits bytes into words and single signs; white space is dropped.
-fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let blank = rest
@@ -52,7 +52,7 @@ fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn is_word(byte: &u8) -> bool {
+pub(crate) fn is_word(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii()
 }
 

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - what one side alone changed is taken as it is, and what git merges well by lines stays as git merges it;
 //! - a clean answer has no more errors than both sides together brought, doubles no name, and keeps every line in a
-//!   number between what both kept and what both together have; what was merged by syntax parses into the very tokens
-//!   that were meant;
+//!   number between what both kept and what both together have; what was merged by syntax parses into the very tree
+//!   that was meant;
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
@@ -148,15 +148,14 @@ impl Merged {
 }
 
 fn merge(path: &str, [base, ours, theirs]: [&[u8]; 3], budget: &Budget) -> Merged {
-    let first = merge_lines_by_myers(base, ours, theirs);
     let is_taken = [base, theirs].contains(&ours) | (theirs == base);
-    match (first, Layout::merged([base, ours, theirs])) {
-        (LineMerge::Clean(bytes), _) if is_taken => Merged::clean(bytes, MergeLevel::Lines, None),
-        (_, Some(layout)) => {
-            let [base, ours, theirs] = [base, ours, theirs].map(plain);
-            merge(path, [&base, &ours, &theirs], budget).laid_out(layout)
-        }
-        (first, None) => merge_edits(path, [base, ours, theirs], first, budget),
+    if !is_taken && let Some(layout) = Layout::merged([base, ours, theirs]) {
+        let [base, ours, theirs] = [base, ours, theirs].map(plain);
+        return merge(path, [&base, &ours, &theirs], budget).laid_out(layout);
+    }
+    match merge_lines_by_myers(base, ours, theirs) {
+        LineMerge::Clean(bytes) if is_taken => Merged::clean(bytes, MergeLevel::Lines, None),
+        first => merge_edits(path, [base, ours, theirs], first, budget),
     }
 }
 
@@ -253,7 +252,7 @@ fn size(chunks: &[Chunk]) -> usize {
     sizes.sum()
 }
 
-/// Merges by syntax; what comes out must parse into the very tokens that were meant.
+/// Merges by syntax; what comes out must parse into the very tree that was meant.
 fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let versions: Vec<Pieces<'_>> = files
         .iter()

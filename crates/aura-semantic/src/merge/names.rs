@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Three;
 use crate::indexed::Indexed;
+use crate::similar::{is_word, tokens};
 use crate::value::UnitId;
 
 /// What is named and used stands twice at least.
@@ -54,11 +55,11 @@ fn tears(base: &[u8], side: &[u8], result: &[u8]) -> bool {
         .iter()
         .filter(|(name, places)| USES_MIN <= places.len() && !side.has(name) && result.has(name));
     left.any(|(name, places)| {
-        let is_name = |word: &&[u8]| {
+        let is_renamed = |word: &&[u8]| {
             side.words[*word].len() == places.len()
                 && base.around(name, word).is_subset(&side.around(word, word))
         };
-        new.iter().any(is_name)
+        new.iter().any(is_renamed)
     })
 }
 
@@ -89,7 +90,7 @@ fn renamed<'a>(base: &'a Indexed, side: &Indexed) -> Vec<&'a str> {
     let was = base.ids.iter().zip(&base.outline.units);
     let renamed = was.filter(|(id, unit)| {
         let now = names.get(id);
-        now.is_some_and(|now| *now != unit.name) && is_word(&unit.name)
+        now.is_some_and(|now| *now != unit.name) && is_name(unit.name.as_bytes())
     });
     renamed.map(|(_, unit)| &*unit.name).collect()
 }
@@ -102,19 +103,10 @@ fn units(file: &Indexed) -> BTreeMap<UnitId, &[u8]> {
     texts.collect()
 }
 
-fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
-}
-
-fn is_word(name: &str) -> bool {
-    let first = name.bytes().next();
-    first.is_some_and(|first| !first.is_ascii_digit()) && name.bytes().all(is_letter)
-}
-
-/// Words and single signs.
-fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let tokens = text.chunk_by(|one, other| is_letter(*one) && is_letter(*other));
-    tokens.filter(|token| !token[0].is_ascii_whitespace())
+/// Whether a word may be a name.
+fn is_name(word: &[u8]) -> bool {
+    let first = word.first();
+    first.is_some_and(|first| !first.is_ascii_digit()) && word.iter().all(is_word)
 }
 
 impl<'a> Said<'a> {
@@ -122,7 +114,7 @@ impl<'a> Said<'a> {
         let tokens: Vec<&[u8]> = tokens(text).collect();
         let mut words: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         for (at, token) in tokens.iter().enumerate() {
-            if is_letter(token[0]) && !token[0].is_ascii_digit() {
+            if is_name(token) {
                 words.entry(token).or_default().push(at);
             }
         }

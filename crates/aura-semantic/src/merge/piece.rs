@@ -257,6 +257,9 @@ impl<'a> Pieces<'a> {
 
     /// How many parts begin a line in another column than the first of their block, where that means something.
     pub(crate) fn ragged(&self) -> usize {
+        if self.aligned.is_empty() {
+            return 0;
+        }
         let aligned = self.aligned.iter();
         let aligned: Vec<u16> = aligned
             .map(|kind| self.language.id_for_node_kind(kind, true))
@@ -271,7 +274,7 @@ impl<'a> Pieces<'a> {
         };
         let is_aligned = |at: &usize| {
             let piece = &self.pieces[*at];
-            !aligned.is_empty() && (piece.unit.is_some() || aligned.contains(&piece.kind))
+            piece.unit.is_some() || aligned.contains(&piece.kind)
         };
         // A body has columns of its own, and a comment may stand in any.
         let body = self.language.id_for_node_kind("block", true);
