@@ -449,6 +449,8 @@ fn counts(file: &Indexed) -> BTreeMap<Place<'_>, usize> {
 /// Whether something is there again that one side took out, under its name or the one that the other side gave it.
 fn brings_back(files: Three<'_>, result: &Indexed) -> bool {
     type Names<'a> = BTreeMap<UnitId, (UnitKind, &'a str)>;
+    // What is short, such as a key and its number, is alike by chance: another one in its place is no renaming.
+    let says_enough = |kind| matches!(kind, UnitKind::Class | UnitKind::Function | UnitKind::Type);
     fn names(file: &Indexed) -> Names<'_> {
         let units = file.outline.units.iter().zip(&file.ids);
         units
@@ -472,7 +474,7 @@ fn brings_back(files: Three<'_>, result: &Indexed) -> bool {
         let is_renamed = |by: &Names<'_>, gone: &BTreeSet<(UnitKind, String)>| {
             let now = by
                 .get(id)
-                .filter(|now| now.1 != was.1 && was.0 != UnitKind::Import);
+                .filter(|now| now.1 != was.1 && says_enough(was.0));
             now.is_some_and(|now| !now.1.is_empty() && !has(gone, *now) && has(&all[2], *now))
         };
         !was.1.is_empty()
