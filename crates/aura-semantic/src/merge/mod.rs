@@ -4,10 +4,11 @@
 //! - what one side alone changed is taken as it is, and what git merges well by lines stays as git merges it;
 //! - a clean answer has no more errors than both sides together brought, doubles no name, and keeps every line in a
 //!   number between what both kept and what both together have; what was merged by syntax parses into the very tree
-//!   that was meant;
+//!   that was meant, leaves what was put next to something there, and does not bring back what a side took out;
 //! - swapping the sides gives the same verdict and, where clean, the same bytes.
 
 mod align;
+mod fate;
 mod layout;
 mod names;
 mod odds;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::Tree;
 
+use self::fate::has_lost_its_sense;
 use self::layout::{Layout, plain};
 use self::names::tears_names;
 use self::piece::{Pieces, pieces};
@@ -279,7 +281,8 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     let is_sound = ill_formed(trees.map(Some), files, &found).is_none()
         && unsound(files, &result).is_none()
         && !makes_up_import(files, &result)
-        && !tears_names(files, &result);
+        && !tears_names(files, &result)
+        && !has_lost_its_sense([base, ours, theirs, &found]);
     (is_meant && is_sound).then_some(woven)
 }
 

@@ -90,8 +90,23 @@ impl Weave<'_> {
         let has_other_names = |base: &Divided, side: &Divided| base.others != side.others;
         let is_torn = is_torn(CONDITIONS, has_other_branches)
             || is_torn(SOURCES, has_other_names)
+            || self.is_operation_torn(three)
             || self.are_targets_torn(three);
         if is_torn { Err(Clash) } else { Ok(()) }
+    }
+
+    /// Whether one side changed the sign of an operation and the other one what it is applied to: two ways to mend one
+    /// thing undo each other.
+    fn is_operation_torn(&self, three: Three) -> bool {
+        if !self.versions[BASE].is_operation(three[BASE]) {
+            return false;
+        }
+        let split = [0, 1, 2].map(|side| self.versions[side].operation(three[side]));
+        let [base, ours, theirs] = split;
+        let has_other_sign = |one: &(Vec<&[u8]>, Vec<u64>), two: &(Vec<&[u8]>, Vec<u64>)| {
+            one.0 != base.0 && one.0 != two.0 && two.1 != base.1
+        };
+        has_other_sign(&ours, &theirs) || has_other_sign(&theirs, &ours)
     }
 
     /// Whether both sides changed what is given a value, and either what is given.
@@ -225,6 +240,33 @@ impl Weave<'_> {
             .collect()
     }
 
+    /// Where both go on counting what is enumerated, each takes the next number, which is meant to be there once.
+    pub(super) fn refuse_same_number(
+        &self,
+        list: &List<'_>,
+        nth: usize,
+        runs: [&[usize]; 2],
+    ) -> Result<(), Clash> {
+        let whole = list.three[BASE];
+        if !self.versions[BASE].kind_name(whole).contains("enum") {
+            return Ok(());
+        }
+        let mut before = list.parts[BASE][..nth].iter().rev();
+        let before = before.find(|part| self.part(BASE, **part).is_named);
+        let Some(last) = before.and_then(|part| last_number(self.text(BASE, *part))) else {
+            return Ok(());
+        };
+        let next = |side: Side| {
+            let mut parts = runs[side - 1].iter().map(|at| list.parts[side][*at]);
+            let part = parts.find(|part| self.part(side, *part).is_named)?;
+            last_number(self.text(side, part))
+        };
+        match (next(1), next(2)) {
+            (Some(one), Some(two)) if one == two && Some(one) == last.checked_add(1) => Err(Clash),
+            _ => Ok(()),
+        }
+    }
+
     /// What one side moved within a list with an order while the other took it out is not there again.
     pub(super) fn refuse_returned(&self, list: &List<'_>) -> Result<(), Clash> {
         if list.free.is_some() {
@@ -318,4 +360,16 @@ impl Weave<'_> {
             && ones.len() == twos.len()
             && differing.nth(1).is_none()
     }
+}
+
+/// The number that a text ends with, if it is of some length beyond it.
+fn last_number(text: &[u8]) -> Option<u64> {
+    let end = text.iter().rposition(u8::is_ascii_alphanumeric)? + 1;
+    let begin = text[..end]
+        .iter()
+        .rposition(|byte| !byte.is_ascii_digit())?
+        + 1;
+    let is_word = text[begin - 1].is_ascii_alphanumeric() || text[begin - 1] == b'_';
+    let digits = std::str::from_utf8(&text[begin..end]).ok()?;
+    digits.parse().ok().filter(|_| !is_word)
 }

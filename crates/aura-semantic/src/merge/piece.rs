@@ -147,7 +147,7 @@ impl<'a> Pieces<'a> {
         shape.unwrap_or_default()
     }
 
-    fn kind_name(&self, at: usize) -> &str {
+    pub(super) fn kind_name(&self, at: usize) -> &str {
         let kind = self.language.node_kind_for_id(self.pieces[at].kind);
         kind.unwrap_or_default()
     }
@@ -172,6 +172,26 @@ impl<'a> Pieces<'a> {
             others: tokens(&others),
             others_count: others.len(),
         })
+    }
+
+    /// Whether a piece applies a sign to something.
+    pub(crate) fn is_operation(&self, at: usize) -> bool {
+        let kind = self.kind_name(at);
+        OPERATIONS.iter().any(|word| kind.contains(word))
+    }
+
+    /// Its signs, and the tokens of what they are applied to.
+    pub(crate) fn operation(&self, at: usize) -> (Vec<&'a [u8]>, Vec<u64>) {
+        let (mut signs, mut operands) = (Vec::new(), Vec::new());
+        for part in self.children(at) {
+            let piece = &self.pieces[*part];
+            match piece.is_named {
+                _ if piece.is_extra => {}
+                true => operands.extend(self.tokens(*part)),
+                false => signs.push(meaning_of(self.text(*part))),
+            }
+        }
+        (signs, operands)
     }
 
     /// Which kinds of parts of a piece may stand in any order, if any: nothing stands for all.
@@ -378,6 +398,29 @@ const NAMED_KINDS: &[&str] = &[
     "parameter",
     "property",
 ];
+/// Words in the names of kinds that apply a sign to something.
+const OPERATIONS: &[&str] = &[
+    "assignment",
+    "binary",
+    "boolean_operator",
+    "comparison",
+    "compound_assign",
+    "infix",
+];
+/// Signs of one meaning, the word or the stricter one first.
+const SAME_SIGNS: &[(&[u8], &[u8])] = &[
+    (b"and", b"&&"),
+    (b"or", b"||"),
+    (b"===", b"=="),
+    (b"!==", b"!="),
+];
+
+/// One of all signs that mean the same.
+fn meaning_of(sign: &[u8]) -> &[u8] {
+    let same = SAME_SIGNS.iter().find(|(one, _)| *one == sign);
+    same.map_or(sign, |(_, other)| other)
+}
+
 /// Words in the names of kinds that list mere names.
 const NAME_LISTS: &[&str] = &["enum", "parameter"];
 /// Words in the names of kinds that are one case of a choice.

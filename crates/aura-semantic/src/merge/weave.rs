@@ -359,6 +359,7 @@ impl<'a> Weave<'a> {
         if !self.are_free(list, 1, &ours) || !self.are_free(list, 2, &theirs) {
             return Err(Clash);
         }
+        self.refuse_same_number(list, nth, [&ours, &theirs])?;
         self.union(list, ours, theirs)
     }
 
