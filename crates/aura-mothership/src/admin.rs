@@ -381,7 +381,13 @@ fn peers(server: &Server) -> docs::BoxPeers {
             .to_owned(),
             last_seen: Some(rfc3339(member.last_seen_ms)),
             lag: presence.map_or(0, |(_, lag)| lag),
-            hints: member.hints.clone(),
+            hints: member
+                .row()
+                .reach
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             certificate_until: rfc3339(member.admitted.not_after_s * 1_000),
         }
     };

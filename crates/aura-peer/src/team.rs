@@ -16,8 +16,8 @@ use std::{
 use aura_api::{Exit, Failure, shell_operand};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
-    Digest, Entry, Incarnation, Kind, LogId, PeerId,
-    message::{Message, PeerCard, PeerState, Role},
+    Digest, Entry, Incarnation, Kind, LogId, PeerId, Reach,
+    message::{Message, PeerCard, PeerState, ReceiveCard, Role},
 };
 use aura_store::ensure_private_dir;
 use aura_trust::{
@@ -341,11 +341,13 @@ impl Team {
             peer: card.peer,
             name: card.name.clone(),
             role: card.role,
-            receive_key: card.receive_key,
-            receive_key_signature: card.receive_key_signature.clone(),
+            receive: Some(ReceiveCard {
+                key: card.receive_key,
+                signature: card.receive_key_signature.clone(),
+            }),
             state: PeerState::Offline,
             last_seen_ms: 0,
-            hints: Vec::new(),
+            reach: Reach::default(),
         };
         let cards = self.roster.members().map(card);
         cards.map(|card| (card.peer, card)).collect()
@@ -406,7 +408,9 @@ impl Team {
         if !self.book.replica.is_synced() {
             return;
         }
-        let writers = std::mem::take(&mut self.writers);
+        let is_known =
+            |writer: &PeerId| peers.get(writer).is_some_and(|card| card.receive.is_some());
+        let writers: Vec<PeerId> = self.writers.extract_if(.., is_known).collect();
         for card in writers.iter().filter_map(|writer| peers.get(writer)) {
             if let Err(failure) = self.approve(card, unattended(card.role), identity) {
                 tracing::warn!(%failure, name = card.name, "not taken into the roster");
@@ -424,8 +428,11 @@ impl Team {
         if let Some(fault) = &self.fault {
             return Err(at_fault(fault));
         }
+        let Some(receive) = &card.receive else {
+            return Err(not_known_yet(&card.name));
+        };
         // spec: session/4.1
-        if verify_receive_key(card.peer, &card.receive_key, &card.receive_key_signature).is_err() {
+        if verify_receive_key(card.peer, &receive.key, &receive.signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
             return Err(Failure::new("BAD_SIGNATURE", Exit::INTEGRITY, message));
         }
@@ -437,7 +444,7 @@ impl Team {
         if identity.ring.is_empty() || !self.roster.reads(me) {
             return Err(no_key());
         }
-        let mut receive_key = card.receive_key;
+        let mut receive_key = receive.key;
         if let Some(member) = self.roster.member(card.peer) {
             receive_key = member.receive_key;
             if member.role != role && role == Role::Admin {
@@ -451,7 +458,7 @@ impl Team {
                 name: card.name.clone(),
                 role,
                 receive_key,
-                receive_key_signature: card.receive_key_signature.clone(),
+                receive_key_signature: receive.signature.clone(),
             };
             let may = self.roster.may_add(me, &card);
             may.map_err(|refusal| not_admitted(&card.name, refusal))?;
@@ -574,6 +581,11 @@ pub(crate) fn at_fault(fault: &str) -> Failure {
         "aura status",
         "then ask your team whether its mothership was set up anew",
     )
+}
+
+fn not_known_yet(name: &str) -> Failure {
+    let message = format!("the mothership has not told the receive key of {name} yet");
+    Failure::new("AE-NOT-KNOWN", Exit::BUSY, message).next("aura wait --for up", "then try again")
 }
 
 fn no_key() -> Failure {

@@ -46,6 +46,8 @@ frame_types! {
     WAL_HEAD = 0x11;
     /// Consecutive entries of a log.
     WAL_EVENT = 0x12;
+    /// "Tell me only what you hold, I have it from others."
+    WAL_PRUNE = 0x13;
     /// Entries of the sender for a log.
     PATCH_PUSH = 0x20;
     /// What became of pushed entries, one by one.
@@ -60,6 +62,10 @@ frame_types! {
     ZONE_RELEASE = 0x41;
     /// The peer list or a change of it.
     PEER_EVENT = 0x50;
+    /// A question about peers that the sender does not know well enough.
+    PEER_QUERY = 0x51;
+    /// Signed words of peers on where they are.
+    PEER_REACH = 0x52;
     /// "Are you there", with heads.
     HEARTBEAT = 0x60;
     /// The answer, with the sender's heads.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod message;
 pub mod pack;
 pub mod path;
+pub mod reach;
 pub mod session;
 pub mod vector;
 
@@ -24,4 +25,5 @@ pub use codes::Code;
 pub use entry::{Entry, Header, Kind};
 pub use ids::{Digest, Incarnation, LogId, PeerId, TeamId, Writer};
 pub use path::RepoPath;
+pub use reach::{Reach, SignedReach, Visibility};
 pub use vector::VersionVector;

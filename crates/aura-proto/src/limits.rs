@@ -54,6 +54,14 @@ limits! {
     BODY_BYTES_MAX: usize = 1 << 20;
     /// Address hints that one peer may announce.
     HINTS_MAX: usize = 8;
+    /// Lowest port that an announced address may have: below are the services of others.
+    HINT_PORT_MIN: u16 = 1_024;
+    /// Changes of its addresses that are told of one peer in an hour; the newest one is kept all the same.
+    HINT_CHANGES_PER_HOUR_MAX: usize = 6;
+    /// Peers that one question or one message of announcements names.
+    PEERS_PER_MESSAGE_MAX: usize = 64;
+    /// Heartbeat period of a link between peers in milliseconds.
+    PEER_HEARTBEAT_MS: u64 = 15_000;
     /// Display names in bytes.
     NAME_BYTES_MAX: usize = 128;
     /// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.

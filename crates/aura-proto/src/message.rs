@@ -13,6 +13,7 @@ use crate::{
     frame::FrameType,
     ids::{Digest, LogId, PeerId, TeamId},
     limits::NAME_BYTES_MAX,
+    reach::{Reach, SignedReach},
     vector::VersionVector,
 };
 
@@ -106,8 +107,8 @@ pub struct Auth {
     pub peer: PeerId,
     /// Ed25519 over purpose and TLS exporter value of this session.
     pub signature: Vec<u8>,
-    /// Addresses under which this peer can be dialled.
-    pub hints: Vec<String>,
+    /// Where this peer can be dialled, if it says so.
+    pub reach: Option<SignedReach>,
 }
 
 /// The server's answer to AUTH.
@@ -205,16 +206,23 @@ pub struct PeerCard {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// X25519 key to which team keys are wrapped.
-    pub receive_key: [u8; 32],
-    /// The peer's signature over `receive_key`, so that the Mothership cannot replace it.
-    pub receive_key_signature: Vec<u8>,
+    /// How to wrap a team key for it; left out of the whole list, where nearly all are members already.
+    pub receive: Option<ReceiveCard>,
     /// Whether it is there.
     pub state: PeerState,
     /// Milliseconds since 1970 when it was last heard of.
     pub last_seen_ms: u64,
-    /// Where it can be dialled.
-    pub hints: Vec<String>,
+    /// Where it can be dialled, as far as it says.
+    pub reach: Reach,
+}
+
+/// The key to which team keys are wrapped for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiveCard {
+    /// X25519.
+    pub key: [u8; 32],
+    /// The peer's signature over it, so that the Mothership cannot replace it.
+    pub signature: Vec<u8>,
 }
 
 /// The peer list or a change of it.
@@ -231,13 +239,8 @@ pub enum PeerEvent {
         /// Why, for people.
         reason: String,
     },
-    /// Addresses changed.
-    NetworkUpdate {
-        /// Who.
-        peer: PeerId,
-        /// Its addresses now.
-        hints: Vec<String>,
-    },
+    /// A peer is elsewhere, or wants to be reached in another way.
+    NetworkUpdate(SignedReach),
     /// A peer came or went.
     State {
         /// Who.
@@ -247,6 +250,15 @@ pub enum PeerEvent {
         /// Milliseconds since 1970.
         at_ms: u64,
     },
+    /// The answer to [`PeerQuery`]: who is asked for and a member, with everything that is known.
+    Known(Vec<PeerCard>),
+}
+
+/// Asks for everything that is known of some peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerQuery {
+    /// Whom.
+    pub peers: Vec<PeerId>,
 }
 
 /// "Are you there", with the sender's verified heads, so that witnesses can compare.
@@ -367,10 +379,16 @@ pub enum Message {
     JoinRequest(JoinRequest),
     /// PEER_EVENT.
     Peer(PeerEvent),
+    /// PEER_QUERY.
+    PeerQuery(PeerQuery),
+    /// WAL_PRUNE: which log.
+    Prune(LogId),
     /// PATCH_PUSH; decoded with [`crate::event::decode_push`].
     Push(Bytes),
     /// PATCH_ACK.
     PushAck(PushAck),
+    /// PEER_REACH.
+    Reach(Vec<SignedReach>),
     /// RENEW_GRANT.
     RenewGrant(RenewGrant),
     /// RENEW_REQUEST.
@@ -400,8 +418,11 @@ impl Message {
             Self::JoinGrant(value) => row(FrameType::JOIN_GRANT, value),
             Self::JoinRequest(value) => row(FrameType::JOIN_REQUEST, value),
             Self::Peer(value) => row(FrameType::PEER_EVENT, value),
+            Self::PeerQuery(value) => row(FrameType::PEER_QUERY, value),
+            Self::Prune(value) => row(FrameType::WAL_PRUNE, value),
             Self::Push(run) => (FrameType::PATCH_PUSH, run.clone()),
             Self::PushAck(value) => row(FrameType::PATCH_ACK, value),
+            Self::Reach(value) => row(FrameType::PEER_REACH, value),
             Self::RenewGrant(value) => row(FrameType::RENEW_GRANT, value),
             Self::RenewRequest(value) => row(FrameType::RENEW_REQUEST, value),
             Self::Subscribe(value) => row(FrameType::WAL_SUBSCRIBE, value),
@@ -426,11 +447,14 @@ impl Message {
             FrameType::JOIN_GRANT => Self::JoinGrant(row(&payload)?),
             FrameType::JOIN_REQUEST => Self::JoinRequest(row(&payload)?),
             FrameType::PEER_EVENT => Self::Peer(row(&payload)?),
+            FrameType::PEER_QUERY => Self::PeerQuery(row(&payload)?),
+            FrameType::PEER_REACH => Self::Reach(row(&payload)?),
             FrameType::PATCH_PUSH => Self::Push(payload),
             FrameType::PATCH_ACK => Self::PushAck(row(&payload)?),
             FrameType::RENEW_GRANT => Self::RenewGrant(row(&payload)?),
             FrameType::RENEW_REQUEST => Self::RenewRequest(row(&payload)?),
             FrameType::WAL_SUBSCRIBE => Self::Subscribe(row(&payload)?),
+            FrameType::WAL_PRUNE => Self::Prune(row(&payload)?),
             FrameType::WELCOME => Self::Welcome(row(&payload)?),
             other => Self::Unserved(other),
         })

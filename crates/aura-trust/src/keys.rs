@@ -7,7 +7,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use aura_proto::{PeerId, entry::SIGNING_PURPOSE, event::CHECKPOINT_PURPOSE};
+use aura_proto::{
+    PeerId, Reach, SignedReach, TeamId, entry::SIGNING_PURPOSE, event::CHECKPOINT_PURPOSE,
+};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use hpke::{Deserializable as _, Kem as _, Serializable as _, kem::X25519HkdfSha256};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -35,6 +37,8 @@ pub enum Purpose {
     JoinIdentity,
     /// The seed of the token that a newcomer holds.
     JoinSeed,
+    /// Where a peer is, by the peer.
+    Reach,
     /// A receive key, by the identity that it belongs to.
     ReceiveKey,
     /// The identity key of a peer that asks for a fresh certificate.
@@ -43,12 +47,13 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in order of name.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Auth,
         Self::Checkpoint,
         Self::Entry,
         Self::JoinIdentity,
         Self::JoinSeed,
+        Self::Reach,
         Self::ReceiveKey,
         Self::Renew,
     ];
@@ -63,6 +68,7 @@ impl Purpose {
             Self::Entry => SIGNING_PURPOSE,
             Self::JoinIdentity => b"aura/v1/join-identity\0",
             Self::JoinSeed => b"aura/v1/join-seed\0",
+            Self::Reach => b"aura/v1/reach\0",
             Self::ReceiveKey => b"aura/v1/receive-key\0",
             Self::Renew => b"aura/v1/renew\0",
         }
@@ -252,6 +258,25 @@ pub fn verify_receive_key(
     <X25519HkdfSha256 as hpke::Kem>::PublicKey::from_bytes(receive_key)
         .map_err(|_| BadSignature)?;
     verify(peer, Purpose::ReceiveKey, &[receive_key], signature)
+}
+
+/// Signs where the holder of `key` is.
+pub fn sign_reach(key: &IdentityKey, team: TeamId, reach: Reach) -> SignedReach {
+    let signature = key.sign(Purpose::Reach, &[&reach.signed_parts(team)]);
+    SignedReach {
+        peer: key.peer(),
+        reach,
+        signature: signature.to_vec(),
+    }
+}
+
+/// Checks that a peer said itself where it is, in the form that it may say it.
+pub fn verify_reach(team: TeamId, said: &SignedReach) -> Result<(), BadSignature> {
+    if !said.reach.is_well_formed() {
+        return Err(BadSignature);
+    }
+    let parts = said.reach.signed_parts(team);
+    verify(said.peer, Purpose::Reach, &[&parts], &said.signature)
 }
 
 /// The secret that the readers of one epoch share.

@@ -26,9 +26,9 @@ mod roll;
 use std::collections::{BTreeMap, VecDeque};
 
 use aura_proto::{
-    Code, Digest, LogId, PeerId, VersionVector,
+    Code, Digest, LogId, PeerId, SignedReach, VersionVector,
     event::Checkpoint,
-    limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, HINTS_MAX, LOGS_PER_LINK_MAX, NAME_BYTES_MAX},
+    limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, LOGS_PER_LINK_MAX},
     message::{
         Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Subscribe,
         VERSION_MAX, VERSION_MIN, Welcome, feature,
@@ -341,12 +341,10 @@ impl Hub {
                 "a newer link of this device took over",
             );
         }
-        self.welcome(now, link, peer, auth.hints);
+        self.welcome(now, link, peer, auth.reach);
     }
 
-    fn welcome(&mut self, now: Now, link: LinkId, peer: PeerId, mut hints: Vec<String>) {
-        hints.truncate(HINTS_MAX);
-        hints.retain(|hint| hint.len() <= NAME_BYTES_MAX);
+    fn welcome(&mut self, now: Now, link: LinkId, peer: PeerId, reach: Option<SignedReach>) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
@@ -363,7 +361,10 @@ impl Hub {
         };
         self.send(link, 0, Message::Welcome(welcome));
         self.away_until_ms.remove(&peer);
-        let came = self.set_state(now, peer, PeerState::Online, Some(hints));
+        let came = self.set_state(now, peer, PeerState::Online);
+        if let Some(said) = reach {
+            self.set_reach(now, peer, said);
+        }
         self.introduce(link);
         if let Some(name) = came {
             self.notice("online", name, "connected");
@@ -376,6 +377,12 @@ impl Hub {
         }
         match message {
             Message::Heartbeat(heartbeat) => self.heartbeat(link, &heartbeat),
+            Message::PeerQuery(query) => self.peer_query(link, &query),
+            Message::Reach(said) => {
+                for said in said.into_iter().take(1) {
+                    self.set_reach(now, peer, said);
+                }
+            }
             Message::RenewRequest(request) => self.renew(now, link, request),
             Message::Subscribe(subscribe) => self.subscribe(link, stream, &subscribe),
             Message::Unserved(kind) => {
@@ -390,6 +397,7 @@ impl Hub {
             | Message::JoinGrant(_)
             | Message::JoinRequest(_)
             | Message::Peer(_)
+            | Message::Prune(_)
             | Message::Push(_)
             | Message::PushAck(_)
             | Message::RenewGrant(_)
@@ -679,7 +687,7 @@ impl Hub {
             .map(|(peer, _)| peer)
             .collect();
         for peer in gone {
-            self.set_state(now, peer, PeerState::Offline, None);
+            self.set_state(now, peer, PeerState::Offline);
         }
     }
 
@@ -693,7 +701,7 @@ impl Hub {
             self.by_peer.remove(&peer);
             self.away_until_ms
                 .insert(peer, now.mono_ms + self.config.offline_after_ms);
-            if let Some(name) = self.set_state(now, peer, PeerState::Away, None) {
+            if let Some(name) = self.set_state(now, peer, PeerState::Away) {
                 self.notice("away", name, "disconnected");
             }
         }

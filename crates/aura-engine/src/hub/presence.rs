@@ -6,12 +6,14 @@
 //!   later: when everybody returns at once, telling each of each would cost more than everything else;
 //! - a message is made once, however many hear it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_proto::{
-    PeerId,
-    message::{Message, PeerEvent, PeerState, feature},
+    PeerId, SignedReach,
+    limits::{HINT_CHANGES_PER_HOUR_MAX, PEERS_PER_MESSAGE_MAX},
+    message::{Message, PeerEvent, PeerQuery, PeerState, feature},
 };
+use aura_trust::verify_reach;
 
 use super::{Hub, LinkId, Member, Output, links::Link};
 use crate::Now;
@@ -20,6 +22,8 @@ use crate::Now;
 const TELL_MS: u64 = 200;
 /// How often within that time something is told at once.
 const TELLS_MAX: u32 = 16;
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// What is still to be told.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ pub(super) struct Presence {
     span_ms: u64,
     /// How often something was told in it.
     tells: u32,
+    /// When it was told of each peer that it is elsewhere, within the last hour.
+    moves: BTreeMap<PeerId, Vec<u64>>,
 }
 
 impl Presence {
@@ -55,8 +61,8 @@ impl Presence {
 fn replaces(event: &PeerEvent, known: &PeerEvent) -> bool {
     use PeerEvent as E;
     match (event, known) {
-        (E::NetworkUpdate { peer, .. }, E::NetworkUpdate { peer: other, .. })
-        | (E::State { peer, .. }, E::State { peer: other, .. }) => peer == other,
+        (E::NetworkUpdate(said), E::NetworkUpdate(before)) => said.peer == before.peer,
+        (E::State { peer, .. }, E::State { peer: other, .. }) => peer == other,
         _ => false,
     }
 }
@@ -68,27 +74,14 @@ impl Hub {
     }
 
     /// Changes whether a peer is there and tells the others; answers its name if that is news.
-    pub(super) fn set_state(
-        &mut self,
-        now: Now,
-        peer: PeerId,
-        state: PeerState,
-        hints: Option<Vec<String>>,
-    ) -> Option<String> {
+    pub(super) fn set_state(&mut self, now: Now, peer: PeerId, state: PeerState) -> Option<String> {
         let member = self.roll.member_mut(peer)?;
         let is_news = member.state != state;
         member.state = state;
         if state == PeerState::Online {
             member.last_seen_ms = now.wall_ms;
         }
-        let moved = hints.filter(|hints| *hints != member.hints);
-        if let Some(hints) = &moved {
-            member.hints.clone_from(hints);
-        }
         let name = member.admitted.name.clone();
-        if let Some(hints) = moved {
-            self.presence.add(PeerEvent::NetworkUpdate { peer, hints });
-        }
         if is_news {
             self.presence.add(PeerEvent::State {
                 peer,
@@ -97,6 +90,41 @@ impl Hub {
             });
         }
         is_news.then_some(name)
+    }
+
+    /// Takes a peer's own word on where it is, if it is newer than what is known, and tells the others.
+    // spec: peers/1.5
+    pub(super) fn set_reach(&mut self, now: Now, peer: PeerId, said: SignedReach) {
+        let team = self.config.team;
+        let Some(member) = self.roll.member_mut(peer) else {
+            return;
+        };
+        let known = member.reach.as_ref();
+        let is_newer = known.is_none_or(|known| known.reach.counter < said.reach.counter);
+        if said.peer != peer || !is_newer || verify_reach(team, &said).is_err() {
+            return;
+        }
+        member.reach = Some(said.clone());
+        // Who changes more often is in the list as it is now; nobody is made to dial after it.
+        let moves = self.presence.moves.entry(peer).or_default();
+        moves.retain(|at_ms| now.mono_ms < at_ms + HOUR_MS);
+        if moves.len() < HINT_CHANGES_PER_HOUR_MAX {
+            moves.push(now.mono_ms);
+            self.presence.add(PeerEvent::NetworkUpdate(said));
+        }
+    }
+
+    /// Answers who somebody is.
+    // spec: session/4.2
+    pub(super) fn peer_query(&mut self, link: LinkId, query: &PeerQuery) {
+        let asked = query.peers.iter().take(PEERS_PER_MESSAGE_MAX);
+        let member = |peer: &PeerId| {
+            self.roll
+                .member(*peer)
+                .filter(|known| known.revoked.is_none())
+        };
+        let cards = asked.filter_map(member).map(Member::card).collect();
+        self.send(link, 0, Message::Peer(PeerEvent::Known(cards)));
     }
 
     /// Tells everybody what cannot wait, after whatever waits.
@@ -127,7 +155,7 @@ impl Hub {
         let (new, old) = self.listeners().partition(|link| newcomers.contains(link));
         self.tell_to(old, news.into_iter().map(Message::Peer).collect());
         if !newcomers.is_empty() {
-            let cards = self.roll.active().map(Member::card).collect();
+            let cards = self.roll.active().map(Member::row).collect();
             self.tell_to(new, vec![Message::Peer(PeerEvent::Snapshot(cards))]);
         }
     }

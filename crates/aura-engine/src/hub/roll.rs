@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use aura_proto::{
-    Code, PeerId,
-    message::{PeerCard, PeerState, Role},
+    Code, PeerId, Reach, SignedReach,
+    message::{PeerCard, PeerState, ReceiveCard, Role},
 };
 
 use super::record::{Admitted, Fact};
@@ -25,24 +25,39 @@ pub struct Member {
     pub revoked: Option<String>,
     /// When it was last heard of, milliseconds since 1970.
     pub last_seen_ms: u64,
-    /// Addresses that it announced last.
-    pub hints: Vec<String>,
+    /// Where it said last that it is.
+    pub reach: Option<SignedReach>,
     /// Whether it is there.
     pub state: PeerState,
 }
 
 impl Member {
-    /// The row of the peer list.
+    /// Everything that is told of it.
     pub fn card(&self) -> PeerCard {
+        let receive = ReceiveCard {
+            key: self.admitted.receive_key,
+            signature: self.admitted.receive_key_signature.clone(),
+        };
+        PeerCard {
+            receive: Some(receive),
+            ..self.row()
+        }
+    }
+
+    /// Its row in the whole list.
+    // spec: session/2.7
+    pub fn row(&self) -> PeerCard {
         PeerCard {
             peer: self.admitted.peer,
             name: self.admitted.name.clone(),
             role: self.admitted.role,
-            receive_key: self.admitted.receive_key,
-            receive_key_signature: self.admitted.receive_key_signature.clone(),
+            receive: None,
             state: self.state,
             last_seen_ms: self.last_seen_ms,
-            hints: self.hints.clone(),
+            reach: self
+                .reach
+                .as_ref()
+                .map_or_else(Reach::default, |said| said.reach.clone()),
         }
     }
 }
@@ -193,7 +208,7 @@ impl Roll {
                     jti: jti.clone(),
                     revoked: None,
                     last_seen_ms: *at_ms,
-                    hints: Vec::new(),
+                    reach: None,
                     state: PeerState::Offline,
                 };
                 self.members.insert(member.peer, joined);

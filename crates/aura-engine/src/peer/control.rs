@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use aura_proto::{
-    Code, Digest, LogId,
+    Code, Digest, LogId, SignedReach,
     limits::{HEARTBEAT_MS, HEARTBEATS_MISSED_MAX},
     message::{
         Auth, Heartbeat, Hello, Message, PeerEvent, RenewGrant, RenewRequest, VERSION_MAX,
@@ -114,7 +114,7 @@ enum State {
 /// The control link.
 pub struct Control {
     key: IdentityKey,
-    hints: Vec<String>,
+    reach: Option<SignedReach>,
     agent: String,
     state: State,
     exporter: [u8; 32],
@@ -134,7 +134,7 @@ impl Control {
     pub fn new(now: Now, key: IdentityKey, agent: String, seed: u64) -> Self {
         Self {
             key,
-            hints: Vec::new(),
+            reach: None,
             agent,
             state: State::Waiting {
                 until_ms: now.mono_ms,
@@ -164,6 +164,15 @@ impl Control {
     /// The verified heads that the next heartbeats carry.
     pub fn set_heads(&mut self, heads: Vec<(LogId, u64, u64, Digest)>) {
         self.heads = heads;
+    }
+
+    /// Tells the Mothership where this device is, now and at each link from now on.
+    pub fn set_reach(&mut self, said: SignedReach) {
+        if self.is_up() {
+            let said = Message::Reach(vec![said.clone()]);
+            self.outputs.push_back(Output::Send(said));
+        }
+        self.reach = Some(said);
     }
 
     /// Applies one input.
@@ -242,7 +251,7 @@ impl Control {
                 let auth = Auth {
                     peer: self.key.peer(),
                     signature: auth_proof(&self.key, &self.exporter, Side::Dialler).to_vec(),
-                    hints: self.hints.clone(),
+                    reach: self.reach.clone(),
                 };
                 self.state = State::Proving;
                 self.outputs.push_back(Output::Send(Message::Auth(auth)));

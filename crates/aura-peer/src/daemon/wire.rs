@@ -9,8 +9,9 @@ use std::{path::PathBuf, sync::Arc};
 use aura_engine::peer::{control, replica};
 use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
-    Code,
-    message::{Message, PeerEvent, PeerState, RenewGrant, Role},
+    Code, PeerId,
+    limits::PEERS_PER_MESSAGE_MAX,
+    message::{Message, PeerEvent, PeerQuery, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
 use tokio::sync::Semaphore;
@@ -338,7 +339,15 @@ impl Daemon {
                 if let Some(team) = &mut self.team {
                     team.shown(&self.peers);
                 }
+                self.ask_who_they_are();
                 self.ask_for_removals();
+            }
+            PeerEvent::Known(cards) => {
+                for card in cards {
+                    if let Some(known) = self.peers.get_mut(&card.peer) {
+                        *known = card;
+                    }
+                }
                 self.approve_automatically();
             }
             PeerEvent::Added(card) => {
@@ -367,9 +376,9 @@ impl Daemon {
                 let text = format!("{name} was removed{why}");
                 self.emit("peer_gone", None, None, Some(name), text);
             }
-            PeerEvent::NetworkUpdate { peer, hints } => {
-                if let Some(card) = self.peers.get_mut(&peer) {
-                    card.hints = hints;
+            PeerEvent::NetworkUpdate(said) => {
+                if let Some(card) = self.peers.get_mut(&said.peer) {
+                    card.reach = said.reach;
                 }
             }
             PeerEvent::State { peer, state, at_ms } => {
@@ -392,6 +401,18 @@ impl Daemon {
                     format!("{name} is {word}"),
                 );
             }
+        }
+    }
+
+    /// Asks for the receive keys of those who are in no roster yet: the list leaves them out.
+    // spec: session/4.2
+    fn ask_who_they_are(&mut self) {
+        let strangers = self.waiting_for_approval().into_iter();
+        let unknown = strangers.filter(|card| card.receive.is_none());
+        let peers: Vec<PeerId> = unknown.map(|card| card.peer).collect();
+        for peers in peers.chunks(PEERS_PER_MESSAGE_MAX) {
+            let peers = peers.to_vec();
+            self.send(0, &Message::PeerQuery(PeerQuery { peers }));
         }
     }
 
