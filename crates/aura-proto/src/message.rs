@@ -162,6 +162,15 @@ pub struct Head {
     pub vector: VersionVector,
 }
 
+/// Wants no more entries of one log from a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prune {
+    /// Which log.
+    pub log: LogId,
+    /// Whether it is to be told the numbers of what it may lack.
+    pub wants_numbers: bool,
+}
+
 /// What became of one pushed entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -381,8 +390,8 @@ pub enum Message {
     Peer(PeerEvent),
     /// PEER_QUERY.
     PeerQuery(PeerQuery),
-    /// WAL_PRUNE: which log.
-    Prune(LogId),
+    /// WAL_PRUNE.
+    Prune(Prune),
     /// PATCH_PUSH; decoded with [`crate::event::decode_push`].
     Push(Bytes),
     /// PATCH_ACK.

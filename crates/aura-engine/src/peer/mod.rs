@@ -11,5 +11,6 @@
 pub mod agreement;
 pub mod body;
 pub mod control;
+pub mod exchange;
 pub mod replica;
 pub mod units;

@@ -11,7 +11,7 @@ use aura_proto::{
 };
 use aura_trust::{VerifiedEntry, verify_checkpoint, verify_entry};
 
-use super::{ALTERED, NO_TIP, Own, Record, Replica, Tip};
+use super::{ALTERED, NO_TIP, Own, Record, Replica, Tip, record::Settled};
 
 impl Replica {
     /// Verifies a run and queues its records; a fault stops the replica.
@@ -66,6 +66,15 @@ impl Replica {
                 hash: verified.hash(),
             },
         );
+        if self.has_heard(&placed.entry) {
+            self.queue.push_back(Record::HeardPlaced(Settled {
+                seq: placed.seq,
+                time_ms: placed.time_ms,
+                writer,
+                author_seq,
+            }));
+            return Ok(());
+        }
         let is_held = writer.peer == self.key.peer()
             && self
                 .outbox

@@ -12,15 +12,17 @@
 //! - a checkpoint that contradicts the copy stops the replica and is kept as proof.
 
 mod feed;
+mod heard;
+mod io;
 mod record;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
 };
 
 use aura_proto::{
-    Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
+    Code, Digest, Entry, Header, Incarnation, LogId, PeerId, TeamId, VersionVector, Writer,
     entry::PROTOCOL_LEVEL,
     event::{Checkpoint, EventRun, Placed, PlacedBytes, RunError, chain, encode_push},
     limits::ENTRIES_PER_BATCH_MAX,
@@ -29,120 +31,14 @@ use aura_proto::{
 use aura_trust::{IdentityKey, sign_entry};
 use bytes::Bytes;
 
-pub use record::{Own, RECORD_BYTES_MAX, Record, RecordError};
+pub use heard::HEARD_BYTES_MAX;
+pub use io::{Input, Output};
+pub use record::{Own, RECORD_BYTES_MAX, Record, RecordError, Settled};
 
 /// Bytes of own entries that may wait for the Mothership; beyond it, publishing is refused.
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
 /// Bytes of one push message.
 const PUSH_BYTES_MAX: usize = 1 << 20;
-
-/// What happens to a replica.
-#[derive(Debug)]
-pub enum Input {
-    /// This device writes an entry; the body is sealed already.
-    Author {
-        /// What it says.
-        kind: Kind,
-        /// The team key that sealed the body, 0 for none.
-        key_epoch: u32,
-        /// The sealed body.
-        body: Vec<u8>,
-        /// Wall clock, milliseconds since 1970.
-        time_ms: u64,
-        /// The number that [`Replica::next_number`] told; the body is sealed to it.
-        author_seq: u64,
-        /// The entry that this one stands for, as asked by [`Output::Stranded`].
-        replaces: Option<Own>,
-    },
-    /// Something happened whose place in the log matters: what the head was before is not enough from now on.
-    Ask,
-    /// The control link is ready.
-    LinkUp,
-    /// The control link is gone.
-    LinkDown,
-    /// A new incarnation was drawn, as asked by [`Output::Reincarnate`].
-    Incarnation(Incarnation),
-    /// A message on this log's stream.
-    Received(Message),
-    /// A stranded entry is given up.
-    Retire(Own),
-    /// Some time after [`Output::RetryLater`]: what was refused for now is asked for, or sent, again.
-    Retry,
-    /// The first records of a batch are durable, usually all; there was no space for the others.
-    Stored {
-        /// Which.
-        batch: u64,
-        /// Record number of its first record.
-        first_lsn: u64,
-        /// How many are durable.
-        count: usize,
-    },
-}
-
-/// What a replica wants, or tells.
-#[derive(Debug)]
-pub enum Output {
-    /// Store these records and sync them.
-    Append {
-        /// Number of the batch.
-        batch: u64,
-        /// The records in order.
-        records: Vec<Bytes>,
-    },
-    /// Send on this log's stream.
-    Send(Message),
-    /// An own entry is durable here.
-    Queued {
-        /// Its record.
-        lsn: u64,
-        /// The entry.
-        entry: Entry,
-    },
-    /// An own entry has its place.
-    Acknowledged {
-        /// Which.
-        own: Own,
-        /// Its position.
-        seq: u64,
-        /// Since when it is there, by the Mothership's clock.
-        time_ms: u64,
-    },
-    /// Somebody else's entry is durable here.
-    Delivered {
-        /// Its record.
-        lsn: u64,
-        /// The entry and its place.
-        placed: Placed,
-    },
-    /// The Mothership refused an own entry.
-    Refused {
-        /// Its number.
-        author_seq: u64,
-        /// Why.
-        code: Code,
-    },
-    /// The copy equals the Mothership's log as far as it told.
-    CaughtUp {
-        /// Position.
-        seq: u64,
-    },
-    /// The log holds own entries that this disk does not: a restored backup. Draw a new incarnation.
-    Reincarnate,
-    /// History was rewritten, or is not what it was said to be; nothing more is taken.
-    Fault {
-        /// What.
-        code: Code,
-        /// For people.
-        detail: String,
-    },
-    /// There was no space here for own entries; they are to be written again.
-    NotStored,
-    /// A disk is full, or the Mothership busy: [`Input::Retry`] is wanted after a while.
-    RetryLater,
-    /// An own entry whose number was taken before this disk was restored: write it again, or give it up.
-    /// Told again until one of both has happened.
-    Stranded(Entry),
-}
 
 /// What is known of one writer.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +62,11 @@ pub struct Replica {
     checkpoint: Option<Checkpoint>,
     outbox: BTreeMap<Own, Entry>,
     outbox_bytes: usize,
+    /// Entries of others without a place.
+    heard: BTreeMap<(Writer, u64), Entry>,
+    heard_bytes: usize,
+    /// Writers of two entries under one number.
+    flagged: BTreeSet<Writer>,
     // On its way to the disk.
     queue: VecDeque<Record>,
     flight: Option<(u64, Vec<Record>)>,
@@ -173,6 +74,7 @@ pub struct Replica {
     staged_own: Tip,
     staged: (u64, Digest),
     staged_tips: BTreeMap<Writer, Tip>,
+    staged_heard: BTreeMap<Writer, Tip>,
     // Link.
     features: u64,
     is_linked: bool,
@@ -183,6 +85,10 @@ pub struct Replica {
     /// Whether this link has brought a new incarnation; one disk is restored once.
     is_reborn: bool,
     pushed: u64,
+    /// What of others was pushed on this link.
+    offered: VersionVector,
+    /// Pushes without an answer: whether each was of own entries.
+    pushes: VecDeque<bool>,
     /// Questions for a head without an answer; the answer to the last one counts.
     asked: u32,
     remote: Option<Head>,
@@ -220,18 +126,24 @@ impl Replica {
             checkpoint: None,
             outbox: BTreeMap::new(),
             outbox_bytes: 0,
+            heard: BTreeMap::new(),
+            heard_bytes: 0,
+            flagged: BTreeSet::new(),
             queue: VecDeque::new(),
             flight: None,
             batch_last: 0,
             staged_own: NO_TIP,
             staged: (0, Digest::ZERO),
             staged_tips: BTreeMap::new(),
+            staged_heard: BTreeMap::new(),
             features: feature::ALL,
             is_linked: false,
             is_starved: false,
             awaits_incarnation: false,
             is_reborn: false,
             pushed: 0,
+            offered: VersionVector::default(),
+            pushes: VecDeque::new(),
             asked: 0,
             remote: None,
             is_faulted: false,
@@ -245,6 +157,7 @@ impl Replica {
         self.staged = (self.seq, self.hash);
         self.staged_own = self.own_tip();
         self.staged_tips.clear();
+        self.staged_heard.clear();
     }
 
     /// This device as a writer.
@@ -372,10 +285,14 @@ impl Replica {
                 self.is_linked = false;
                 self.asked = 0;
                 self.remote = None;
+                self.offered = VersionVector::default();
+                self.pushes.clear();
             }
             Input::Incarnation(incarnation) => {
                 self.queue.push_back(Record::Incarnation(incarnation));
             }
+            Input::Heard { from, entries } => self.hear(from, entries),
+            Input::Offer => self.offer(),
             Input::Received(message) => self.received(message),
             Input::Retire(own) => self.queue.push_back(Record::Retired(own)),
             Input::Retry => {
@@ -510,6 +427,9 @@ impl Replica {
             return;
         }
         self.outputs.push_back(Output::CaughtUp { seq: self.seq });
+        if !self.heard.is_empty() {
+            self.outputs.push_back(Output::OfferLater);
+        }
         let stranded = |own: &Own| own.incarnation != self.incarnation;
         let entries = self.outbox.iter().filter(|(own, _)| stranded(own));
         self.outputs
@@ -536,6 +456,9 @@ impl Replica {
     ///
     /// The first refusal says why; those behind it only say that its number is missing.
     fn push_ack(&mut self, ack: &PushAck) {
+        if self.pushes.pop_front() == Some(false) {
+            return self.offer_ack(ack);
+        }
         let first = ack.outcomes.iter().find_map(|(_, outcome)| match outcome {
             Outcome::Refused(code) => Some(*code),
             Outcome::Stored { .. } => None,
@@ -577,6 +500,7 @@ impl Replica {
             };
             let run = encode_push(self.log, waiting.iter().map(|entry| &entry.bytes()[..]));
             self.pushed = last;
+            self.pushes.push_back(true);
             self.outputs.push_back(Output::Send(Message::Push(run)));
         }
     }
@@ -605,6 +529,7 @@ impl Replica {
         records.truncate(count);
         let mut is_restored = false;
         for (lsn, record) in (first_lsn..).zip(records) {
+            self.tell_contradiction(&record);
             self.apply(&record);
             match record {
                 Record::Own(entry) => self.outputs.push_back(Output::Queued { lsn, entry }),
@@ -616,13 +541,20 @@ impl Replica {
                     self.outputs
                         .push_back(Output::Acknowledged { own, seq, time_ms });
                 }
+                Record::Heard(entry) => self.outputs.push_back(Output::Heard { lsn, entry }),
+                Record::HeardPlaced(settled) => self.outputs.push_back(Output::Settled {
+                    writer: settled.writer,
+                    author_seq: settled.author_seq,
+                    seq: settled.seq,
+                    time_ms: settled.time_ms,
+                }),
                 Record::Incarnation(_) => {
                     self.staged_own = self.own_tip();
                     self.pushed = 0;
                     self.awaits_incarnation = false;
                     self.is_reborn = true;
                 }
-                Record::Checkpoint(_) | Record::Retired(_) => {}
+                Record::Checkpoint(_) | Record::Evidence(_) | Record::Retired(_) => {}
             }
         }
         if is_short {
@@ -641,10 +573,23 @@ impl Replica {
         self.staged = (self.seq, self.hash);
         self.staged_own = self.own_tip();
         self.staged_tips.clear();
+        self.staged_heard.clear();
         self.is_starved = true;
         self.awaits_incarnation = false;
         self.outputs.push_back(Output::NotStored);
         self.outputs.push_back(Output::RetryLater);
+    }
+
+    fn tell_contradiction(&mut self, record: &Record) {
+        if let Record::Placed(placed) = record
+            && self.contradicts(&placed.entry)
+        {
+            let header = placed.entry.header();
+            self.outputs.push_back(Output::Contradicted {
+                writer: header.writer,
+                author_seq: header.author_seq,
+            });
+        }
     }
 
     /// The one place where durable records change state.
@@ -656,7 +601,22 @@ impl Replica {
                 self.outbox_bytes += entry.bytes().len();
                 self.outbox.insert(Own::of(entry), entry.clone());
             }
-            Record::Placed(placed) => self.place(placed.seq, placed.time_ms, &placed.entry),
+            Record::Placed(placed) => {
+                let header = placed.entry.header();
+                if self.contradicts(&placed.entry) {
+                    self.drop_heard_from(header.writer, header.author_seq);
+                }
+                self.place(placed.seq, placed.time_ms, &placed.entry);
+            }
+            Record::Heard(entry) => self.keep_heard(entry),
+            Record::HeardPlaced(settled) => {
+                if let Some(entry) = self.leave_heard(settled.writer, settled.author_seq) {
+                    self.place(settled.seq, settled.time_ms, &entry);
+                }
+            }
+            Record::Evidence(entry) => {
+                self.flagged.insert(entry.header().writer);
+            }
             Record::OwnPlaced { seq, time_ms, own } => {
                 if let Some(entry) = self.leave(*own) {
                     self.place(*seq, *time_ms, &entry);
@@ -688,6 +648,7 @@ impl Replica {
 
     fn place(&mut self, seq: u64, time_ms: u64, entry: &Entry) {
         let header = entry.header();
+        self.leave_heard(header.writer, header.author_seq);
         self.lamport = self.lamport.max(header.lamport);
         self.hash = chain(self.hash, seq, time_ms, entry.hash());
         self.seq = seq;

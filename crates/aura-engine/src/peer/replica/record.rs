@@ -4,7 +4,7 @@
 // spec: log/3.2
 
 use aura_proto::{
-    Entry, Incarnation,
+    Entry, Incarnation, PeerId, Writer,
     entry::HEAD_BYTES,
     event::{Checkpoint, Placed},
     limits::BODY_BYTES_MAX,
@@ -20,6 +20,9 @@ const TAG_OWN_PLACED: u8 = 3;
 const TAG_CHECKPOINT: u8 = 4;
 const TAG_INCARNATION: u8 = 5;
 const TAG_RETIRED: u8 = 6;
+const TAG_HEARD: u8 = 7;
+const TAG_HEARD_PLACED: u8 = 8;
+const TAG_EVIDENCE: u8 = 9;
 
 /// One record of a peer's log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,25 @@ pub enum Record {
     Incarnation(Incarnation),
     /// An own entry that can never be placed, because its number was taken; it was written again.
     Retired(Own),
+    /// Somebody else's entry without a place, from a neighbour.
+    Heard(Entry),
+    /// The place of such an entry.
+    HeardPlaced(Settled),
+    /// A second entry under a number that its author had used, from a neighbour: proof, and nothing else.
+    Evidence(Entry),
+}
+
+/// Where an entry of another stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Position in the Mothership's log.
+    pub seq: u64,
+    /// Stored at, milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whose.
+    pub writer: Writer,
+    /// Its number.
+    pub author_seq: u64,
 }
 
 /// Names an own entry.
@@ -108,6 +130,22 @@ impl Record {
                 out.put_u8(TAG_RETIRED);
                 own.put(&mut out);
             }
+            Self::Heard(entry) => {
+                out.put_u8(TAG_HEARD);
+                out.put_slice(entry.bytes());
+            }
+            Self::HeardPlaced(settled) => {
+                out.put_u8(TAG_HEARD_PLACED);
+                out.put_u64(settled.seq);
+                out.put_u64(settled.time_ms);
+                out.put_slice(&settled.writer.peer.0);
+                out.put_u64(settled.writer.incarnation.0);
+                out.put_u64(settled.author_seq);
+            }
+            Self::Evidence(entry) => {
+                out.put_u8(TAG_EVIDENCE);
+                out.put_slice(entry.bytes());
+            }
         }
         out.freeze()
     }
@@ -152,6 +190,21 @@ impl Record {
                 .map_err(|_| RecordError),
             Some(&TAG_INCARNATION) => Ok(Self::Incarnation(Incarnation(number(1)?))),
             Some(&TAG_RETIRED) => Ok(Self::Retired(own(1)?)),
+            Some(&TAG_HEARD) => Ok(Self::Heard(entry(1)?)),
+            Some(&TAG_HEARD_PLACED) => {
+                let peer = bytes.get(17..49).and_then(|peer| peer.try_into().ok());
+                let writer = Writer {
+                    peer: PeerId(peer.ok_or(RecordError)?),
+                    incarnation: Incarnation(number(49)?),
+                };
+                Ok(Self::HeardPlaced(Settled {
+                    seq: number(1)?,
+                    time_ms: number(9)?,
+                    writer,
+                    author_seq: number(57)?,
+                }))
+            }
+            Some(&TAG_EVIDENCE) => Ok(Self::Evidence(entry(1)?)),
             Some(_) | None => Err(RecordError),
         }
     }

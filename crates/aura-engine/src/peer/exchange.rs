@@ -1,0 +1,525 @@
+//! What neighbours tell each other of one log while one of them is without the Mothership.
+//!
+//! Who lost the Mothership asks its neighbours for what it lacks, now and from now on, and they ask it in turn, so that
+//! what it writes gets on. Entries spread along a tree that finds itself (Leitão, Pereira and Rodrigues, Epidemic
+//! Broadcast Trees, SRDS 2007): whoever sends what is here already is asked to tell its numbers only, and is asked
+//! again when those tell of something that does not come. Every [`ROUND_MS`] all numbers are compared, since rumour
+//! alone never reaches everybody.
+//!
+//! Invariants:
+//! - a neighbour is shown only what is durable here, each writer's entries in order;
+//! - one step at a time is with the shell for each neighbour, so a slow one costs no more than its numbers;
+//! - what a neighbour says of its numbers decides what is sent to it, never what counts here;
+//! - nobody is sent anything that did not ask, and nobody is asked while both have the Mothership.
+// spec: peers/4
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use aura_proto::{
+    Code, Digest, Entry, LogId, VersionVector, Writer,
+    event::decode_push,
+    message::{Head, Message, Prune, Subscribe},
+};
+use bytes::Bytes;
+
+use crate::Now;
+
+/// How often neighbours compare all their numbers, in milliseconds.
+pub const ROUND_MS: u64 = 30_000;
+/// How long something that a neighbour told of may take to come from another one, in milliseconds.
+pub const GRAFT_MS: u64 = 300;
+/// How long numbers wait to be told together, in milliseconds.
+const TELL_MS: u64 = 20;
+/// Writers that are kept of what one neighbour says.
+const WRITERS_MAX: usize = 16_384;
+
+/// A link with a neighbour, numbered by the shell, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Neighbour(pub u64);
+
+/// What happens.
+#[derive(Debug)]
+pub enum Input {
+    /// The Mothership was lost, or is there again.
+    Alone(bool),
+    /// An entry of this log is durable here.
+    Held {
+        /// Whose.
+        writer: Writer,
+        /// Its number; all before it are held as well.
+        author_seq: u64,
+    },
+    /// A link is ready.
+    Up(Neighbour),
+    /// A link is over.
+    Down(Neighbour),
+    /// A message about this log.
+    Received {
+        /// From whom.
+        from: Neighbour,
+        /// What.
+        message: Message,
+    },
+    /// The shell has shown what [`Output::Show`] asked for, up to here.
+    Shown {
+        /// To whom.
+        to: Neighbour,
+        /// Whose.
+        writer: Writer,
+        /// Last number shown.
+        up_to: u64,
+        /// Whether the link takes more.
+        has_room: bool,
+    },
+    /// A link that was full takes more again.
+    Drained(Neighbour),
+    /// What a neighbour showed was not taken.
+    NotHeard,
+    /// A deadline passed.
+    Tick,
+}
+
+/// What is wanted.
+#[derive(Debug)]
+pub enum Output {
+    /// Close a link that breaks the protocol.
+    Close {
+        /// Which.
+        neighbour: Neighbour,
+        /// Why.
+        code: Code,
+    },
+    /// Send a message about this log.
+    Send {
+        /// To whom.
+        to: Neighbour,
+        /// What.
+        message: Message,
+    },
+    /// Show entries, read from the log, as PATCH_PUSH; answer with [`Input::Shown`].
+    Show {
+        /// To whom.
+        to: Neighbour,
+        /// Whose.
+        writer: Writer,
+        /// First number.
+        first: u64,
+        /// Last number.
+        last: u64,
+    },
+    /// Hand these to the replica.
+    Hear {
+        /// From whom.
+        from: Neighbour,
+        /// Each writer's in order.
+        entries: Vec<Entry>,
+    },
+}
+
+/// How much one side wants of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    /// Nothing: it has the Mothership.
+    #[default]
+    Nothing,
+    /// To be told numbers.
+    Numbers,
+    /// Everything, at once.
+    Entries,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    /// What it is known to hold.
+    has: VersionVector,
+    /// What it wants of this device.
+    theirs: Wish,
+    /// What this device wants of it.
+    ours: Wish,
+    /// Writers of whom it may lack something.
+    due: BTreeSet<Writer>,
+    /// Whether the shell was told to show something and has not answered.
+    is_showing: bool,
+    /// Whether the link takes nothing for now.
+    is_full: bool,
+    /// When it is told numbers.
+    tell_at_ms: Option<u64>,
+    /// When it is asked for what it told of, unless that has come.
+    graft_at_ms: Option<u64>,
+}
+
+/// The exchange of one log with all neighbours.
+pub struct Exchange {
+    log: LogId,
+    /// What is durable here.
+    held: VersionVector,
+    /// What is durable, or with the replica.
+    expected: VersionVector,
+    is_alone: bool,
+    links: BTreeMap<Neighbour, Link>,
+    round_at_ms: Option<u64>,
+    outputs: VecDeque<Output>,
+}
+
+impl Exchange {
+    /// Begins with what is held.
+    pub fn new(log: LogId, held: VersionVector) -> Self {
+        Self {
+            log,
+            expected: held.clone(),
+            held,
+            is_alone: false,
+            links: BTreeMap::new(),
+            round_at_ms: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Applies one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Alone(is_alone) => self.alone(is_alone),
+            Input::Held { writer, author_seq } => self.hold(now, writer, author_seq),
+            Input::Up(neighbour) => {
+                self.links.insert(neighbour, Link::default());
+                if self.is_alone {
+                    self.ask(neighbour);
+                }
+            }
+            Input::Down(neighbour) => {
+                self.links.remove(&neighbour);
+            }
+            Input::Received { from, message } => self.received(now, from, message),
+            Input::Shown {
+                to,
+                writer,
+                up_to,
+                has_room,
+            } => self.shown(to, writer, up_to, has_room),
+            Input::Drained(neighbour) => {
+                if let Some(link) = self.links.get_mut(&neighbour) {
+                    link.is_full = false;
+                }
+                self.show(neighbour);
+            }
+            Input::NotHeard => self.expected = self.held.clone(),
+            Input::Tick => self.tick(now),
+        }
+        let is_active = |link: &Link| Wish::Nothing < link.theirs.max(link.ours);
+        if !self.links.values().any(is_active) {
+            self.round_at_ms = None;
+        } else if self.round_at_ms.is_none() {
+            self.round_at_ms = Some(now.mono_ms + ROUND_MS);
+        }
+    }
+
+    /// Takes the next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When a tick is wanted, on the monotonic clock.
+    pub fn deadline(&self) -> Option<u64> {
+        let links = self.links.values();
+        let times = links.flat_map(|link| [link.tell_at_ms, link.graft_at_ms]);
+        times.chain([self.round_at_ms]).flatten().min()
+    }
+
+    /// What is durable here.
+    pub fn held(&self) -> &VersionVector {
+        &self.held
+    }
+
+    fn alone(&mut self, is_alone: bool) {
+        if self.is_alone == is_alone {
+            return;
+        }
+        self.is_alone = is_alone;
+        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        for neighbour in neighbours {
+            if is_alone {
+                self.ask(neighbour);
+            } else {
+                self.part(neighbour);
+            }
+        }
+    }
+
+    /// Asks for everything that is lacking, now and from now on.
+    fn ask(&mut self, neighbour: Neighbour) {
+        let Some(link) = self.links.get_mut(&neighbour) else {
+            return;
+        };
+        (link.ours, link.graft_at_ms) = (Wish::Entries, None);
+        let message = Message::Subscribe(Subscribe {
+            log: self.log,
+            epoch: 0,
+            seq: 0,
+            hash: Digest::ZERO,
+            vector: self.expected.clone(),
+            checkpoint: Vec::new(),
+        });
+        self.send(neighbour, message);
+    }
+
+    /// Wants nothing more of a neighbour, if neither needs the other.
+    fn part(&mut self, neighbour: Neighbour) {
+        let is_alone = self.is_alone;
+        let Some(link) = self.links.get_mut(&neighbour) else {
+            return;
+        };
+        if is_alone || link.theirs != Wish::Nothing || link.ours == Wish::Nothing {
+            return;
+        }
+        (link.ours, link.graft_at_ms) = (Wish::Nothing, None);
+        self.prune(neighbour, false);
+    }
+
+    fn prune(&mut self, neighbour: Neighbour, wants_numbers: bool) {
+        let message = Message::Prune(Prune {
+            log: self.log,
+            wants_numbers,
+        });
+        self.send(neighbour, message);
+    }
+
+    fn hold(&mut self, now: Now, writer: Writer, author_seq: u64) {
+        self.held.observe(writer, author_seq);
+        self.expected.observe(writer, author_seq);
+        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        for neighbour in neighbours {
+            let Some(link) = self.links.get_mut(&neighbour) else {
+                continue;
+            };
+            if link.theirs == Wish::Nothing || link.has.holds(&writer, author_seq) {
+                continue;
+            }
+            link.due.insert(writer);
+            if link.theirs == Wish::Numbers {
+                link.tell_at_ms.get_or_insert(now.mono_ms + TELL_MS);
+            }
+            self.show(neighbour);
+        }
+    }
+
+    /// Orders the next entries for a neighbour that asked for them.
+    fn show(&mut self, neighbour: Neighbour) {
+        let Some(link) = self.links.get_mut(&neighbour) else {
+            return;
+        };
+        if link.is_showing || link.is_full || link.theirs != Wish::Entries {
+            return;
+        }
+        while let Some(writer) = link.due.first().copied() {
+            let (first, last) = (link.has.get(&writer) + 1, self.held.get(&writer));
+            if first <= last {
+                link.is_showing = true;
+                self.outputs.push_back(Output::Show {
+                    to: neighbour,
+                    writer,
+                    first,
+                    last,
+                });
+                return;
+            }
+            link.due.pop_first();
+        }
+    }
+
+    fn shown(&mut self, neighbour: Neighbour, writer: Writer, up_to: u64, has_room: bool) {
+        if let Some(link) = self.links.get_mut(&neighbour) {
+            link.is_showing = false;
+            link.is_full = !has_room;
+            if up_to <= link.has.get(&writer) {
+                // What cannot be read is not asked for again and again.
+                link.due.remove(&writer);
+            }
+            link.has.observe(writer, up_to);
+        }
+        self.show(neighbour);
+    }
+
+    fn received(&mut self, now: Now, from: Neighbour, message: Message) {
+        if !self.links.contains_key(&from) {
+            return;
+        }
+        match message {
+            Message::Subscribe(asked) if asked.log == self.log => self.asked(from, &asked),
+            Message::Head(head) if head.log == self.log => self.told(now, from, &head.vector),
+            Message::Push(run) => self.pushed(now, from, &run),
+            Message::Prune(prune) if prune.log == self.log => self.pruned(from, &prune),
+            _ => {}
+        }
+    }
+
+    // spec: peers/4.1
+    fn asked(&mut self, from: Neighbour, asked: &Subscribe) {
+        let head = self.head(self.held.clone());
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        if WRITERS_MAX < asked.vector.len() {
+            return self.close(from, Code::TOO_LARGE);
+        }
+        // As it says: what it did not take comes again.
+        link.has = asked.vector.clone();
+        link.theirs = Wish::Entries;
+        let lacking = self.held.beyond(&link.has).into_iter();
+        link.due = lacking.map(|(writer, ..)| writer).collect();
+        let is_mutual = link.ours != Wish::Nothing;
+        self.send(from, head);
+        if !is_mutual {
+            self.ask(from);
+        }
+        self.show(from);
+    }
+
+    /// A neighbour says what it holds.
+    // spec: peers/4.2
+    fn told(&mut self, now: Now, from: Neighbour, vector: &VersionVector) {
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        link.has.merge(vector);
+        if WRITERS_MAX < link.has.len() {
+            return self.close(from, Code::TOO_LARGE);
+        }
+        let has_more = !vector.beyond(&self.expected).is_empty();
+        if link.ours != Wish::Nothing && has_more {
+            link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+        }
+    }
+
+    // spec: peers/4.3
+    fn pushed(&mut self, now: Now, from: Neighbour, run: &Bytes) {
+        let Ok((log, entries)) = decode_push(run) else {
+            return self.close(from, Code::DECODE);
+        };
+        if log != self.log {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        let mut fresh = Vec::new();
+        for entry in entries {
+            let Ok(entry) = entry else {
+                return self.close(from, Code::BAD_SIGNATURE);
+            };
+            let header = entry.header();
+            let (writer, author_seq) = (header.writer, header.author_seq);
+            link.has.observe(writer, author_seq);
+            let known = self.expected.get(&writer);
+            if author_seq == known + 1 {
+                self.expected.observe(writer, author_seq);
+                fresh.push(entry);
+            } else if known < author_seq {
+                // Something before it went astray; it is asked for when it has not come by then.
+                link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+            }
+        }
+        if fresh.is_empty() {
+            return self.had_all(from);
+        }
+        self.outputs.push_back(Output::Hear {
+            from,
+            entries: fresh,
+        });
+    }
+
+    /// A neighbour sent nothing new: others are faster, so its numbers are enough.
+    fn had_all(&mut self, from: Neighbour) {
+        let feeds = |(_, link): &(&Neighbour, &Link)| link.ours == Wish::Entries;
+        if self.links.iter().filter(feeds).count() < 2 {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        if link.ours == Wish::Entries {
+            link.ours = Wish::Numbers;
+            self.prune(from, true);
+        }
+    }
+
+    // spec: peers/4.4
+    fn pruned(&mut self, from: Neighbour, prune: &Prune) {
+        let Some(link) = self.links.get_mut(&from) else {
+            return;
+        };
+        link.theirs = if prune.wants_numbers {
+            Wish::Numbers
+        } else {
+            link.due.clear();
+            link.tell_at_ms = None;
+            Wish::Nothing
+        };
+        self.part(from);
+    }
+
+    fn tick(&mut self, now: Now) {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now.mono_ms);
+        let is_round = is_due(self.round_at_ms);
+        if is_round {
+            self.round_at_ms = Some(now.mono_ms + ROUND_MS);
+        }
+        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        for neighbour in neighbours {
+            let Some(link) = self.links.get_mut(&neighbour) else {
+                continue;
+            };
+            if is_due(link.graft_at_ms) {
+                link.graft_at_ms = None;
+                if !link.has.beyond(&self.expected).is_empty() {
+                    self.ask(neighbour);
+                }
+            }
+            self.tell(neighbour, is_round, is_due);
+        }
+    }
+
+    /// Tells a neighbour numbers: all of them in a round, otherwise what is new to it.
+    fn tell(&mut self, neighbour: Neighbour, is_round: bool, is_due: impl Fn(Option<u64>) -> bool) {
+        let Some(link) = self.links.get_mut(&neighbour) else {
+            return;
+        };
+        if is_round && Wish::Nothing < link.theirs.max(link.ours) {
+            link.tell_at_ms = None;
+            let head = self.head(self.held.clone());
+            return self.send(neighbour, head);
+        }
+        if !is_due(link.tell_at_ms) {
+            return;
+        }
+        link.tell_at_ms = None;
+        let mut news = VersionVector::default();
+        if link.theirs == Wish::Numbers {
+            for writer in std::mem::take(&mut link.due) {
+                news.observe(writer, self.held.get(&writer));
+            }
+        }
+        if !news.is_empty() {
+            let head = self.head(news);
+            self.send(neighbour, head);
+        }
+    }
+
+    fn head(&self, vector: VersionVector) -> Message {
+        Message::Head(Head {
+            log: self.log,
+            epoch: 0,
+            seq: 0,
+            hash: Digest::ZERO,
+            vector,
+        })
+    }
+
+    fn send(&mut self, to: Neighbour, message: Message) {
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    fn close(&mut self, neighbour: Neighbour, code: Code) {
+        self.links.remove(&neighbour);
+        self.outputs.push_back(Output::Close { neighbour, code });
+    }
+}
