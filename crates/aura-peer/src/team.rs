@@ -16,7 +16,7 @@ use std::{
 use aura_api::{Exit, Failure, shell_operand};
 use aura_engine::peer::replica::{self, Record, Replica};
 use aura_proto::{
-    Digest, Entry, Incarnation, Kind, LogId, PeerId, Reach,
+    Code, Digest, Entry, Incarnation, Kind, LogId, PeerId, Reach, Writer,
     message::{Message, PeerCard, PeerState, ReceiveCard, Role},
 };
 use aura_store::ensure_private_dir;
@@ -32,14 +32,25 @@ use crate::{
     identity::{Enrolment, Identity},
 };
 
+/// The time of what has no place yet: behind everything that has one.
+const UNPLACED_MS: u64 = u64::MAX - 1;
+
 pub(crate) struct Team {
     pub(crate) book: Book,
     /// Shared with the desks, which see it as it was when they were last told.
     pub(crate) roster: Arc<Roster>,
     pub(crate) stream: Option<u32>,
     pub(crate) sends: Vec<Message>,
+    /// The roster as far as the Mothership ordered it, while something else counts, too.
+    ordered: Option<Roster>,
     /// Own entries without a place yet.
     unplaced: BTreeMap<replica::Own, Entry>,
+    /// Entries of others without a place, by the logical clock.
+    heard: BTreeMap<(u64, Writer, u64), Entry>,
+    /// What neighbours showed and was not taken: who, and why.
+    pub(crate) not_heard: Vec<(u64, Code, &'static str)>,
+    /// When the Mothership is offered what others wrote without it.
+    offer_at_ms: Option<u64>,
     /// Whom the Mothership removed, and why.
     gone: BTreeMap<PeerId, String>,
     /// Who wrote something that opens under the team key.
@@ -80,6 +91,10 @@ impl Team {
         let mut team = Self {
             book: Book::open(&dir.join("log"), replica)?,
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
+            ordered: None,
+            heard: BTreeMap::new(),
+            not_heard: Vec::new(),
+            offer_at_ms: None,
             stream: None,
             sends: Vec::new(),
             unplaced: BTreeMap::new(),
@@ -113,7 +128,15 @@ impl Team {
             Record::Retired(own) => {
                 self.unplaced.remove(&own);
             }
-            Record::Checkpoint(_) | Record::Incarnation(_) => {}
+            Record::Heard(entry) => self.hear(entry, identity),
+            Record::HeardPlaced(settled) => {
+                self.settle(
+                    (settled.writer, settled.author_seq),
+                    settled.time_ms,
+                    identity,
+                );
+            }
+            Record::Checkpoint(_) | Record::Evidence(_) | Record::Incarnation(_) => {}
         }
     }
 
@@ -134,6 +157,19 @@ impl Team {
                     }
                     self.found(identity);
                 }
+                replica::Output::Heard { entry, .. } => self.hear(entry, identity),
+                replica::Output::Settled {
+                    writer,
+                    author_seq,
+                    time_ms,
+                    ..
+                } => self.settle((writer, author_seq), time_ms, identity),
+                replica::Output::NotHeard { from, code, detail } => {
+                    self.not_heard.push((from, code, detail));
+                }
+                replica::Output::OfferLater => {
+                    self.offer_at_ms = Some(self.clock.mono_ms() + RETRY_MS / 4);
+                }
                 replica::Output::RetryLater => {
                     self.retry_at_ms = Some(self.clock.mono_ms() + RETRY_MS);
                 }
@@ -147,12 +183,55 @@ impl Team {
                 }
                 replica::Output::Stranded(entry) => self.write_again(&entry, identity),
                 // Whoever wrote it hears of it.
-                replica::Output::NotStored
+                replica::Output::Contradicted { .. }
+                | replica::Output::NotStored
                 | replica::Output::Append { .. }
                 | replica::Output::Refused { .. }
                 | replica::Output::Reincarnate => {}
             }
         }
+    }
+
+    /// Takes an entry of another in that has no place yet.
+    fn hear(&mut self, entry: Entry, identity: &mut Identity) {
+        let header = entry.header();
+        let key = (header.lamport, header.writer, header.author_seq);
+        let is_key = header.kind == Kind::KEY;
+        self.heard.insert(key, entry.clone());
+        self.fold_heard();
+        if is_key && let Ok(entry) = verify_entry(entry) {
+            self.take_key(&entry, identity);
+        }
+    }
+
+    /// An entry that was heard has its place.
+    fn settle(
+        &mut self,
+        (writer, author_seq): (Writer, u64),
+        time_ms: u64,
+        identity: &mut Identity,
+    ) {
+        let is_it = |key: &(u64, Writer, u64)| (key.1, key.2) == (writer, author_seq);
+        let key = self.heard.keys().copied().find(is_it);
+        if let Some(entry) = key.and_then(|key| self.heard.remove(&key)) {
+            self.note(entry, time_ms, identity);
+        }
+    }
+
+    /// The roster as it will be when what was heard gets its places in the order of the logical clock.
+    // spec: peers/4.6
+    fn fold_heard(&mut self) {
+        let ordered = self
+            .ordered
+            .get_or_insert_with(|| Roster::clone(&self.roster));
+        let mut roster = ordered.clone();
+        for entry in self.heard.values() {
+            if let Ok(entry) = verify_entry(entry.clone()) {
+                // What does not hold yet may hold behind what is still to come.
+                roster.apply(&entry, UNPLACED_MS).ok();
+            }
+        }
+        self.roster = Arc::new(roster);
     }
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
@@ -163,7 +242,22 @@ impl Team {
         if self.fault.is_some() {
             return;
         }
-        match Arc::make_mut(&mut self.roster).apply(&entry, time_ms) {
+        let header = entry.header();
+        self.heard
+            .remove(&(header.lamport, header.writer, header.author_seq));
+        if self.heard.is_empty()
+            && let Some(ordered) = self.ordered.take()
+        {
+            self.roster = Arc::new(ordered);
+        }
+        let applied = match &mut self.ordered {
+            Some(ordered) => ordered.apply(&entry, time_ms),
+            None => Arc::make_mut(&mut self.roster).apply(&entry, time_ms),
+        };
+        if !self.heard.is_empty() {
+            self.fold_heard();
+        }
+        match applied {
             Ok(Change::None) => {}
             Ok(Change::Founded) => self.pin(identity),
             Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
@@ -242,11 +336,20 @@ impl Team {
 
     /// When something that a full disk refused is tried again, on the monotonic clock.
     pub(crate) fn retry_deadline(&self) -> Option<u64> {
-        self.retry_at_ms
+        let times = [self.retry_at_ms, self.offer_at_ms];
+        times.into_iter().flatten().min()
     }
 
     /// Tries again what a full disk refused.
     pub(crate) fn retry(&mut self, identity: &mut Identity) {
+        let now_ms = self.clock.mono_ms();
+        if self.offer_at_ms.is_some_and(|at| at <= now_ms) {
+            self.offer_at_ms = None;
+            self.feed(replica::Input::Offer, identity);
+        }
+        if self.retry_at_ms.is_none_or(|at| now_ms < at) {
+            return;
+        }
         self.retry_at_ms = None;
         self.feed(replica::Input::Retry, identity);
         self.found(identity);

@@ -511,6 +511,22 @@ impl Roster {
                 .any(|last| last.incarnation == writer.incarnation && author_seq <= last.author_seq)
     }
 
+    /// Whether an entry that has no place counts as far as is known: its author belongs to the team now and may write, or
+    /// its removal names this entry.
+    // spec: peers/4.5
+    pub fn counts_unplaced(&self, log: LogId, writer: Writer, author_seq: u64) -> bool {
+        let names = |last: &LastAccepted| {
+            last.log == log
+                && last.incarnation == writer.incarnation
+                && author_seq <= last.author_seq
+        };
+        self.wrote_at(writer.peer, u64::MAX)
+            && match self.removed.get(&writer.peer) {
+                Some(accepted) => accepted.iter().any(names),
+                None => true,
+            }
+    }
+
     /// Whether a role of the peer allowed it to write at some instant of this millisecond.
     // spec: identity/6.10
     fn wrote_at(&self, peer: PeerId, time_ms: u64) -> bool {

@@ -207,7 +207,7 @@ pub struct Agreement {
     me: PeerId,
     cases: BTreeMap<Arc<str>, Case>,
     /// Numbers of own words that have no place yet.
-    unplaced: BTreeSet<u64>,
+    unplaced: BTreeSet<(Writer, u64)>,
 }
 
 impl Agreement {
@@ -280,18 +280,18 @@ impl Agreement {
         }
         if heard.is_own {
             (case.owes, case.asks_at_ms) = (false, None);
-            if heard.origin.seq.is_none() {
-                self.unplaced.insert(heard.origin.author_seq);
-            }
+        }
+        if heard.origin.seq.is_none() {
+            self.unplaced.insert((writer, heard.origin.author_seq));
         }
         case.heard.insert(writer, heard);
         case.owes |= knows_more;
         case.look(now_ms + QUIET_MS);
     }
 
-    /// An own entry has its place.
+    /// An entry has its place.
     pub fn placed(&mut self, writer: Writer, author_seq: u64, seq: u64) {
-        if !self.unplaced.remove(&author_seq) {
+        if !self.unplaced.remove(&(writer, author_seq)) {
             return;
         }
         let words = self.cases.values_mut();

@@ -75,6 +75,8 @@ pub enum Input {
     Drained(Neighbour),
     /// What a neighbour showed was not taken.
     NotHeard,
+    /// Part of what was held does not count any more; this is left.
+    Left(VersionVector),
     /// A deadline passed.
     Tick,
 }
@@ -203,6 +205,10 @@ impl Exchange {
                 self.show(neighbour);
             }
             Input::NotHeard => self.expected = self.held.clone(),
+            Input::Left(held) => {
+                self.expected = held.clone();
+                self.held = held;
+            }
             Input::Tick => self.tick(now),
         }
         let is_active = |link: &Link| Wish::Nothing < link.theirs.max(link.ours);
@@ -262,13 +268,12 @@ impl Exchange {
         self.send(neighbour, message);
     }
 
-    /// Wants nothing more of a neighbour, if neither needs the other.
+    /// Wants nothing more of a neighbour; one that needs this device says so again.
     fn part(&mut self, neighbour: Neighbour) {
-        let is_alone = self.is_alone;
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
-        if is_alone || link.theirs != Wish::Nothing || link.ours == Wish::Nothing {
+        if link.ours == Wish::Nothing {
             return;
         }
         (link.ours, link.graft_at_ms) = (Wish::Nothing, None);
@@ -447,14 +452,17 @@ impl Exchange {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
-        link.theirs = if prune.wants_numbers {
-            Wish::Numbers
+        if prune.wants_numbers {
+            link.theirs = Wish::Numbers;
+            return;
+        }
+        link.due.clear();
+        (link.theirs, link.tell_at_ms) = (Wish::Nothing, None);
+        if self.is_alone {
+            self.ask(from);
         } else {
-            link.due.clear();
-            link.tell_at_ms = None;
-            Wish::Nothing
-        };
-        self.part(from);
+            self.part(from);
+        }
     }
 
     fn tick(&mut self, now: Now) {

@@ -58,6 +58,7 @@ impl World {
         self.peers.iter().all(|peer| {
             peer.replica.cursor().0 == log.seq()
                 && peer.replica.queued() == 0
+                && peer.replica.heard().next().is_none()
                 && peer.control.is_up()
         })
     }
@@ -97,7 +98,7 @@ impl World {
                     .or_default()
                     .push(header.author_seq);
                 places.insert((header.writer.peer, Own::of(&entry)), seq);
-                at_seq.insert(seq, (header.writer.peer, header.author_seq));
+                at_seq.insert(seq, header.author_seq);
             }
         }
         for (writer, numbers) in found {
@@ -114,9 +115,8 @@ impl World {
             }
             assert_eq!(peer.belief(), self.peers[0].belief(), "peer {n} and peer 0");
         }
-        for (n, author_seq, seq) in &self.acknowledged {
-            let entry = (peer_id(*n), *author_seq);
-            assert_eq!(at_seq.get(seq), Some(&entry), "acknowledged at {seq}");
+        for (author_seq, seq) in &self.acknowledged {
+            assert_eq!(at_seq.get(seq), Some(author_seq), "acknowledged at {seq}");
         }
     }
 }

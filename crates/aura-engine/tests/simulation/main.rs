@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod checks;
+mod mesh;
 mod nodes;
 mod work;
 
@@ -32,6 +33,7 @@ use aura_engine::{
     },
     peer::{
         control::{self, Control},
+        exchange::{self, Exchange},
         replica::{self, Own, Replica},
         units::Units,
     },
@@ -72,11 +74,20 @@ impl Random {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Author(usize),
-    CrashHub,
+    CrashHub(u64),
     CrashPeer(usize),
     Cut(usize),
     Restore(usize),
+    Meet(usize, usize),
+    Offer(usize, u64),
+    Part(u64),
     Retry(usize, u64),
+    ToNeighbour {
+        to: usize,
+        link: u64,
+        kind: u8,
+        payload: Vec<u8>,
+    },
     Dial(usize, u64),
     Drained(u64, u64),
     HubStored {
@@ -113,14 +124,16 @@ struct World {
     hub: HubNode,
     peers: Vec<PeerNode>,
     links: BTreeMap<u64, usize>,
+    /// Links between peers.
+    meshed: BTreeMap<u64, [usize; 2]>,
     link_last: u64,
     /// When the newest message of a link and direction arrives: links keep their order.
     arrivals: BTreeMap<(u64, bool), u64>,
     has_faults: bool,
     /// What both sides of every link have.
     features: u64,
-    /// Peer, its number, position.
-    acknowledged: BTreeSet<(usize, u64, u64)>,
+    /// Number and position; whoever brought it.
+    acknowledged: BTreeSet<(u64, u64)>,
     trace: blake3::Hasher,
 }
 
@@ -143,6 +156,7 @@ impl World {
             hub,
             peers: Vec::new(),
             links: BTreeMap::new(),
+            meshed: BTreeMap::new(),
             link_last: 0,
             arrivals: BTreeMap::new(),
             has_faults: true,
@@ -168,13 +182,16 @@ impl World {
             let at = world.random.below(FAULTY_MS);
             let victim = usize::try_from(world.random.below(peers as u64)).unwrap();
             let step = match world.random.below(6) {
-                0 => Step::CrashHub,
+                0 => Step::CrashHub(3_000),
+                // Long enough for everything to go round without it.
+                1 if world.random.chance(50) => Step::CrashHub(2 * FAULTY_MS),
                 1 => Step::CrashPeer(victim),
                 2 => Step::Restore(victim),
                 _ => Step::Cut(victim),
             };
             world.at(at, step);
         }
+        world.meet_everybody();
         world.at(0, Step::Tick);
         world
     }
@@ -190,12 +207,15 @@ impl World {
         records.iter().for_each(|record| replica.replay(record));
         let own = IdentityKey::from_seed(key(n));
         let control = Control::new(self.now(), own, "sim".to_owned(), n as u64 + life);
+        let exchange = Exchange::new(LOG, replica.held());
         let queued = BTreeSet::new();
         let flying = BTreeMap::new();
         let mut node = PeerNode {
             key: key(n),
             life,
             control,
+            exchange,
+            entries: BTreeMap::new(),
             replica,
             units: Units::new(peer_id(n), CHANNEL),
             bodies: BTreeMap::new(),
@@ -204,16 +224,9 @@ impl World {
             link: None,
             queued,
         };
-        for record in records {
-            match record {
-                replica::Record::Own(entry) => node.note(&entry, None),
-                replica::Record::Placed(placed) => node.note(&placed.entry, Some(placed.seq)),
-                replica::Record::OwnPlaced { own, seq, .. } => node.placed(own, seq),
-                replica::Record::Checkpoint(_)
-                | replica::Record::Incarnation(_)
-                | replica::Record::Retired(_) => {}
-            }
-        }
+        node.rebuild();
+        node.exchange
+            .handle(self.now(), exchange::Input::Alone(true));
         node
     }
 
@@ -318,12 +331,12 @@ impl World {
     }
 
     fn note_acks(&mut self, link: u64, message: &Message) {
-        let (Message::PushAck(ack), Some(peer)) = (message, self.links.get(&link)) else {
+        let (Message::PushAck(ack), true) = (message, self.links.contains_key(&link)) else {
             return;
         };
         for (author_seq, outcome) in &ack.outcomes {
             if let aura_proto::message::Outcome::Stored { seq, .. } = outcome {
-                self.acknowledged.insert((*peer, *author_seq, *seq));
+                self.acknowledged.insert((*author_seq, *seq));
             }
         }
     }
@@ -412,6 +425,8 @@ impl World {
                 self.control_output(n, output);
             } else if let Some(output) = self.peers[n].replica.poll() {
                 self.replica_output(n, output);
+            } else if let Some(output) = self.peers[n].exchange.poll() {
+                self.exchange_output(n, output);
             } else {
                 return;
             }
@@ -434,8 +449,12 @@ impl World {
             control::Output::Up(welcome) => {
                 self.peers[n].replica.set_features(welcome.features);
                 self.peers[n].replica.handle(replica::Input::LinkUp);
+                self.tell_exchange(n, exchange::Input::Alone(false));
             }
-            control::Output::Down { .. } => self.peers[n].replica.handle(replica::Input::LinkDown),
+            control::Output::Down { .. } => {
+                self.peers[n].replica.handle(replica::Input::LinkDown);
+                self.tell_exchange(n, exchange::Input::Alone(true));
+            }
             control::Output::Deliver(_)
             | control::Output::Heads(_)
             | control::Output::Peer(_)
@@ -463,6 +482,29 @@ impl World {
             replica::Output::Queued { entry, .. } => {
                 self.peers[n].queued.insert(Own::of(&entry));
                 self.peers[n].note(&entry, None);
+                self.hold(n, &entry);
+            }
+            replica::Output::Heard { entry, .. } => {
+                self.peers[n].note(&entry, None);
+                self.hold(n, &entry);
+            }
+            replica::Output::Settled {
+                writer,
+                author_seq,
+                seq,
+                ..
+            } => self.peers[n].units.placed(writer, author_seq, seq),
+            replica::Output::Contradicted { .. } => {
+                self.peers[n].rebuild();
+                let held = self.peers[n].replica.held();
+                self.tell_exchange(n, exchange::Input::Left(held));
+            }
+            replica::Output::NotHeard { .. } => {
+                self.tell_exchange(n, exchange::Input::NotHeard);
+            }
+            replica::Output::OfferLater => {
+                let delay = 100 + self.random.below(1_500);
+                self.after(delay, Step::Offer(n, self.peers[n].life));
             }
             replica::Output::Fault { code, detail } => panic!("peer {n}: {code}: {detail}"),
             replica::Output::Reincarnate => {
@@ -473,6 +515,7 @@ impl World {
             replica::Output::Acknowledged { own, seq, .. } => self.peers[n].placed(own, seq),
             replica::Output::Delivered { placed, .. } => {
                 self.peers[n].note(&placed.entry, Some(placed.seq));
+                self.hold(n, &placed.entry);
             }
             replica::Output::RetryLater => {
                 let delay = 100 + self.random.below(500);
@@ -515,12 +558,12 @@ impl World {
         let now = self.now();
         match step {
             Step::Author(n) => self.author(n),
-            Step::CrashHub => {
+            Step::CrashHub(away_ms) => {
                 self.hub.hub = None;
                 self.hub.flying.clear();
                 let links: Vec<u64> = self.links.keys().copied().collect();
                 links.into_iter().for_each(|link| self.cut(link));
-                let delay = self.random.below(3_000);
+                let delay = self.random.below(away_ms);
                 self.after(delay, Step::StartHub);
             }
             Step::CrashPeer(n) => self.restart(n, self.peers[n].durable.len()),
@@ -531,6 +574,20 @@ impl World {
             Step::Retry(n, life) if self.peers[n].life == life => {
                 self.peers[n].replica.handle(replica::Input::Retry);
                 self.pump_peer(n);
+            }
+            Step::Meet(a, b) => self.meet(a, b),
+            Step::Offer(n, life) if self.peers[n].life == life => {
+                self.peers[n].replica.handle(replica::Input::Offer);
+                self.pump_peer(n);
+            }
+            Step::Part(link) => self.part(link),
+            Step::ToNeighbour {
+                to,
+                link,
+                kind,
+                payload,
+            } if self.meshed.contains_key(&link) => {
+                self.reach_neighbour(to, link, FrameType(kind), Bytes::from(payload));
             }
             Step::Cut(n) => {
                 if let Some(link) = self.peers[n].link {
@@ -552,6 +609,13 @@ impl World {
                 self.tell_hub(HubInput::Tick);
                 for n in 0..self.peers.len() {
                     self.peers[n].control.handle(now, control::Input::Tick);
+                    if self.peers[n]
+                        .exchange
+                        .deadline()
+                        .is_some_and(|at| at <= now.mono_ms)
+                    {
+                        self.tell_exchange(n, exchange::Input::Tick);
+                    }
                     self.pump_peer(n);
                 }
                 self.after(100, Step::Tick);
@@ -584,10 +648,12 @@ impl World {
             Step::Dial(..)
             | Step::Drained(..)
             | Step::HubStored { .. }
+            | Step::Offer(..)
             | Step::PeerStored { .. }
             | Step::Retry(..)
             | Step::StartHub
             | Step::ToHub { .. }
+            | Step::ToNeighbour { .. }
             | Step::ToPeer { .. } => {}
         }
     }
@@ -634,6 +700,7 @@ impl World {
         if let Some(link) = self.peers[n].link {
             self.cut(link);
         }
+        self.part_all(n);
         let mut durable = std::mem::take(&mut self.peers[n].durable);
         // What only the lost part of the disk held is lost.
         for record in durable.drain(kept..) {
@@ -644,6 +711,7 @@ impl World {
         let queued = std::mem::take(&mut self.peers[n].queued);
         self.peers[n] = self.fresh_peer(n, durable, self.peers[n].life + 1);
         self.peers[n].queued = queued;
+        self.meet_again(n);
     }
 
     fn dial(&mut self, n: usize) {

@@ -12,7 +12,8 @@ use aura_engine::{
     peer::{
         body::{PatchBody, VersionId},
         control::Control,
-        replica::{Own, Replica},
+        exchange::Exchange,
+        replica::{self, Fates, Own, Replica},
         units::{Origin, Recorded, Units},
     },
 };
@@ -34,6 +35,9 @@ pub(crate) struct PeerNode {
     pub(crate) key: [u8; 32],
     pub(crate) life: u64,
     pub(crate) control: Control,
+    pub(crate) exchange: Exchange,
+    /// Everything that is durable, by writer and number.
+    pub(crate) entries: BTreeMap<(Writer, u64), Entry>,
     pub(crate) replica: Replica,
     pub(crate) units: Units,
     pub(crate) bodies: BTreeMap<(Writer, u64), PatchBody>,
@@ -57,6 +61,40 @@ impl PeerNode {
         };
         self.units.record(&body, origin);
         self.bodies.insert((header.writer, header.author_seq), body);
+    }
+
+    /// The versions as the disk has them.
+    pub(crate) fn rebuild(&mut self) {
+        let decoded = self.durable.iter();
+        let decoded = decoded.map(|record| replica::Record::decode(record).unwrap());
+        let records: Vec<(u64, replica::Record)> = (1..).zip(decoded).collect();
+        let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
+        self.units = Units::new(IdentityKey::from_seed(self.key).peer(), crate::CHANNEL);
+        self.entries.clear();
+        for (lsn, record) in records {
+            let (entry, seq) = match record {
+                replica::Record::Own(entry) => (entry, None),
+                replica::Record::Placed(placed) => (placed.entry, Some(placed.seq)),
+                replica::Record::Heard(entry) if !fates.is_void(lsn) => {
+                    let place = fates.place(&entry);
+                    (entry, place.map(|settled| settled.seq))
+                }
+                replica::Record::OwnPlaced { own, seq, .. } => {
+                    self.placed(own, seq);
+                    continue;
+                }
+                replica::Record::Checkpoint(_)
+                | replica::Record::Evidence(_)
+                | replica::Record::Heard(_)
+                | replica::Record::HeardPlaced(_)
+                | replica::Record::Incarnation(_)
+                | replica::Record::Retired(_) => continue,
+            };
+            let header = entry.header();
+            let name = (header.writer, header.author_seq);
+            self.note(&entry, seq);
+            self.entries.insert(name, entry);
+        }
     }
 
     pub(crate) fn placed(&mut self, own: Own, seq: u64) {

@@ -19,7 +19,8 @@ use super::{Desk, Notice, agree::Doubts, loose::Loose, pass};
 #[derive(Debug, Clone, Copy)]
 struct Judged {
     author_seq: u64,
-    time_ms: u64,
+    /// Since when it is at its place, if it has one.
+    time_ms: Option<u64>,
     counts: bool,
 }
 
@@ -30,16 +31,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Judges an entry that has been at its place since `time_ms`.
+    /// Judges an entry that has been at its place since then, if it has one.
     pub(super) fn judge(
         &mut self,
         roster: &Roster,
         log: LogId,
         header: &Header,
-        time_ms: u64,
+        time_ms: Option<u64>,
     ) -> bool {
         let (writer, author_seq) = (header.writer, header.author_seq);
-        let counts = roster.counts(log, writer, author_seq, time_ms);
+        let counts = counts(roster, log, (writer, author_seq), time_ms);
         let row = Judged {
             author_seq,
             time_ms,
@@ -49,13 +50,42 @@ impl Ledger {
         counts
     }
 
+    /// Judges an entry by the place that it got; whether that differs from before.
+    pub(super) fn settle(
+        &mut self,
+        roster: &Roster,
+        log: LogId,
+        (writer, author_seq): (Writer, u64),
+        time_ms: u64,
+    ) -> bool {
+        let rows = self.rows.get_mut(&writer).into_iter().flatten();
+        let mut differs = false;
+        for row in rows.filter(|row| row.author_seq == author_seq) {
+            row.time_ms = Some(time_ms);
+            differs |= roster.counts(log, writer, author_seq, time_ms) != row.counts;
+        }
+        differs
+    }
+
     /// Whether this roster judges an entry in another way.
     fn differs(&self, roster: &Roster, log: LogId) -> bool {
         let differs = |writer: Writer, row: &Judged| {
-            roster.counts(log, writer, row.author_seq, row.time_ms) != row.counts
+            counts(roster, log, (writer, row.author_seq), row.time_ms) != row.counts
         };
         let mut rows = self.rows.iter();
         rows.any(|(writer, rows)| rows.iter().any(|row| differs(*writer, row)))
+    }
+}
+
+fn counts(
+    roster: &Roster,
+    log: LogId,
+    (writer, author_seq): (Writer, u64),
+    time_ms: Option<u64>,
+) -> bool {
+    match time_ms {
+        Some(time_ms) => roster.counts(log, writer, author_seq, time_ms),
+        None => roster.counts_unplaced(log, writer, author_seq),
     }
 }
 
@@ -72,7 +102,7 @@ impl Desk {
         Ok(())
     }
 
-    fn recount(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+    pub(super) fn recount(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let notices = std::mem::take(&mut self.notices);
         let seen = std::mem::take(&mut self.conflicts_seen);
         self.loose.save();

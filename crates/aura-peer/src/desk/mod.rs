@@ -12,6 +12,7 @@ pub(crate) mod blame;
 mod counted;
 mod decide;
 mod files;
+mod heard;
 pub(crate) mod impact;
 mod intent;
 mod loose;
@@ -39,7 +40,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     agreement::Agreement,
     body::PatchBody,
-    replica::{self, Record, Replica},
+    replica::{self, Fates, Record, Replica},
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{
@@ -148,6 +149,26 @@ impl Place {
     }
 }
 
+/// By which way an entry came.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    /// This disk wrote it.
+    Own,
+    /// From a neighbour; it has no place yet.
+    Heard,
+    /// From the Mothership's log.
+    Placed(Place),
+}
+
+impl Came {
+    fn place(self) -> Option<Place> {
+        match self {
+            Self::Placed(place) => Some(place),
+            Self::Heard | Self::Own => None,
+        }
+    }
+}
+
 /// One repository.
 pub(crate) struct Desk {
     pub(crate) repo: Repo,
@@ -186,9 +207,13 @@ pub(crate) struct Desk {
     due: pass::Due,
     /// How far they came the last time, as long as it would end in the same way.
     tried: BTreeMap<usize, (take::Standing, take::Taken)>,
-    /// Entries under a key that this device does not have yet: record, and place if it has one.
-    sealed: Vec<(u64, Option<Place>)>,
+    /// Entries under a key that this device does not have yet: record, and how it came.
+    sealed: Vec<(u64, Came)>,
     judged: counted::Ledger,
+    /// What neighbours showed and was not taken: who, and why.
+    pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,
+    /// When the Mothership is offered what others wrote without it.
+    offer_at_ms: Option<u64>,
     conflicts_seen: BTreeSet<String>,
     /// Conflicts of which no edit can follow where its function went.
     left: BTreeSet<String>,
@@ -280,6 +305,8 @@ impl Desk {
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
+            not_heard: Vec::new(),
+            offer_at_ms: None,
             state_dir: state_dir.to_owned(),
             conflicts_seen: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -301,16 +328,27 @@ impl Desk {
         self.book
             .replay(|lsn, record| records.push((lsn, record)))?;
         let last = records.last().map_or(0, |(lsn, _)| *lsn);
+        let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
         for (lsn, record) in records {
             match record {
-                Record::Own(entry) => self.note(lsn, entry, None, ring),
+                Record::Own(entry) => self.note(lsn, entry, Came::Own, ring),
                 Record::Placed(placed) => {
-                    let place = Place::of(&placed);
-                    self.note(lsn, placed.entry, Some(place), ring);
+                    let came = Came::Placed(Place::of(&placed));
+                    self.note(lsn, placed.entry, came, ring);
                 }
-                Record::OwnPlaced { seq, own, .. } => self.placed(own, seq),
+                Record::Heard(entry) => {
+                    if let Some(came) = heard::came(&fates, lsn, &entry) {
+                        self.note(lsn, entry, came, ring);
+                    }
+                }
+                Record::OwnPlaced { seq, own, .. } => {
+                    self.placed(self.writer(own), own.author_seq, seq)
+                }
                 Record::Retired(own) => self.units.retire(self.writer(own), own.author_seq),
-                Record::Checkpoint(_) | Record::Incarnation(_) => {}
+                Record::Checkpoint(_)
+                | Record::Evidence(_)
+                | Record::HeardPlaced(_)
+                | Record::Incarnation(_) => {}
             }
         }
         self.loose.replayed();
@@ -323,11 +361,10 @@ impl Desk {
         Ok(())
     }
 
-    /// An own entry has its place in the Mothership's log.
-    fn placed(&mut self, own: replica::Own, seq: u64) {
-        let writer = self.writer(own);
-        self.units.placed(writer, own.author_seq, seq);
-        self.agreement.placed(writer, own.author_seq, seq);
+    /// An entry has its place in the Mothership's log.
+    fn placed(&mut self, writer: Writer, author_seq: u64, seq: u64) {
+        self.units.placed(writer, author_seq, seq);
+        self.agreement.placed(writer, author_seq, seq);
     }
 
     fn writer(&self, own: replica::Own) -> Writer {
@@ -360,12 +397,26 @@ impl Desk {
     fn carry_out(&mut self, output: replica::Output, ring: &KeyRing) {
         match output {
             replica::Output::Send(message) => self.sends.push(message),
-            replica::Output::Queued { lsn, entry } => self.note(lsn, entry, None, ring),
-            replica::Output::Acknowledged { own, seq, .. } => self.placed(own, seq),
-            replica::Output::Delivered { lsn, placed } => {
-                let place = Place::of(&placed);
-                self.note(lsn, placed.entry, Some(place), ring);
+            replica::Output::Queued { lsn, entry } => self.note(lsn, entry, Came::Own, ring),
+            replica::Output::Acknowledged { own, seq, .. } => {
+                self.placed(self.writer(own), own.author_seq, seq);
             }
+            replica::Output::Delivered { lsn, placed } => {
+                let came = Came::Placed(Place::of(&placed));
+                self.note(lsn, placed.entry, came, ring);
+            }
+            replica::Output::Heard { lsn, entry } => self.note(lsn, entry, Came::Heard, ring),
+            replica::Output::Settled {
+                writer,
+                author_seq,
+                seq,
+                time_ms,
+            } => self.found_its_place((writer, author_seq), Place { seq, time_ms }, ring),
+            replica::Output::Contradicted { writer, .. } => self.contradicted(writer.peer, ring),
+            replica::Output::NotHeard { from, code, detail } => {
+                self.not_heard.push((from, code, detail));
+            }
+            replica::Output::OfferLater => self.offer_later(),
             replica::Output::Refused { author_seq, code } => {
                 self.notice("refused", None, format!("own entry {author_seq}: {code}"));
             }
@@ -416,7 +467,11 @@ impl Desk {
 
     /// When something that could not be done is tried again, on the monotonic clock.
     pub(crate) fn retry_deadline(&self) -> Option<u64> {
-        let times = [self.retry_at_ms, self.agreement.deadline()];
+        let times = [
+            self.retry_at_ms,
+            self.offer_at_ms,
+            self.agreement.deadline(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -424,6 +479,10 @@ impl Desk {
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let now_ms = self.clock.mono_ms();
         self.agree(now_ms, ring);
+        if self.offer_at_ms.is_some_and(|at| at <= now_ms) {
+            self.offer_at_ms = None;
+            self.feed(replica::Input::Offer, ring);
+        }
         if self.retry_at_ms.is_none_or(|at| now_ms < at) {
             return Ok(());
         }
@@ -437,23 +496,24 @@ impl Desk {
     }
 
     /// Takes a durable entry into the versions.
-    fn note(&mut self, lsn: u64, entry: Entry, place: Option<Place>, ring: &KeyRing) {
+    fn note(&mut self, lsn: u64, entry: Entry, came: Came, ring: &KeyRing) {
         let header = entry.header();
         if !matches!(header.kind, Kind::PATCH | Kind::INTENT | Kind::STATE) {
             return;
         }
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
-            self.sealed.push((lsn, place));
+            self.sealed.push((lsn, came));
             if header.kind == Kind::PATCH {
                 self.loose.hold(lsn);
             }
             return;
         }
         // Another clone of this device, or a disk before it was restored, wrote what came back placed.
-        let is_own = place.is_none();
+        let is_own = matches!(came, Came::Own);
         let log = self.book.replica.log();
-        if let Some(Place { time_ms, .. }) = place
+        let time_ms = came.place().map(|place| place.time_ms);
+        if !is_own
             && header.writer.peer != self.key_peer
             && !self.judged.judge(&self.roster, log, header, time_ms)
         {
@@ -469,7 +529,7 @@ impl Desk {
             author_seq,
             lsn,
             time_ms,
-            seq: place.map(|place| place.seq),
+            seq: came.place().map(|place| place.seq),
         };
         if header.kind == Kind::STATE {
             return self.note_state(&entry, origin, is_own, ring);
@@ -530,9 +590,9 @@ impl Desk {
 
     /// Opens what could not be opened before, after the team key arrived.
     pub(crate) fn unseal(&mut self, ring: &KeyRing) {
-        for (lsn, place) in std::mem::take(&mut self.sealed) {
+        for (lsn, came) in std::mem::take(&mut self.sealed) {
             if let Some(entry) = self.entry(lsn) {
-                self.note(lsn, entry, place, ring);
+                self.note(lsn, entry, came, ring);
             }
         }
         self.agreement.look_again(self.clock.mono_ms());
@@ -551,9 +611,11 @@ impl Desk {
 
     fn entry(&self, lsn: u64) -> Option<Entry> {
         match self.book.read(lsn)? {
-            Record::Own(entry) => Some(entry),
+            Record::Heard(entry) | Record::Own(entry) => Some(entry),
             Record::Placed(placed) => Some(placed.entry),
             Record::Checkpoint(_)
+            | Record::Evidence(_)
+            | Record::HeardPlaced(_)
             | Record::Incarnation(_)
             | Record::OwnPlaced { .. }
             | Record::Retired(_) => None,

@@ -230,6 +230,8 @@ impl Replica {
         let mut sends = Vec::new();
         for run in &runs {
             let headers = run.iter().map(|entry| entry.header());
+            let numbers = run.iter().map(|entry| entry.header().author_seq);
+            self.offers.push(numbers.collect());
             headers.for_each(|header| self.offered.observe(header.writer, header.author_seq));
             sends.push(encode_push(
                 self.log,
@@ -237,9 +239,18 @@ impl Replica {
             ));
         }
         for run in sends {
-            self.pushes.push_back(false);
             self.outputs.push_back(Output::Send(Message::Push(run)));
         }
+    }
+
+    /// Whether an answer is to an offer: an answer names numbers and not whose they are.
+    pub(super) fn is_for_offer(&mut self, ack: &PushAck) -> bool {
+        let answers = |offer: &Vec<u64>| {
+            let numbers = ack.outcomes.iter().map(|(author_seq, _)| author_seq);
+            offer.iter().eq(numbers)
+        };
+        let nth = self.offers.iter().position(answers);
+        nth.map(|nth| self.offers.remove(nth)).is_some()
     }
 
     /// Outcomes of what was offered: places come through the feed; what the Mothership has no time for comes again.

@@ -11,6 +11,7 @@
 //! - the logical clock never goes back, not even over a restart;
 //! - a checkpoint that contradicts the copy stops the replica and is kept as proof.
 
+mod fates;
 mod feed;
 mod heard;
 mod io;
@@ -31,6 +32,7 @@ use aura_proto::{
 use aura_trust::{IdentityKey, sign_entry};
 use bytes::Bytes;
 
+pub use fates::Fates;
 pub use heard::HEARD_BYTES_MAX;
 pub use io::{Input, Output};
 pub use record::{Own, RECORD_BYTES_MAX, Record, RecordError, Settled};
@@ -87,8 +89,8 @@ pub struct Replica {
     pushed: u64,
     /// What of others was pushed on this link.
     offered: VersionVector,
-    /// Pushes without an answer: whether each was of own entries.
-    pushes: VecDeque<bool>,
+    /// What was offered without an answer: the numbers of each push.
+    offers: Vec<Vec<u64>>,
     /// Questions for a head without an answer; the answer to the last one counts.
     asked: u32,
     remote: Option<Head>,
@@ -143,7 +145,7 @@ impl Replica {
             is_reborn: false,
             pushed: 0,
             offered: VersionVector::default(),
-            pushes: VecDeque::new(),
+            offers: Vec::new(),
             asked: 0,
             remote: None,
             is_faulted: false,
@@ -286,7 +288,7 @@ impl Replica {
                 self.asked = 0;
                 self.remote = None;
                 self.offered = VersionVector::default();
-                self.pushes.clear();
+                self.offers.clear();
             }
             Input::Incarnation(incarnation) => {
                 self.queue.push_back(Record::Incarnation(incarnation));
@@ -456,7 +458,7 @@ impl Replica {
     ///
     /// The first refusal says why; those behind it only say that its number is missing.
     fn push_ack(&mut self, ack: &PushAck) {
-        if self.pushes.pop_front() == Some(false) {
+        if self.is_for_offer(ack) {
             return self.offer_ack(ack);
         }
         let first = ack.outcomes.iter().find_map(|(_, outcome)| match outcome {
@@ -500,7 +502,6 @@ impl Replica {
             };
             let run = encode_push(self.log, waiting.iter().map(|entry| &entry.bytes()[..]));
             self.pushed = last;
-            self.pushes.push_back(true);
             self.outputs.push_back(Output::Send(Message::Push(run)));
         }
     }

@@ -1,0 +1,329 @@
+//! Neighbours that exchange a log without the Mothership, as a small network in one process.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use aura_engine::{
+    Now,
+    peer::exchange::{Exchange, Input, Neighbour, Output, ROUND_MS},
+};
+use aura_proto::{
+    Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
+    entry::PROTOCOL_LEVEL,
+    event::encode_push,
+    message::{Head, Message},
+};
+use aura_trust::{IdentityKey, sign_entry};
+use bytes::Bytes;
+
+const TEAM: TeamId = TeamId([1; 16]);
+const LOG: LogId = LogId([2; 16]);
+
+struct Node {
+    key: IdentityKey,
+    exchange: Exchange,
+    entries: BTreeMap<(Writer, u64), Entry>,
+    written: u64,
+    last: Digest,
+    /// Entries that were shown to it, new or not.
+    shown: usize,
+    messages: usize,
+}
+
+struct Net {
+    nodes: Vec<Node>,
+    links: BTreeMap<Neighbour, [usize; 2]>,
+    queue: VecDeque<(Neighbour, usize, Message)>,
+    now_ms: u64,
+}
+
+impl Net {
+    fn new(count: u8) -> Self {
+        let node = |n: u8| Node {
+            key: IdentityKey::from_seed([n + 1; 32]),
+            exchange: Exchange::new(LOG, VersionVector::default()),
+            entries: BTreeMap::new(),
+            written: 0,
+            last: Digest::ZERO,
+            shown: 0,
+            messages: 0,
+        };
+        Self {
+            nodes: (0..count).map(node).collect(),
+            links: BTreeMap::new(),
+            queue: VecDeque::new(),
+            now_ms: 0,
+        }
+    }
+
+    /// Everybody is without the Mothership and linked with everybody.
+    fn lonely_mesh(count: u8) -> Self {
+        let mut net = Self::new(count);
+        for n in 0..usize::from(count) {
+            net.tell(n, Input::Alone(true));
+            (0..n).for_each(|other| net.link(n, other));
+        }
+        net.settle();
+        net
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.now_ms,
+            wall_ms: self.now_ms,
+        }
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        let link = Neighbour(self.links.len() as u64);
+        self.links.insert(link, [a, b]);
+        self.tell(a, Input::Up(link));
+        self.tell(b, Input::Up(link));
+    }
+
+    fn tell(&mut self, n: usize, input: Input) {
+        let now = self.now();
+        self.nodes[n].exchange.handle(now, input);
+        while let Some(output) = self.nodes[n].exchange.poll() {
+            self.carry_out(n, output);
+        }
+    }
+
+    fn carry_out(&mut self, n: usize, output: Output) {
+        match output {
+            Output::Close { code, .. } => panic!("{n} closes a link: {code}"),
+            Output::Send { to, message } => self.queue.push_back((to, n, message)),
+            Output::Show {
+                to,
+                writer,
+                first,
+                last,
+            } => {
+                let entries = &self.nodes[n].entries;
+                let run = (first..=last).map(|number| &entries[&(writer, number)].bytes()[..]);
+                let run = Message::Push(encode_push(LOG, run));
+                self.queue.push_back((to, n, run));
+                let (up_to, has_room) = (last, true);
+                let shown = Input::Shown {
+                    to,
+                    writer,
+                    up_to,
+                    has_room,
+                };
+                self.tell(n, shown);
+            }
+            Output::Hear { entries, .. } => {
+                entries.into_iter().for_each(|entry| self.hold(n, entry));
+            }
+        }
+    }
+
+    fn hold(&mut self, n: usize, entry: Entry) {
+        let header = entry.header();
+        let (writer, author_seq) = (header.writer, header.author_seq);
+        self.nodes[n].entries.insert((writer, author_seq), entry);
+        self.tell(n, Input::Held { writer, author_seq });
+    }
+
+    fn write(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        node.written += 1;
+        let body = node.written.to_be_bytes();
+        let header = Header {
+            level: PROTOCOL_LEVEL,
+            kind: Kind::PATCH,
+            flags: 0,
+            team: TEAM,
+            log: LOG,
+            writer: Writer {
+                peer: node.key.peer(),
+                incarnation: Incarnation(1),
+            },
+            author_seq: node.written,
+            prev: node.last,
+            lamport: node.written,
+            time_ms: 1,
+            fence: 0,
+            key_epoch: 0,
+            body_len: 8,
+            body_hash: Digest::of(&body),
+        };
+        let entry = sign_entry(&node.key, &header, &body).unwrap();
+        node.last = entry.hash();
+        self.hold(n, entry);
+    }
+
+    /// Delivers everything that is on its way, and what is due within a second.
+    fn settle(&mut self) {
+        let end = self.now_ms + 1_000;
+        while self.now_ms < end {
+            while let Some((link, from, message)) = self.queue.pop_front() {
+                let [a, b] = self.links[&link];
+                let to = if from == a { b } else { a };
+                self.nodes[to].messages += 1;
+                if let Message::Push(run) = &message {
+                    let entries = aura_proto::event::decode_push(run).unwrap().1;
+                    self.nodes[to].shown += entries.len();
+                }
+                self.tell(
+                    to,
+                    Input::Received {
+                        from: link,
+                        message,
+                    },
+                );
+            }
+            self.now_ms += 10;
+            for n in 0..self.nodes.len() {
+                let due = self.nodes[n].exchange.deadline();
+                if due.is_some_and(|at| at <= self.now_ms) {
+                    self.tell(n, Input::Tick);
+                }
+            }
+        }
+    }
+
+    fn have_all_the_same(&self) -> bool {
+        let held: BTreeSet<Vec<(Writer, u64)>> = self
+            .nodes
+            .iter()
+            .map(|node| node.entries.keys().copied().collect())
+            .collect();
+        held.len() == 1
+    }
+
+    fn forget_counts(&mut self) {
+        for node in &mut self.nodes {
+            (node.shown, node.messages) = (0, 0);
+        }
+    }
+}
+
+#[test]
+fn c31_in_a_full_mesh_of_six_each_gets_an_entry_once() {
+    let mut net = Net::lonely_mesh(6);
+    // The tree finds itself.
+    for n in 0..6 {
+        net.write(n);
+        net.settle();
+    }
+    net.forget_counts();
+    for round in 0..60 {
+        net.write(round % 6);
+        net.settle();
+    }
+    assert!(net.have_all_the_same());
+    for (n, node) in net.nodes.iter().enumerate() {
+        let got = 50;
+        assert!(
+            node.shown * 10 <= got * 12,
+            "{n} was shown {} of {got}",
+            node.shown
+        );
+    }
+}
+
+#[test]
+fn c30_along_a_line_everything_arrives_and_a_short_cut_brings_nothing_twice() {
+    let mut net = Net::new(3);
+    (0..3).for_each(|n| net.tell(n, Input::Alone(true)));
+    net.link(0, 1);
+    net.link(1, 2);
+    for n in [0, 2, 0, 1, 2] {
+        net.write(n);
+    }
+    net.settle();
+    assert!(net.have_all_the_same());
+    assert_eq!(net.nodes[2].entries.len(), 5);
+    net.forget_counts();
+    net.link(0, 2);
+    net.settle();
+    let shown: usize = net.nodes.iter().map(|node| node.shown).sum();
+    assert_eq!(shown, 0, "all was there");
+    assert!(net.nodes[2].messages <= 3, "one exchange of numbers");
+}
+
+#[test]
+fn who_has_the_mothership_asks_nobody() {
+    let mut net = Net::new(2);
+    net.link(0, 1);
+    net.write(0);
+    net.settle();
+    assert_eq!(net.nodes[0].messages + net.nodes[1].messages, 0);
+}
+
+#[test]
+fn who_lost_the_mothership_gets_on_through_a_neighbour_and_lets_go_when_it_is_back() {
+    let mut net = Net::new(2);
+    net.link(0, 1);
+    net.write(1);
+    net.tell(0, Input::Alone(true));
+    net.settle();
+    assert!(net.have_all_the_same(), "what it lacked has come");
+    net.write(0);
+    net.write(1);
+    net.settle();
+    assert!(net.have_all_the_same(), "both ways, from now on");
+    net.tell(0, Input::Alone(false));
+    net.settle();
+    net.forget_counts();
+    net.write(0);
+    net.write(1);
+    net.settle();
+    assert_eq!(net.nodes[0].messages + net.nodes[1].messages, 0);
+}
+
+#[test]
+fn c50_what_got_lost_is_found_within_a_round() {
+    let mut net = Net::lonely_mesh(5);
+    net.write(0);
+    net.settle();
+    net.write(0);
+    // Everything that is on its way is lost, as with a neighbour that forgot it.
+    net.queue.clear();
+    net.now_ms += ROUND_MS;
+    net.settle();
+    net.settle();
+    assert!(net.have_all_the_same());
+}
+
+#[test]
+fn a_neighbour_that_breaks_the_protocol_is_left() {
+    let closes = |message: Message| {
+        let mut exchange = Exchange::new(LOG, VersionVector::default());
+        let now = Now {
+            mono_ms: 0,
+            wall_ms: 0,
+        };
+        let from = Neighbour(1);
+        exchange.handle(now, Input::Up(from));
+        exchange.handle(now, Input::Received { from, message });
+        match exchange.poll() {
+            Some(Output::Close { code, .. }) => Some(code),
+            _ => None,
+        }
+    };
+    assert_eq!(
+        closes(Message::Push(Bytes::from_static(b"?"))),
+        Some(Code::DECODE)
+    );
+    let mut vector = VersionVector::default();
+    for n in 0..20_000_u64 {
+        let mut peer = [0; 32];
+        peer[..8].copy_from_slice(&n.to_be_bytes());
+        let writer = Writer {
+            peer: PeerId(peer),
+            incarnation: Incarnation(0),
+        };
+        vector.observe(writer, 1);
+    }
+    let head = Head {
+        log: LOG,
+        epoch: 0,
+        seq: 0,
+        hash: Digest::ZERO,
+        vector,
+    };
+    assert_eq!(closes(Message::Head(head)), Some(Code::TOO_LARGE));
+}
