@@ -12,5 +12,6 @@ pub mod agreement;
 pub mod body;
 pub mod control;
 pub mod exchange;
+pub mod links;
 pub mod replica;
 pub mod units;
