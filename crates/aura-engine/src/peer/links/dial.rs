@@ -179,7 +179,7 @@ impl Links {
             // Nothing can be tried, so another one serves better.
             peer.is_mesh = false;
             self.failed(now, id, "there is no way to it".to_owned());
-            self.rethink(now);
+            self.choose_at_ms = self.choose_at_ms.min(now.mono_ms + super::CHOICE_MS);
         }
         Ok(())
     }

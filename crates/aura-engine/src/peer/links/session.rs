@@ -88,12 +88,14 @@ impl Links {
         if self.links.contains_key(&id) {
             return;
         }
-        if let Some(dialing) = self
-            .peers
-            .get_mut(&peer)
-            .and_then(|peer| peer.dialing.as_mut())
-        {
-            dialing.link.get_or_insert(id);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            if let Some(dialing) = peer.dialing.as_mut() {
+                dialing.link.get_or_insert(id);
+            }
+            // The certificate was the peer's, so nobody else is being knocked at, whatever becomes of the link.
+            if let Way::Direct(address) = way {
+                peer.memory.proven(address);
+            }
         }
         self.open(now, id, (peer, way, arrived.exporter, true));
         if self.may_be(peer, way, true) {
@@ -258,14 +260,11 @@ impl Links {
         link.ready_ms = now.mono_ms;
         link.heard_ms = now.mono_ms;
         link.round_at_ms = round_at_ms;
-        let (id_of_peer, way, is_dialled_here) = (link.peer, link.way, link.is_dialled_here);
+        let (id_of_peer, is_dialled_here) = (link.peer, link.is_dialled_here);
         let Some(peer) = self.peers.get_mut(&id_of_peer) else {
             return;
         };
         if is_dialled_here {
-            if let Way::Direct(address) = way {
-                peer.memory.proven(address);
-            }
             if peer.dialing.is_some_and(|dialing| dialing.link == Some(id)) {
                 peer.dialing = None;
             }

@@ -31,7 +31,7 @@ const FAILURES_COUNTED_MAX: u32 = 10;
 #[derive(Debug, Clone, Copy)]
 struct Memory {
     dialled_ms: u64,
-    /// Whether it once led to an authenticated link with its peer.
+    /// Whether it once led to somebody with the peer's certificate.
     is_proven: bool,
 }
 
