@@ -1,6 +1,6 @@
-//! One laptop's side: the control link, the replica of each log, and the versions of each unit.
+//! One laptop's side: the control link, the links to other peers, the replica of each log, and the versions of each unit.
 //!
-//! [`control`] decides when to dial and what to answer, [`replica`] verifies and stores what a log says and sees to
+//! [`control`] decides when to dial the Mothership and what to answer, [`links`] which peers to be linked with, [`replica`] verifies and stores what a log says and sees to
 //! it that own entries arrive, [`agreement`] sees to it that files which ought to be alike are, [`units`] knows which version of which unit everybody has and where they differ.
 //!
 //! Invariants:

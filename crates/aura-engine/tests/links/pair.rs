@@ -37,7 +37,10 @@ fn two_peers_link_directly_and_each_says_so_once() {
     assert!(world.way(0, 1).unwrap().is_direct());
     let row = &world.nodes[1].links.rows(world.now())[0];
     assert!(row.is_mesh && row.why.is_none() && row.last_error.is_none());
-    assert!(row.srtt_ms.is_some_and(|ms| 4 <= ms && ms < 200), "{row:?}");
+    assert!(
+        row.srtt_ms.is_some_and(|ms| (4..200).contains(&ms)),
+        "{row:?}"
+    );
     assert!(row.up_ms.is_some_and(|ms| 110_000 < ms));
 }
 

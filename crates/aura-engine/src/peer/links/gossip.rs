@@ -87,7 +87,6 @@ impl Links {
         }
     }
 
-    // spec: peers/1.5
     pub(super) fn heard_words(&mut self, now: Now, id: LinkId, words: &[SignedReach]) {
         if PEERS_PER_MESSAGE_MAX < words.len() {
             self.close(now, id, Code::TOO_LARGE, "too many words in one message");

@@ -130,7 +130,7 @@ pub struct Settings {
     pub visibility: Visibility,
     /// How many links are kept.
     pub mesh: Mesh,
-    /// Heartbeat period in milliseconds; 100 at least.
+    /// Heartbeat period in milliseconds, from 100 to a day.
     pub heartbeat_ms: u64,
 }
 

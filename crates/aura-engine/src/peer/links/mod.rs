@@ -43,6 +43,8 @@ use table::{Budget, Chance, Link, Peer};
 
 /// Shortest heartbeat period in milliseconds.
 const HEARTBEAT_MS_MIN: u64 = 100;
+/// Longest heartbeat period in milliseconds: a day.
+const HEARTBEAT_MS_MAX: u64 = 86_400_000;
 
 /// Who this device is, as it tells other peers.
 pub struct Own {
@@ -266,7 +268,9 @@ impl Links {
 
     fn set(&mut self, now: Now, settings: Settings) {
         self.settings = settings;
-        self.settings.heartbeat_ms = settings.heartbeat_ms.max(HEARTBEAT_MS_MIN);
+        self.settings.heartbeat_ms = settings
+            .heartbeat_ms
+            .clamp(HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX);
         let beat_at_ms = now.mono_ms + self.settings.heartbeat_ms;
         for link in self.links.values_mut() {
             link.beat_at_ms = link.beat_at_ms.min(beat_at_ms);

@@ -120,7 +120,6 @@ impl Links {
         self.outputs.push_back(Output::Send { link, message });
     }
 
-    // spec: peers/2.1
     pub(super) fn received(&mut self, now: Now, id: LinkId, message: Message) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -184,7 +183,6 @@ impl Links {
         self.send(id, Message::Auth(auth));
     }
 
-    // spec: peers/2.2
     fn proved(&mut self, now: Now, id: LinkId, auth: &Auth) {
         let Some(link) = self.links.get(&id) else {
             return;
@@ -260,14 +258,12 @@ impl Links {
         link.ready_ms = now.mono_ms;
         link.heard_ms = now.mono_ms;
         link.round_at_ms = round_at_ms;
-        let (id_of_peer, is_dialled_here) = (link.peer, link.is_dialled_here);
+        let id_of_peer = link.peer;
         let Some(peer) = self.peers.get_mut(&id_of_peer) else {
             return;
         };
-        if is_dialled_here {
-            if peer.dialing.is_some_and(|dialing| dialing.link == Some(id)) {
-                peer.dialing = None;
-            }
+        if peer.dialing.is_some_and(|dialing| dialing.link == Some(id)) {
+            peer.dialing = None;
         }
         let old = peer.up;
         match old {
