@@ -178,3 +178,75 @@ fn same_seed_same_outputs() {
     };
     assert_eq!(run(), run());
 }
+
+/// Something goes wrong, or somebody wants something.
+fn disturb(world: &mut World, count: usize) {
+    let pick = |world: &mut World| usize::try_from(world.random() % count as u64).unwrap();
+    let (a, b) = (pick(world), pick(world));
+    if a == b {
+        return;
+    }
+    let peer = world.id(b);
+    match world.random() % 12 {
+        0..=2 => world.cut(a, b),
+        3 | 4 => world.heal(a, b),
+        5 => world.reset(a, b),
+        6 => world.input(a, Input::Reconnect(Some(peer))),
+        7 => world.input(a, Input::Reconnect(None)),
+        8 => world.input(a, Input::Want(peer)),
+        9 => {
+            let is_up = !world.nodes[a].is_control_up;
+            world.nodes[a].is_control_up = is_up;
+            world.input(a, Input::Control { is_up });
+        }
+        10 => {
+            let here = world.known(a);
+            let listeners = &mut world.listeners;
+            if listeners.remove(&here.addresses[0]).is_none() {
+                listeners.insert(here.addresses[0], a);
+            }
+        }
+        _ => {
+            if let Some((link, _)) = world.nodes[a].up.get(&peer).copied() {
+                world.lose(a, link);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_every_kind_of_trouble_both_ends_of_each_link_agree_and_the_mesh_is_whole() {
+    const COUNT: usize = 12;
+    for seed in 0..60 {
+        let mut world = World::new(COUNT, seed);
+        world.is_logging = false;
+        // Slow networks, so that more of it happens at the same time.
+        world.slowness = 1 + seed % 8;
+        world.start();
+        for _ in 0..400 {
+            disturb(&mut world, COUNT);
+            let pause_ms = world.random() % 3_000;
+            world.run_for(pause_ms);
+        }
+        world.cut.clear();
+        for node in 0..COUNT {
+            let known = world.known(node);
+            world.listeners.insert(known.addresses[0], node);
+            world.nodes[node].is_control_up = true;
+            world.input(node, Input::Control { is_up: true });
+        }
+        world.run_for(180_000);
+        for (a, b) in (0..COUNT).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            let ups = (world.way(a, b).is_some(), world.way(b, a).is_some());
+            assert_eq!(ups.0, ups.1, "seed {seed}: {a} and {b}");
+            assert!(!ups.0 || world.is_linked(a, b), "seed {seed}: {a} and {b}");
+            assert!(world.sessions(a, b) <= 1, "seed {seed}: {a} and {b}");
+        }
+        assert!(world.is_connected(), "seed {seed}");
+        let degrees: Vec<_> = (0..COUNT).map(|node| world.degree(node)).collect();
+        assert!(
+            degrees.iter().all(|degree| (3..=8).contains(degree)),
+            "seed {seed}: {degrees:?}"
+        );
+    }
+}

@@ -58,8 +58,8 @@ pub(crate) struct World {
     pub(crate) has_relay: bool,
     /// Of a hundred messages of gossip, how many are lost.
     pub(crate) lost_percent: u64,
-    /// Delay of each pair in milliseconds, unless it is drawn.
-    pub(crate) delay_ms: Option<u64>,
+    /// How many times longer everything takes.
+    pub(crate) slowness: u64,
     /// Whether outputs are kept.
     pub(crate) is_logging: bool,
     sessions: BTreeMap<(usize, LinkId), End>,
@@ -106,7 +106,7 @@ impl World {
             cut: BTreeSet::new(),
             has_relay: true,
             lost_percent: 0,
-            delay_ms: None,
+            slowness: 1,
             is_logging: true,
             sessions: BTreeMap::new(),
             arrivals: BTreeMap::new(),
@@ -216,10 +216,7 @@ impl World {
     fn delay(&mut self, a: usize, b: usize) -> u64 {
         let (a, b) = Self::pair(a, b);
         let base = 2 + (a as u64 * 31 + b as u64 * 17 + self.seed * 7) % 60;
-        match self.delay_ms {
-            Some(delay_ms) => delay_ms,
-            None => base + self.random() % 10,
-        }
+        (base + self.random() % 10) * self.slowness
     }
 
     pub(crate) fn cut(&mut self, a: usize, b: usize) {
@@ -253,6 +250,20 @@ impl World {
                 },
             );
         }
+    }
+
+    /// One end alone notices that a link is dead.
+    pub(crate) fn lose(&mut self, node: usize, link: LinkId) {
+        self.sessions.remove(&(node, link));
+        let detail = "no route".to_owned();
+        self.input(
+            node,
+            Input::Closed {
+                link,
+                code: None,
+                detail,
+            },
+        );
     }
 
     fn later(&mut self, at_ms: u64, node: usize, input: Input) {
