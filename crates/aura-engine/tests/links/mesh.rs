@@ -71,6 +71,37 @@ fn c58_people_before_machines_and_no_island_without_the_mothership() {
 }
 
 #[test]
+fn c58_no_second_device_is_dialled_while_somebody_has_none() {
+    for seed in 0..50 {
+        let mut world = World::new(13, seed);
+        world.listeners.clear();
+        world.nodes[0].settings.mesh = Mesh::new(1, 8, 8).unwrap();
+        for (i, node) in world.nodes.iter_mut().enumerate() {
+            // The first three are the own ones, then one person with six and four with one each.
+            node.person = match i {
+                0..=2 => "own".to_owned(),
+                3..=8 => "alice".to_owned(),
+                _ => format!("person {i}"),
+            };
+        }
+        world.start_one(0);
+        world.run_for(5_000);
+        let mut dialled = Vec::new();
+        for (_, output) in &world.nodes[0].log {
+            if let Output::Dial { peer, .. } = output {
+                dialled.push(world.nodes[world.ids[peer]].person.clone());
+            }
+        }
+        assert_eq!(dialled.len(), 8);
+        let first: BTreeSet<_> = dialled[..5].iter().cloned().collect();
+        assert_eq!(first.len(), 5, "seed {seed}: {dialled:?}");
+        assert!(!first.contains("own"), "the own devices come last");
+        let own = dialled.iter().filter(|person| *person == "own").count();
+        assert!((1..=2).contains(&own), "seed {seed}: {dialled:?}");
+    }
+}
+
+#[test]
 fn c58_with_a_target_of_five_every_one_of_the_others_is_linked() {
     for seed in 0..30 {
         let mut world = World::new(9, seed);
@@ -235,7 +266,19 @@ fn after_every_kind_of_trouble_both_ends_of_each_link_agree_and_the_mesh_is_whol
             world.nodes[node].is_control_up = true;
             world.input(node, Input::Control { is_up: true });
         }
-        world.run_for(180_000);
+        // Addresses that never answered rest for ten minutes; then what is relayed becomes direct.
+        world.run_for(800_000);
+        world.is_logging = true;
+        world.run_for(100_000);
+        for node in &world.nodes {
+            let is_change = |output: &Output| matches!(output, Output::Up { .. });
+            let is_still = !node.log.iter().any(|(_, output)| is_change(output));
+            assert!(is_still, "seed {seed}: the mesh comes to rest");
+            assert!(
+                node.up.values().all(|(_, way)| way.is_direct()),
+                "seed {seed}"
+            );
+        }
         for (a, b) in (0..COUNT).flat_map(|a| (0..a).map(move |b| (a, b))) {
             let ups = (world.way(a, b).is_some(), world.way(b, a).is_some());
             assert_eq!(ups.0, ups.1, "seed {seed}: {a} and {b}");
