@@ -8,7 +8,7 @@
 //! - a link that somebody needs, or the only one to a person, is not closed while there is a better one to close;
 //! - peers that are out of reach hold no place, and at most [`RETRIED_MAX`] of them are dialled again and again.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use aura_proto::{Code, PeerId};
 
@@ -17,8 +17,8 @@ use crate::Now;
 
 /// Time between two choices in milliseconds.
 pub const CHOICE_MS: u64 = 250;
-/// Time until a choice is tried again that found nobody, in milliseconds.
-const NOBODY_MS: u64 = 5_000;
+/// Time until a choice that found nobody is tried again if nothing happens until then, in milliseconds.
+const NOBODY_MS: u64 = 30_000;
 /// Peers that were replaced, and that are dialled all the same.
 const RETRIED_MAX: usize = 16;
 /// Scores that differ by less count as the same, in milliseconds.
@@ -36,15 +36,6 @@ impl Links {
         let earliest_ms = now.mono_ms.max(self.chosen_ms + CHOICE_MS);
         self.choose_at_ms = self.choose_at_ms.min(earliest_ms);
         self.is_stirred = true;
-    }
-
-    /// How many links each person has.
-    fn persons<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> BTreeMap<&'a str, usize> {
-        let mut persons = BTreeMap::new();
-        for peer in peers {
-            *persons.entry(peer.known.person.as_str()).or_default() += 1;
-        }
-        persons
     }
 
     fn is_own(&self, person: &str) -> bool {
@@ -111,16 +102,16 @@ impl Links {
             return;
         }
         let mesh = self.settings.mesh;
-        let persons = self.persons(self.serving().map(|(_, peer)| peer));
+        let links_of = persons(self.serving().map(|(_, peer)| peer));
         let count = self.serving().count();
-        let people = persons.keys().filter(|person| !self.is_own(person)).count();
+        let people = links_of.keys().filter(|person| !self.is_own(person));
         // Links that others made may all be with the devices of one person.
-        let needs_people = people < mesh.target() && count < mesh.high();
+        let needs_people = people.count() < mesh.target() && count < mesh.high();
         if mesh.target() <= count && !needs_people {
             self.choose_at_ms = u64::MAX;
             return;
         }
-        let is_new = |person: &str| !persons.contains_key(person) && !self.is_own(person);
+        let is_new = |person: &str| !links_of.contains_key(person) && !self.is_own(person);
         let candidates = self.peers.iter().filter(|(_, peer)| {
             let is_free = peer.up.is_none() && !peer.is_mesh && peer.is_open();
             is_free
@@ -131,38 +122,41 @@ impl Links {
         });
         // The last place goes by chance alone: those that are near each other must not form an island.
         let by_score = u64::from(count + 1 < mesh.target());
-        let mut ranked: Vec<_> = candidates
-            .map(|(id, peer)| {
-                let person = peer.known.person.as_str();
-                let links = persons.get(person).copied().unwrap_or(0);
-                let rank = (
-                    now.mono_ms < peer.declined_until_ms,
-                    links + usize::from(self.is_own(person)),
-                    peer.known.is_online == Some(false),
-                    peer.failures.min(5),
-                    peer.score_ms() / SCORE_STEP_MS * by_score,
-                );
-                (rank, *id)
-            })
-            .collect();
-        ranked.sort_unstable();
-        let best = ranked.first().map(|(rank, _)| *rank);
-        let ties = ranked
-            .iter()
-            .take_while(|(rank, _)| Some(*rank) == best)
-            .count();
-        let Some(pick) = self.chance.next().checked_rem(ties as u64) else {
+        let ranked = candidates.map(|(id, peer)| {
+            let person = peer.known.person.as_str();
+            let links = links_of.get(person).copied().unwrap_or(0);
+            let rank = (
+                now.mono_ms < peer.declined_until_ms,
+                links + usize::from(self.is_own(person)),
+                peer.known.is_online == Some(false),
+                peer.failures.min(5),
+                peer.score_ms() / SCORE_STEP_MS * by_score,
+            );
+            (rank, *id)
+        });
+        let ranked = ranked.collect();
+        let Some(id) = self.lowest(ranked) else {
             self.choose_at_ms = now.mono_ms + NOBODY_MS;
             return;
         };
         self.chosen_ms = now.mono_ms;
         self.choose_at_ms = now.mono_ms + CHOICE_MS;
-        let picked = ranked.get(pick as usize).map(|(_, id)| *id);
-        if let Some(peer) = picked.and_then(|id| self.peers.get_mut(&id)) {
+        if let Some(peer) = self.peers.get_mut(&id) {
             peer.is_mesh = true;
             peer.is_replaced = false;
             peer.next_dial_ms = peer.next_dial_ms.max(now.mono_ms);
         }
+    }
+
+    /// One of those with the lowest rank, by chance.
+    fn lowest<R: Ord + Copy>(&mut self, ranked: Vec<(R, PeerId)>) -> Option<PeerId> {
+        let lowest = ranked.iter().map(|(rank, _)| *rank).min()?;
+        let ties: Vec<_> = (ranked.iter())
+            .filter(|(rank, _)| *rank == lowest)
+            .map(|(_, id)| *id)
+            .collect();
+        let pick = self.chance.next() % ties.len() as u64;
+        ties.get(pick as usize).copied()
     }
 
     /// Closes links while there are more than wanted.
@@ -180,28 +174,29 @@ impl Links {
         }
     }
 
-    /// The link that is missed least; none while all are needed.
+    /// The peer whose link is missed least; none while all are needed.
     fn worst(&mut self, now: Now) -> Option<PeerId> {
         let up = || self.peers.iter().filter(|(_, peer)| peer.up.is_some());
-        let persons = self.persons(up().map(|(_, peer)| peer));
-        let has_doubled = persons.values().any(|links| 1 < *links);
+        let links_of = persons(up().map(|(_, peer)| peer));
+        let has_doubled = links_of.values().any(|links| 1 < *links);
         let idle = up().filter(|(_, peer)| !peer.is_wanted(now.mono_ms));
         let ranked = idle.filter_map(|(id, peer)| {
-            let links = persons
-                .get(peer.known.person.as_str())
-                .copied()
-                .unwrap_or(0);
+            let person = peer.known.person.as_str();
+            let links = links_of.get(person).copied().unwrap_or(0);
             let is_only = links < 2 && has_doubled;
-            (!is_only).then_some(((links, peer.score_ms() / SCORE_STEP_MS), *id))
+            let rank = Reverse((links, peer.score_ms() / SCORE_STEP_MS));
+            (!is_only).then_some((rank, *id))
         });
-        let mut ranked: Vec<_> = ranked.collect();
-        ranked.sort_unstable_by(|a, b| b.cmp(a));
-        let worst = ranked.first().map(|(rank, _)| *rank);
-        let ties = ranked
-            .iter()
-            .take_while(|(rank, _)| Some(*rank) == worst)
-            .count();
-        let pick = self.chance.next().checked_rem(ties as u64)?;
-        ranked.get(pick as usize).map(|(_, id)| *id)
+        let ranked = ranked.collect();
+        self.lowest(ranked)
     }
+}
+
+/// How many links each person has.
+fn persons<'a>(peers: impl Iterator<Item = &'a Peer>) -> BTreeMap<&'a str, usize> {
+    let mut links_of = BTreeMap::new();
+    for peer in peers {
+        *links_of.entry(peer.known.person.as_str()).or_default() += 1;
+    }
+    links_of
 }

@@ -24,9 +24,9 @@ mod rows;
 mod session;
 mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use aura_proto::{Code, Digest, LogId, PeerId, SignedReach, TeamId};
+use aura_proto::{Code, Digest, LogId, PeerId, SignedReach, TeamId, reach::Visibility};
 use aura_trust::IdentityKey;
 
 pub use dial::{ASK_AFTER_MS, BACKOFF_MS_MAX, DIAL_MS_MAX, LASTING_MS, UPGRADE_MS, WANTED_MS};
@@ -199,7 +199,7 @@ impl Links {
 
     fn replace_peers(&mut self, now: Now, known: Vec<Known>) {
         let own = self.own.key.peer();
-        let named: std::collections::BTreeSet<_> = known.iter().map(|one| one.peer).collect();
+        let named: BTreeSet<_> = known.iter().map(|one| one.peer).collect();
         let gone: Vec<_> = (self.peers.keys().copied())
             .filter(|peer| !named.contains(peer))
             .collect();
@@ -244,7 +244,7 @@ impl Links {
                 self.moved(now, id);
             }
         } else {
-            if known.reach.visibility != aura_proto::reach::Visibility::Open {
+            if known.reach.visibility != Visibility::Open {
                 known.addresses.clear();
             }
             self.peers.insert(id, Peer::new(now.mono_ms, known));

@@ -8,7 +8,7 @@
 //!   is a link whatever becomes of either;
 //! - `Up` of the next link is told before `Down` of the last one.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use aura_proto::{
     Code, PeerId,
@@ -26,6 +26,7 @@ use super::{
 use crate::Now;
 
 /// A link that was ready this long before another one began has been lost by whoever dialled that, in milliseconds.
+/// The ends see the two moments a round trip apart; should they differ for once, both links end and are dialled again.
 pub const SETTLED_MS: u64 = 15_000;
 /// How long a second ready link waits for the other end to close it, in milliseconds.
 pub const SPARE_MS: u64 = 20_000;
@@ -51,8 +52,8 @@ impl Links {
             spare_since_ms: 0,
             beat_at_ms: 0,
             nonce: 0,
-            sent_at_ms: 0,
-            told: std::collections::BTreeMap::new(),
+            sent_at_ms: None,
+            told: BTreeMap::new(),
             round_at_ms: 0,
         };
         self.links.insert(id, link);
@@ -351,7 +352,7 @@ impl Links {
             return;
         };
         link.nonce += 1;
-        link.sent_at_ms = now.mono_ms;
+        link.sent_at_ms = Some(now.mono_ms);
         link.beat_at_ms = now.mono_ms + self.settings.heartbeat_ms;
         let beat = Heartbeat {
             nonce: link.nonce,
@@ -381,14 +382,14 @@ impl Links {
     }
 
     fn answered(&mut self, now: Now, id: LinkId, nonce: u64) {
-        // Each heartbeat is measured once, whoever repeats the answer.
-        let Some(link) = (self.links.get_mut(&id))
-            .filter(|link| link.nonce == nonce && link.sent_at_ms != u64::MAX)
-        else {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.nonce == nonce) else {
             return;
         };
-        let ms = now.mono_ms.saturating_sub(link.sent_at_ms);
-        link.sent_at_ms = u64::MAX;
+        // Each heartbeat is measured once, whoever repeats the answer.
+        let Some(sent_at_ms) = link.sent_at_ms.take() else {
+            return;
+        };
+        let ms = now.mono_ms.saturating_sub(sent_at_ms);
         let peer = link.peer;
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.measured(ms);

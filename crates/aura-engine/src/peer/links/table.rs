@@ -260,7 +260,8 @@ pub(super) struct Link {
     pub(super) spare_since_ms: u64,
     pub(super) beat_at_ms: u64,
     pub(super) nonce: u64,
-    pub(super) sent_at_ms: u64,
+    /// When the newest heartbeat was sent, until it is answered.
+    pub(super) sent_at_ms: Option<u64>,
     /// Of whom the other side was told or knows what: the counter, and how often it was told.
     pub(super) told: BTreeMap<PeerId, (u64, u8)>,
     pub(super) round_at_ms: u64,
