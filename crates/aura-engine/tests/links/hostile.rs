@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use aura_engine::{
     Now,
-    peer::links::{Arrived, Attempt, Input, Known, LinkId, Links, Mesh, Output, Own, Settings},
+    peer::links::{
+        Arrived, Attempt, Input, Known, LinkId, Links, Mesh, Output, Own, PENDING_MAX, Settings,
+    },
 };
 use aura_proto::{
     Code, LogId, PeerId,
@@ -236,6 +238,70 @@ fn who_does_not_prove_itself_in_time_is_sent_away() {
         assert_eq!(closed(&outputs), Some(Code::TIMEOUT));
         assert_eq!(links.links_up(), 0);
     }
+}
+
+#[test]
+fn a_crowd_of_links_without_proof_and_a_direct_one_of_a_strict_peer_are_refused() {
+    let accept = |links: &mut Links, id: u64, remote: Option<std::net::SocketAddr>| {
+        let accepted = Input::Accepted {
+            link: LinkId(id),
+            peer: key(1).peer(),
+            exporter: EXPORTER,
+            remote,
+        };
+        links.handle(now(5), accepted);
+        closed(&drain(links))
+    };
+    let mut links = answering();
+    for id in 2..=PENDING_MAX as u64 {
+        assert_eq!(accept(&mut links, id, Some(address(1))), None);
+    }
+    assert_eq!(accept(&mut links, 99, Some(address(1))), Some(Code::BUSY));
+
+    let mut strict = known(1, &[]);
+    strict.reach.counter = 2;
+    strict.reach.visibility = Visibility::Strict;
+    let mut links = answering();
+    links.handle(now(4), Input::Peer(strict));
+    assert_eq!(closed(&drain(&mut links)), Some(Code::FORBIDDEN));
+    assert_eq!(
+        accept(&mut links, 2, Some(address(1))),
+        Some(Code::FORBIDDEN)
+    );
+    assert_eq!(accept(&mut links, 3, None), None);
+}
+
+#[test]
+fn who_has_no_room_is_left_alone_for_a_while() {
+    let mut links = dialling();
+    hear(&mut links, hello());
+    hear(&mut links, auth(1, EXPORTER, Side::Answerer));
+    assert!(is_up(&hear(&mut links, welcome())));
+    let ended = Input::Closed {
+        link: LinkId(1),
+        code: Some(Code::BYE),
+        detail: String::new(),
+    };
+    links.handle(now(100_000), ended);
+    let outputs = drain(&mut links);
+    assert!(matches!(outputs[..], [Output::Down { .. }]), "{outputs:?}");
+    assert!(
+        links.rows(now(100_000))[0].score_ms < 500,
+        "that is no failure"
+    );
+    let mut now_ms = 100_000;
+    while now_ms < 200_000 {
+        now_ms = links.deadline().unwrap_or(200_000).max(now_ms + 1);
+        links.handle(now(now_ms), Input::Tick);
+        if drain(&mut links)
+            .iter()
+            .any(|output| matches!(output, Output::Dial { .. }))
+        {
+            break;
+        }
+    }
+    // There is nobody else, so it is asked again, though not at once.
+    assert!((124_000..=137_000).contains(&now_ms), "{now_ms}");
 }
 
 #[test]
