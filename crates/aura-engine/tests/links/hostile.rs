@@ -272,6 +272,37 @@ fn a_crowd_of_links_without_proof_and_a_direct_one_of_a_strict_peer_are_refused(
 }
 
 #[test]
+fn c58_the_second_device_of_a_person_goes_before_the_only_one_of_another() {
+    for seed in 0..20 {
+        let mut settings = Settings::default();
+        settings.mesh = Mesh::new(1, 2, 3).unwrap();
+        let mut links = Links::new(now(0), own(0), settings, seed);
+        let mut all: Vec<_> = (1..=4).map(|node| known(node, &[])).collect();
+        all[1].person = all[0].person.clone();
+        links.handle(now(0), Input::Peers(all));
+        let mut outputs = Vec::new();
+        for who in 1..=4 {
+            let link = LinkId(who as u64);
+            let accepted = Input::Accepted {
+                link,
+                peer: key(who).peer(),
+                exporter: EXPORTER,
+                remote: Some(address(who)),
+            };
+            links.handle(now(0), accepted);
+            for message in [hello(), auth(who, EXPORTER, Side::Dialler)] {
+                links.handle(now(0), Input::Received { link, message });
+            }
+            outputs.extend(drain(&mut links));
+        }
+        assert_eq!(closed(&outputs), Some(Code::BYE));
+        assert_eq!(links.links_up(), 3);
+        let rest = [3, 4].map(|who| links.link_to(key(who).peer()));
+        assert_eq!(rest, [Some(LinkId(3)), Some(LinkId(4))], "seed {seed}");
+    }
+}
+
+#[test]
 fn who_has_no_room_is_left_alone_for_a_while() {
     let mut links = dialling();
     hear(&mut links, hello());
