@@ -48,7 +48,8 @@ fn fifty(seed: u64, lost_percent: u64) -> World {
 
 #[test]
 fn c50_all_of_fifty_hear_within_three_rounds_though_a_fifth_is_lost() {
-    for seed in 0..10 {
+    // With one telling for each link, number 24 would not make it.
+    for seed in 20..30 {
         let mut world = fifty(seed, 20);
         let moved = word(7, 2, Visibility::Open, &[address(7), address(207)]);
         world.input(7, Input::Announce(moved));

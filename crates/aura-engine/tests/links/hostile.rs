@@ -274,8 +274,10 @@ fn a_crowd_of_links_without_proof_and_a_direct_one_of_a_strict_peer_are_refused(
 #[test]
 fn c58_the_second_device_of_a_person_goes_before_the_only_one_of_another() {
     for seed in 0..20 {
-        let mut settings = Settings::default();
-        settings.mesh = Mesh::new(1, 2, 3).unwrap();
+        let settings = Settings {
+            mesh: Mesh::new(1, 2, 3).unwrap(),
+            ..Settings::default()
+        };
         let mut links = Links::new(now(0), own(0), settings, seed);
         let mut all: Vec<_> = (1..=4).map(|node| known(node, &[])).collect();
         all[1].person = all[0].person.clone();
