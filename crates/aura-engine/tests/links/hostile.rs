@@ -417,6 +417,31 @@ fn case_105_a_victims_address_is_dialled_once_in_ten_minutes_whatever_is_announc
 }
 
 #[test]
+fn case_105_a_peer_that_moves_all_the_time_is_dialled_once_in_a_second() {
+    let mut links = Links::new(now(0), own(0), Settings::default(), 1);
+    let mut dials = 0;
+    for step in 0..200 {
+        let mut moved = known(1, &[address(1_000 + step)]);
+        moved.reach.counter = step as u64 + 1;
+        let now = now(step as u64 * 100);
+        links.handle(now, Input::Peer(moved));
+        links.handle(now, Input::Want(key(1).peer()));
+        for output in drain(&mut links) {
+            if let Output::Dial { peer, .. } = output {
+                dials += 1;
+                let failed = Input::Dialed {
+                    peer,
+                    result: Err("timeout".to_owned()),
+                    attempts: Vec::new(),
+                };
+                links.handle(now, failed);
+            }
+        }
+    }
+    assert!((15..=21).contains(&dials), "{dials} in twenty seconds");
+}
+
+#[test]
 fn case_105_all_peers_share_one_budget_of_dialled_addresses() {
     let mut links = Links::new(now(0), own(0), Settings::default(), 1);
     let all = (1..=100).map(|node| {

@@ -28,8 +28,8 @@ pub const WANTED_MS: u64 = 60_000;
 pub const ASK_AFTER_MS: u64 = 120_000;
 /// A dial whose outcome is not told within this many milliseconds has failed.
 pub const DIAL_MS_MAX: u64 = 45_000;
-/// Shortest pause between dials of a peer, however often it is wanted, in milliseconds.
-const WANT_PAUSE_MS: u64 = 1_000;
+/// Shortest pause between dials of a peer, however often it is wanted or moves, in milliseconds.
+const DIAL_PAUSE_MS: u64 = 1_000;
 /// How long a peer is left alone that closed the link for want of room, in milliseconds.
 const DECLINED_MS: u64 = 60_000;
 
@@ -155,6 +155,7 @@ impl Links {
             return Ok(());
         };
         let is_fresh_asked = std::mem::take(&mut peer.is_fresh_asked);
+        peer.dialled_ms = Some(now.mono_ms);
         let dialing = Dialing {
             since_ms: now.mono_ms,
             is_direct: !addresses.is_empty(),
@@ -245,7 +246,6 @@ impl Links {
         peer.next_dial_ms = now.mono_ms + self.chance.about(base_ms);
         peer.failures = peer.failures.saturating_add(1);
         peer.failing_since_ms.get_or_insert(now.mono_ms);
-        peer.ended_ms = Some(now.mono_ms);
         peer.last_error = Some(error);
     }
 
@@ -283,7 +283,7 @@ impl Links {
         let has_way =
             (self.peers.get(&id)).is_some_and(|peer| !self.dialable(now, peer).is_empty());
         if let Some(peer) = self.peers.get_mut(&id).filter(|_| has_way) {
-            peer.next_dial_ms = peer.next_dial_ms.min(now.mono_ms);
+            hurry(now, peer);
         }
         self.is_stirred = true;
     }
@@ -313,9 +313,14 @@ impl Links {
         };
         peer.wanted_until_ms = now.mono_ms + WANTED_MS;
         if peer.up.is_none() {
-            let paused_ms = peer.ended_ms.map_or(0, |ended_ms| ended_ms + WANT_PAUSE_MS);
-            peer.next_dial_ms = peer.next_dial_ms.min(paused_ms.max(now.mono_ms));
+            hurry(now, peer);
         }
         self.is_stirred = true;
     }
+}
+
+/// The next dial of the peer does not wait for the back-off.
+fn hurry(now: Now, peer: &mut Peer) {
+    let paused_ms = peer.dialled_ms.map_or(0, |at_ms| at_ms + DIAL_PAUSE_MS);
+    peer.next_dial_ms = peer.next_dial_ms.min(paused_ms.max(now.mono_ms));
 }

@@ -116,8 +116,8 @@ pub(super) struct Peer {
     /// Whether the next dial is made even if a link is up.
     pub(super) is_fresh_asked: bool,
     pub(super) failures: u32,
-    /// When it was last found to be out of reach.
-    pub(super) ended_ms: Option<u64>,
+    /// When the last dial of it began.
+    pub(super) dialled_ms: Option<u64>,
     pub(super) failing_since_ms: Option<u64>,
     /// Whether it has failed for so long that the Mothership was or will be asked, and another one serves instead.
     pub(super) is_replaced: bool,
@@ -142,7 +142,7 @@ impl Peer {
             next_dial_ms: now_ms,
             is_fresh_asked: false,
             failures: 0,
-            ended_ms: None,
+            dialled_ms: None,
             failing_since_ms: None,
             is_replaced: false,
             is_ask_due: false,
