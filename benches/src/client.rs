@@ -96,7 +96,7 @@ impl Client {
                 let auth = Auth {
                     peer: self.device.key.peer(),
                     signature: signature.to_vec(),
-                    hints: Vec::new(),
+                    reach: None,
                 };
                 self.send(0, &Message::Auth(auth));
             }

@@ -34,7 +34,11 @@ impl Team {
         git(&repo, &["add", "."]);
         git(&repo, &["commit", "-qm", name]);
         let home = laptop.home.clone();
-        let second = Laptop { home, repo };
+        let second = Laptop {
+            home,
+            repo,
+            listen: laptop.listen.clone(),
+        };
         second.aura(&["join", "--mode", "live"]).ok();
         second
     }

@@ -329,6 +329,7 @@ impl Team {
         Laptop {
             home: self.dir.path().join(format!("home-{name}")),
             repo,
+            listen: None,
         }
     }
 
@@ -359,6 +360,8 @@ pub fn token(document: &Value) -> String {
 pub struct Laptop {
     pub home: PathBuf,
     pub repo: PathBuf,
+    /// Where its daemon listens for other laptops; without one it has the Mothership alone.
+    pub listen: Option<String>,
 }
 
 impl Laptop {
@@ -371,11 +374,12 @@ impl Laptop {
     /// A command whose output is for people.
     pub fn plain_command(&self) -> Command {
         let mut command = Command::new(binary("aura"));
-        command
-            .env("AURA_HOME", &self.home)
-            .env_remove("HOME")
-            .arg("-C")
-            .arg(&self.repo);
+        command.env("AURA_HOME", &self.home).env_remove("HOME");
+        match &self.listen {
+            Some(listen) => command.env("AURA_LINKS_LISTEN", listen),
+            None => command.env("AURA_LINKS_DIRECT", "off"),
+        };
+        command.arg("-C").arg(&self.repo);
         command
     }
 

@@ -262,7 +262,7 @@ impl Device {
         Auth {
             peer: self.key.peer(),
             signature: auth_proof(&self.key, exporter, aura_trust::Side::Dialler).to_vec(),
-            hints: Vec::new(),
+            reach: None,
         }
     }
 

@@ -157,7 +157,7 @@ impl Room {
             Message::Auth(Auth {
                 peer: key.peer(),
                 signature: signature.to_vec(),
-                hints: Vec::new(),
+                reach: None,
             }),
         );
     }

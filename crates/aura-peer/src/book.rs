@@ -4,36 +4,56 @@
 //! - what the machine wants stored is durable before it hears so;
 //! - a disk that fails a sync ends the process: what it holds is known only after the next start has read it.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use aura_api::{Exit, Failure};
-use aura_engine::peer::replica::{self, Record, Replica};
-use aura_proto::Incarnation;
+use aura_engine::{
+    Now,
+    peer::{
+        exchange::{self, Exchange, Neighbour},
+        replica::{self, Record, Replica},
+    },
+};
+use aura_proto::{Entry, Incarnation, Writer, limits::ENTRIES_PER_BATCH_MAX};
 use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk};
 use bytes::Bytes;
 
-use crate::clock::random;
+use crate::clock::{Clock, random};
 
 // A record that the log refuses would stop the daemon at every start.
 const _: () = assert!(replica::RECORD_BYTES_MAX <= Options::peer().record_bytes_max as usize);
 
+/// Bytes of entries that are shown to a neighbour in one step.
+const SHOWN_BYTES_MAX: usize = 192 << 10;
+
 pub(crate) struct Book {
     pub(crate) replica: Replica,
+    /// What neighbours are told of it and tell.
+    pub(crate) exchange: Exchange,
+    /// The record of each writer's entries, by their numbers from 1 on.
+    records: BTreeMap<Writer, Vec<u64>>,
+    clock: Clock,
     log: Log,
     reader: Reader,
 }
 
 impl Book {
     /// Opens the log in `dir` and replays it into `replica`. A new one begins with its incarnation.
-    pub(crate) fn open(dir: &Path, mut replica: Replica) -> Result<Self, Failure> {
+    pub(crate) fn open(dir: &Path, mut replica: Replica, clock: Clock) -> Result<Self, Failure> {
         let mut unread = None;
+        let mut records = BTreeMap::new();
         let mut is_new = true;
         let visit = |record: aura_store::RecordView<'_>| {
             // Boot records carry nothing.
             if !record.payload.is_empty() {
                 is_new = false;
                 match Record::decode(&Bytes::copy_from_slice(record.payload)) {
-                    Ok(known) => replica.replay(&known),
+                    Ok(known) => {
+                        replica.replay(&known);
+                        if let Some(entry) = entry_of(&known) {
+                            keep_record(&mut records, entry, record.lsn);
+                        }
+                    }
                     Err(error) => unread = unread.take().or(Some((record.lsn, error))),
                 }
             }
@@ -44,7 +64,12 @@ impl Book {
             let message = format!("record {lsn} in {}: {error}", dir.display());
             return Err(Failure::new("AE-LOG-CORRUPT", Exit::INTEGRITY, message));
         }
+        let mut exchange = Exchange::new(replica.log(), replica.held());
+        exchange.handle(now(clock), exchange::Input::Alone(true));
         let mut book = Self {
+            exchange,
+            records,
+            clock,
             replica,
             reader: log.reader(),
             log,
@@ -76,10 +101,79 @@ impl Book {
                     self.replica
                         .handle(replica::Input::Incarnation(incarnation));
                 }
-                other => rest.push(other),
+                other => {
+                    self.tell_exchange(&other);
+                    rest.push(other);
+                }
             }
         }
         rest
+    }
+
+    /// What neighbours may hear of what the machine told.
+    fn tell_exchange(&mut self, told: &replica::Output) {
+        let (lsn, entry) = match told {
+            replica::Output::Queued { lsn, entry } | replica::Output::Heard { lsn, entry } => {
+                (*lsn, entry)
+            }
+            replica::Output::Delivered { lsn, placed } => (*lsn, &placed.entry),
+            replica::Output::NotHeard { .. } | replica::Output::NotStored => {
+                return self
+                    .exchange
+                    .handle(now(self.clock), exchange::Input::NotHeard);
+            }
+            replica::Output::Contradicted { .. } => {
+                let left = exchange::Input::Left(self.replica.held());
+                return self.exchange.handle(now(self.clock), left);
+            }
+            _ => return,
+        };
+        keep_record(&mut self.records, entry, lsn);
+        let header = entry.header();
+        let held = exchange::Input::Held {
+            writer: header.writer,
+            author_seq: header.author_seq,
+        };
+        self.exchange.handle(now(self.clock), held);
+    }
+
+    /// Entries of a writer from a number on, as many as are shown in one step.
+    pub(crate) fn entries(&self, writer: Writer, first: u64, last: u64) -> Vec<Entry> {
+        let numbers = (first..=last).take(ENTRIES_PER_BATCH_MAX);
+        let records = self.records.get(&writer);
+        let lsn = |number: u64| {
+            let at = usize::try_from(number.checked_sub(1)?).ok()?;
+            records?.get(at).copied().filter(|lsn| *lsn != 0)
+        };
+        let mut bytes = 0;
+        let entries = numbers.map_while(|number| {
+            let record = self.read(lsn(number)?)?;
+            entry_of(&record).cloned()
+        });
+        let fitting = entries.take_while(|entry| {
+            let fits = bytes == 0 || bytes + entry.bytes().len() <= SHOWN_BYTES_MAX;
+            bytes += entry.bytes().len();
+            fits
+        });
+        fitting.collect()
+    }
+
+    /// A link with a neighbour has something to say about this log.
+    pub(crate) fn hear(&mut self, input: exchange::Input) {
+        self.exchange.handle(now(self.clock), input);
+    }
+
+    /// Whether neighbours have to be told or asked.
+    pub(crate) fn tick_exchange(&mut self) {
+        let now = now(self.clock);
+        if self.exchange.deadline().is_some_and(|at| at <= now.mono_ms) {
+            self.exchange.handle(now, exchange::Input::Tick);
+        }
+    }
+
+    /// Begins to exchange with a neighbour.
+    pub(crate) fn meet(&mut self, neighbour: Neighbour) {
+        self.hear(exchange::Input::Up(neighbour));
     }
 
     /// Shows every stored record again, in order.
@@ -114,6 +208,44 @@ impl Book {
             Err(error) => crate::storage_failed(&error),
         }
         usize::try_from(self.log.durable() - before).unwrap_or(0)
+    }
+}
+
+fn now(clock: Clock) -> Now {
+    Now {
+        mono_ms: clock.mono_ms(),
+        wall_ms: clock.wall_ms(),
+    }
+}
+
+fn entry_of(record: &Record) -> Option<&Entry> {
+    match record {
+        Record::Heard(entry) | Record::Own(entry) => Some(entry),
+        Record::Placed(placed) => Some(&placed.entry),
+        Record::Checkpoint(_)
+        | Record::Evidence(_)
+        | Record::HeardPlaced(_)
+        | Record::Incarnation(_)
+        | Record::OwnPlaced { .. }
+        | Record::Retired(_) => None,
+    }
+}
+
+/// Remembers where an entry is; the last record of a number is the one that counts.
+fn keep_record(records: &mut BTreeMap<Writer, Vec<u64>>, entry: &Entry, lsn: u64) {
+    let header = entry.header();
+    let rows = records.entry(header.writer).or_default();
+    // A writer's numbers come in order, so a gap is no longer than what a restored disk lost.
+    if let Some(at) = header
+        .author_seq
+        .checked_sub(1)
+        .and_then(|at| usize::try_from(at).ok())
+        && at <= rows.len() + ENTRIES_PER_BATCH_MAX
+    {
+        if rows.len() <= at {
+            rows.resize(at + 1, 0);
+        }
+        rows[at] = lsn;
     }
 }
 

@@ -6,6 +6,7 @@
 //! - a face that waits is answered when its condition holds, its deadline passes, or the daemon stops.
 
 mod calls;
+mod neighbours;
 mod starting;
 mod wire;
 
@@ -24,9 +25,12 @@ use aura_api::{
 };
 use aura_engine::{
     Now,
-    peer::control::{self, Control},
+    peer::{
+        control::{self, Control},
+        links::LinkId,
+    },
 };
-use aura_net::{Dialed, LinkEvent, LinkHandle};
+use aura_net::{Dialed, Incoming, LinkEvent, LinkHandle};
 use aura_proto::{
     Code, PeerId,
     message::{PeerCard, RenewGrant},
@@ -43,8 +47,10 @@ use crate::{
     clock::{Clock, random, rfc3339},
     desk::{Desk, Ground, Mode, Publishing, git_failure},
     identity::{self, Identity},
+    settings::Settings,
     team::Team,
 };
+use neighbours::Neighbours;
 use starting::Starting;
 
 /// How long a daemon that has nothing to do goes without a look at its home, in milliseconds.
@@ -59,6 +65,12 @@ pub(crate) enum Event {
     Graph(PathBuf, Box<Graph>),
     Dialed(u64, Result<Box<Dialed>, String>),
     Renewed(u64, Result<RenewGrant, (Option<Code>, String)>),
+    /// Another device dialled this one.
+    Incoming(Box<Incoming>),
+    /// A dial of another device ended.
+    PeerDialed(PeerId, neighbours::Outcome),
+    /// What a link to another device says, and the share of its backlog.
+    Thread(LinkId, LinkEvent, OwnedSemaphorePermit),
     /// What a link says, and the share of the backlog that it takes up until it is handled.
     Link(u64, LinkEvent, OwnedSemaphorePermit),
     Watch(PathBuf, WatchEvent),
@@ -110,7 +122,8 @@ pub(crate) struct Daemon {
     /// Repositories that could not be opened, and why.
     closed: BTreeMap<PathBuf, Failure>,
     remembered: Vec<Remembered>,
-    pub(super) settings: BTreeMap<String, String>,
+    pub(super) settings: Settings,
+    neighbours: Option<Neighbours>,
     pub(super) control: Option<Control>,
     link: Option<LinkHandle>,
     link_number: u64,
@@ -203,7 +216,8 @@ impl Daemon {
         let identity = Identity::open(home)?;
         let clock = Clock::start();
         let remembered = identity::read_json(&home.join("repos.json"))?;
-        let settings = identity::read_json(&home.join("settings.json"))?;
+        let set = identity::read_json(&home.join("settings.json"))?;
+        let settings = Settings::new(set, |name| std::env::var(name).ok());
         let mut daemon = Self {
             home: home.to_owned(),
             clock,
@@ -214,6 +228,7 @@ impl Daemon {
             closed: BTreeMap::new(),
             remembered,
             settings,
+            neighbours: None,
             control: None,
             link: None,
             link_number: 0,
@@ -266,6 +281,7 @@ impl Daemon {
             }
             self.control = Some(control);
             self.offline_since_ms = self.clock.mono_ms();
+            self.enter_mesh();
         }
         Ok(())
     }
@@ -336,6 +352,7 @@ impl Daemon {
         }
         // What was saved while no daemon ran is an edit like any other.
         self.with_desk(&path, Desk::publish_saved)?;
+        self.meet_again(&path);
         self.reconnect();
         Ok(path)
     }
@@ -400,9 +417,7 @@ impl Daemon {
 
     /// What makes edits travel, as set.
     pub(super) fn publishing(&self) -> Publishing {
-        let word = self.settings.get("publish");
-        word.and_then(|word| Publishing::from_word(word))
-            .unwrap_or(Publishing::Save)
+        Publishing::from_word(self.settings.get("publish")).unwrap_or(Publishing::Save)
     }
 
     /// Works on a desk with the team's keys; its messages and notices leave afterwards.
@@ -442,6 +457,7 @@ impl Daemon {
             }
             self.on_time();
             self.flush();
+            self.tend_links();
             if is_idle {
                 self.weigh();
             }
@@ -479,7 +495,8 @@ impl Daemon {
         let retry = self.desks.values().filter_map(Desk::retry_deadline).min();
         let team = self.team.as_ref().and_then(Team::retry_deadline);
         let weighs = self.desks.values().filter_map(Desk::weigh_deadline).min();
-        [control, waiting, motion, kept, retry, team, weighs]
+        let links = self.links_deadline();
+        [control, waiting, motion, kept, retry, team, weighs, links]
             .into_iter()
             .flatten()
             .min()
@@ -497,6 +514,9 @@ impl Daemon {
             Event::Dialed(number, result) => self.dialed(number, result),
             Event::Renewed(number, result) => self.renewed_at_the_door(number, result),
             Event::Link(number, event, _share) => self.on_link(number, event),
+            Event::Incoming(incoming) => self.dialled_by(*incoming),
+            Event::PeerDialed(peer, outcome) => self.peer_dialed(peer, outcome),
+            Event::Thread(link, event, _share) => self.on_thread(link, event),
             Event::Watch(path, event) => {
                 let seen = self.with_desk(&path, |desk, ring| desk.watched(event, ring));
                 if let Err(failure) = seen {

@@ -14,6 +14,7 @@ mod enrol;
 mod faces;
 mod identity;
 mod parses;
+mod settings;
 mod team;
 
 use std::path::Path;

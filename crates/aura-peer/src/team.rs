@@ -89,7 +89,7 @@ impl Team {
             incarnation,
         );
         let mut team = Self {
-            book: Book::open(&dir.join("log"), replica)?,
+            book: Book::open(&dir.join("log"), replica, clock)?,
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
             ordered: None,
             heard: BTreeMap::new(),

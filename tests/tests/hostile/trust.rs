@@ -5,7 +5,7 @@ use std::fs;
 use aura_net::Clock;
 use aura_proto::{
     Digest, Kind, LogId, PeerId, VersionVector, codec,
-    message::{Message, Outcome, PeerCard, PeerEvent, Role},
+    message::{Message, Outcome, PeerCard, PeerEvent, PeerQuery, Role},
 };
 use aura_trust::{
     InviteSeed, JoinClaims, KeyBody, KeyRing, KeyWrap, MemberCard, MembershipBody, ReceiveKey,
@@ -102,7 +102,9 @@ impl Lie {
     /// The key of an epoch, for the ghost and for others.
     fn epoch(&self, key: &TeamKey, parent: Digest, others: &[&PeerCard]) -> KeyBody {
         let me = (self.ghost.key.peer(), self.receive_key());
-        let others = others.iter().map(|card| (card.peer, card.receive_key));
+        let others = others
+            .iter()
+            .map(|card| (card.peer, card.receive.as_ref().unwrap().key));
         let wrap = |(peer, receive): (PeerId, [u8; 32])| KeyWrap {
             peer,
             wrapped: wrap_key(key, &receive, self.ghost.team(), peer, [1; 32]).unwrap(),
@@ -140,11 +142,20 @@ impl Lie {
     fn card_of(&self, name: &str) -> PeerCard {
         self.runtime.block_on(async {
             let mut wire = self.admin.connect().await.unwrap();
+            let mut cards = None;
+            while cards.is_none() {
+                let (_, message) = next(&mut wire.events).await.unwrap();
+                if let Message::Peer(PeerEvent::Snapshot(shown)) = message {
+                    cards = Some(shown);
+                }
+            }
+            let mut cards = cards.unwrap().into_iter();
+            let peers = vec![cards.find(|card| card.name == name).unwrap().peer];
+            wire.send(0, &Message::PeerQuery(PeerQuery { peers }));
             loop {
                 let (_, message) = next(&mut wire.events).await.unwrap();
-                if let Message::Peer(PeerEvent::Snapshot(cards)) = message {
-                    let mut cards = cards.into_iter();
-                    return cards.find(|card| card.name == name).unwrap();
+                if let Message::Peer(PeerEvent::Known(mut cards)) = message {
+                    return cards.pop().unwrap();
                 }
             }
         })
@@ -177,8 +188,8 @@ fn add(card: &PeerCard) -> MembershipBody {
         peer: card.peer,
         name: card.name.clone(),
         role: Role::Member,
-        receive_key: card.receive_key,
-        receive_key_signature: card.receive_key_signature.clone(),
+        receive_key: card.receive.as_ref().unwrap().key,
+        receive_key_signature: card.receive.as_ref().unwrap().signature.clone(),
     })
 }
 

@@ -1,12 +1,13 @@
 //! Every message with its parts and its payload.
 
 use aura_proto::{
-    Code, Digest, Incarnation, LogId, PeerId, TeamId, VersionVector, Writer,
+    Code, Digest, Incarnation, LogId, PeerId, Reach, SignedReach, TeamId, VersionVector,
+    Visibility, Writer,
     frame::{Flags, FrameHeader, FrameType},
     message::{
         Auth, Head, Heartbeat, Hello, JoinGrant, JoinRequest, Message, Outcome, PeerCard,
-        PeerEvent, PeerState, PushAck, Refusal, RenewGrant, RenewRequest, Role, Subscribe, Welcome,
-        feature,
+        PeerEvent, PeerQuery, PeerState, Prune, PushAck, ReceiveCard, Refusal, RenewGrant,
+        RenewRequest, Role, Subscribe, Welcome, feature,
     },
     session::Class,
 };
@@ -72,7 +73,7 @@ fn greetings() -> Vec<Sample> {
     let auth = Auth {
         peer: peer(1),
         signature: vec![2; 64],
-        hints: vec!["10.0.1.5:7777".to_owned(), "[fd00::5]:7777".to_owned()],
+        reach: Some(said(1, &["10.0.1.5:7777", "[fd00::5]:7777"])),
     };
     let welcome = Welcome {
         version: 1,
@@ -126,11 +127,17 @@ fn presence() -> Vec<Sample> {
         peer: peer(n),
         name: format!("peer-{n}"),
         role,
-        receive_key: [n + 100; 32],
-        receive_key_signature: vec![n; 64],
+        receive: None,
         state,
         last_seen_ms: 1_800_000_000_000 + u64::from(n),
-        hints: vec![format!("10.0.0.{n}:7777")],
+        reach: said(n, &[&format!("10.0.0.{n}:7777")]).reach,
+    };
+    let full = |n: u8| PeerCard {
+        receive: Some(ReceiveCard {
+            key: [n + 100; 32],
+            signature: vec![n; 64],
+        }),
+        ..card(n, Role::Member, PeerState::Offline)
     };
     let cards = (1..)
         .zip(roles)
@@ -142,10 +149,7 @@ fn presence() -> Vec<Sample> {
         sample("heartbeat's answer", Message::HeartbeatAck, beat),
         event("everybody", PeerEvent::Snapshot(cards.collect())),
         event("nobody", PeerEvent::Snapshot(Vec::new())),
-        event(
-            "added",
-            PeerEvent::Added(card(9, Role::Member, PeerState::Offline)),
-        ),
+        event("added", PeerEvent::Added(full(9))),
         event(
             "gone",
             PeerEvent::Gone {
@@ -155,10 +159,21 @@ fn presence() -> Vec<Sample> {
         ),
         event(
             "other addresses",
-            PeerEvent::NetworkUpdate {
-                peer: peer(9),
-                hints: vec!["box.example.org:7777".to_owned()],
+            PeerEvent::NetworkUpdate(said(9, &["192.168.7.9:40000"])),
+        ),
+        event("nowhere", PeerEvent::NetworkUpdate(said(9, &[]))),
+        event("known", PeerEvent::Known(vec![full(9)])),
+        sample(
+            "who",
+            Message::PeerQuery,
+            PeerQuery {
+                peers: vec![peer(9), peer(8)],
             },
+        ),
+        sample(
+            "where",
+            Message::Reach,
+            vec![said(1, &["100.64.0.7:7777"]), said(2, &[])],
         ),
         event(
             "away",
@@ -258,6 +273,14 @@ fn logs() -> Vec<Sample> {
         sample("subscribe to a new log", Message::Subscribe, fresh),
         sample("head", Message::Head, head),
         sample("outcomes of a push", Message::PushAck, ack),
+        sample(
+            "pruned",
+            Message::Prune,
+            Prune {
+                log: LOG,
+                wants_numbers: true,
+            },
+        ),
     ]
 }
 
@@ -418,5 +441,22 @@ fn frames_have_their_ten_bytes() {
     for vector in vectors("frames.json") {
         assert_eq!(second::frame_header(&vector), bytes(&vector, "header"));
         assert!(number(&vector, "length") <= 1 << 20);
+    }
+}
+
+/// What a peer says of where it is; one that says no address is silent.
+fn said(n: u8, addresses: &[&str]) -> SignedReach {
+    let reach = Reach {
+        counter: 1_800_000_000 + u64::from(n),
+        visibility: match addresses {
+            [] => Visibility::Outbound,
+            _ => Visibility::Open,
+        },
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+    };
+    SignedReach {
+        peer: peer(n),
+        reach,
+        signature: vec![n; 64],
     }
 }

@@ -175,6 +175,12 @@ impl Control {
         self.reach = Some(said);
     }
 
+    /// Whether the Mothership hears this announcement, or a newer one.
+    pub fn has_reach(&self, counter: u64) -> bool {
+        let known = self.reach.as_ref();
+        known.is_some_and(|known| counter <= known.reach.counter)
+    }
+
     /// Applies one input.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {

@@ -20,10 +20,10 @@ use super::{Daemon, Event};
 use crate::{enrol, identity::Enrolment, team};
 
 /// What a link may have said and nobody has handled yet, in KiB; then it is not read on: some windows' worth.
-const BACKLOG_KIB: usize = 4 << 10;
+pub(super) const BACKLOG_KIB: usize = 4 << 10;
 
 /// The share of the backlog that an event takes up.
-fn shares_of(event: &LinkEvent) -> u32 {
+pub(super) fn shares_of(event: &LinkEvent) -> u32 {
     let bytes = match event {
         LinkEvent::Message { payload, .. } => payload.len(),
         LinkEvent::Drained | LinkEvent::Closed { .. } => 0,
@@ -148,6 +148,7 @@ impl Daemon {
             let until = crate::clock::rfc3339(leaf.ends_s * 1_000);
             control.handle(now, control::Input::Certified(leaf));
             let text = format!("certificate renewed until {until}");
+            self.renew_door();
             self.emit("renewed", None, None, None, text);
         }
         true
@@ -165,6 +166,7 @@ impl Daemon {
                 }
             }
             Ok(dialed) => {
+                self.mothership_is_at(dialed.stream.get_ref().0.peer_addr().ok());
                 let classes = vec![Class::Patch; 1 + self.desks.len()];
                 let _guard = self.runtime.enter();
                 let (handle, streams, mut received) =
@@ -293,6 +295,7 @@ impl Daemon {
             desk.book.replica.set_features(features);
             desk.feed(replica::Input::LinkUp, &self.identity.ring);
         }
+        self.alone(false);
         self.flush();
     }
 
@@ -311,6 +314,7 @@ impl Daemon {
             desk.stream = None;
             desk.feed(replica::Input::LinkDown, &self.identity.ring);
         }
+        self.alone(true);
     }
 
     /// Drops the link, if any, and dials at once: the streams must follow the repositories.
@@ -333,6 +337,11 @@ impl Daemon {
     }
 
     fn peer_event(&mut self, event: PeerEvent) {
+        self.peer_told(event);
+        self.remember_reaches();
+    }
+
+    fn peer_told(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Snapshot(cards) => {
                 self.peers = cards.into_iter().map(|card| (card.peer, card)).collect();
@@ -437,11 +446,7 @@ impl Daemon {
 
     /// With `members.approve = auto`, an admin's daemon hands the key to whoever the Mothership admitted.
     pub(super) fn approve_automatically(&mut self) {
-        if self
-            .settings
-            .get("members.approve")
-            .is_none_or(|value| value != "auto")
-        {
+        if self.settings.get("members.approve") != "auto" {
             return;
         }
         let me = self.identity.key.peer();

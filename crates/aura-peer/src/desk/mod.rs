@@ -268,7 +268,7 @@ impl Desk {
         let key_peer = key.peer();
         let incarnation = Incarnation(u64::from_be_bytes(random()));
         let replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
-        let book = Book::open(&state_dir.join("log"), replica)?;
+        let book = Book::open(&state_dir.join("log"), replica, clock)?;
         let copy = WorkingCopy::open(&repo).map_err(|error| storage(&error))?;
         let motion = Motion::new(clock.mono_ms(), repo.observe());
         let shadows = Shadows::open(state_dir, &repo)?;

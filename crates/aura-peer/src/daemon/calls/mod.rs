@@ -24,6 +24,7 @@ use crate::{
     clock::rfc3339,
     desk::{Desk, Mode, publish::Intent, restore::Wish},
     docs as shape, enrol,
+    settings::Refused,
 };
 
 type Answer = Result<Value, Failure>;
@@ -414,20 +415,14 @@ impl Daemon {
     }
 
     fn config(&self, key: Option<&str>) -> Answer {
-        let known = [("publish", "save"), ("members.approve", "ask")];
-        let rows = known
-            .iter()
-            .filter(|(name, _)| key.is_none_or(|key| key == *name))
-            .map(|(name, default)| match self.settings.get(*name) {
-                Some(value) => (name, value.clone(), "user"),
-                None => (name, (*default).to_owned(), "default"),
-            })
-            .map(|(name, value, origin)| docs::SettingDoc {
-                key: (*name).to_owned(),
-                value,
-                origin: origin.to_owned(),
-            })
-            .collect();
+        let rows = self.settings.rows();
+        let rows = rows.filter(|(name, ..)| key.is_none_or(|key| key == *name));
+        let rows = rows.map(|(name, value, origin)| docs::SettingDoc {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            origin: origin.as_str().to_owned(),
+        });
+        let rows = rows.collect();
         document(&docs::Config {
             schema: docs::Config::SCHEMA.to_owned(),
             settings: rows,
@@ -435,30 +430,27 @@ impl Daemon {
     }
 
     fn config_set(&mut self, key: &str, value: String) -> Answer {
-        let allowed: &[&str] = match key {
-            "publish" => &["save", "intent", "commit"],
-            "members.approve" => &["ask", "auto"],
-            _ => {
-                let message = format!("there is no setting {key}");
-                return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+        let usage = |message: String| Failure::new("AE-USAGE", Exit::USAGE, message);
+        match self.settings.set(key, value) {
+            Ok(()) => {}
+            Err(Refused::Unknown) => {
+                return Err(usage(format!("there is no setting {key}"))
                     .next("aura config list", "the settings and their values"));
             }
-        };
-        if !allowed.contains(&value.as_str()) {
-            let message = format!("{key} is one of {}", allowed.join(", "));
-            let step = format!("aura config set {key} {}", allowed[0]);
-            return Err(Failure::new("AE-USAGE", Exit::USAGE, message).next(step, "the default"));
+            Err(Refused::Value(takes, default)) => {
+                let step = format!("aura config set {key} {default}");
+                return Err(usage(format!("{key} is {takes}")).next(step, "the default"));
+            }
         }
-        self.settings.insert(key.to_owned(), value);
         let path = self.home.join("settings.json");
-        let bytes = serde_json::to_vec(&self.settings).unwrap_or_default();
+        let bytes = serde_json::to_vec(self.settings.set_by_user()).unwrap_or_default();
         aura_store::write_atomic(&path, &bytes, 0o600)
             .map_err(|error| crate::identity::failure(&error, &path))?;
         let publishing = self.publishing();
         for desk in self.desks.values_mut() {
             desk.publishing = publishing;
         }
-        if key == "members.approve" && self.settings[key] == "auto" {
+        if key == "members.approve" && self.settings.get(key) == "auto" {
             self.approve_automatically();
         }
         self.config(Some(key))
