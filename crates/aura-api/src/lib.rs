@@ -186,6 +186,23 @@ pub enum Call {
     },
     /// The peer list; answers `aura.peers/1`.
     Peers,
+    /// Asks another device whether it is there; answers `aura.ping/1`.
+    Ping {
+        /// Its name.
+        peer: String,
+        /// How long to wait, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// How this device and others can be reached; answers `aura.netcheck/1`.
+    Netcheck {
+        /// One device, or all.
+        peer: Option<String>,
+    },
+    /// Dials the Mothership and other devices anew; answers `aura.peers/1`.
+    Reconnect {
+        /// One device, or the Mothership and all that this one keeps links with.
+        peer: Option<String>,
+    },
     /// Publishes what is saved; answers `aura.publish/1`.
     Publish {
         /// The reason.

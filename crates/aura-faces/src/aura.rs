@@ -139,7 +139,10 @@ impl Face<'_, '_> {
                 local::outline(self.screen, &self.dir, &file, path.as_deref())
             }
             Command::ParseTrial { path } => git::try_parser(&path, self.input),
-            Command::Peers => self.peers(),
+            Command::Netcheck { peer } => self.netcheck(peer),
+            Command::Peers => self.peers(Call::Peers),
+            Command::Ping { peer } => self.ping(peer),
+            Command::Reconnect { peer } => self.peers(Call::Reconnect { peer }),
             Command::Publish {
                 why,
                 symbols,

@@ -2,16 +2,18 @@
 //!
 //! Invariant: nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use aura_api::docs;
 use aura_engine::peer::{
     body::{Cause, VersionId},
+    links::{PeerLinkRow, Way},
     units::{Conflict, Side, Units},
 };
 use aura_proto::{
     PeerId,
     message::{PeerCard, PeerState},
+    reach::{Class, Locality, class_of},
 };
 use aura_semantic::OwnText;
 
@@ -135,21 +137,37 @@ fn text(text: &OwnText) -> String {
     foot.map_or_else(|| head.to_string(), |foot| format!("{head}{foot}"))
 }
 
-/// A peer as it is known; without a link to the Mothership nothing is known of whether it is there.
-pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool, is_up: bool) -> docs::PeerDoc {
+/// A peer as it is known; without a link to it or to the Mothership nothing is known of whether it is there.
+pub(crate) fn peer(
+    card: &PeerCard,
+    me: PeerId,
+    (reads, is_up): (bool, bool),
+    link: Option<&PeerLinkRow>,
+) -> docs::PeerDoc {
     let is_self = card.peer == me;
+    let way = link.and_then(|link| link.way);
     let state = match card.state {
         _ if !is_up && is_self => "offline",
+        _ if !is_up && way.is_some() => "online",
         _ if !is_up => "unknown",
         PeerState::Online => "online",
         PeerState::Away => "away",
         PeerState::Offline => "offline",
     };
-    let path = match (is_self, is_up) {
+    let path = match (is_self, way) {
         (true, _) => "self",
-        (false, true) => "via mothership",
-        (false, false) => "none",
+        (false, Some(way)) => path_of(way),
+        (false, None) if is_up => "via mothership",
+        (false, None) => "none",
     };
+    let tried = link.map_or(&[][..], |link| &link.attempts);
+    let tried = tried.iter().map(|tried| docs::TriedDoc {
+        address: tried.address.to_string(),
+        class: class_word(tried.address).to_owned(),
+        result: tried.result.clone(),
+        ms: tried.ms,
+        age_ms: tried.age_ms,
+    });
     docs::PeerDoc {
         name: card.name.clone(),
         peer: card.peer.to_string(),
@@ -157,6 +175,27 @@ pub(crate) fn peer(card: &PeerCard, me: PeerId, reads: bool, is_up: bool) -> doc
         state: state.to_owned(),
         last_seen: (0 < card.last_seen_ms).then(|| rfc3339(card.last_seen_ms)),
         path: path.to_owned(),
+        rtt_ms: link.and_then(|link| link.srtt_ms.filter(|_| way.is_some())),
+        why: link.and_then(|link| link.why).map(|why| why.to_string()),
+        tried: tried.collect(),
         reads,
     }
+}
+
+/// The word for how a link runs.
+pub(crate) fn path_of(way: Way) -> &'static str {
+    match way {
+        Way::Relay => "relayed",
+        Way::Direct(address) => match class_of(address, Locality::Machine) {
+            Some(Class::Lan) => "direct lan",
+            Some(Class::Mesh) => "direct mesh",
+            Some(Class::Machine | Class::Other) | None => "direct",
+        },
+    }
+}
+
+/// The word for the network that an address is in.
+pub(crate) fn class_word(address: SocketAddr) -> &'static str {
+    let class = class_of(address, Locality::Machine);
+    class.map_or("other", Class::as_str)
 }

@@ -1,15 +1,17 @@
 //! What goes on while the Mothership is dead.
 
+use mothership_tests::Laptop;
 use serde_json::Value;
 
 use crate::{Mesh, received};
 
-fn heads(mesh: &Mesh) -> Vec<Value> {
-    let logs = mesh.laptops.iter().map(|laptop| {
-        let log = laptop.aura(&["log"]).ok();
-        log["operations"].clone()
-    });
-    logs.collect()
+/// Every operation of a laptop's log with its place.
+fn places(laptop: &Laptop) -> Vec<(Value, Value)> {
+    let log = laptop.aura(&["log"]).ok();
+    let ops = log["ops"].as_array().unwrap();
+    ops.iter()
+        .map(|op| (op["op"].clone(), op["seq"].clone()))
+        .collect()
 }
 
 #[test]
@@ -30,13 +32,74 @@ fn h12_edits_travel_while_the_mothership_is_dead_and_each_gets_one_place_when_it
     let waiting = bob.aura(&["status"]).ok();
     assert_eq!(waiting["link"]["state"], "offline", "{waiting}");
     mesh.box_ = mesh.team.serve(&listen);
-    mesh.laptops
-        .iter()
-        .for_each(mothership_tests::Laptop::synced);
+    mesh.laptops.iter().for_each(Laptop::synced);
     for laptop in &mesh.laptops {
         assert!(laptop.read("src/risk.rs").contains("let cap = 102"));
     }
-    let heads = heads(&mesh);
-    assert_eq!(heads[0], heads[1]);
-    assert_eq!(heads[1], heads[2]);
+    let all: Vec<_> = mesh.laptops.iter().map(places).collect();
+    assert_eq!(all[0].len(), 2, "{all:?}");
+    assert!(all[0].iter().all(|(_, seq)| seq.is_u64()), "{all:?}");
+    assert!(all.iter().all(|places| *places == all[0]), "{all:?}");
+}
+
+#[test]
+fn c72_a_laptop_that_starts_while_the_mothership_is_dead_finds_the_others_and_what_they_wrote() {
+    let mut mesh = Mesh::of(&["alice", "bob"]);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    bob.aura(&["down"]).ok();
+    mesh.box_.signal("-KILL");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    bob.aura(&["up"]).ok();
+    bob.applied("score");
+    let peers = bob.aura(&["peers"]).ok();
+    let peers = peers["peers"].as_array().unwrap();
+    let row = peers.iter().find(|row| row["name"] == "alice").unwrap();
+    assert_eq!(
+        (&row["state"], &row["path"]),
+        (&"online".into(), &"direct".into())
+    );
+}
+
+#[test]
+fn c75_two_who_change_one_function_meanwhile_have_one_conflict_everywhere() {
+    let mut mesh = Mesh::of(&["alice", "bob", "carol"]);
+    let listen = mesh.box_.listen.clone();
+    let [alice, bob, carol] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    mesh.box_.signal("-KILL");
+    // Apart from each other, so that neither knows of the other's edit.
+    bob.aura(&["down"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    carol.applied("score");
+    alice.aura(&["down"]).ok();
+    carol.aura(&["down"]).ok();
+    bob.aura(&["up"]).ok();
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 102");
+    bob.aura(&["publish", "--no-wait"]);
+    alice.aura(&["up"]).ok();
+    carol.aura(&["up"]).ok();
+    for laptop in [alice, bob, carol] {
+        laptop.event(|event| event["kind"] == "conflict");
+    }
+    alice.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    bob.applied("load");
+    carol.applied("load");
+    let ids = |laptop: &Laptop| -> Vec<Value> {
+        let open = laptop.conflicts();
+        open.iter().map(|conflict| conflict["id"].clone()).collect()
+    };
+    assert_eq!(ids(alice).len(), 1);
+    assert_eq!(ids(alice), ids(bob));
+    assert_eq!(ids(alice), ids(carol));
+    mesh.box_ = mesh.team.serve(&listen);
+    mesh.laptops.iter().for_each(Laptop::synced);
+    let [alice, bob, carol] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    assert_eq!(ids(alice).len(), 1);
+    assert_eq!(ids(alice), ids(bob));
+    assert_eq!(ids(alice), ids(carol));
 }

@@ -449,6 +449,7 @@ fn said(n: u8, addresses: &[&str]) -> SignedReach {
     let reach = Reach {
         counter: 1_800_000_000 + u64::from(n),
         visibility: match addresses {
+            [] if n == 2 => Visibility::Strict,
             [] => Visibility::Outbound,
             _ => Visibility::Open,
         },

@@ -12,7 +12,7 @@ use crate::{
     shapes::{Row, Shapes},
 };
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "01-entry.md",
     "02-framing.md",
     "03-identity.md",
@@ -20,6 +20,7 @@ const PAGES: [&str; 7] = [
     "05-sync.md",
     "06-patch.md",
     "07-log.md",
+    "08-peers.md",
 ];
 
 fn page(name: &str) -> String {

@@ -1,11 +1,14 @@
 //! Keys, signatures, sealing, wraps, certificates and tokens.
 
-use aura_proto::{Digest, Incarnation, Kind, PeerId, TeamId, Writer, message::Role};
+use aura_proto::{
+    Digest, Incarnation, Kind, PeerId, Reach, TeamId, Visibility, Writer, message::Role,
+};
 use aura_trust::{
     Ca, CertIdentity, IdentityKey, InviteSeed, JoinClaims, JoinPolicy, JoinTranscript, KeyRing,
     Purpose, ReceiveKey, RenewTranscript, SealContext, Side, Subject, TeamKey, TlsKey, Token,
     auth_proof, check_join_jwt, commit, identity_proof, open, open_ring_from_invite, renew_proof,
-    seal, seal_ring_for_invite, seed_proof, sign_receive_key, unwrap_key, words, wrap_key,
+    seal, seal_ring_for_invite, seed_proof, sign_reach, sign_receive_key, unwrap_key, words,
+    wrap_key,
 };
 use serde_json::{Value, json};
 
@@ -74,6 +77,24 @@ fn signatures() -> Vec<Value> {
         csr: &csr,
         exporter: &EXPORTER,
     };
+    let addresses = ["10.0.1.5:7777", "[fd00::5]:7777"];
+    let reach = Reach {
+        counter: 1_800_000_000,
+        visibility: Visibility::Open,
+        addresses: addresses.map(|text| text.parse().unwrap()).to_vec(),
+    };
+    let team = TeamId([0xaa; 16]);
+    // As the page lays it out, and not as the product does.
+    let reach_signed = [
+        &team.0[..],
+        &1_800_000_000_u64.to_be_bytes(),
+        &[0, 2],
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 1, 5],
+        &7_777_u16.to_be_bytes(),
+        &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5],
+        &7_777_u16.to_be_bytes(),
+    ]
+    .concat();
     let invite = InviteSeed::new(SEED);
     let invite_seed = *invite.key().to_bytes();
     let (peer, hash) = (key.peer().0, Digest::of(&csr).0);
@@ -113,6 +134,13 @@ fn signatures() -> Vec<Value> {
             &IDENTITY,
             &[&receive],
             sign_receive_key(&key, &receive),
+        ),
+        signature(
+            "where a peer is",
+            Purpose::Reach,
+            &IDENTITY,
+            &[&reach_signed],
+            sign_reach(&key, team, reach).signature.try_into().unwrap(),
         ),
         signature(
             "renewal",

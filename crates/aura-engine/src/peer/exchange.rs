@@ -11,7 +11,6 @@
 //! - one step at a time is with the shell for each neighbour, so a slow one costs no more than its numbers;
 //! - what a neighbour says of its numbers decides what is sent to it, never what counts here;
 //! - nobody is sent anything that did not ask, and nobody is asked while both have the Mothership.
-// spec: peers/4
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -178,9 +178,21 @@ pub(crate) enum Command {
         /// Treat it as having this path
         path: String,
     },
-    /// List the peers of the team
+    /// Show how this device and others are reached, address by address
+    #[command(before_long_help = "Examples:\n  aura netcheck\n  aura netcheck carol")]
+    Netcheck {
+        /// Only this device
+        peer: Option<String>,
+    },
+    /// List the peers of the team, and how each is reached
     #[command(before_long_help = "Example:\n  aura peers")]
     Peers,
+    /// Ask another device whether it is there, and by which way
+    #[command(before_long_help = "Example:\n  aura ping carol")]
+    Ping {
+        /// Its name
+        peer: String,
+    },
     /// Publish what is saved
     #[command(
         before_long_help = "Example:\n  aura publish -m \"cap from config\" RiskModel::score"
@@ -211,6 +223,12 @@ pub(crate) enum Command {
         /// Only say what would happen
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Dial the mothership and other devices anew
+    #[command(before_long_help = "Examples:\n  aura reconnect\n  aura reconnect carol")]
+    Reconnect {
+        /// Only this device
+        peer: Option<String>,
     },
     /// Bring back the text that a symbol had, and publish it
     #[command(

@@ -26,6 +26,8 @@ use crate::{
 
 /// How long `wait` waits without `--timeout`.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long another device may take to answer.
+const PING: Duration = Duration::from_secs(5);
 /// How much later than the daemon's own answer a `wait` is given up.
 const WAIT_MARGIN: Duration = Duration::from_secs(10);
 
@@ -320,10 +322,27 @@ impl Face<'_, '_> {
         })
     }
 
-    pub(super) fn peers(&mut self) -> Outcome {
-        self.simple(Call::Peers, |doc: &docs::Peers, view| {
+    pub(super) fn peers(&mut self, call: Call) -> Outcome {
+        self.simple(call, |doc: &docs::Peers, view| {
             show::peers(&doc.peers, view)
         })
+    }
+
+    pub(super) fn netcheck(&mut self, peer: Option<String>) -> Outcome {
+        self.simple(Call::Netcheck { peer }, show::netcheck)
+    }
+
+    pub(super) fn ping(&mut self, peer: String) -> Outcome {
+        let timeout = self.common.timeout.unwrap_or(PING);
+        self.limit = Limit::from_now(Some(timeout.saturating_add(WAIT_MARGIN)));
+        let call = Call::Ping {
+            peer,
+            timeout_ms: duration::millis(timeout),
+        };
+        let document = self.ask(call)?;
+        self.say(&document, |doc: &docs::Ping, _| show::pong(doc))?;
+        let is_relayed = document.get("path").is_some_and(|path| path == "relayed");
+        Ok(if is_relayed { Exit::PARTLY } else { Exit::DONE })
     }
 
     pub(super) fn publish(

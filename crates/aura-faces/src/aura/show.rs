@@ -375,8 +375,64 @@ pub(super) fn waiting(doc: &docs::Members, wanted: &[String]) -> String {
     doc.members.iter().filter(is_meant).map(row).collect()
 }
 
+/// How this device is reached, and how each other one.
+pub(super) fn netcheck(doc: &docs::Netcheck, view: &View) -> String {
+    let rtt = doc
+        .rtt_ms
+        .map(|ms| format!(", {ms} ms"))
+        .unwrap_or_default();
+    let mut text = format!("mothership: {}{rtt}\n", line(&doc.mothership));
+    let address = |row: &docs::AddressDoc| format!("{} ({})", line(&row.address), line(&row.class));
+    let listens: Vec<String> = doc.listens.iter().map(address).collect();
+    let listens = match listens.is_empty() {
+        true => "no other device can dial this one".to_owned(),
+        false => format!("listens at {}", listens.join(", ")),
+    };
+    text += &format!("this device: {}, {listens}\n", line(&doc.visibility));
+    for peer in &doc.peers {
+        let rtt = peer
+            .rtt_ms
+            .map(|ms| format!(", {ms} ms"))
+            .unwrap_or_default();
+        let why = peer
+            .why
+            .as_deref()
+            .map(|why| format!("   why: {}", line(why)));
+        let why = why.unwrap_or_default();
+        text += &format!("\n{}: {}{rtt}{why}\n", line(&peer.name), line(&peer.path));
+        let mut table = Table::new(&["  ADDRESS", "NETWORK", "OUTCOME", "MS", "AGO"]);
+        for tried in &peer.tried {
+            table.row([
+                format!("  {}", tried.address),
+                tried.class.clone(),
+                tried.result.clone(),
+                tried.ms.to_string(),
+                format!("{} s", tried.age_ms / 1_000),
+            ]);
+        }
+        if !peer.tried.is_empty() {
+            text += &table.show(view);
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// The answer of another device.
+pub(super) fn pong(doc: &docs::Ping) -> String {
+    let address = doc
+        .address
+        .as_deref()
+        .map(|address| format!(" ({})", line(address)));
+    let (name, address) = (line(&doc.peer), address.unwrap_or_default());
+    format!(
+        "{name}{address} answered in {} ms, {}",
+        doc.rtt_ms,
+        line(&doc.path)
+    )
+}
+
 pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
-    let mut table = Table::new(&["NAME", "STATE", "ROLE", "PATH", "SEEN", "READS"]);
+    let mut table = Table::new(&["NAME", "STATE", "ROLE", "PATH", "MS", "SEEN", "READS"]);
     for row in rows {
         let seen = row
             .last_seen
@@ -387,6 +443,8 @@ pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
             row.state.clone(),
             row.role.clone(),
             row.path.clone(),
+            row.rtt_ms
+                .map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
             seen.unwrap_or_else(|| "-".to_owned()),
             if row.reads { "yes" } else { "no" }.to_owned(),
         ]);

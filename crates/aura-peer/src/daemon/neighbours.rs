@@ -25,10 +25,10 @@ use aura_net::{
     tls::{Expect, calendar},
 };
 use aura_proto::{
-    Code, Entry, LogId, PeerId, Reach,
+    Code, Entry, LogId, PeerId, Reach, codec,
     event::encode_push,
     limits::{PEERS_PER_MESSAGE_MAX, SEND_QUEUE_BYTES_MAX},
-    message::{Message, PeerCard, PeerQuery, PeerState, Role},
+    message::{Heartbeat, Message, PeerCard, PeerQuery, PeerState, Role},
     reach::{Class, Locality, class_of},
     session::{Class as StreamClass, Side},
 };
@@ -46,11 +46,16 @@ use crate::{book::Book, clock::random, identity};
 /// How often the addresses of this device are looked at, in milliseconds.
 const LOOK_MS: u64 = 5_000;
 
+/// The file with the directory, below the home.
+const DIRECTORY: &str = "team/directory";
+
 /// What is remembered of where everybody is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Directory {
     /// The counter of the last own announcement.
     counter: u64,
+    /// The port on which this device listened last: others find it there while the Mothership is away.
+    port: u16,
     /// Whether the Mothership was on this machine when it was reached last.
     is_local: bool,
     reaches: BTreeMap<PeerId, Reach>,
@@ -84,6 +89,10 @@ pub(super) struct Neighbours {
     /// Whether the machine has to hear of members anew.
     pub(super) is_stale: bool,
     look_at_ms: u64,
+    /// Who is asked whether it is there, and when it was asked, once there is a link.
+    asked: BTreeMap<PeerId, Option<(u64, u64)>>,
+    /// Round trips of who has answered, in milliseconds.
+    pongs: BTreeMap<PeerId, u64>,
 }
 
 impl Drop for Neighbours {
@@ -107,11 +116,7 @@ impl Daemon {
             agent: concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
         let seed = u64::from_be_bytes(random());
-        let path = self.home.join("team").join("directory.json");
-        let directory: Directory = identity::read_json(&path).unwrap_or_else(|failure| {
-            tracing::warn!(%failure, "where others are has to be told anew");
-            Directory::default()
-        });
+        let directory = self.read_directory();
         for (peer, reach) in &directory.reaches {
             if let Some(card) = self.peers.get_mut(peer) {
                 card.reach = reach.clone();
@@ -126,6 +131,8 @@ impl Daemon {
             directory,
             is_stale: true,
             look_at_ms: 0,
+            asked: BTreeMap::new(),
+            pongs: BTreeMap::new(),
         });
         self.open_door();
     }
@@ -151,7 +158,16 @@ impl Daemon {
                 .contains(&peer)
         });
         let _guard = self.runtime.enter();
-        let mut listener = match Listener::bind(listen, &credentials, enrolment.team, revoked) {
+        let bind = |port: u16| {
+            let at = SocketAddr::new(listen.ip(), port);
+            Listener::bind(at, &credentials, enrolment.team, Arc::clone(&revoked))
+        };
+        let again = Some(neighbours.directory.port).filter(|_| listen.port() == 0);
+        let bound = again.map_or_else(
+            || bind(listen.port()),
+            |port| bind(port).or_else(|_| bind(0)),
+        );
+        let mut listener = match bound {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::warn!(error = %crate::chain(&error), %listen, "no device can dial this one");
@@ -159,6 +175,7 @@ impl Daemon {
             }
         };
         let (local, renewer) = (listener.local(), listener.renewer());
+        neighbours.directory.port = local.port();
         let events = self.sender.clone();
         let task = self.runtime.spawn(async move {
             while let Some(incoming) = listener.next().await {
@@ -265,13 +282,18 @@ impl Daemon {
         self.pump_control();
     }
 
+    /// Where others were; one that cannot be read is told anew.
+    fn read_directory(&self) -> Directory {
+        let bytes = std::fs::read(self.home.join(DIRECTORY)).unwrap_or_default();
+        codec::decode(&bytes).unwrap_or_default()
+    }
+
     fn save_directory(&self) {
         let Some(neighbours) = &self.neighbours else {
             return;
         };
-        let path = self.home.join("team").join("directory.json");
-        let bytes = serde_json::to_vec(&neighbours.directory).unwrap_or_default();
-        if let Err(error) = write_atomic(&path, &bytes, 0o600) {
+        let bytes = codec::encode(&neighbours.directory);
+        if let Err(error) = write_atomic(&self.home.join(DIRECTORY), &bytes, 0o600) {
             tracing::warn!(error = %crate::chain(&error), "where others are is not remembered");
         }
     }
@@ -533,7 +555,12 @@ impl Daemon {
                 kind,
                 payload,
             } => match Message::decode(kind, payload) {
-                Ok(message) if stream == 0 => self.tell_links(Input::Received { link, message }),
+                Ok(message) if stream == 0 => {
+                    if let Message::HeartbeatAck(ack) = &message {
+                        self.answered(ack.nonce);
+                    }
+                    self.tell_links(Input::Received { link, message });
+                }
                 Ok(message) => self.hear_of_log(link, message),
                 Err(error) => self.close_thread(link, Code::DECODE, &error.to_string()),
             },
@@ -573,6 +600,10 @@ impl Daemon {
             thread.handle.authenticated();
             (thread.slot, thread.is_up) = (None, true);
         }
+        let is_asked = |known: &Neighbours| known.asked.contains_key(&peer);
+        if self.neighbours.as_ref().is_some_and(is_asked) {
+            self.ask_whether_there(peer);
+        }
         for book in self.books() {
             book.meet(Neighbour(link.0));
         }
@@ -584,6 +615,59 @@ impl Daemon {
             Some(name.clone()),
             format!("linked with {name}"),
         );
+    }
+
+    /// Asks a device whether it is there, now or as soon as there is a link.
+    pub(super) fn ask_whether_there(&mut self, peer: PeerId) {
+        self.tell_links(Input::Want(peer));
+        let now_ms = self.clock.mono_ms();
+        let Some(neighbours) = &mut self.neighbours else {
+            return;
+        };
+        neighbours.pongs.remove(&peer);
+        let link = neighbours.machine.link_to(peer);
+        // Nonces of the machine count from 1.
+        let nonce = u64::from_be_bytes(random()) | 1 << 63;
+        neighbours.asked.insert(peer, link.map(|_| (nonce, now_ms)));
+        if let Some(link) = link {
+            let heads = Vec::new();
+            self.send_on(link, 0, &Message::Heartbeat(Heartbeat { nonce, heads }));
+        }
+    }
+
+    fn answered(&mut self, nonce: u64) {
+        let now_ms = self.clock.mono_ms();
+        let Some(neighbours) = &mut self.neighbours else {
+            return;
+        };
+        let mut asked = neighbours.asked.iter();
+        let found = asked.find_map(|(peer, asked)| {
+            let (own, sent_ms) = (*asked)?;
+            (own == nonce).then_some((*peer, now_ms.saturating_sub(sent_ms)))
+        });
+        if let Some((peer, rtt_ms)) = found {
+            neighbours.asked.remove(&peer);
+            neighbours.pongs.insert(peer, rtt_ms);
+        }
+    }
+
+    /// Whether a device that was asked has answered.
+    pub(super) fn has_answered(&self, peer: PeerId) -> bool {
+        let known = self.neighbours.as_ref();
+        known.is_some_and(|known| known.pongs.contains_key(&peer))
+    }
+
+    /// The round trip of the answer, in milliseconds.
+    pub(super) fn take_pong(&mut self, peer: PeerId) -> Option<u64> {
+        let neighbours = self.neighbours.as_mut()?;
+        neighbours.asked.remove(&peer);
+        neighbours.pongs.remove(&peer)
+    }
+
+    /// Where this device says that it is.
+    pub(super) fn announced(&self) -> Option<&Reach> {
+        let known = &self.neighbours.as_ref()?.directory.reaches;
+        known.get(&self.identity.key.peer())
     }
 
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {

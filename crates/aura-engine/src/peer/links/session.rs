@@ -184,6 +184,7 @@ impl Links {
         self.send(id, Message::Auth(auth));
     }
 
+    // spec: peers/3.1
     fn proved(&mut self, now: Now, id: LinkId, auth: &Auth) {
         let Some(link) = self.links.get(&id) else {
             return;

@@ -191,7 +191,11 @@ impl Daemon {
     pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
         let me = self.identity.key.peer();
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
-        let row = |card: &PeerCard| shape::peer(card, me, self.reads(card), is_up);
+        let links = self.link_rows();
+        let row = |card: &PeerCard| {
+            let standing = (self.reads(card), is_up);
+            shape::peer(card, me, standing, links.get(&card.peer))
+        };
         let mut rows: Vec<docs::PeerDoc> = self.peers.values().map(row).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows

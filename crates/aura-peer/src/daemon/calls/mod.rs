@@ -6,6 +6,7 @@ mod history;
 mod impact;
 mod join;
 mod members;
+mod network;
 mod past;
 mod status;
 
@@ -86,6 +87,7 @@ impl Daemon {
                 let waits = self.wait(repo, &wanted, timeout_ms, reply);
                 waits.err().map(Err)
             }
+            Call::Ping { peer, timeout_ms } => self.ping(&peer, timeout_ms, reply).err().map(Err),
             Call::Watch { since } => return self.subscribe(since, reply),
             Call::Impact {
                 symbol,
@@ -182,6 +184,8 @@ impl Daemon {
             Call::Members => self.members(Vec::new()),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
             Call::Peers => self.peer_list(),
+            Call::Netcheck { peer } => self.netcheck(peer.as_deref()),
+            Call::Reconnect { peer } => self.reconnect_to(peer.as_deref()),
             Call::Pull {
                 symbols,
                 from,
@@ -208,6 +212,7 @@ impl Daemon {
             Call::Whoami => self.whoami(),
             Call::Impact { .. }
             | Call::Join { .. }
+            | Call::Ping { .. }
             | Call::Publish { .. }
             | Call::Wait { .. }
             | Call::Watch { .. } => {

@@ -1,0 +1,131 @@
+//! How other devices are reached, and what can be done about it.
+//!
+//! Invariant: what is shown of a link is what the machine that decides about it knows.
+
+use std::{collections::BTreeMap, sync::mpsc};
+
+use aura_api::{Exit, Failure, Reply, docs};
+use aura_engine::peer::{
+    control::Control,
+    links::{Input, PeerLinkRow, Way},
+};
+use aura_proto::PeerId;
+
+use super::{Answer, Until, Waiting, document, no_peer};
+use crate::{daemon::Daemon, docs as shape};
+
+impl Daemon {
+    /// What is known of the link with each device.
+    pub(in crate::daemon) fn link_rows(&self) -> BTreeMap<PeerId, PeerLinkRow> {
+        let rows = self
+            .neighbours
+            .as_ref()
+            .map(|known| known.machine.rows(self.now()));
+        let rows = rows.unwrap_or_default().into_iter();
+        rows.map(|row| (row.peer, row)).collect()
+    }
+
+    /// A device of the team by its name.
+    fn other_device(&self, name: &str) -> Result<PeerId, Failure> {
+        let card = self.peers.values().find(|card| card.name == name);
+        let card = card.ok_or_else(|| no_peer(name))?;
+        if card.peer == self.identity.key.peer() {
+            let message = format!("{name} is this device");
+            return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                .next("aura peers", "the other devices"));
+        }
+        Ok(card.peer)
+    }
+
+    pub(in crate::daemon) fn netcheck(&self, peer: Option<&str>) -> Answer {
+        let peer = peer.map(|name| self.other_device(name)).transpose()?;
+        let wanted = peer.map(|peer| peer.to_string());
+        let me = self.identity.key.peer().to_string();
+        let is_wanted = |row: &docs::PeerDoc| match &wanted {
+            Some(wanted) => row.peer == *wanted,
+            None => row.peer != me,
+        };
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let mothership = match &self.down_why {
+            _ if is_up => "up".to_owned(),
+            Some((_, why)) => why.clone(),
+            None => "it is being dialled".to_owned(),
+        };
+        let address = |address: &std::net::SocketAddr| docs::AddressDoc {
+            address: address.to_string(),
+            class: shape::class_word(*address).to_owned(),
+        };
+        let own = self.peers.get(&self.identity.key.peer());
+        let announced = self.announced().or_else(|| own.map(|card| &card.reach));
+        document(&docs::Netcheck {
+            schema: docs::Netcheck::SCHEMA.to_owned(),
+            mothership,
+            rtt_ms: self.rtt_ms.filter(|_| is_up),
+            visibility: self.settings.get("links.visibility").to_owned(),
+            listens: announced
+                .iter()
+                .flat_map(|reach| &reach.addresses)
+                .map(address)
+                .collect(),
+            peers: self.peer_rows().into_iter().filter(is_wanted).collect(),
+        })
+    }
+
+    pub(in crate::daemon) fn reconnect_to(&mut self, peer: Option<&str>) -> Answer {
+        let peer = peer.map(|name| self.other_device(name)).transpose()?;
+        if peer.is_none() {
+            self.reconnect();
+        }
+        self.tell_links(Input::Reconnect(peer));
+        self.peer_list()
+    }
+
+    /// Answers when a device has answered, or the time is over.
+    pub(in crate::daemon) fn ping(
+        &mut self,
+        name: &str,
+        timeout_ms: u64,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<(), Failure> {
+        let peer = self.other_device(name)?;
+        self.ask_whether_there(peer);
+        let name = name.to_owned();
+        self.waiting.push(Waiting {
+            until: Until::Pong(peer),
+            repo: None,
+            deadline_ms: self.clock.mono_ms().saturating_add(timeout_ms),
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, holds| match daemon.pong(&name, peer, holds) {
+                Ok(document) => Reply::Done(document),
+                Err(failure) => Reply::Failed(failure),
+            }),
+        });
+        Ok(())
+    }
+
+    fn pong(&mut self, name: &str, peer: PeerId, holds: bool) -> Answer {
+        let rtt_ms = self.take_pong(peer).filter(|_| holds);
+        let row = self.link_rows().remove(&peer);
+        let way = row.as_ref().and_then(|row| row.way);
+        let (Some(rtt_ms), Some(way)) = (rtt_ms, way) else {
+            let why = row.and_then(|row| row.why).map(|why| format!(": {why}"));
+            let message = format!("{name} does not answer{}", why.unwrap_or_default());
+            return Err(
+                Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message).next(
+                    format!("aura netcheck {}", aura_api::shell_operand(name)),
+                    "each address and what became of it",
+                ),
+            );
+        };
+        document(&docs::Ping {
+            schema: docs::Ping::SCHEMA.to_owned(),
+            peer: name.to_owned(),
+            path: shape::path_of(way).to_owned(),
+            address: match way {
+                Way::Direct(address) => Some(address.to_string()),
+                Way::Relay => None,
+            },
+            rtt_ms,
+        })
+    }
+}
