@@ -38,6 +38,7 @@ impl Team {
             home,
             repo,
             listen: laptop.listen.clone(),
+            announce: None,
         };
         second.aura(&["join", "--mode", "live"]).ok();
         second

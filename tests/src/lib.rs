@@ -330,6 +330,7 @@ impl Team {
             home: self.dir.path().join(format!("home-{name}")),
             repo,
             listen: None,
+            announce: None,
         }
     }
 
@@ -362,6 +363,8 @@ pub struct Laptop {
     pub repo: PathBuf,
     /// Where its daemon listens for other laptops; without one it has the Mothership alone.
     pub listen: Option<String>,
+    /// Where it says that it listens, if that is not to be found out.
+    pub announce: Option<String>,
 }
 
 impl Laptop {
@@ -379,6 +382,9 @@ impl Laptop {
             Some(listen) => command.env("AURA_LINKS_LISTEN", listen),
             None => command.env("AURA_LINKS_DIRECT", "off"),
         };
+        if let Some(announce) = &self.announce {
+            command.env("AURA_LINKS_ANNOUNCE", announce);
+        }
         command.arg("-C").arg(&self.repo);
         command
     }

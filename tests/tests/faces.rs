@@ -402,6 +402,8 @@ fn a_second_clone_is_told_to_join_without_a_token() {
     let second = Laptop {
         home: alice.home.clone(),
         repo: team.laptop("alice2").repo.clone(),
+        listen: None,
+        announce: None,
     };
     let told = second.aura(&["status"]).fails(3, "AE-NOT-JOINED");
     assert_eq!(failure_next(&told), "aura join");

@@ -493,6 +493,8 @@ fn wrong_places_and_wrong_tokens_are_told_apart() {
     let elsewhere = Laptop {
         home: alice.home.clone(),
         repo: plain,
+        listen: None,
+        announce: None,
     };
     elsewhere
         .join(&invite, "alice", "observe")
@@ -500,6 +502,8 @@ fn wrong_places_and_wrong_tokens_are_told_apart() {
     let nowhere = Laptop {
         home: alice.home.clone(),
         repo: team.dir.path().join("missing"),
+        listen: None,
+        announce: None,
     };
     nowhere.aura(&["status"]).fails(2, "AE-USAGE");
     alice.aura(&["status"]).fails(3, "AE-NOT-JOINED");
@@ -709,6 +713,8 @@ fn two_clones_on_one_laptop_both_follow_the_team_and_each_other() {
     let second = Laptop {
         home: alice.home.clone(),
         repo: team.laptop("alice2").repo.clone(),
+        listen: None,
+        announce: None,
     };
     second.aura(&["join", "--mode", "live"]).ok();
     bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");

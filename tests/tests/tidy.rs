@@ -19,10 +19,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Files that were longer when the rule came; a number may only go down, and a file that fits leaves the list.
 const LONG_FILES: &[(&str, usize)] = &[];
 /// The same for functions.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    ("crates/aura-engine/tests/simulation/main.rs", "act", 80),
-    ("crates/aura-semantic/src/apply.rs", "carry_out", 79),
-];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] =
+    &[("crates/aura-semantic/src/apply.rs", "carry_out", 79)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

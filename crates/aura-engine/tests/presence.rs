@@ -12,12 +12,13 @@ use aura_engine::{
     },
 };
 use aura_proto::{
-    Digest, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
+    Digest, Header, Incarnation, Kind, LogId, PeerId, Reach, TeamId, VersionVector, Visibility,
+    Writer,
     entry::PROTOCOL_LEVEL,
     event::encode_push,
     message::{
-        Auth, Hello, Message, PeerEvent, PeerState, Role, Subscribe, VERSION_MAX, VERSION_MIN,
-        feature,
+        Auth, Hello, Message, PeerCard, PeerEvent, PeerState, Role, Subscribe, VERSION_MAX,
+        VERSION_MIN, feature,
     },
 };
 use aura_trust::{IdentityKey, auth_proof, sign_entry};
@@ -297,4 +298,27 @@ fn a_subscriber_is_fed_one_step_at_a_time() {
         has_room: true,
     });
     assert_eq!(room.feeds, [(2, 1, 1), (2, 2, 3)]);
+}
+
+#[test]
+fn h07_the_list_of_500_peers_with_several_addresses_each_fits_in_64_kb() {
+    let card = |n: u64| {
+        let addresses = ["10.0.0.1:40000", "100.64.0.1:40000", "[fd00::1]:40000"];
+        PeerCard {
+            peer: key(n).peer(),
+            name: format!("somebody@laptop-{n}"),
+            role: Role::Member,
+            receive: None,
+            state: PeerState::Online,
+            last_seen_ms: 1_800_000_000_000 + n,
+            reach: Reach {
+                counter: 1_800_000_000 + n,
+                visibility: Visibility::Open,
+                addresses: addresses.map(|text| text.parse().unwrap()).to_vec(),
+            },
+        }
+    };
+    let list = Message::Peer(PeerEvent::Snapshot((1..=500).map(card).collect()));
+    let bytes = list.encode().1.len();
+    assert!(bytes <= 64 << 10, "{bytes} bytes");
 }

@@ -216,3 +216,145 @@ fn a_head_counts_only_if_it_was_asked_for_after_what_happened() {
     feed(&mut replica, run(2, &second));
     assert!(replica.is_caught_up());
 }
+
+fn heard(entries: &[&Entry]) -> Input {
+    Input::Heard {
+        from: 7,
+        entries: entries.iter().copied().cloned().collect(),
+    }
+}
+
+fn refusal(said: &[Output]) -> Option<Code> {
+    said.iter().find_map(|output| match output {
+        Output::NotHeard { from: 7, code, .. } => Some(*code),
+        _ => None,
+    })
+}
+
+/// A replica that never met the Mothership.
+fn lonely() -> Replica {
+    let mothership = IdentityKey::from_seed([5; 32]).peer();
+    Replica::new(TEAM, LOG, alice(), mothership, Incarnation(1))
+}
+
+// spec: peers/4.3
+#[test]
+fn c77_what_a_neighbour_forged_doubled_or_left_out_is_not_taken() {
+    let first = entry(1, Digest::ZERO);
+    let second = entry(2, first.hash());
+    let third = entry(3, second.hash());
+    let mut replica = lonely();
+    let mut forged = first.bytes().to_vec();
+    // Within the signature, which stands behind the 182 bytes of the header.
+    forged[200] ^= 1;
+    let forged = Entry::decode(forged.into()).unwrap();
+    assert_eq!(
+        refusal(&feed(&mut replica, heard(&[&forged]))),
+        Some(Code::BAD_SIGNATURE)
+    );
+    assert_eq!(
+        refusal(&feed(&mut replica, heard(&[&second]))),
+        Some(Code::AUTHOR_GAP)
+    );
+    let said = feed(&mut replica, heard(&[&first, &third]));
+    assert_eq!(refusal(&said), Some(Code::AUTHOR_GAP));
+    assert!(
+        said.iter()
+            .any(|output| matches!(output, Output::Heard { entry, .. } if *entry == first))
+    );
+    // The same once more is no news and no fault.
+    assert!(feed(&mut replica, heard(&[&first])).is_empty());
+    assert_eq!(replica.held().get(&first.header().writer), 1);
+}
+
+// spec: peers/4.7
+#[test]
+fn two_entries_under_one_number_are_proof_and_end_what_is_heard_of_their_writer() {
+    let first = entry(1, Digest::ZERO);
+    let mut header = first.header().clone();
+    header.lamport = 99;
+    let other = sign_entry(&bob(), &header, b"another").unwrap();
+    let mut replica = lonely();
+    feed(&mut replica, heard(&[&first]));
+    assert_eq!(
+        refusal(&feed(&mut replica, heard(&[&other]))),
+        Some(Code::EQUIVOCATION)
+    );
+    let second = entry(2, first.hash());
+    assert_eq!(
+        refusal(&feed(&mut replica, heard(&[&second]))),
+        Some(Code::EQUIVOCATION)
+    );
+    assert_eq!(replica.held().get(&first.header().writer), 1);
+}
+
+// spec: peers/5.1
+#[test]
+fn what_was_heard_gets_its_place_and_what_the_log_has_instead_counts() {
+    let first = entry(1, Digest::ZERO);
+    let second = entry(2, first.hash());
+    let mut header = second.header().clone();
+    header.lamport = 99;
+    let other = sign_entry(&bob(), &header, b"another").unwrap();
+    let mut replica = lonely();
+    feed(&mut replica, heard(&[&first, &second]));
+    feed(&mut replica, Input::LinkUp);
+    let hash = chain(Digest::ZERO, 1, 7, first.hash());
+    feed(&mut replica, head(2, chain(hash, 2, 7, other.hash())));
+    let said = feed(&mut replica, run(1, &first));
+    assert!(said.iter().any(|output| matches!(
+        output,
+        Output::Settled {
+            author_seq: 1,
+            seq: 1,
+            ..
+        }
+    )));
+    let said = feed(&mut replica, run(2, &other));
+    assert!(
+        said.iter()
+            .any(|output| matches!(output, Output::Contradicted { author_seq: 2, .. }))
+    );
+    assert!(
+        said.iter().any(
+            |output| matches!(output, Output::Delivered { placed, .. } if placed.entry == other)
+        )
+    );
+    assert_eq!(replica.heard().count(), 0);
+    assert_eq!(replica.cursor().0, 2);
+}
+
+// spec: peers/5.2
+#[test]
+fn what_others_wrote_is_offered_in_the_order_of_the_logical_clock_and_once() {
+    let carol = IdentityKey::from_seed([6; 32]);
+    let one = entry(1, Digest::ZERO).header().clone();
+    let two = one.clone();
+    let late = {
+        let mut header = one;
+        header.lamport = 9;
+        sign_entry(&bob(), &header, b"late").unwrap()
+    };
+    let early = {
+        let mut header = two;
+        header.writer.peer = carol.peer();
+        header.lamport = 3;
+        sign_entry(&carol, &header, b"early").unwrap()
+    };
+    let mut replica = lonely();
+    feed(&mut replica, heard(&[&late, &early]));
+    feed(&mut replica, Input::LinkUp);
+    let said = feed(&mut replica, head(0, Digest::ZERO));
+    assert!(
+        said.iter()
+            .any(|output| matches!(output, Output::OfferLater))
+    );
+    let said = feed(&mut replica, Input::Offer);
+    let [Output::Send(Message::Push(push))] = &said[..] else {
+        panic!("{said:?}");
+    };
+    let pushed = aura_proto::event::decode_push(push).unwrap().1;
+    let pushed: Vec<Entry> = pushed.into_iter().map(Result::unwrap).collect();
+    assert_eq!(pushed, [early, late]);
+    assert!(feed(&mut replica, Input::Offer).is_empty(), "offered again");
+}

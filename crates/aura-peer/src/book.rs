@@ -14,8 +14,11 @@ use aura_engine::{
         replica::{self, Record, Replica},
     },
 };
-use aura_proto::{Entry, Incarnation, Writer, limits::ENTRIES_PER_BATCH_MAX};
+use aura_proto::{
+    Entry, Incarnation, LogId, PeerId, TeamId, Writer, limits::ENTRIES_PER_BATCH_MAX,
+};
 use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk};
+use aura_trust::IdentityKey;
 use bytes::Bytes;
 
 use crate::clock::{Clock, random};
@@ -38,8 +41,21 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// Opens the log of this name in `dir`. Its first incarnation is drawn once and replayed from then on.
+    pub(crate) fn of(
+        dir: &Path,
+        (team, log): (TeamId, LogId),
+        key: IdentityKey,
+        checkpoint_key: PeerId,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let incarnation = Incarnation(u64::from_be_bytes(random()));
+        let replica = Replica::new(team, log, key, checkpoint_key, incarnation);
+        Self::open(dir, replica, clock)
+    }
+
     /// Opens the log in `dir` and replays it into `replica`. A new one begins with its incarnation.
-    pub(crate) fn open(dir: &Path, mut replica: Replica, clock: Clock) -> Result<Self, Failure> {
+    fn open(dir: &Path, mut replica: Replica, clock: Clock) -> Result<Self, Failure> {
         let mut unread = None;
         let mut records = BTreeMap::new();
         let mut is_new = true;

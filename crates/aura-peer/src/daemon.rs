@@ -97,6 +97,8 @@ pub(super) enum Until {
     Weighed,
     /// A peer is online.
     Peer(String),
+    /// It is known who waits for approval.
+    Introduced,
     /// Another device has answered.
     Pong(PeerId),
     /// Own entries of a repository are acknowledged.
@@ -673,6 +675,7 @@ impl Daemon {
                 is_up && team && desk
             }
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
+            Until::Introduced => !is_up || self.knows_who_waits(),
             Until::Pong(peer) => self.has_answered(*peer),
             Until::Weighed => desk.is_none_or(Desk::is_weighed),
             Until::Still => desk.is_none_or(Desk::is_still),

@@ -14,9 +14,9 @@ use std::{
 };
 
 use aura_api::{Exit, Failure, shell_operand};
-use aura_engine::peer::replica::{self, Record, Replica};
+use aura_engine::peer::replica::{self, Record};
 use aura_proto::{
-    Code, Digest, Entry, Incarnation, Kind, LogId, PeerId, Reach, Writer,
+    Code, Digest, Entry, Kind, LogId, PeerId, Reach, Writer,
     message::{Message, PeerCard, PeerState, ReceiveCard, Role},
 };
 use aura_store::ensure_private_dir;
@@ -79,17 +79,15 @@ impl Team {
         };
         let dir = home.join("team");
         ensure_private_dir(&dir).map_err(|error| storage(&error))?;
-        // The first incarnation is drawn once and replayed from then on.
-        let incarnation = Incarnation(u64::from_be_bytes(random()));
-        let replica = Replica::new(
-            enrolment.team,
-            LogId::TEAM,
+        let book = Book::of(
+            &dir.join("log"),
+            (enrolment.team, LogId::TEAM),
             identity.key_again(),
             enrolment.checkpoint_key,
-            incarnation,
-        );
+            clock,
+        )?;
         let mut team = Self {
-            book: Book::open(&dir.join("log"), replica, clock)?,
+            book,
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
             ordered: None,
             heard: BTreeMap::new(),
@@ -531,9 +529,13 @@ impl Team {
         if let Some(fault) = &self.fault {
             return Err(at_fault(fault));
         }
-        let Some(receive) = &card.receive else {
-            return Err(not_known_yet(&card.name));
-        };
+        // What a member's key is, the roster knows better.
+        let member = self.roster.member(card.peer).map(|member| ReceiveCard {
+            key: member.receive_key,
+            signature: member.receive_key_signature.clone(),
+        });
+        let receive = member.or_else(|| card.receive.clone());
+        let receive = receive.ok_or_else(|| not_known_yet(&card.name))?;
         // spec: session/4.1
         if verify_receive_key(card.peer, &receive.key, &receive.signature).is_err() {
             let message = format!("the receive key of {} is not signed by it", card.name);
@@ -547,9 +549,8 @@ impl Team {
         if identity.ring.is_empty() || !self.roster.reads(me) {
             return Err(no_key());
         }
-        let mut receive_key = receive.key;
+        let receive_key = receive.key;
         if let Some(member) = self.roster.member(card.peer) {
-            receive_key = member.receive_key;
             if member.role != role && role == Role::Admin {
                 let peer = card.peer;
                 let body = MembershipBody::SetRole { peer, role };

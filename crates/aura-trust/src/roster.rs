@@ -478,6 +478,11 @@ impl Roster {
         self.members.contains_key(&peer)
     }
 
+    /// Everybody who was removed, for ever.
+    pub fn removed(&self) -> impl Iterator<Item = PeerId> {
+        self.removed.keys().copied()
+    }
+
     /// Whether the peer was removed, which is for ever.
     pub fn is_removed(&self, peer: PeerId) -> bool {
         self.removed.contains_key(&peer)

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod dial;
 mod without;
 
 use mothership_tests::{Laptop, Mothership, Team};
@@ -18,6 +19,39 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) fn of(names: &[&str]) -> Self {
+        Self::with(names, |_, _| {}, |_, invite| invite)
+    }
+
+    /// The same, but nobody waits for the links.
+    pub(crate) fn apart(names: &[&str], prepare: impl Fn(usize, &mut Laptop)) -> Self {
+        Self::joined(names, prepare, |_, invite| invite)
+    }
+
+    /// The same, where `prepare` may change a laptop, and `invited` what it joins with, before it joins.
+    pub(crate) fn with(
+        names: &[&str],
+        prepare: impl Fn(usize, &mut Laptop),
+        invited: impl Fn(usize, String) -> String,
+    ) -> Self {
+        let mesh = Self::joined(names, prepare, invited);
+        let laptops = &mesh.laptops;
+        for (n, laptop) in laptops.iter().enumerate() {
+            let is_open = |m: usize| laptops[m].listen.is_some();
+            for (m, other) in names.iter().enumerate() {
+                if m != n && is_open(m) && is_open(n) {
+                    linked(laptop, other);
+                }
+            }
+            laptop.synced();
+        }
+        mesh
+    }
+
+    fn joined(
+        names: &[&str],
+        prepare: impl Fn(usize, &mut Laptop),
+        invited: impl Fn(usize, String) -> String,
+    ) -> Self {
         let team = Team::new();
         let box_ = team.serve("127.0.0.1:0");
         let mut laptops: Vec<Laptop> = Vec::new();
@@ -28,6 +62,8 @@ impl Mesh {
                 Some(founder) => mothership_tests::token(&founder.aura(&["invite"]).ok()),
                 None => mothership_tests::token(&box_.ready),
             };
+            prepare(laptops.len(), &mut laptop);
+            let invite = invited(laptops.len(), invite);
             laptop.join(&invite, name, "live").ok();
             if laptops.is_empty() {
                 laptop
@@ -35,12 +71,6 @@ impl Mesh {
                     .ok();
             }
             laptops.push(laptop);
-        }
-        for (n, laptop) in laptops.iter().enumerate() {
-            for other in names.iter().enumerate().filter(|(m, _)| *m != n) {
-                linked(laptop, other.1);
-            }
-            laptop.synced();
         }
         Self {
             team,

@@ -1,9 +1,12 @@
 //! What goes on while the Mothership is dead.
 
-use mothership_tests::Laptop;
+use std::cell::OnceCell;
+
+use aura_trust::Token;
+use mothership_tests::{Laptop, proxy::Proxy};
 use serde_json::Value;
 
-use crate::{Mesh, received};
+use crate::{Mesh, linked, received};
 
 /// Every operation of a laptop's log with its place.
 fn places(laptop: &Laptop) -> Vec<(Value, Value)> {
@@ -102,4 +105,67 @@ fn c75_two_who_change_one_function_meanwhile_have_one_conflict_everywhere() {
     assert_eq!(ids(alice).len(), 1);
     assert_eq!(ids(alice), ids(bob));
     assert_eq!(ids(alice), ids(carol));
+}
+
+#[test]
+fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
+    let proxy = OnceCell::new();
+    // The second laptop reaches the Mothership through the proxy; the third has no links to others.
+    let through = |n: usize, invite: String| {
+        if n != 1 {
+            return invite;
+        }
+        let mut token = Token::parse(&invite).unwrap();
+        let proxy = proxy.get_or_init(|| Proxy::to(&token.endpoints[0]));
+        token.endpoints = vec![proxy.listen.clone()];
+        token.to_text().unwrap().to_string()
+    };
+    let prepare = |n: usize, laptop: &mut Laptop| {
+        if n == 2 {
+            laptop.listen = None;
+        }
+    };
+    let mesh = Mesh::with(&["alice", "bob", "carol"], prepare, through);
+    let [alice, bob, carol] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    proxy.get().unwrap().close();
+    bob.event(|event| {
+        event["kind"] == "link" && event["text"].as_str().unwrap().starts_with("offline")
+    });
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    bob.applied("score");
+    bob.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    alice.applied("load");
+    // Who is linked with nobody has it from the Mothership, which has it from alice.
+    carol.applied("load");
+    proxy.get().unwrap().open();
+    bob.synced();
+    assert_eq!(places(bob), places(carol));
+    assert_eq!(places(bob).len(), 2);
+}
+
+#[test]
+fn c78_a_removal_spreads_without_the_mothership_and_holds() {
+    let mut mesh = Mesh::of(&["alice", "bob", "carol", "dave"]);
+    let [alice, bob, carol, dave] = &mesh.laptops[..] else {
+        panic!("four laptops");
+    };
+    dave.aura(&["down"]).ok();
+    mesh.team.mothership(&["peer", "revoke", "carol"]).ok();
+    bob.event(|event| event["kind"] == "peer_gone" && event["actor"] == "carol");
+    alice.synced();
+    bob.synced();
+    mesh.box_.signal("-KILL");
+    carol.aura(&["up"]);
+    dave.aura(&["up"]).ok();
+    linked(dave, "alice");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    dave.applied("score");
+    // Whoever was removed is nobody to all, also to whoever was away when it was.
+    dave.event(|event| event["kind"] == "peer_gone" && event["actor"] == "carol");
+    for laptop in [alice, bob, dave] {
+        laptop.aura(&["ping", "carol"]).fails(2, "AE-NO-PEER");
+    }
+    assert!(carol.read("src/risk.rs").contains("let cap = 100"));
 }

@@ -123,22 +123,6 @@ fn presence() -> Vec<Sample> {
         Role::Mothership,
     ];
     let states = [PeerState::Online, PeerState::Away, PeerState::Offline];
-    let card = |n: u8, role, state| PeerCard {
-        peer: peer(n),
-        name: format!("peer-{n}"),
-        role,
-        receive: None,
-        state,
-        last_seen_ms: 1_800_000_000_000 + u64::from(n),
-        reach: said(n, &[&format!("10.0.0.{n}:7777")]).reach,
-    };
-    let full = |n: u8| PeerCard {
-        receive: Some(ReceiveCard {
-            key: [n + 100; 32],
-            signature: vec![n; 64],
-        }),
-        ..card(n, Role::Member, PeerState::Offline)
-    };
     let cards = (1..)
         .zip(roles)
         .map(|(n, role)| card(n, role, states[usize::from(n) % 3]));
@@ -184,6 +168,30 @@ fn presence() -> Vec<Sample> {
             },
         ),
     ]
+}
+
+/// A row of the whole list.
+fn card(n: u8, role: Role, state: PeerState) -> PeerCard {
+    PeerCard {
+        peer: peer(n),
+        name: format!("peer-{n}"),
+        role,
+        receive: None,
+        state,
+        last_seen_ms: 1_800_000_000_000 + u64::from(n),
+        reach: said(n, &[&format!("10.0.0.{n}:7777")]).reach,
+    }
+}
+
+/// Everything that is known of a peer.
+fn full(n: u8) -> PeerCard {
+    PeerCard {
+        receive: Some(ReceiveCard {
+            key: [n + 100; 32],
+            signature: vec![n; 64],
+        }),
+        ..card(n, Role::Member, PeerState::Offline)
+    }
 }
 
 fn enrolment() -> Vec<Sample> {

@@ -62,21 +62,7 @@ fn signature(
     })
 }
 
-fn signatures() -> Vec<Value> {
-    let (key, csr) = (identity(), TlsKey::from_seed(TLS).csr());
-    let receive = ReceiveKey::from_seed(RECEIVE).public();
-    let join = JoinTranscript {
-        jti: &JTI,
-        peer: key.peer(),
-        receive_key: &receive,
-        csr: &csr,
-        exporter: &EXPORTER,
-    };
-    let renew = RenewTranscript {
-        peer: key.peer(),
-        csr: &csr,
-        exporter: &EXPORTER,
-    };
+fn where_a_peer_is(key: &IdentityKey) -> Value {
     let addresses = ["10.0.1.5:7777", "[fd00::5]:7777"];
     let reach = Reach {
         counter: 1_800_000_000,
@@ -95,6 +81,31 @@ fn signatures() -> Vec<Value> {
         &7_777_u16.to_be_bytes(),
     ]
     .concat();
+    let said = sign_reach(key, team, reach);
+    signature(
+        "where a peer is",
+        Purpose::Reach,
+        &IDENTITY,
+        &[&reach_signed],
+        said.signature.try_into().unwrap(),
+    )
+}
+
+fn signatures() -> Vec<Value> {
+    let (key, csr) = (identity(), TlsKey::from_seed(TLS).csr());
+    let receive = ReceiveKey::from_seed(RECEIVE).public();
+    let join = JoinTranscript {
+        jti: &JTI,
+        peer: key.peer(),
+        receive_key: &receive,
+        csr: &csr,
+        exporter: &EXPORTER,
+    };
+    let renew = RenewTranscript {
+        peer: key.peer(),
+        csr: &csr,
+        exporter: &EXPORTER,
+    };
     let invite = InviteSeed::new(SEED);
     let invite_seed = *invite.key().to_bytes();
     let (peer, hash) = (key.peer().0, Digest::of(&csr).0);
@@ -135,13 +146,7 @@ fn signatures() -> Vec<Value> {
             &[&receive],
             sign_receive_key(&key, &receive),
         ),
-        signature(
-            "where a peer is",
-            Purpose::Reach,
-            &IDENTITY,
-            &[&reach_signed],
-            sign_reach(&key, team, reach).signature.try_into().unwrap(),
-        ),
+        where_a_peer_is(&key),
         signature(
             "renewal",
             Purpose::Renew,

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod checks;
+mod hub;
 mod mesh;
 mod nodes;
 mod work;
@@ -27,10 +28,7 @@ use std::{
 
 use aura_engine::{
     Now,
-    hub::{
-        Config, Hub, Input as HubInput, LinkId, Output as HubOutput, check_push,
-        record::split_entry,
-    },
+    hub::{Input as HubInput, LinkId},
     peer::{
         control::{self, Control},
         exchange::{self, Exchange},
@@ -40,7 +38,6 @@ use aura_engine::{
 };
 use aura_proto::{
     Entry, Incarnation, LogId, TeamId,
-    event::{EventRun, PlacedBytes},
     frame::FrameType,
     message::{Message, feature},
 };
@@ -256,130 +253,6 @@ impl World {
         self.at(at, step);
     }
 
-    fn start_hub(&mut self) {
-        self.hub.life += 1;
-        let config = Config {
-            team: TEAM,
-            team_name: "sim".to_owned(),
-            key: hub_key(),
-            ca: Vec::new(),
-            heartbeat_ms: 1_000,
-            offline_after_ms: 5_000,
-            leaf_ttl_s: 3_600,
-        };
-        let mut hub = Hub::new(config);
-        for (lsn, record) in (1..).zip(&self.hub.durable) {
-            hub.replay(lsn, record).unwrap();
-        }
-        hub.start(self.now(), self.hub.life);
-        self.hub.hub = Some(hub);
-        self.pump_hub();
-    }
-
-    fn tell_hub(&mut self, input: HubInput) {
-        let now = self.now();
-        if let Some(hub) = &mut self.hub.hub {
-            hub.handle(now, input);
-        }
-        self.pump_hub();
-    }
-
-    fn pump_hub(&mut self) {
-        while let Some(output) = self.hub.hub.as_mut().and_then(Hub::poll) {
-            match output {
-                HubOutput::Append { batch, records, .. } => {
-                    self.hub.flying.insert(batch, records);
-                    let delay = 1 + self.random.below(20);
-                    self.after(
-                        delay,
-                        Step::HubStored {
-                            life: self.hub.life,
-                            batch,
-                        },
-                    );
-                }
-                HubOutput::Close { link, .. } => self.cut(link.0),
-                HubOutput::Feed {
-                    link,
-                    stream,
-                    log,
-                    from,
-                    to,
-                    with_checkpoint,
-                } => {
-                    self.feed(link, stream, log, (from, to), with_checkpoint);
-                }
-                HubOutput::Send {
-                    link,
-                    stream,
-                    message,
-                } => {
-                    self.note_acks(link.0, &message);
-                    self.send_to_peer(link.0, stream, &message);
-                }
-                HubOutput::Tell { links, messages } => {
-                    for (link, message) in links
-                        .iter()
-                        .flat_map(|link| messages.iter().map(move |message| (link, message)))
-                    {
-                        self.send_to_peer(link.0, 0, message);
-                    }
-                }
-                HubOutput::Answer { .. } | HubOutput::Issue { .. } | HubOutput::Notice { .. } => {}
-            }
-        }
-    }
-
-    fn note_acks(&mut self, link: u64, message: &Message) {
-        let (Message::PushAck(ack), true) = (message, self.links.contains_key(&link)) else {
-            return;
-        };
-        for (author_seq, outcome) in &ack.outcomes {
-            if let aura_proto::message::Outcome::Stored { seq, .. } = outcome {
-                self.acknowledged.insert((*author_seq, *seq));
-            }
-        }
-    }
-
-    fn feed(
-        &mut self,
-        link: LinkId,
-        stream: u32,
-        log: LogId,
-        (from, to): (u64, u64),
-        with_checkpoint: bool,
-    ) {
-        let hub = self.hub.hub.as_ref().unwrap();
-        let state = hub.ledger().log(log).unwrap();
-        let record = |seq| &self.hub.durable[usize::try_from(state.lsn(seq).unwrap() - 1).unwrap()];
-        let rows: Vec<(u64, u64, &[u8])> = (from..=to)
-            .map(|seq| split_entry(record(seq)).unwrap())
-            .collect();
-        let checkpoint = hub
-            .checkpoint(log)
-            .filter(|checkpoint| with_checkpoint && checkpoint.seq == to);
-        let rows = rows.into_iter().map(|(seq, time_ms, bytes)| PlacedBytes {
-            seq,
-            time_ms,
-            bytes,
-        });
-        let run = EventRun::encode(log, rows, checkpoint);
-        self.send_to_peer(link.0, stream, &Message::Event(run));
-        let has_room = !self.random.chance(20);
-        if !has_room {
-            self.after(50, Step::Drained(self.hub.life, link.0));
-        }
-        let now = self.now();
-        let fed = HubInput::Fed {
-            link,
-            stream,
-            log,
-            up_to: to,
-            has_room,
-        };
-        self.hub.hub.as_mut().unwrap().handle(now, fed);
-    }
-
     fn send_to_peer(&mut self, link: u64, stream: u32, message: &Message) {
         let Some(peer) = self.links.get(&link).copied() else {
             return;
@@ -555,17 +428,12 @@ impl World {
     }
 
     fn act(&mut self, step: Step) {
-        let now = self.now();
+        let Some(step) = self.act_among_peers(step) else {
+            return;
+        };
         match step {
             Step::Author(n) => self.author(n),
-            Step::CrashHub(away_ms) => {
-                self.hub.hub = None;
-                self.hub.flying.clear();
-                let links: Vec<u64> = self.links.keys().copied().collect();
-                links.into_iter().for_each(|link| self.cut(link));
-                let delay = self.random.below(away_ms);
-                self.after(delay, Step::StartHub);
-            }
+            Step::CrashHub(away_ms) => self.crash_hub(away_ms),
             Step::CrashPeer(n) => self.restart(n, self.peers[n].durable.len()),
             Step::Restore(n) => {
                 let kept = self.random.below(1 + self.peers[n].durable.len() as u64);
@@ -574,20 +442,6 @@ impl World {
             Step::Retry(n, life) if self.peers[n].life == life => {
                 self.peers[n].replica.handle(replica::Input::Retry);
                 self.pump_peer(n);
-            }
-            Step::Meet(a, b) => self.meet(a, b),
-            Step::Offer(n, life) if self.peers[n].life == life => {
-                self.peers[n].replica.handle(replica::Input::Offer);
-                self.pump_peer(n);
-            }
-            Step::Part(link) => self.part(link),
-            Step::ToNeighbour {
-                to,
-                link,
-                kind,
-                payload,
-            } if self.meshed.contains_key(&link) => {
-                self.reach_neighbour(to, link, FrameType(kind), Bytes::from(payload));
             }
             Step::Cut(n) => {
                 if let Some(link) = self.peers[n].link {
@@ -605,21 +459,7 @@ impl World {
                 self.peer_stored(peer, batch);
             }
             Step::StartHub if self.hub.hub.is_none() => self.start_hub(),
-            Step::Tick => {
-                self.tell_hub(HubInput::Tick);
-                for n in 0..self.peers.len() {
-                    self.peers[n].control.handle(now, control::Input::Tick);
-                    if self.peers[n]
-                        .exchange
-                        .deadline()
-                        .is_some_and(|at| at <= now.mono_ms)
-                    {
-                        self.tell_exchange(n, exchange::Input::Tick);
-                    }
-                    self.pump_peer(n);
-                }
-                self.after(100, Step::Tick);
-            }
+            Step::Tick => self.tick(),
             Step::ToHub {
                 link,
                 stream,
@@ -635,20 +475,15 @@ impl World {
                 kind,
                 payload,
             } if self.links.get(&link) == Some(&peer) => {
-                let message = Message::decode(FrameType(kind), Bytes::from(payload)).unwrap();
-                let node = &mut self.peers[peer];
-                if stream == 0 {
-                    node.control.handle(now, control::Input::Received(message));
-                } else {
-                    node.replica.handle(replica::Input::Received(message));
-                }
-                self.pump_peer(peer);
+                self.reach_peer(peer, stream, FrameType(kind), Bytes::from(payload));
             }
             // Meant for a process or link that is gone.
             Step::Dial(..)
             | Step::Drained(..)
             | Step::HubStored { .. }
+            | Step::Meet(..)
             | Step::Offer(..)
+            | Step::Part(..)
             | Step::PeerStored { .. }
             | Step::Retry(..)
             | Step::StartHub
@@ -658,17 +493,30 @@ impl World {
         }
     }
 
-    fn hub_stored(&mut self, batch: u64) {
-        let mut records = self.hub.flying.remove(&batch).unwrap();
-        let first_lsn = self.hub.durable.len() as u64 + 1;
-        let count = self.fitting(records.len());
-        records.truncate(count);
-        self.hub.durable.extend(records);
-        self.tell_hub(HubInput::Stored {
-            batch,
-            first_lsn,
-            count,
-        });
+    fn tick(&mut self) {
+        let now = self.now();
+        self.tell_hub(HubInput::Tick);
+        for n in 0..self.peers.len() {
+            self.peers[n].control.handle(now, control::Input::Tick);
+            let due = self.peers[n].exchange.deadline();
+            if due.is_some_and(|at| at <= now.mono_ms) {
+                self.tell_exchange(n, exchange::Input::Tick);
+            }
+            self.pump_peer(n);
+        }
+        self.after(100, Step::Tick);
+    }
+
+    fn reach_peer(&mut self, peer: usize, stream: u32, kind: FrameType, payload: Bytes) {
+        let now = self.now();
+        let message = Message::decode(kind, payload).unwrap();
+        let node = &mut self.peers[peer];
+        if stream == 0 {
+            node.control.handle(now, control::Input::Received(message));
+        } else {
+            node.replica.handle(replica::Input::Received(message));
+        }
+        self.pump_peer(peer);
     }
 
     fn peer_stored(&mut self, peer: usize, batch: u64) {
@@ -742,34 +590,6 @@ impl World {
             .control
             .handle(now, control::Input::Dialed { exporter });
         self.pump_peer(n);
-    }
-
-    fn reach_hub(&mut self, link: u64, stream: u32, kind: FrameType, payload: Bytes) {
-        let link = LinkId(link);
-        // A frame that a relay or a retry repeats must change nothing.
-        let times = if kind == FrameType::PATCH_PUSH && self.random.chance(10) {
-            2
-        } else {
-            1
-        };
-        for _ in 0..times {
-            if kind == FrameType::PATCH_PUSH {
-                let (log, entries) = check_push(&payload).unwrap();
-                self.tell_hub(HubInput::Pushed {
-                    link,
-                    stream,
-                    log,
-                    entries,
-                });
-            } else {
-                let message = Message::decode(kind, payload.clone()).unwrap();
-                self.tell_hub(HubInput::Received {
-                    link,
-                    stream,
-                    message,
-                });
-            }
-        }
     }
 
     fn run_until(&mut self, end_ms: u64) {

@@ -25,6 +25,32 @@ impl World {
         }
     }
 
+    /// What happens between peers; any other step is handed back.
+    pub(crate) fn act_among_peers(&mut self, step: Step) -> Option<Step> {
+        match step {
+            Step::Meet(a, b) => self.meet(a, b),
+            Step::Offer(n, life) => {
+                if self.peers[n].life == life {
+                    self.peers[n].replica.handle(replica::Input::Offer);
+                    self.pump_peer(n);
+                }
+            }
+            Step::Part(link) => self.part(link),
+            Step::ToNeighbour {
+                to,
+                link,
+                kind,
+                payload,
+            } => {
+                if self.meshed.contains_key(&link) {
+                    self.reach_neighbour(to, link, FrameType(kind), Bytes::from(payload));
+                }
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
     /// After a restart.
     pub(crate) fn meet_again(&mut self, n: usize) {
         for other in 0..self.peers.len() {

@@ -164,6 +164,9 @@ fn status() -> docs::Status {
         role: "member".to_owned(),
         state: state.to_owned(),
         last_seen: Some("2026-11-20T12:53:11Z".to_owned()),
+        rtt_ms: None,
+        why: None,
+        tried: Vec::new(),
         path: path.to_owned(),
         reads: true,
     };

@@ -1,65 +1,41 @@
 //! The daemon's end of the links to other devices.
 //!
 //! Invariants:
-//! - whom to dial, and when, is the machine's decision; here are sockets, tasks and files;
-//! - a link says nothing of a log before the machine told that it is up;
-//! - what others said of where they are is remembered, so that a device finds them while the Mothership is away.
+//! - whom to dial, and when, is the machine's decision; here are sockets and tasks;
+//! - what a link says waits on the link, not in memory, while there is too much to be handled.
+
+mod logs;
+mod places;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use aura_engine::peer::{
     exchange::{self, Neighbour},
     links::{Arrived, Attempt, Input, Known, LinkId, Links, Output, Own},
-    replica,
 };
 use aura_net::{
-    Dialed, Incoming, LinkEvent, LinkHandle, Listener, Revoked,
-    dial::DialError,
-    dial::Dialer,
-    link,
+    DialError, Dialed, Dialer, Incoming, LinkEvent, LinkHandle, Revoked, link,
     listen::{Renewer, Slot},
     tls::{Expect, calendar},
 };
 use aura_proto::{
-    Code, Entry, LogId, PeerId, Reach, codec,
-    event::encode_push,
-    limits::{PEERS_PER_MESSAGE_MAX, SEND_QUEUE_BYTES_MAX},
+    Code, LogId, PeerId,
+    limits::PEERS_PER_MESSAGE_MAX,
     message::{Heartbeat, Message, PeerCard, PeerQuery, PeerState, Role},
-    reach::{Class, Locality, class_of},
-    session::{Class as StreamClass, Side},
+    session::Side,
 };
-use aura_store::write_atomic;
-use aura_trust::sign_reach;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::{
     Daemon, Event,
     wire::{BACKLOG_KIB, shares_of},
 };
-use crate::{book::Book, clock::random, identity};
-
-/// How often the addresses of this device are looked at, in milliseconds.
-const LOOK_MS: u64 = 5_000;
-
-/// The file with the directory, below the home.
-const DIRECTORY: &str = "team/directory";
-
-/// What is remembered of where everybody is.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Directory {
-    /// The counter of the last own announcement.
-    counter: u64,
-    /// The port on which this device listened last: others find it there while the Mothership is away.
-    port: u16,
-    /// Whether the Mothership was on this machine when it was reached last.
-    is_local: bool,
-    reaches: BTreeMap<PeerId, Reach>,
-}
+use crate::clock::random;
+use places::Directory;
 
 /// The outcome of a dial: the session, if there is one, and what became of each address.
 pub(super) type Outcome = (Result<Box<Dialed>, String>, Vec<Attempt>);
@@ -137,167 +113,6 @@ impl Daemon {
         self.open_door();
     }
 
-    /// Listens for others, unless nobody is to dial this device.
-    fn open_door(&mut self) {
-        let (settings, listen) = (self.settings.links(), self.settings.listen());
-        let wanted = settings.direct && settings.visibility == aura_proto::Visibility::Open;
-        let credentials = self.identity.credentials();
-        let (Some(neighbours), Some(listen), Some(credentials), Some(enrolment)) = (
-            &mut self.neighbours,
-            listen.filter(|_| wanted),
-            credentials,
-            &self.identity.enrolment,
-        ) else {
-            return;
-        };
-        let removed = Arc::clone(&neighbours.removed);
-        let revoked: Revoked = Arc::new(move |peer| {
-            removed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&peer)
-        });
-        let _guard = self.runtime.enter();
-        let bind = |port: u16| {
-            let at = SocketAddr::new(listen.ip(), port);
-            Listener::bind(at, &credentials, enrolment.team, Arc::clone(&revoked))
-        };
-        let again = Some(neighbours.directory.port).filter(|_| listen.port() == 0);
-        let bound = again.map_or_else(
-            || bind(listen.port()),
-            |port| bind(port).or_else(|_| bind(0)),
-        );
-        let mut listener = match bound {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), %listen, "no device can dial this one");
-                return;
-            }
-        };
-        let (local, renewer) = (listener.local(), listener.renewer());
-        neighbours.directory.port = local.port();
-        let events = self.sender.clone();
-        let task = self.runtime.spawn(async move {
-            while let Some(incoming) = listener.next().await {
-                if events.send(Event::Incoming(Box::new(incoming))).is_err() {
-                    return;
-                }
-            }
-        });
-        neighbours.door = Some((local, renewer, task));
-    }
-
-    /// A fresh certificate is shown from now on.
-    pub(super) fn renew_door(&self) {
-        let door = self
-            .neighbours
-            .as_ref()
-            .and_then(|known| known.door.as_ref());
-        if let (Some((_, renewer, _)), Some(credentials)) = (door, self.identity.credentials())
-            && let Err(error) = renewer.renew(&credentials)
-        {
-            tracing::warn!(%error, "the door keeps its certificate");
-        }
-    }
-
-    /// The Mothership was reached: on this machine or elsewhere.
-    pub(super) fn mothership_is_at(&mut self, remote: Option<SocketAddr>) {
-        let is_local = remote.is_some_and(|remote| remote.ip().is_loopback());
-        if let Some(neighbours) = &mut self.neighbours
-            && neighbours.directory.is_local != is_local
-        {
-            neighbours.directory.is_local = is_local;
-            (neighbours.is_stale, neighbours.look_at_ms) = (true, 0);
-            self.save_directory();
-        }
-    }
-
-    fn locality(&self) -> Locality {
-        let is_local = self
-            .neighbours
-            .as_ref()
-            .is_some_and(|known| known.directory.is_local);
-        if is_local {
-            Locality::Machine
-        } else {
-            Locality::Network
-        }
-    }
-
-    /// Tells where this device is, if that has changed.
-    fn look_at_own_addresses(&mut self) {
-        let now_ms = self.clock.mono_ms();
-        let (locality, settings) = (self.locality(), self.settings.links());
-        let announced = self.settings.announce();
-        let Some(neighbours) = self
-            .neighbours
-            .as_mut()
-            .filter(|known| known.look_at_ms <= now_ms)
-        else {
-            return;
-        };
-        neighbours.look_at_ms = now_ms + LOOK_MS;
-        let addresses = match neighbours.door.as_ref().map(|(local, ..)| *local) {
-            Some(_) if !announced.is_empty() => announced,
-            Some(local) => own_addresses(local, locality),
-            None => Vec::new(),
-        };
-        let me = self.identity.key.peer();
-        let known = neighbours.directory.reaches.get(&me);
-        let is_same = known.is_some_and(|known| {
-            known.addresses == addresses && known.visibility == settings.visibility
-        });
-        let counter = neighbours.directory.counter;
-        let counter = if is_same {
-            counter
-        } else {
-            (counter + 1).max(self.clock.wall_ms() / 1_000)
-        };
-        let reach = Reach {
-            counter,
-            visibility: settings.visibility,
-            addresses,
-        };
-        let is_told = self
-            .control
-            .as_ref()
-            .is_some_and(|control| control.has_reach(counter));
-        if is_same && is_told {
-            return;
-        }
-        neighbours.directory.counter = counter;
-        neighbours.directory.reaches.insert(me, reach.clone());
-        let said = sign_reach(&self.identity.key, neighbours_team(&self.identity), reach);
-        let now = aura_engine::Now {
-            mono_ms: now_ms,
-            wall_ms: self.clock.wall_ms(),
-        };
-        neighbours
-            .machine
-            .handle(now, Input::Announce(said.clone()));
-        if let Some(control) = &mut self.control {
-            control.set_reach(said);
-        }
-        self.save_directory();
-        self.pump_control();
-    }
-
-    /// Where others were; one that cannot be read is told anew.
-    fn read_directory(&self) -> Directory {
-        let bytes = std::fs::read(self.home.join(DIRECTORY)).unwrap_or_default();
-        codec::decode(&bytes).unwrap_or_default()
-    }
-
-    fn save_directory(&self) {
-        let Some(neighbours) = &self.neighbours else {
-            return;
-        };
-        let bytes = codec::encode(&neighbours.directory);
-        if let Err(error) = write_atomic(&self.home.join(DIRECTORY), &bytes, 0o600) {
-            tracing::warn!(error = %crate::chain(&error), "where others are is not remembered");
-        }
-    }
-
     /// Everybody with whom links are allowed.
     fn known(&self) -> Vec<Known> {
         let is_up = self
@@ -326,16 +141,10 @@ impl Daemon {
     pub(super) fn tend_links(&mut self) {
         self.look_at_own_addresses();
         if self.neighbours.as_ref().is_some_and(|known| known.is_stale) {
+            self.forget_removed();
             let known = self.known();
-            let removed: BTreeSet<PeerId> = match &self.team {
-                Some(team) => self
-                    .peers
-                    .keys()
-                    .copied()
-                    .filter(|peer| team.roster.is_removed(*peer))
-                    .collect(),
-                None => BTreeSet::new(),
-            };
+            let team = self.team.iter();
+            let removed: Vec<PeerId> = team.flat_map(|team| team.roster.removed()).collect();
             let now = self.now();
             if let Some(neighbours) = &mut self.neighbours {
                 neighbours.is_stale = false;
@@ -359,6 +168,25 @@ impl Daemon {
         }
         self.pump_links();
         self.pump_exchanges();
+    }
+
+    /// Whoever the team's log removed is nobody's peer any more, whatever the Mothership says or said.
+    fn forget_removed(&mut self) {
+        let Some(team) = &self.team else {
+            return;
+        };
+        let me = self.identity.key.peer();
+        let is_gone =
+            |peer: &PeerId, _: &mut PeerCard| *peer != me && team.roster.is_removed(*peer);
+        let gone: Vec<PeerCard> = self
+            .peers
+            .extract_if(.., is_gone)
+            .map(|(_, card)| card)
+            .collect();
+        for card in gone {
+            let text = format!("{} was removed", card.name);
+            self.emit("peer_gone", None, None, Some(card.name), text);
+        }
     }
 
     /// When something about links is due, on the monotonic clock.
@@ -419,28 +247,6 @@ impl Daemon {
                 }
                 Output::Rtt { .. } => {}
             }
-        }
-    }
-
-    /// Keeps where everybody is, for a start without the Mothership.
-    pub(super) fn remember_reaches(&mut self) {
-        let me = self.identity.key.peer();
-        let Some(neighbours) = &mut self.neighbours else {
-            return;
-        };
-        neighbours.is_stale = true;
-        let reaches = &mut neighbours.directory.reaches;
-        let before = reaches.len();
-        reaches.retain(|peer, _| *peer == me || self.peers.contains_key(peer));
-        let mut is_new = before != reaches.len();
-        for card in self.peers.values().filter(|card| card.peer != me) {
-            if reaches.get(&card.peer) != Some(&card.reach) {
-                reaches.insert(card.peer, card.reach.clone());
-                is_new = true;
-            }
-        }
-        if is_new {
-            self.save_directory();
         }
     }
 
@@ -664,12 +470,6 @@ impl Daemon {
         neighbours.pongs.remove(&peer)
     }
 
-    /// Where this device says that it is.
-    pub(super) fn announced(&self) -> Option<&Reach> {
-        let known = &self.neighbours.as_ref()?.directory.reaches;
-        known.get(&self.identity.key.peer())
-    }
-
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {
         for book in self.books() {
             book.hear(exchange::Input::Down(Neighbour(link.0)));
@@ -684,23 +484,6 @@ impl Daemon {
         );
     }
 
-    /// A repository was opened: neighbours that are linked already exchange it as well.
-    pub(super) fn meet_again(&mut self, path: &std::path::Path) {
-        let threads = self.neighbours.iter().flat_map(|known| &known.threads);
-        let up: Vec<LinkId> = threads
-            .filter(|(_, thread)| thread.is_up)
-            .map(|(link, _)| *link)
-            .collect();
-        if let Some(desk) = self.desks.get_mut(path) {
-            up.iter().for_each(|link| desk.book.meet(Neighbour(link.0)));
-        }
-    }
-
-    fn books(&mut self) -> impl Iterator<Item = &mut Book> {
-        let desks = self.desks.values_mut().map(|desk| &mut desk.book);
-        desks.chain(self.team.iter_mut().map(|team| &mut team.book))
-    }
-
     /// The Mothership was lost, or is there again.
     pub(super) fn alone(&mut self, is_alone: bool) {
         for book in self.books() {
@@ -712,191 +495,6 @@ impl Daemon {
         }
         self.tell_links(Input::Control { is_up });
     }
-
-    /// A message about a log goes to all who keep it: two clones of one repository keep one each.
-    fn hear_of_log(&mut self, link: LinkId, message: Message) {
-        let Some(log) = log_of(&message) else {
-            return;
-        };
-        let from = Neighbour(link.0);
-        for book in self.books().filter(|book| book.replica.log() == log) {
-            let message = message.clone();
-            book.hear(exchange::Input::Received { from, message });
-        }
-        self.pump_exchanges();
-    }
-
-    fn thread_drained(&mut self, link: LinkId) {
-        let thread = self
-            .neighbours
-            .as_mut()
-            .and_then(|known| known.threads.get_mut(&link));
-        let Some(full) = thread.map(|thread| std::mem::take(&mut thread.full)) else {
-            return;
-        };
-        for book in self
-            .books()
-            .filter(|book| full.contains(&book.replica.log()))
-        {
-            book.hear(exchange::Input::Drained(Neighbour(link.0)));
-        }
-        self.pump_exchanges();
-    }
-
-    /// Carries out what the logs have to say to neighbours.
-    pub(super) fn pump_exchanges(&mut self) {
-        if self.neighbours.is_none() {
-            return;
-        }
-        for book in self.books() {
-            book.tick_exchange();
-        }
-        loop {
-            let mut outputs = Vec::new();
-            for book in self.books() {
-                let log = book.replica.log();
-                while let Some(output) = book.exchange.poll() {
-                    outputs.push((log, output));
-                }
-            }
-            if outputs.is_empty() {
-                break;
-            }
-            for (log, output) in outputs {
-                self.exchanged(log, output);
-            }
-        }
-        self.say_what_was_not_heard();
-    }
-
-    fn exchanged(&mut self, log: LogId, output: exchange::Output) {
-        match output {
-            exchange::Output::Close { neighbour, code } => {
-                self.close_thread(LinkId(neighbour.0), code, "");
-            }
-            exchange::Output::Send { to, message } => {
-                if let Some(stream) = self.stream_of(LinkId(to.0), log) {
-                    self.send_on(LinkId(to.0), stream, &message);
-                }
-            }
-            exchange::Output::Show {
-                to,
-                writer,
-                first,
-                last,
-            } => {
-                let entries = self.books().find(|book| book.replica.log() == log);
-                let entries = entries
-                    .map(|book| book.entries(writer, first, last))
-                    .unwrap_or_default();
-                let up_to = first + entries.len() as u64 - 1;
-                let has_room = entries.is_empty() || self.show_entries(LinkId(to.0), log, &entries);
-                let shown = exchange::Input::Shown {
-                    to,
-                    writer,
-                    up_to,
-                    has_room,
-                };
-                if let Some(book) = self.books().find(|book| book.replica.log() == log) {
-                    book.hear(shown);
-                }
-            }
-            exchange::Output::Hear { from, entries } => self.hear_entries(log, from, entries),
-        }
-    }
-
-    /// Shows entries to a neighbour; whether its link takes more.
-    fn show_entries(&mut self, link: LinkId, log: LogId, entries: &[Entry]) -> bool {
-        let Some(stream) = self.stream_of(link, log) else {
-            return true;
-        };
-        let run = encode_push(log, entries.iter().map(|entry| &entry.bytes()[..]));
-        let queued = self.send_on(link, stream, &Message::Push(run));
-        let is_full = queued.is_some_and(|queued| SEND_QUEUE_BYTES_MAX < queued);
-        if is_full
-            && let Some(neighbours) = &mut self.neighbours
-            && let Some(thread) = neighbours.threads.get_mut(&link)
-        {
-            thread.full.insert(log);
-        }
-        !is_full
-    }
-
-    /// Takes what a neighbour showed, as far as whoever wrote it belongs to the team.
-    // spec: peers/4.3
-    fn hear_entries(&mut self, log: LogId, from: Neighbour, entries: Vec<Entry>) {
-        let count = entries.len();
-        let known: Vec<Entry> = match &self.team {
-            // Whoever founds the team, or is new in it, is in the very log that says so.
-            Some(_) if log == LogId::TEAM => entries,
-            Some(team) => {
-                let is_member = |entry: &Entry| team.roster.is_active(entry.header().writer.peer);
-                entries.into_iter().filter(is_member).collect()
-            }
-            None => Vec::new(),
-        };
-        let is_less = known.len() < count;
-        let input = || replica::Input::Heard {
-            from: from.0,
-            entries: known.clone(),
-        };
-        if log == LogId::TEAM {
-            if let Some(team) = &mut self.team {
-                team.feed(input(), &mut self.identity);
-            }
-            if let Some(neighbours) = &mut self.neighbours {
-                neighbours.is_stale = true;
-            }
-        }
-        let ring = &self.identity.ring;
-        for desk in self
-            .desks
-            .values_mut()
-            .filter(|desk| desk.book.replica.log() == log)
-        {
-            desk.feed(input(), ring);
-            desk.settle(ring);
-            if is_less {
-                desk.book.hear(exchange::Input::NotHeard);
-            }
-        }
-        self.flush();
-    }
-
-    /// Leaves neighbours that showed what is forged; what merely does not fit now may fit later.
-    fn say_what_was_not_heard(&mut self) {
-        let mut refused = Vec::new();
-        for desk in self.desks.values_mut() {
-            refused.append(&mut desk.not_heard);
-        }
-        if let Some(team) = &mut self.team {
-            refused.append(&mut team.not_heard);
-        }
-        for (from, code, detail) in refused {
-            tracing::debug!(from, %code, detail, "not taken from a neighbour");
-            if matches!(code, Code::BAD_SIGNATURE | Code::WRONG_TEAM) {
-                self.close_thread(LinkId(from), code, detail);
-            }
-        }
-    }
-
-    /// The stream on which a log is spoken of, opened when it is needed first.
-    fn stream_of(&mut self, link: LinkId, log: LogId) -> Option<u32> {
-        let thread = self.neighbours.as_mut()?.threads.get_mut(&link)?;
-        if let Some(stream) = thread.streams.get(&log) {
-            return Some(*stream);
-        }
-        let stream = thread.handle.open_stream(StreamClass::Patch).ok()?;
-        thread.streams.insert(log, stream);
-        Some(stream)
-    }
-}
-
-fn neighbours_team(identity: &identity::Identity) -> aura_proto::TeamId {
-    identity
-        .enrolment
-        .as_ref()
-        .map_or(aura_proto::TeamId([0; 16]), |own| own.team)
 }
 
 /// Whose device it is: what stands before the sign in `alice/laptop` or `alice@laptop`.
@@ -913,36 +511,4 @@ fn attempts(tried: &[aura_net::Attempt]) -> Vec<Attempt> {
         })
     };
     tried.iter().filter_map(attempt).collect()
-}
-
-/// Where this device can be dialled, the nearest first.
-fn own_addresses(local: SocketAddr, locality: Locality) -> Vec<SocketAddr> {
-    let ips: Vec<IpAddr> = if local.ip().is_unspecified() {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        interfaces.iter().map(if_addrs::Interface::ip).collect()
-    } else {
-        vec![local.ip()]
-    };
-    let listens = |ip: &IpAddr| local.is_ipv6() || ip.is_ipv4();
-    let addresses = ips
-        .into_iter()
-        .filter(listens)
-        .map(|ip| SocketAddr::new(ip, local.port()));
-    let classed = addresses.filter_map(|address| Some((class_of(address, locality)?, address)));
-    let mut classed: Vec<(Class, SocketAddr)> = classed.collect();
-    classed.sort();
-    classed.dedup();
-    let addresses = classed.into_iter().map(|(_, address)| address);
-    addresses.take(aura_proto::limits::HINTS_MAX).collect()
-}
-
-/// Which log a message is about.
-fn log_of(message: &Message) -> Option<LogId> {
-    match message {
-        Message::Subscribe(asked) => Some(asked.log),
-        Message::Head(head) => Some(head.log),
-        Message::Prune(prune) => Some(prune.log),
-        Message::Push(run) => Some(LogId(*run.first_chunk()?)),
-        _ => None,
-    }
 }

@@ -11,7 +11,7 @@ use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
     Code, PeerId,
     limits::PEERS_PER_MESSAGE_MAX,
-    message::{Message, PeerEvent, PeerQuery, PeerState, RenewGrant, Role},
+    message::{Message, PeerCard, PeerEvent, PeerQuery, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
 use tokio::sync::Semaphore;
@@ -351,14 +351,7 @@ impl Daemon {
                 self.ask_who_they_are();
                 self.ask_for_removals();
             }
-            PeerEvent::Known(cards) => {
-                for card in cards {
-                    if let Some(known) = self.peers.get_mut(&card.peer) {
-                        *known = card;
-                    }
-                }
-                self.approve_automatically();
-            }
+            PeerEvent::Known(cards) => self.peers_known(cards),
             PeerEvent::Added(card) => {
                 let name = card.name.clone();
                 self.peers.insert(card.peer, card);
@@ -390,27 +383,39 @@ impl Daemon {
                     card.reach = said.reach;
                 }
             }
-            PeerEvent::State { peer, state, at_ms } => {
-                let Some(card) = self.peers.get_mut(&peer) else {
-                    return;
-                };
-                card.state = state;
-                card.last_seen_ms = at_ms;
-                let name = card.name.clone();
-                let word = match state {
-                    PeerState::Online => "online",
-                    PeerState::Away => "away",
-                    PeerState::Offline => "offline",
-                };
-                self.emit(
-                    "peer",
-                    None,
-                    None,
-                    Some(name.clone()),
-                    format!("{name} is {word}"),
-                );
+            PeerEvent::State { peer, state, at_ms } => self.came_or_went(peer, state, at_ms),
+        }
+    }
+
+    fn came_or_went(&mut self, peer: PeerId, state: PeerState, at_ms: u64) {
+        let Some(card) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        card.state = state;
+        card.last_seen_ms = at_ms;
+        let name = card.name.clone();
+        let word = match state {
+            PeerState::Online => "online",
+            PeerState::Away => "away",
+            PeerState::Offline => "offline",
+        };
+        let text = format!("{name} is {word}");
+        self.emit("peer", None, None, Some(name), text);
+    }
+
+    fn peers_known(&mut self, cards: Vec<PeerCard>) {
+        for card in cards {
+            if let Some(known) = self.peers.get_mut(&card.peer) {
+                *known = card;
             }
         }
+        self.approve_automatically();
+    }
+
+    /// Whether it is known of all who wait for approval how to hand them the key.
+    pub(super) fn knows_who_waits(&self) -> bool {
+        let waiting = self.waiting_for_approval();
+        waiting.iter().all(|card| card.receive.is_some())
     }
 
     /// Asks for the receive keys of those who are in no roster yet: the list leaves them out.

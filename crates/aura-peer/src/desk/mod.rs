@@ -40,22 +40,18 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     agreement::Agreement,
     body::PatchBody,
-    replica::{self, Fates, Record, Replica},
+    replica::{self, Fates, Record},
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{
-    Digest, Entry, Incarnation, Kind, LogId, PeerId, RepoPath, TeamId, Writer, event::Placed,
-    message::Message,
+    Digest, Entry, Kind, LogId, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message,
 };
 use aura_semantic::{Budget, ContentHash, Indexed, OwnText, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, Roster, SealContext, open};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    book::Book,
-    clock::{Clock, random},
-};
+use crate::{book::Book, clock::Clock};
 use analyses::Analyses;
 use files::Files;
 use loose::Loose;
@@ -264,21 +260,19 @@ impl Desk {
         } = ground;
         aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        let log_id = LogId::of_repository(team, repo.root_commit().as_str());
+        let log = (
+            team,
+            LogId::of_repository(team, repo.root_commit().as_str()),
+        );
         let key_peer = key.peer();
-        let incarnation = Incarnation(u64::from_be_bytes(random()));
-        let replica = Replica::new(team, log_id, key, checkpoint_key, incarnation);
-        let book = Book::open(&state_dir.join("log"), replica, clock)?;
-        let copy = WorkingCopy::open(&repo).map_err(|error| storage(&error))?;
-        let motion = Motion::new(clock.mono_ms(), repo.observe());
-        let shadows = Shadows::open(state_dir, &repo)?;
+        let book = Book::of(&state_dir.join("log"), log, key, checkpoint_key, clock)?;
         let analyses = Arc::new(Analyses::open(state_dir));
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
             mode,
             publishing,
-            copy,
-            motion,
+            copy: WorkingCopy::open(&repo).map_err(|error| storage(&error))?,
+            motion: Motion::new(clock.mono_ms(), repo.observe()),
             book,
             units: Units::new(key_peer, head.channel()),
             files: Files::open(&state_dir.join("files")),
@@ -291,7 +285,7 @@ impl Desk {
             distrust,
             team,
             key_peer,
-            shadows,
+            shadows: Shadows::open(state_dir, &repo)?,
             impacts: impact::Impacts::open(state_dir, &analyses),
             analyses,
             commit: head.commit.to_string(),

@@ -527,6 +527,10 @@ impl Replica {
             return;
         };
         let is_short = count < records.len();
+        let is_heard = |record: &Record| matches!(record, Record::Heard(_));
+        if self.is_linked && records.iter().take(count).any(is_heard) {
+            self.outputs.push_back(Output::OfferLater);
+        }
         records.truncate(count);
         let mut is_restored = false;
         for (lsn, record) in (first_lsn..).zip(records) {

@@ -2,16 +2,21 @@
 //!
 //! Invariant: a device reads only after it was handed the key, by an admin or by an invite of one.
 
-use aura_api::{Exit, Failure, docs};
+use std::sync::mpsc;
+
+use aura_api::{Exit, Failure, Reply, docs};
 use aura_engine::peer::control::Control;
 use aura_proto::limits::TOKEN_TTL_S_MAX;
 use aura_proto::message::{PeerCard, Role};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
 
-use super::{Answer, document, no_peer};
+use super::{Answer, Until, Waiting, document, no_peer};
 use crate::clock::{random, rfc3339};
 use crate::daemon::Daemon;
 use crate::{docs as shape, team};
+
+/// How long the Mothership may take to say who somebody is, in milliseconds.
+const INTRODUCTION_MS: u64 = 5_000;
 
 impl Daemon {
     pub(in crate::daemon) fn reads(&self, card: &PeerCard) -> bool {
@@ -40,6 +45,30 @@ impl Daemon {
         };
         let waits = |card: &&PeerCard| card.role != Role::Relay && !team.roster.reads(card.peer);
         self.peers.values().filter(waits).cloned().collect()
+    }
+
+    /// Approves devices as soon as it is known how to hand them the key, which takes a question to the Mothership.
+    pub(in crate::daemon) fn approve_when_known(
+        &mut self,
+        names: Vec<String>,
+        all: bool,
+        peers: Vec<String>,
+        reply: &mpsc::Sender<Reply>,
+    ) -> Option<Answer> {
+        if self.knows_who_waits() {
+            return Some(self.approve(names, all, &peers));
+        }
+        self.waiting.push(Waiting {
+            until: Until::Introduced,
+            repo: None,
+            deadline_ms: self.clock.mono_ms() + INTRODUCTION_MS,
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, _| match daemon.approve(names, all, &peers) {
+                Ok(document) => Reply::Done(document),
+                Err(failure) => Reply::Failed(failure),
+            }),
+        });
+        None
     }
 
     /// Approves devices by name; `peers` are those whose words a person compared, when there was one to.

@@ -87,6 +87,9 @@ impl Daemon {
                 let waits = self.wait(repo, &wanted, timeout_ms, reply);
                 waits.err().map(Err)
             }
+            Call::Approve { names, all, peers } => {
+                self.approve_when_known(names, all, peers, reply)
+            }
             Call::Ping { peer, timeout_ms } => self.ping(&peer, timeout_ms, reply).err().map(Err),
             Call::Watch { since } => return self.subscribe(since, reply),
             Call::Impact {
@@ -149,7 +152,6 @@ impl Daemon {
 
     fn carry_out(&mut self, repo: Option<&str>, call: Call) -> Answer {
         match call {
-            Call::Approve { names, all, peers } => self.approve(names, all, &peers),
             Call::Blame { path } => self.blame(repo, &path),
             Call::ConfigGet { key } => self.config(key.as_deref()),
             Call::ConfigSet { key, value } => self.config_set(&key, value),
@@ -183,9 +185,6 @@ impl Daemon {
             }
             Call::Members => self.members(Vec::new()),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
-            Call::Peers => self.peer_list(),
-            Call::Netcheck { peer } => self.netcheck(peer.as_deref()),
-            Call::Reconnect { peer } => self.reconnect_to(peer.as_deref()),
             Call::Pull {
                 symbols,
                 from,
@@ -210,14 +209,7 @@ impl Daemon {
             Call::Status => self.status(repo),
             Call::Undo { op } => self.undo(repo, op.as_deref()),
             Call::Whoami => self.whoami(),
-            Call::Impact { .. }
-            | Call::Join { .. }
-            | Call::Ping { .. }
-            | Call::Publish { .. }
-            | Call::Wait { .. }
-            | Call::Watch { .. } => {
-                Err(Failure::new("AE-INTERNAL", Exit::BUG, "not answered here"))
-            }
+            other => self.network(&other),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::mpsc};
 
-use aura_api::{Exit, Failure, Reply, docs};
+use aura_api::{Call, Exit, Failure, Reply, docs};
 use aura_engine::peer::{
     control::Control,
     links::{Input, PeerLinkRow, Way},
@@ -37,7 +37,17 @@ impl Daemon {
         Ok(card.peer)
     }
 
-    pub(in crate::daemon) fn netcheck(&self, peer: Option<&str>) -> Answer {
+    /// Answers what is asked about other devices at once.
+    pub(in crate::daemon) fn network(&mut self, call: &Call) -> Answer {
+        match call {
+            Call::Netcheck { peer } => self.netcheck(peer.as_deref()),
+            Call::Reconnect { peer } => self.reconnect_to(peer.as_deref()),
+            Call::Peers => self.peer_list(),
+            _ => Err(Failure::new("AE-INTERNAL", Exit::BUG, "not answered here")),
+        }
+    }
+
+    fn netcheck(&self, peer: Option<&str>) -> Answer {
         let peer = peer.map(|name| self.other_device(name)).transpose()?;
         let wanted = peer.map(|peer| peer.to_string());
         let me = self.identity.key.peer().to_string();
@@ -71,7 +81,7 @@ impl Daemon {
         })
     }
 
-    pub(in crate::daemon) fn reconnect_to(&mut self, peer: Option<&str>) -> Answer {
+    fn reconnect_to(&mut self, peer: Option<&str>) -> Answer {
         let peer = peer.map(|name| self.other_device(name)).transpose()?;
         if peer.is_none() {
             self.reconnect();

@@ -1,0 +1,98 @@
+//! The answers about other devices and how they are reached.
+//!
+//! Invariant: a field that came later is empty or none in a document of before.
+
+use serde::{Deserialize, Serialize};
+
+row! {
+    /// One peer.
+    PeerDoc {
+        /// Name.
+        name: String,
+        /// Identity key.
+        peer: String,
+        /// Role.
+        role: String,
+        /// `online`, `away` or `offline`; `unknown` while this device has no link.
+        state: String,
+        /// When it was last heard of.
+        last_seen: Option<String>,
+        /// `direct`, `direct lan`, `direct mesh`, `relayed`, `via mothership`, `self`, or `none`.
+        path: String,
+        /// Round trip on the link between the two devices, in milliseconds.
+        #[serde(default)]
+        rtt_ms: Option<u64>,
+        /// Why there is no direct link, where there is none.
+        #[serde(default)]
+        why: Option<String>,
+        /// What became of each address that was dialled.
+        #[serde(default)]
+        tried: Vec<TriedDoc>,
+        /// Whether it can read the team's code.
+        reads: bool,
+    }
+}
+
+row! {
+    /// A dialled address.
+    TriedDoc {
+        /// The address.
+        address: String,
+        /// `lan`, `mesh`, `machine` or `other`.
+        class: String,
+        /// `ok`, `slower`, `refused`, `timeout`, `no_route`, `IDENTITY_MISMATCH` …
+        result: String,
+        /// How long it took, in milliseconds.
+        ms: u64,
+        /// How long ago that was, in milliseconds.
+        age_ms: u64,
+    }
+}
+
+doc! {
+    /// Answer of `ping`.
+    Ping = "aura.ping/1" {
+        /// Who was asked.
+        peer: String,
+        /// `direct`, `direct lan`, `direct mesh` or `relayed`.
+        path: String,
+        /// The address that answered.
+        address: Option<String>,
+        /// Round trip in milliseconds.
+        rtt_ms: u64,
+    }
+}
+
+row! {
+    /// An address at which this device listens for others.
+    AddressDoc {
+        /// The address.
+        address: String,
+        /// `lan`, `mesh`, `machine` or `other`.
+        class: String,
+    }
+}
+
+doc! {
+    /// Answer of `netcheck`.
+    Netcheck = "aura.netcheck/1" {
+        /// The Mothership: `up`, or why not.
+        mothership: String,
+        /// Round trip to it, in milliseconds.
+        rtt_ms: Option<u64>,
+        /// `open`, `outbound` or `strict`.
+        visibility: String,
+        /// Where this device can be dialled.
+        listens: Vec<AddressDoc>,
+        /// Every other device, or the one that was asked for.
+        peers: Vec<PeerDoc>,
+    }
+}
+
+doc! {
+    /// Answer of `peers`.
+    Peers = "aura.peers/1" {
+        /// Every peer of the team.
+        peers: Vec<PeerDoc>,
+    }
+}

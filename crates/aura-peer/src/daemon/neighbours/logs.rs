@@ -1,0 +1,235 @@
+//! What neighbours are shown of the logs of this device, and what they show.
+//!
+//! Invariants:
+//! - a link says nothing of a log before the machine told that it is up;
+//! - what waits for a neighbour waits in the log, not in memory, once its link is full.
+
+use aura_engine::peer::{
+    exchange::{self, Neighbour},
+    links::LinkId,
+    replica,
+};
+use aura_proto::{
+    Code, Entry, LogId, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
+    session::Class,
+};
+
+use crate::{book::Book, daemon::Daemon};
+
+impl Daemon {
+    /// A repository was opened: neighbours that are linked already exchange it as well.
+    pub(in crate::daemon) fn meet_again(&mut self, path: &std::path::Path) {
+        let threads = self.neighbours.iter().flat_map(|known| &known.threads);
+        let up: Vec<LinkId> = threads
+            .filter(|(_, thread)| thread.is_up)
+            .map(|(link, _)| *link)
+            .collect();
+        if let Some(desk) = self.desks.get_mut(path) {
+            up.iter().for_each(|link| desk.book.meet(Neighbour(link.0)));
+        }
+    }
+
+    pub(in crate::daemon) fn books(&mut self) -> impl Iterator<Item = &mut Book> {
+        let desks = self.desks.values_mut().map(|desk| &mut desk.book);
+        desks.chain(self.team.iter_mut().map(|team| &mut team.book))
+    }
+
+    /// A message about a log goes to all who keep it: two clones of one repository keep one each.
+    pub(in crate::daemon) fn hear_of_log(&mut self, link: LinkId, message: Message) {
+        let Some(log) = log_of(&message) else {
+            return;
+        };
+        let from = Neighbour(link.0);
+        for book in self.books().filter(|book| book.replica.log() == log) {
+            let message = message.clone();
+            book.hear(exchange::Input::Received { from, message });
+        }
+        self.pump_exchanges();
+    }
+
+    pub(in crate::daemon) fn thread_drained(&mut self, link: LinkId) {
+        let thread = self
+            .neighbours
+            .as_mut()
+            .and_then(|known| known.threads.get_mut(&link));
+        let Some(full) = thread.map(|thread| std::mem::take(&mut thread.full)) else {
+            return;
+        };
+        for book in self
+            .books()
+            .filter(|book| full.contains(&book.replica.log()))
+        {
+            book.hear(exchange::Input::Drained(Neighbour(link.0)));
+        }
+        self.pump_exchanges();
+    }
+
+    /// Carries out what the logs have to say to neighbours.
+    pub(in crate::daemon) fn pump_exchanges(&mut self) {
+        if self.neighbours.is_none() {
+            return;
+        }
+        for book in self.books() {
+            book.tick_exchange();
+        }
+        loop {
+            let mut outputs = Vec::new();
+            for book in self.books() {
+                let log = book.replica.log();
+                while let Some(output) = book.exchange.poll() {
+                    outputs.push((log, output));
+                }
+            }
+            if outputs.is_empty() {
+                break;
+            }
+            for (log, output) in outputs {
+                self.exchanged(log, output);
+            }
+        }
+        self.say_what_was_not_heard();
+    }
+
+    pub(in crate::daemon) fn exchanged(&mut self, log: LogId, output: exchange::Output) {
+        match output {
+            exchange::Output::Close { neighbour, code } => {
+                self.close_thread(LinkId(neighbour.0), code, "");
+            }
+            exchange::Output::Send { to, message } => {
+                if let Some(stream) = self.stream_of(LinkId(to.0), log) {
+                    self.send_on(LinkId(to.0), stream, &message);
+                }
+            }
+            exchange::Output::Show {
+                to,
+                writer,
+                first,
+                last,
+            } => {
+                let entries = self.books().find(|book| book.replica.log() == log);
+                let entries = entries
+                    .map(|book| book.entries(writer, first, last))
+                    .unwrap_or_default();
+                let up_to = first + entries.len() as u64 - 1;
+                let has_room = entries.is_empty() || self.show_entries(LinkId(to.0), log, &entries);
+                let shown = exchange::Input::Shown {
+                    to,
+                    writer,
+                    up_to,
+                    has_room,
+                };
+                if let Some(book) = self.books().find(|book| book.replica.log() == log) {
+                    book.hear(shown);
+                }
+            }
+            exchange::Output::Hear { from, entries } => self.hear_entries(log, from, entries),
+        }
+    }
+
+    /// Shows entries to a neighbour; whether its link takes more.
+    pub(in crate::daemon) fn show_entries(
+        &mut self,
+        link: LinkId,
+        log: LogId,
+        entries: &[Entry],
+    ) -> bool {
+        let Some(stream) = self.stream_of(link, log) else {
+            return true;
+        };
+        let run = encode_push(log, entries.iter().map(|entry| &entry.bytes()[..]));
+        let queued = self.send_on(link, stream, &Message::Push(run));
+        let is_full = queued.is_some_and(|queued| SEND_QUEUE_BYTES_MAX < queued);
+        if is_full
+            && let Some(neighbours) = &mut self.neighbours
+            && let Some(thread) = neighbours.threads.get_mut(&link)
+        {
+            thread.full.insert(log);
+        }
+        !is_full
+    }
+
+    /// Takes what a neighbour showed, as far as whoever wrote it belongs to the team.
+    // spec: peers/4.3
+    pub(in crate::daemon) fn hear_entries(
+        &mut self,
+        log: LogId,
+        from: Neighbour,
+        entries: Vec<Entry>,
+    ) {
+        let count = entries.len();
+        let known: Vec<Entry> = match &self.team {
+            // Whoever founds the team, or is new in it, is in the very log that says so.
+            Some(_) if log == LogId::TEAM => entries,
+            Some(team) => {
+                let is_member = |entry: &Entry| team.roster.is_active(entry.header().writer.peer);
+                entries.into_iter().filter(is_member).collect()
+            }
+            None => Vec::new(),
+        };
+        let is_less = known.len() < count;
+        let input = || replica::Input::Heard {
+            from: from.0,
+            entries: known.clone(),
+        };
+        if log == LogId::TEAM {
+            if let Some(team) = &mut self.team {
+                team.feed(input(), &mut self.identity);
+            }
+            if let Some(neighbours) = &mut self.neighbours {
+                neighbours.is_stale = true;
+            }
+        }
+        let ring = &self.identity.ring;
+        for desk in self
+            .desks
+            .values_mut()
+            .filter(|desk| desk.book.replica.log() == log)
+        {
+            desk.feed(input(), ring);
+            desk.settle(ring);
+            if is_less {
+                desk.book.hear(exchange::Input::NotHeard);
+            }
+        }
+        self.flush();
+    }
+
+    /// Leaves neighbours that showed what is forged; what merely does not fit now may fit later.
+    pub(in crate::daemon) fn say_what_was_not_heard(&mut self) {
+        let mut refused = Vec::new();
+        for desk in self.desks.values_mut() {
+            refused.append(&mut desk.not_heard);
+        }
+        if let Some(team) = &mut self.team {
+            refused.append(&mut team.not_heard);
+        }
+        for (from, code, detail) in refused {
+            tracing::debug!(from, %code, detail, "not taken from a neighbour");
+            if matches!(code, Code::BAD_SIGNATURE | Code::WRONG_TEAM) {
+                self.close_thread(LinkId(from), code, detail);
+            }
+        }
+    }
+
+    /// The stream on which a log is spoken of, opened when it is needed first.
+    pub(in crate::daemon) fn stream_of(&mut self, link: LinkId, log: LogId) -> Option<u32> {
+        let thread = self.neighbours.as_mut()?.threads.get_mut(&link)?;
+        if let Some(stream) = thread.streams.get(&log) {
+            return Some(*stream);
+        }
+        let stream = thread.handle.open_stream(Class::Patch).ok()?;
+        thread.streams.insert(log, stream);
+        Some(stream)
+    }
+}
+
+/// Which log a message is about.
+fn log_of(message: &Message) -> Option<LogId> {
+    match message {
+        Message::Subscribe(asked) => Some(asked.log),
+        Message::Head(head) => Some(head.log),
+        Message::Prune(prune) => Some(prune.log),
+        Message::Push(run) => Some(LogId(*run.first_chunk()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,72 @@
+//! Which address leads to whom, and what is shown of those that do not.
+
+use std::net::TcpListener;
+
+use mothership_tests::Laptop;
+use serde_json::Value;
+
+use crate::{Mesh, linked};
+
+/// The row of a device in what another one says of how it is reached.
+fn row(laptop: &Laptop, of: &str) -> Value {
+    let said = laptop.aura(&["netcheck", of]).ok();
+    said["peers"][0].clone()
+}
+
+/// An address on which nobody listens any more.
+fn free(ip: &str) -> String {
+    let listener = TcpListener::bind(format!("{ip}:0")).unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn c32_of_four_addresses_the_one_that_answers_wins_and_the_others_are_shown() {
+    let dead = ["127.0.9.1", "127.0.9.2", "127.0.9.3"].map(free);
+    let own = free("127.0.1.2");
+    let all = format!("{},{own}", dead.join(","));
+    let prepare = |n: usize, laptop: &mut Laptop| {
+        if n == 1 {
+            laptop.listen = Some(own.clone());
+            laptop.announce = Some(all.clone());
+        }
+    };
+    let mesh = Mesh::with(&["alice", "bob"], prepare, |_, invite| invite);
+    let alice = &mesh.laptops[0];
+    // Who dialled whom is chance; now alice dials bob.
+    alice.aura(&["reconnect", "bob"]).ok();
+    alice.aura(&["ping", "bob"]).ok();
+    let row = row(alice, "bob");
+    assert_eq!(row["path"], "direct");
+    let tried = row["tried"].as_array().unwrap();
+    for tried in tried.iter().filter(|tried| tried["address"] != own) {
+        assert!(
+            ["refused", "slower"].contains(&tried["result"].as_str().unwrap()),
+            "{tried}"
+        );
+    }
+}
+
+#[test]
+fn case_021_an_address_at_which_another_member_answers_is_not_taken_for_the_one_that_was_dialled() {
+    let carol_at = free("127.0.1.3");
+    let prepare = |n: usize, laptop: &mut Laptop| match n {
+        // Bob says that he is where carol is, and dials nobody himself.
+        1 => laptop.announce = Some(carol_at.clone()),
+        2 => laptop.listen = Some(carol_at.clone()),
+        _ => {}
+    };
+    let mesh = Mesh::apart(&["alice", "bob", "carol"], prepare);
+    let [alice, ..] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    linked(alice, "carol");
+    alice.aura(&["reconnect", "bob"]).ok();
+    let met = alice.aura(&["ping", "bob", "--timeout", "5s"]);
+    let row = row(alice, "bob");
+    let tried = row["tried"].as_array().unwrap();
+    let wrong = tried
+        .iter()
+        .find(|tried| tried["address"] == carol_at)
+        .unwrap();
+    assert_eq!(wrong["result"], "IDENTITY_MISMATCH", "{met:?} {row}");
+}
