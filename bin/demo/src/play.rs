@@ -28,6 +28,7 @@ pub(crate) fn play(tree: Option<&Path>) -> Told<()> {
     observes(&stage)?;
     conflicts(&stage)?;
     undoes(&stage)?;
+    links(&stage)?;
     survives(&mut stage)?;
     agrees(&stage)?;
     if tree.is_some() {
@@ -205,8 +206,32 @@ fn undoes(stage: &Stage) -> Told<()> {
     Ok(())
 }
 
+fn links(stage: &Stage) -> Told<()> {
+    title("The laptops are linked with each other as well");
+    for laptop in &stage.laptops {
+        for other in stage
+            .laptops
+            .iter()
+            .filter(|other| other.name != laptop.name)
+        {
+            let path = until(
+                &format!("{} is linked with {}", laptop.name, other.name),
+                || {
+                    let peers = laptop.ask(&["peers"])?;
+                    let rows = peers["peers"].as_array().cloned().unwrap_or_default();
+                    let row = rows.into_iter().find(|row| row["name"] == other.name);
+                    let path = row.and_then(|row| row["path"].as_str().map(ToOwned::to_owned));
+                    Ok(path.filter(|path| path.starts_with("direct")))
+                },
+            )?;
+            tick(&format!("{} to {}: {path}", laptop.name, other.name));
+        }
+    }
+    Ok(())
+}
+
 fn survives(stage: &mut Stage) -> Told<()> {
-    title("The Mothership loses power; work goes on");
+    title("The Mothership loses power; edits keep travelling");
     stage.pull_the_plug()?;
     let [alice, bob, _] = &stage.laptops;
     for laptop in [alice, bob] {
@@ -214,30 +239,40 @@ fn survives(stage: &mut Stage) -> Told<()> {
             Ok((laptop.ask(&["status"])?["link"]["state"] != "online").then_some(()))
         })?;
     }
-    alice.edit("grams > 31_500", "grams > 30_000")?;
-    bob.edit("let per_kilo = 120;", "let per_kilo = 135;")?;
-    for laptop in [alice, bob] {
-        let published = laptop.ask(&["publish", "--no-wait"])?;
-        let state = text(&published, "state")?;
+    for (by, to, from, line) in [
+        (alice, bob, "grams > 31_500", "grams > 30_000"),
+        (bob, alice, "let per_kilo = 120;", "let per_kilo = 135;"),
+    ] {
+        let start = now();
+        by.edit(from, line)?;
+        let published = by.ask(&["publish", "--no-wait"])?;
         check(
-            state != "published",
-            "nothing counts as published while nobody took it",
+            text(&published, "state")? != "published",
+            "nothing counts as published while the Mothership has not placed it",
         )?;
-        until(&format!("{} queues the edit", laptop.name), || {
-            let queued = laptop.ask(&["status"])?["link"]["queued"]
-                .as_u64()
-                .unwrap_or(0);
-            Ok((queued > 0).then_some(()))
-        })?;
+        arrives(to, line)?;
+        tick(&format!(
+            "{}'s edit is in {}'s file {} after it was saved, straight from laptop to laptop",
+            by.name,
+            to.name,
+            since(start)
+        ));
     }
-    tick("alice's and bob's edits are queued on their own disks");
     let start = now();
     stage.start()?;
-    let [alice, bob, _] = &stage.laptops;
-    arrives(bob, "grams > 30_000")?;
-    arrives(alice, "let per_kilo = 135;")?;
+    for laptop in &stage.laptops {
+        until(
+            &format!("{} has a place for everything", laptop.name),
+            || {
+                let log = laptop.ask(&["log"])?;
+                let ops = log["ops"].as_array().cloned().unwrap_or_default();
+                let is_placed = !ops.is_empty() && ops.iter().all(|op| op["seq"].is_u64());
+                Ok(is_placed.then_some(()))
+            },
+        )?;
+    }
     tick(&format!(
-        "started again: both arrived within {}",
+        "started again: everything has its place in the log after {}",
         since(start)
     ));
     Ok(())

@@ -71,6 +71,8 @@ impl Laptop {
         let mut command = role("aura")?;
         command
             .env("AURA_HOME", &self.home)
+            // All of it is on this machine, and nobody else is to knock.
+            .env("AURA_LINKS_LISTEN", "127.0.0.1:0")
             .arg("-C")
             .arg(&self.clone);
         run(command.args(args).arg("--json"), &self.scratch, self.name)
@@ -246,6 +248,9 @@ fn role(role: &str) -> Told<Command> {
     let mut command = Command::new(program);
     for inherited in [
         "AURA_JOIN_TOKEN",
+        "AURA_LINKS_ANNOUNCE",
+        "AURA_LINKS_DIRECT",
+        "AURA_LINKS_VISIBILITY",
         "MOTHERSHIP_STATE_DIR",
         "MOTHERSHIP_LISTEN",
     ] {
