@@ -31,8 +31,7 @@ use crate::indexed::{Indexed, index_with_tree};
 use crate::language::UnitKind;
 use crate::lines::{Chunk, LineMerge, merge_in_doubt, merge_lines, merge_lines_by_myers};
 use crate::markers::{Labels, render_diff3};
-use crate::outline::{Budget, Problem, parsed_from};
-use crate::reparse::Parsed;
+use crate::outline::{Budget, Problem};
 use crate::value::UnitId;
 
 /// Signs in a conflict marker, as git has them.
@@ -271,7 +270,8 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
     }
     let budget = &files[0].budget;
     if !woven.clashes.is_empty() {
-        return is_whole_either_way(files, trees[0], &woven).then_some(woven);
+        let is_sound = is_sound_either_way(files, trees, [base, ours, theirs], &woven);
+        return is_sound.then_some(woven);
     }
     let known = Some((files[0], Some(trees[0])));
     let (result, tree) = index_with_tree(&files[0].path, &woven.bytes[..], known, budget);
@@ -282,7 +282,7 @@ fn by_pieces(files: Three<'_>, trees: [&Tree; 3]) -> Option<Woven> {
         && unsound(files, &result).is_none()
         && !makes_up_import(files, &result)
         && !tears_names(files, &result)
-        && !has_lost_its_sense([base, ours, theirs, &found]);
+        && !has_lost_its_sense([base, ours, theirs], &[&found]);
     (is_meant && is_sound).then_some(woven)
 }
 
@@ -298,14 +298,16 @@ fn makes_up_import(files: Three<'_>, result: &Indexed) -> bool {
     imports(result).any(|text| is_of_one(text) && !known.contains(text))
 }
 
-/// Whether what stands around the conflicts parses with either side in them.
-fn is_whole_either_way(files: Three<'_>, tree: &Tree, woven: &Woven) -> bool {
-    let known = Parsed {
-        tree,
-        bytes: &files[0].bytes,
-    };
-    let errors_max = errors_max(files);
-    [1, 2].into_iter().all(|side| {
+/// Whether what stands around the conflicts parses and makes sense with either side in them.
+fn is_sound_either_way(
+    files: Three<'_>,
+    trees: [&Tree; 3],
+    versions: [&Pieces<'_>; 3],
+    woven: &Woven,
+) -> bool {
+    let known = Some((files[0], Some(trees[0])));
+    let budget = &files[0].budget;
+    let filled = [1, 2].map(|side| {
         let mut text = Vec::new();
         let mut from = 0;
         for left in &woven.clashes {
@@ -314,9 +316,26 @@ fn is_whole_either_way(files: Three<'_>, tree: &Tree, woven: &Woven) -> bool {
             from = left.at;
         }
         text.extend_from_slice(&woven.bytes[from..]);
-        let (outline, _) = parsed_from(&files[0].path, &text, Some(known), &files[0].budget);
-        outline.whole_file_problem().is_none() && outline.errors <= errors_max
-    })
+        index_with_tree(&files[0].path, text, known, budget)
+    });
+    let errors_max = errors_max(files);
+    let is_whole = |result: &Indexed| {
+        result.outline.whole_file_problem().is_none() && result.outline.errors <= errors_max
+    };
+    let [(ours, Some(ours_tree)), (theirs, Some(theirs_tree))] = &filled else {
+        return false;
+    };
+    let found = [pieces(ours, ours_tree), pieces(theirs, theirs_tree)];
+    // What a conflict has in it with one side alone is no fault of what stands around it.
+    let is_ill_formed = |found| ill_formed(trees.map(Some), files, found).is_some();
+    let is_unsound = |result: &Indexed| unsound(files, result).is_some();
+    let is_torn = |result: &Indexed| tears_names(files, result);
+    is_whole(ours)
+        && is_whole(theirs)
+        && !found.iter().all(is_ill_formed)
+        && !(is_unsound(ours) && is_unsound(theirs))
+        && !(is_torn(ours) && is_torn(theirs))
+        && !has_lost_its_sense(versions, &found.each_ref())
 }
 
 /// The gate: why a merge of lines may not be taken, see the invariants of this file.

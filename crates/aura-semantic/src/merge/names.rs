@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Three;
+use super::piece::Pieces;
 use crate::indexed::Indexed;
 use crate::similar::{is_word, tokens};
 use crate::value::UnitId;
@@ -138,5 +139,164 @@ impl<'a> Said<'a> {
         places
             .map(|at| [named(at.checked_sub(1)), named(Some(at + 1))])
             .collect()
+    }
+}
+
+/// What is named in a piece of syntax, and how often each name is used.
+#[derive(Default)]
+pub(super) struct Names<'a> {
+    given: BTreeSet<&'a [u8]>,
+    used: BTreeMap<&'a [u8], usize>,
+}
+
+/// Words in the names of kinds that look a name up in something.
+const LOOKUPS: &[&str] = &[
+    "access",
+    "argument",
+    "attribute",
+    "call",
+    "field",
+    "invocation",
+    "member",
+    "navigation",
+    "scoped",
+    "selector",
+    "suffix",
+];
+/// Words in the names of kinds that give a name to something.
+const GIVERS: &[&str] = &[
+    "arrow_function",
+    "binding",
+    "catch",
+    "closure",
+    "declarat",
+    "enhanced_for",
+    "except",
+    "for_",
+    "foreach",
+    "lambda",
+    "local",
+    "parameter",
+    "pattern",
+    "range_clause",
+    "rescue",
+    "var_spec",
+    "with_item",
+];
+/// Kinds that give a name to something where it was not given one before.
+const ASSIGNMENTS: &[&str] = &["assignment"];
+/// Fields with the name that is given.
+const GIVEN: &[&str] = &[
+    "alias",
+    "declarator",
+    "left",
+    "name",
+    "parameter",
+    "parameters",
+    "pattern",
+];
+/// Words in the names of kinds that hold nothing but names that are given.
+const NAME_HOLDERS: &[&str] = &["list", "parameter", "pattern", "target", "tuple"];
+/// Words in the names of kinds of arguments that say for which parameter they are.
+const NAMED_ARGUMENTS: &[&str] = &["keyword_argument", "named_argument"];
+/// Words in the names of kinds of leaves that are no names to be looked up.
+const NOT_USED: &[&str] = &[
+    "comment", "content", "field", "key", "label", "property", "string",
+];
+/// Fields with a name that is looked up in something else.
+const LOOKED_UP: &[&str] = &["attribute", "field", "key", "method", "property"];
+
+impl<'a> Names<'a> {
+    /// The names in a piece; those of properties and the like are not looked at.
+    pub(super) fn within(pieces: &Pieces<'a>, whole: usize) -> Self {
+        let mut names = Self::default();
+        let mut open = vec![(whole, false)];
+        while let Some((at, is_looked_up)) = open.pop() {
+            let (kind, parts) = (pieces.kind_name(at), pieces.children(at));
+            if parts.is_empty() {
+                names.note_leaf(pieces, at, is_looked_up);
+                continue;
+            }
+            names.given.extend(given_by(pieces, at));
+            let first = parts.first().copied();
+            let (is_lookup, is_named) = (has(kind, LOOKUPS), has(kind, NAMED_ARGUMENTS));
+            let parts = parts.iter().copied();
+            open.extend(parts.map(|part| {
+                let is_first = Some(part) == first;
+                (
+                    part,
+                    if is_named {
+                        is_first
+                    } else {
+                        is_lookup && !is_first
+                    },
+                )
+            }));
+        }
+        names
+    }
+
+    fn note_leaf(&mut self, pieces: &Pieces<'a>, at: usize, is_looked_up: bool) {
+        let (piece, kind) = (pieces.get(at), pieces.kind_name(at));
+        let is_no_name = has(kind, NOT_USED) && !kind.starts_with("shorthand");
+        let is_use = piece.is_named
+            && !piece.is_extra
+            && !is_no_name
+            && !fills(pieces, at, LOOKED_UP)
+            && !(is_looked_up && fills(pieces, at, &["name"]));
+        if is_use {
+            *self.used.entry(pieces.text(at)).or_insert(0) += 1;
+        }
+    }
+
+    pub(super) fn given(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.given.iter().copied()
+    }
+
+    pub(super) fn gives(&self, name: &[u8]) -> bool {
+        self.given.contains(name)
+    }
+
+    pub(super) fn uses(&self, name: &[u8]) -> usize {
+        self.used.get(name).copied().unwrap_or(0)
+    }
+}
+
+fn has(kind: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| kind.contains(word))
+}
+
+fn fills(pieces: &Pieces<'_>, at: usize, fields: &[&str]) -> bool {
+    let name = pieces.language.field_name_for_id(pieces.get(at).field);
+    name.is_some_and(|name| fields.contains(&name))
+}
+
+/// The names that a piece gives: the one in its field for that, or those that it merely lists.
+fn given_by<'a>(pieces: &Pieces<'a>, at: usize) -> Vec<&'a [u8]> {
+    let kind = pieces.kind_name(at);
+    if !has(kind, GIVERS) && !ASSIGNMENTS.contains(&kind) {
+        return Vec::new();
+    }
+    let parts = pieces.children(at);
+    // `self.x = 1` and `@x = 1` name nothing that was not there.
+    let is_name = |part: &usize| {
+        let kind = pieces.kind_name(*part);
+        let is_other = has(kind, &["instance", "global", "this", "self", "type"]);
+        pieces.get(*part).is_named && pieces.children(*part).is_empty() && !is_other
+    };
+    let texts = |parts: &[usize]| -> Vec<&'a [u8]> {
+        let names = parts.iter().copied().filter(is_name);
+        names.map(|part| pieces.text(part)).collect()
+    };
+    let named = parts
+        .iter()
+        .copied()
+        .find(|part| fills(pieces, *part, GIVEN));
+    match named {
+        Some(name) if pieces.children(name).is_empty() => texts(&[name]),
+        Some(name) if has(pieces.kind_name(name), NAME_HOLDERS) => texts(pieces.children(name)),
+        Some(_) => Vec::new(),
+        None if has(kind, NAME_HOLDERS) => texts(parts),
+        None => Vec::new(),
     }
 }

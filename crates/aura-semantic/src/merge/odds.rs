@@ -88,7 +88,17 @@ impl Weave<'_> {
         let has_other_branches =
             |base: &Divided, side: &Divided| base.others_count != side.others_count;
         let has_other_names = |base: &Divided, side: &Divided| base.others != side.others;
+        // A condition that was turned round and branches that changed places mend one thing twice.
+        let has_swapped = |base: &Divided, side: &Divided| {
+            let sorted = |tokens: &[u64]| {
+                let mut tokens = tokens.to_vec();
+                tokens.sort_unstable();
+                tokens
+            };
+            base.others != side.others && sorted(&base.others) == sorted(&side.others)
+        };
         let is_torn = is_torn(CONDITIONS, has_other_branches)
+            || is_torn(CONDITIONS, has_swapped)
             || is_torn(SOURCES, has_other_names)
             || self.is_operation_torn(three)
             || self.are_targets_torn(three);

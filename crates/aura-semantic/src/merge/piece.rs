@@ -187,11 +187,16 @@ impl<'a> Pieces<'a> {
             let piece = &self.pieces[*part];
             match piece.is_named {
                 _ if piece.is_extra => {}
-                true => operands.extend(self.tokens(*part)),
-                false => signs.push(meaning_of(self.text(*part))),
+                true if !self.is_sign(*part) => operands.extend(self.tokens(*part)),
+                true | false => signs.push(meaning_of(self.text(*part))),
             }
         }
         (signs, operands)
+    }
+
+    /// Whether a named part is a sign all the same, as some grammars have it.
+    fn is_sign(&self, at: usize) -> bool {
+        self.children(at).is_empty() && self.kind_name(at).contains("operator")
     }
 
     /// Which kinds of parts of a piece may stand in any order, if any: nothing stands for all.
@@ -400,12 +405,18 @@ const NAMED_KINDS: &[&str] = &[
 ];
 /// Words in the names of kinds that apply a sign to something.
 const OPERATIONS: &[&str] = &[
+    "additive",
     "assignment",
     "binary",
     "boolean_operator",
     "comparison",
     "compound_assign",
+    "conjunction",
+    "disjunction",
+    "equality",
     "infix",
+    "multiplicative",
+    "range",
 ];
 /// Signs of one meaning, the word or the stricter one first.
 const SAME_SIGNS: &[(&[u8], &[u8])] = &[

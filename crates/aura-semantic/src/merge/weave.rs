@@ -335,7 +335,8 @@ impl<'a> Weave<'a> {
     /// What the sides have at one place that base has not there.
     fn inserted(&mut self, list: &mut List<'a>, nth: usize) -> Result<(), Clash> {
         let [ours, theirs] = SIDES.map(|side| list.runs[side][nth].clone());
-        let (ours, theirs) = (self.wanted(list, 1, ours)?, self.wanted(list, 2, theirs)?);
+        let ours = self.wanted(list, (1, nth), ours)?;
+        let theirs = self.wanted(list, (2, nth), theirs)?;
         if ours.is_empty() || theirs.is_empty() {
             for at in &ours {
                 self.insert(list, 1, *at)?;
@@ -364,14 +365,21 @@ impl<'a> Weave<'a> {
     }
 
     /// A run without what is not written there: what the other side deleted or wrote, too.
-    fn wanted(&self, list: &List<'_>, side: Side, run: Vec<usize>) -> Result<Vec<usize>, Clash> {
+    fn wanted(
+        &self,
+        list: &List<'_>,
+        (side, place): (Side, usize),
+        run: Vec<usize>,
+    ) -> Result<Vec<usize>, Clash> {
         let other = 3 - side;
         let mut wanted = Vec::new();
         for at in run {
             let piece = list.parts[side][at];
             let Some(nth) = list.pairs[side].back[at] else {
-                if !list.written.contains(&(side, at)) && !self.is_only_elsewhere(list, (side, at))
-                {
+                let is_here = list.written.contains(&(side, at))
+                    || self.is_only_elsewhere(list, (side, at))
+                    || self.is_put_for_next(list, (side, at), place);
+                if !is_here {
                     wanted.push(at);
                 }
                 continue;
@@ -398,6 +406,28 @@ impl<'a> Weave<'a> {
             }
         }
         Ok(wanted)
+    }
+
+    /// Whether the other side put the very same in the place of the part before or behind.
+    fn is_put_for_next(&self, list: &List<'_>, (side, at): (Side, usize), place: usize) -> bool {
+        let other = 3 - side;
+        let piece = list.parts[side][at];
+        let part = self.part(side, piece);
+        let is_listed = || self.versions[side].is_listed(list.three[side]);
+        let is_statement = part.is_named && !part.is_extra && part.unit.is_none();
+        if list.free.is_some() || !is_statement || is_listed() {
+            return false;
+        }
+        let is_it = |nth: usize| {
+            let Some(Some(there)) = list.pairs[other].there.get(nth) else {
+                return false;
+            };
+            let there = list.parts[other][*there];
+            self.part(other, there).hash == part.hash
+                && self.is_same((side, piece), (other, there))
+                && !self.is_same((side, piece), (BASE, list.parts[BASE][nth]))
+        };
+        is_it(place) || place.checked_sub(1).is_some_and(is_it)
     }
 
     /// Writes one part that base has not at this place.
@@ -447,19 +477,30 @@ impl<'a> Weave<'a> {
         before.is_some_and(|before| self.part(side, before).is_named)
     }
 
-    /// A unit that both added must be the same, at the same place.
+    /// A unit that both added must be the same, at the same place; what else both put to one place stands there once.
     fn twin(&self, list: &List<'_>, side: Side, at: usize) -> Result<Option<usize>, Clash> {
         let other = 3 - side;
         let piece = list.parts[side][at];
-        let unit = self.part(side, piece).unit;
-        if unit.is_none() && !(list.free.is_some() && self.part(side, piece).is_named) {
+        let part = self.part(side, piece);
+        let unit = part.unit;
+        let parts = list.parts[other];
+        if !part.is_named || part.is_extra {
             return Ok(None);
         }
-        let parts = list.parts[other];
         self.spend(parts.len())?;
+        let is_new = |nth: usize| list.pairs[other].back[nth].is_none();
+        if unit.is_none() && list.free.is_none() {
+            let is_twin = |nth: &usize| {
+                is_new(*nth)
+                    && self.part(other, parts[*nth]).hash == part.hash
+                    && self.is_same((side, piece), (other, parts[*nth]))
+                    && self.is_one_place(list, [(side, at), (other, *nth)])
+            };
+            return Ok((0..parts.len()).find(is_twin));
+        }
         let is_twin = |nth: &usize| {
             let part = parts[*nth];
-            list.pairs[other].back[*nth].is_none()
+            is_new(*nth)
                 && match (unit, self.part(other, part).unit) {
                     (Some(_), Some(_)) => self.is_one_unit((side, piece), (other, part)),
                     (None, None) => {
@@ -471,23 +512,26 @@ impl<'a> Weave<'a> {
         let Some(twin) = (0..parts.len()).find(is_twin) else {
             return Ok(None);
         };
-        let place = |side: Side, at: usize| {
+        let is_same = self.is_same((side, piece), (other, parts[twin]));
+        if is_same && self.is_one_place(list, [(side, at), (other, twin)]) {
+            Ok(Some(twin))
+        } else {
+            Err(Clash)
+        }
+    }
+
+    /// Whether nothing that is left stands between the places to which the sides put something.
+    fn is_one_place(&self, list: &List<'_>, parts: [(Side, usize); 2]) -> bool {
+        let [one, other] = parts.map(|(side, at)| {
             let run = list.runs[side].iter().position(|run| run.contains(&at));
             run.unwrap_or_default()
-        };
-        let is_same = self.is_same((side, piece), (other, parts[twin]));
-        let places = [place(side, at), place(other, twin)];
+        });
         let is_gone = |nth: usize| {
             SIDES
                 .iter()
                 .any(|side| list.pairs[*side].there[nth].is_none())
         };
-        let is_here = (places[0].min(places[1])..places[0].max(places[1])).all(is_gone);
-        if is_same && is_here {
-            Ok(Some(twin))
-        } else {
-            Err(Clash)
-        }
+        (one.min(other)..one.max(other)).all(is_gone)
     }
 
     /// Which of two runs stands first.
@@ -497,10 +541,13 @@ impl<'a> Weave<'a> {
         (one, ours): (Side, &[usize]),
         (other, theirs): (Side, &[usize]),
     ) -> Side {
-        let text = |side: Side, run: &[usize]| -> Vec<&[u8]> {
-            let parts = run.iter().map(|at| list.parts[side][*at]);
-            let parts = parts.filter(|part| self.part(side, *part).is_named);
-            parts.map(|part| self.text(side, part)).collect()
+        let text = |side: Side, run: &[usize]| -> (Vec<&[u8]>, Vec<&[u8]>) {
+            let named = run.iter().copied();
+            let named = named.filter(|at| self.part(side, list.parts[side][*at]).is_named);
+            let texts = named.map(|at| self.text(side, list.parts[side][at]));
+            let gaps = run.iter().flat_map(|at| [*at, at + 1]);
+            let gaps = gaps.map(|at| self.versions[side].gap(list.three[side], at));
+            (texts.collect(), gaps.collect())
         };
         if text(one, ours) <= text(other, theirs) {
             one
