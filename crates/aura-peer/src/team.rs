@@ -22,7 +22,8 @@ use aura_proto::{
 use aura_store::ensure_private_dir;
 use aura_trust::{
     Change, KeyBody, KeyRing, KeyWrap, LastAccepted, MemberCard, MembershipBody, Refusal, Roster,
-    TeamKey, commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key, wrap_key,
+    TeamKey, VerifiedEntry, commit, sign_receive_key, unwrap_key, verify_entry, verify_receive_key,
+    wrap_key,
 };
 
 use crate::{
@@ -45,8 +46,10 @@ pub(crate) struct Team {
     ordered: Option<Roster>,
     /// Own entries without a place yet.
     unplaced: BTreeMap<replica::Own, Entry>,
-    /// Entries of others without a place, by the logical clock.
-    heard: BTreeMap<(u64, Writer, u64), Entry>,
+    /// Entries of others without a place.
+    heard: BTreeMap<(Writer, u64), VerifiedEntry>,
+    /// Whether the roster has to be folded anew.
+    is_unfolded: bool,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, Code, &'static str)>,
     /// When the Mothership is offered what others wrote without it.
@@ -91,6 +94,7 @@ impl Team {
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),
             ordered: None,
             heard: BTreeMap::new(),
+            is_unfolded: false,
             not_heard: Vec::new(),
             offer_at_ms: None,
             stream: None,
@@ -108,6 +112,8 @@ impl Team {
         for record in records {
             team.take_in(record, identity);
         }
+        team.is_unfolded = true;
+        team.fold(identity);
         Ok(team)
     }
 
@@ -126,7 +132,7 @@ impl Team {
             Record::Retired(own) => {
                 self.unplaced.remove(&own);
             }
-            Record::Heard(entry) => self.hear(entry, identity),
+            Record::Heard(entry) => self.hear(entry),
             Record::HeardPlaced(settled) => {
                 self.settle(
                     (settled.writer, settled.author_seq),
@@ -140,6 +146,12 @@ impl Team {
 
     /// Feeds the replica and carries out what it orders.
     pub(crate) fn feed(&mut self, input: replica::Input, identity: &mut Identity) {
+        self.carry_out(input, identity);
+        self.is_unfolded |= !self.heard.is_empty() || !self.unplaced.is_empty();
+        self.fold(identity);
+    }
+
+    fn carry_out(&mut self, input: replica::Input, identity: &mut Identity) {
         for output in self.book.feed(input) {
             match output {
                 replica::Output::Send(message) => self.sends.push(message),
@@ -155,7 +167,7 @@ impl Team {
                     }
                     self.found(identity);
                 }
-                replica::Output::Heard { entry, .. } => self.hear(entry, identity),
+                replica::Output::Heard { entry, .. } => self.hear(entry),
                 replica::Output::Settled {
                     writer,
                     author_seq,
@@ -191,45 +203,59 @@ impl Team {
     }
 
     /// Takes an entry of another in that has no place yet.
-    fn hear(&mut self, entry: Entry, identity: &mut Identity) {
+    fn hear(&mut self, entry: Entry) {
         let header = entry.header();
-        let key = (header.lamport, header.writer, header.author_seq);
-        let is_key = header.kind == Kind::KEY;
-        self.heard.insert(key, entry.clone());
-        self.fold_heard();
-        if is_key && let Ok(entry) = verify_entry(entry) {
-            self.take_key(&entry, identity);
+        let name = (header.writer, header.author_seq);
+        let is_of_team = matches!(header.kind, Kind::KEY | Kind::MEMBERSHIP);
+        if let Some(entry) = Some(entry).filter(|_| is_of_team)
+            && let Ok(entry) = verify_entry(entry)
+        {
+            self.heard.insert(name, entry);
+            self.is_unfolded = true;
         }
     }
 
     /// An entry that was heard has its place.
-    fn settle(
-        &mut self,
-        (writer, author_seq): (Writer, u64),
-        time_ms: u64,
-        identity: &mut Identity,
-    ) {
-        let is_it = |key: &(u64, Writer, u64)| (key.1, key.2) == (writer, author_seq);
-        let key = self.heard.keys().copied().find(is_it);
-        if let Some(entry) = key.and_then(|key| self.heard.remove(&key)) {
-            self.note(entry, time_ms, identity);
+    fn settle(&mut self, name: (Writer, u64), time_ms: u64, identity: &mut Identity) {
+        if let Some(entry) = self.heard.remove(&name) {
+            self.place(&entry, time_ms, identity);
         }
     }
 
-    /// The roster as it will be when what was heard gets its places in the order of the logical clock.
+    /// The roster as it will be when everything has its place in the order of the logical clock: what was heard, and,
+    /// while nobody gives places, what this device wrote.
     // spec: peers/4.6
-    fn fold_heard(&mut self) {
+    fn fold(&mut self, identity: &mut Identity) {
+        if !std::mem::take(&mut self.is_unfolded) {
+            return;
+        }
+        let is_alone = !self.book.replica.is_caught_up();
+        let own = self.unplaced.values().filter(|_| is_alone);
+        let own = own.filter_map(|entry| verify_entry(entry.clone()).ok());
+        let mut unplaced: Vec<VerifiedEntry> = self.heard.values().cloned().chain(own).collect();
+        if unplaced.is_empty() {
+            if let Some(ordered) = self.ordered.take() {
+                self.roster = Arc::new(ordered);
+            }
+            return;
+        }
+        unplaced.sort_by_key(|entry| {
+            let header = entry.header();
+            (header.lamport, header.writer, header.author_seq)
+        });
         let ordered = self
             .ordered
             .get_or_insert_with(|| Roster::clone(&self.roster));
         let mut roster = ordered.clone();
-        for entry in self.heard.values() {
-            if let Ok(entry) = verify_entry(entry.clone()) {
-                // What does not hold yet may hold behind what is still to come.
-                roster.apply(&entry, UNPLACED_MS).ok();
-            }
-        }
+        // What does not hold yet may hold behind what is still to come.
+        let holds = |entry: &&VerifiedEntry| {
+            roster.apply(entry, UNPLACED_MS).is_ok() && entry.header().kind == Kind::KEY
+        };
+        let keys: Vec<VerifiedEntry> = unplaced.iter().filter(holds).cloned().collect();
         self.roster = Arc::new(roster);
+        for entry in keys {
+            self.take_key(&entry, identity);
+        }
     }
 
     /// Takes a placed entry into the roster, and its key if it wraps one for this device.
@@ -237,28 +263,30 @@ impl Team {
         let Ok(entry) = verify_entry(entry) else {
             return;
         };
+        // Where the log has another entry than the one that was heard, what followed from that one is gone as well.
+        let header = entry.header();
+        let name = (header.writer, header.author_seq);
+        let heard = self.heard.remove(&name);
+        if heard.is_some_and(|heard| heard.hash() != entry.hash()) {
+            let rest = name..=(header.writer, u64::MAX);
+            self.heard.extract_if(rest, |_, _| true).for_each(drop);
+        }
+        self.place(&entry, time_ms, identity);
+    }
+
+    fn place(&mut self, entry: &VerifiedEntry, time_ms: u64, identity: &mut Identity) {
         if self.fault.is_some() {
             return;
         }
-        let header = entry.header();
-        self.heard
-            .remove(&(header.lamport, header.writer, header.author_seq));
-        if self.heard.is_empty()
-            && let Some(ordered) = self.ordered.take()
-        {
-            self.roster = Arc::new(ordered);
-        }
+        self.is_unfolded |= self.ordered.is_some();
         let applied = match &mut self.ordered {
-            Some(ordered) => ordered.apply(&entry, time_ms),
-            None => Arc::make_mut(&mut self.roster).apply(&entry, time_ms),
+            Some(ordered) => ordered.apply(entry, time_ms),
+            None => Arc::make_mut(&mut self.roster).apply(entry, time_ms),
         };
-        if !self.heard.is_empty() {
-            self.fold_heard();
-        }
         match applied {
             Ok(Change::None) => {}
             Ok(Change::Founded) => self.pin(identity),
-            Ok(_) if entry.header().kind == Kind::KEY => self.take_key(&entry, identity),
+            Ok(_) if entry.header().kind == Kind::KEY => self.take_key(entry, identity),
             Ok(_) => {}
             Err(Refusal::OtherGenesis) => self.contradicted(format!(
                 "FORK: the mothership shows a team's log that begins with {}; {}",
@@ -300,7 +328,7 @@ impl Team {
         ring.iter().find(differs).map(|key| key.epoch)
     }
 
-    fn take_key(&mut self, entry: &Entry, identity: &mut Identity) {
+    fn take_key(&mut self, entry: &VerifiedEntry, identity: &mut Identity) {
         if let Some(epoch) = self.contradicts(&identity.ring) {
             return self.contradicted(format!(
                 "FORK: the mothership shows a team's log in which epoch {epoch} has another key"

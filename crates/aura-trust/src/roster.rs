@@ -525,11 +525,10 @@ impl Roster {
                 && last.incarnation == writer.incarnation
                 && author_seq <= last.author_seq
         };
-        self.wrote_at(writer.peer, u64::MAX)
-            && match self.removed.get(&writer.peer) {
-                Some(accepted) => accepted.iter().any(names),
-                None => true,
-            }
+        match self.removed.get(&writer.peer) {
+            Some(accepted) => accepted.iter().any(names),
+            None => self.is_active(writer.peer) && self.wrote_at(writer.peer, u64::MAX),
+        }
     }
 
     /// Whether a role of the peer allowed it to write at some instant of this millisecond.

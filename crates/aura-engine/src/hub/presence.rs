@@ -108,7 +108,9 @@ impl Hub {
         // Who changes more often is in the list as it is now; nobody is made to dial after it.
         let moves = self.presence.moves.entry(peer).or_default();
         moves.retain(|at_ms| now.mono_ms < at_ms + HOUR_MS);
-        if moves.len() < HINT_CHANGES_PER_HOUR_MAX {
+        // Whoever hides is hidden at once.
+        let is_withdrawn = said.reach.addresses.is_empty();
+        if is_withdrawn || moves.len() < HINT_CHANGES_PER_HOUR_MAX {
             moves.push(now.mono_ms);
             self.presence.add(PeerEvent::NetworkUpdate(said));
         }

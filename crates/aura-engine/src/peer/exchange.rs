@@ -147,6 +147,15 @@ struct Link {
     tell_at_ms: Option<u64>,
     /// When it is asked for what it told of, unless that has come.
     graft_at_ms: Option<u64>,
+    /// How often it was asked in vain: what it has may be what is not taken here.
+    in_vain: u32,
+}
+
+impl Link {
+    /// How long what it told of may take to come, in milliseconds.
+    fn graft_ms(&self) -> u64 {
+        (GRAFT_MS << self.in_vain.min(16)).min(ROUND_MS)
+    }
 }
 
 /// The exchange of one log with all neighbours.
@@ -288,6 +297,13 @@ impl Exchange {
     }
 
     fn hold(&mut self, now: Now, writer: Writer, author_seq: u64) {
+        for link in self
+            .links
+            .values_mut()
+            .filter(|link| link.has.holds(&writer, author_seq))
+        {
+            link.in_vain = 0;
+        }
         self.held.observe(writer, author_seq);
         self.expected.observe(writer, author_seq);
         let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
@@ -315,7 +331,9 @@ impl Exchange {
             return;
         }
         while let Some(writer) = link.due.first().copied() {
-            let (first, last) = (link.has.get(&writer) + 1, self.held.get(&writer));
+            // What a neighbour says of its numbers may be anything.
+            let first = link.has.get(&writer).saturating_add(1);
+            let last = self.held.get(&writer);
             if first <= last {
                 link.is_showing = true;
                 self.outputs.push_back(Output::Show {
@@ -390,7 +408,8 @@ impl Exchange {
         }
         let has_more = !vector.beyond(&self.expected).is_empty();
         if link.ours != Wish::Nothing && has_more {
-            link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+            let pause = link.graft_ms();
+            link.graft_at_ms.get_or_insert(now.mono_ms + pause);
         }
     }
 
@@ -405,6 +424,10 @@ impl Exchange {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
+        // Nobody is listened to who was not asked.
+        if link.ours == Wish::Nothing {
+            return;
+        }
         let mut fresh = Vec::new();
         for entry in entries {
             let Ok(entry) = entry else {
@@ -419,7 +442,8 @@ impl Exchange {
                 fresh.push(entry);
             } else if known < author_seq {
                 // Something before it went astray; it is asked for when it has not come by then.
-                link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+                let pause = link.graft_ms();
+                link.graft_at_ms.get_or_insert(now.mono_ms + pause);
             }
         }
         if fresh.is_empty() {
@@ -478,6 +502,7 @@ impl Exchange {
             if is_due(link.graft_at_ms) {
                 link.graft_at_ms = None;
                 if !link.has.beyond(&self.expected).is_empty() {
+                    link.in_vain = link.in_vain.saturating_add(1);
                     self.ask(neighbour);
                 }
             }

@@ -144,7 +144,7 @@ impl Daemon {
             self.forget_removed();
             let known = self.known();
             let team = self.team.iter();
-            let removed: Vec<PeerId> = team.flat_map(|team| team.roster.removed()).collect();
+            let removed: BTreeSet<PeerId> = team.flat_map(|team| team.roster.removed()).collect();
             let now = self.now();
             if let Some(neighbours) = &mut self.neighbours {
                 neighbours.is_stale = false;
@@ -152,7 +152,7 @@ impl Daemon {
                     .removed
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                gone.extend(removed);
+                *gone = removed;
                 drop(gone);
                 neighbours.machine.handle(now, Input::Peers(known));
             }
@@ -234,9 +234,7 @@ impl Daemon {
                 Output::Up { link, peer, .. } => self.thread_up(link, peer),
                 Output::Down { link, peer, detail } => self.thread_down(link, peer, detail),
                 Output::Learned(said) => {
-                    if let Some(card) = self.peers.get_mut(&said.peer) {
-                        card.reach = said.reach;
-                    }
+                    self.learn(said);
                     self.remember_reaches();
                 }
                 Output::Ask(peers) => {

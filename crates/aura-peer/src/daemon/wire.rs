@@ -9,11 +9,12 @@ use std::{path::PathBuf, sync::Arc};
 use aura_engine::peer::{control, replica};
 use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
-    Code, PeerId,
+    Code, PeerId, Reach, SignedReach,
     limits::PEERS_PER_MESSAGE_MAX,
     message::{Message, PeerCard, PeerEvent, PeerQuery, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
+use aura_trust::verify_reach;
 use tokio::sync::Semaphore;
 
 use super::{Daemon, Event};
@@ -30,6 +31,13 @@ pub(super) fn shares_of(event: &LinkEvent) -> u32 {
     };
     let shares = (1 + bytes / 1024).min(BACKLOG_KIB);
     u32::try_from(shares).unwrap_or(u32::MAX)
+}
+
+/// Of two words of a peer the newer counts, whoever brought it.
+fn keep_newer(card: &mut PeerCard, known: &Reach) {
+    if card.reach.counter < known.counter {
+        card.reach = known.clone();
+    }
 }
 
 impl Daemon {
@@ -344,7 +352,13 @@ impl Daemon {
     fn peer_told(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Snapshot(cards) => {
+                let known = std::mem::take(&mut self.peers);
                 self.peers = cards.into_iter().map(|card| (card.peer, card)).collect();
+                for (peer, card) in &mut self.peers {
+                    if let Some(known) = known.get(peer) {
+                        keep_newer(card, &known.reach);
+                    }
+                }
                 if let Some(team) = &mut self.team {
                     team.shown(&self.peers);
                 }
@@ -378,11 +392,7 @@ impl Daemon {
                 let text = format!("{name} was removed{why}");
                 self.emit("peer_gone", None, None, Some(name), text);
             }
-            PeerEvent::NetworkUpdate(said) => {
-                if let Some(card) = self.peers.get_mut(&said.peer) {
-                    card.reach = said.reach;
-                }
-            }
+            PeerEvent::NetworkUpdate(said) => self.learn(said),
             PeerEvent::State { peer, state, at_ms } => self.came_or_went(peer, state, at_ms),
         }
     }
@@ -403,10 +413,25 @@ impl Daemon {
         self.emit("peer", None, None, Some(name), text);
     }
 
+    /// Takes a peer's own word of where it is, if it is one and newer than what is known.
+    // spec: peers/1.2
+    pub(super) fn learn(&mut self, said: SignedReach) {
+        let team = self.identity.enrolment.as_ref().map(|own| own.team);
+        if team.is_none_or(|team| verify_reach(team, &said).is_err()) {
+            return;
+        }
+        if let Some(card) = self.peers.get_mut(&said.peer)
+            && card.reach.counter < said.reach.counter
+        {
+            card.reach = said.reach;
+        }
+    }
+
     fn peers_known(&mut self, cards: Vec<PeerCard>) {
         for card in cards {
             if let Some(known) = self.peers.get_mut(&card.peer) {
-                *known = card;
+                let before = std::mem::replace(known, card);
+                keep_newer(known, &before.reach);
             }
         }
         self.approve_automatically();

@@ -111,10 +111,12 @@ impl Replica {
     /// An own entry that comes back: one that this disk does not hold says that the disk is older than the device.
     // spec: sync/2.4
     fn shown_own(&mut self, entry: &Entry) -> Result<(), (Code, &'static str)> {
-        if self.staged_own.author_seq < entry.header().author_seq {
-            self.reincarnate();
+        if entry.header().author_seq <= self.staged_own.author_seq {
+            return Ok(());
         }
-        Ok(())
+        self.reincarnate();
+        // It is another's once the new life has begun, and is asked for again then.
+        Err((Code::AUTHOR_GAP, "this disk is older than the device"))
     }
 
     /// The last entry of a writer that is held or on its way to the disk, by whatever way it came.
@@ -231,7 +233,7 @@ impl Replica {
         for run in &runs {
             let headers = run.iter().map(|entry| entry.header());
             let numbers = run.iter().map(|entry| entry.header().author_seq);
-            self.offers.push(numbers.collect());
+            self.pushes.push((false, numbers.collect()));
             headers.for_each(|header| self.offered.observe(header.writer, header.author_seq));
             sends.push(encode_push(
                 self.log,
@@ -243,14 +245,15 @@ impl Replica {
         }
     }
 
-    /// Whether an answer is to an offer: an answer names numbers and not whose they are.
+    /// Whether an answer is to an offer: an answer names numbers and not whose they are, so it is to the oldest push
+    /// of these numbers.
     pub(super) fn is_for_offer(&mut self, ack: &PushAck) -> bool {
-        let answers = |offer: &Vec<u64>| {
+        let answers = |(_, push): &(bool, Vec<u64>)| {
             let numbers = ack.outcomes.iter().map(|(author_seq, _)| author_seq);
-            offer.iter().eq(numbers)
+            push.iter().eq(numbers)
         };
-        let nth = self.offers.iter().position(answers);
-        nth.map(|nth| self.offers.remove(nth)).is_some()
+        let nth = self.pushes.iter().position(answers);
+        nth.is_some_and(|nth| !self.pushes.remove(nth).0)
     }
 
     /// Outcomes of what was offered: places come through the feed; what the Mothership has no time for comes again.

@@ -89,8 +89,8 @@ pub struct Replica {
     pushed: u64,
     /// What of others was pushed on this link.
     offered: VersionVector,
-    /// What was offered without an answer: the numbers of each push.
-    offers: Vec<Vec<u64>>,
+    /// Pushes without an answer: whether of own entries, and the numbers in each.
+    pushes: Vec<(bool, Vec<u64>)>,
     /// Questions for a head without an answer; the answer to the last one counts.
     asked: u32,
     remote: Option<Head>,
@@ -145,7 +145,7 @@ impl Replica {
             is_reborn: false,
             pushed: 0,
             offered: VersionVector::default(),
-            offers: Vec::new(),
+            pushes: Vec::new(),
             asked: 0,
             remote: None,
             is_faulted: false,
@@ -288,7 +288,7 @@ impl Replica {
                 self.asked = 0;
                 self.remote = None;
                 self.offered = VersionVector::default();
-                self.offers.clear();
+                self.pushes.clear();
             }
             Input::Incarnation(incarnation) => {
                 self.queue.push_back(Record::Incarnation(incarnation));
@@ -501,6 +501,8 @@ impl Replica {
                 return;
             };
             let run = encode_push(self.log, waiting.iter().map(|entry| &entry.bytes()[..]));
+            let numbers = waiting.iter().map(|entry| entry.header().author_seq);
+            self.pushes.push((true, numbers.collect()));
             self.pushed = last;
             self.outputs.push_back(Output::Send(Message::Push(run)));
         }

@@ -443,6 +443,9 @@ impl Daemon {
         let bytes = serde_json::to_vec(self.settings.set_by_user()).unwrap_or_default();
         aura_store::write_atomic(&path, &bytes, 0o600)
             .map_err(|error| crate::identity::failure(&error, &path))?;
+        if key.starts_with("links.") {
+            self.links_were_set();
+        }
         let publishing = self.publishing();
         for desk in self.desks.values_mut() {
             desk.publishing = publishing;

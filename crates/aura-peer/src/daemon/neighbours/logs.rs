@@ -74,23 +74,24 @@ impl Daemon {
         }
         loop {
             let mut outputs = Vec::new();
-            for book in self.books() {
+            for (nth, book) in self.books().enumerate() {
                 let log = book.replica.log();
                 while let Some(output) = book.exchange.poll() {
-                    outputs.push((log, output));
+                    outputs.push(((nth, log), output));
                 }
             }
             if outputs.is_empty() {
                 break;
             }
-            for (log, output) in outputs {
-                self.exchanged(log, output);
+            for (book, output) in outputs {
+                self.exchanged(book, output);
             }
         }
         self.say_what_was_not_heard();
     }
 
-    pub(in crate::daemon) fn exchanged(&mut self, log: LogId, output: exchange::Output) {
+    /// Carries out what one book wants; two clones of one repository have a book each.
+    fn exchanged(&mut self, (nth, log): (usize, LogId), output: exchange::Output) {
         match output {
             exchange::Output::Close { neighbour, code } => {
                 self.close_thread(LinkId(neighbour.0), code, "");
@@ -106,11 +107,11 @@ impl Daemon {
                 first,
                 last,
             } => {
-                let entries = self.books().find(|book| book.replica.log() == log);
-                let entries = entries
+                let book = self.books().nth(nth);
+                let entries = book
                     .map(|book| book.entries(writer, first, last))
                     .unwrap_or_default();
-                let up_to = first + entries.len() as u64 - 1;
+                let up_to = first.saturating_add(entries.len() as u64).saturating_sub(1);
                 let has_room = entries.is_empty() || self.show_entries(LinkId(to.0), log, &entries);
                 let shown = exchange::Input::Shown {
                     to,
@@ -118,7 +119,7 @@ impl Daemon {
                     up_to,
                     has_room,
                 };
-                if let Some(book) = self.books().find(|book| book.replica.log() == log) {
+                if let Some(book) = self.books().nth(nth) {
                     book.hear(shown);
                 }
             }
@@ -158,11 +159,15 @@ impl Daemon {
     ) {
         let count = entries.len();
         let known: Vec<Entry> = match &self.team {
-            // Whoever founds the team, or is new in it, is in the very log that says so.
-            Some(_) if log == LogId::TEAM => entries,
+            // Whoever is new in the team learns from the very log whose entries they are.
+            Some(team) if log == LogId::TEAM && team.roster.genesis().is_none() => entries,
             Some(team) => {
-                let is_member = |entry: &Entry| team.roster.is_active(entry.header().writer.peer);
-                entries.into_iter().filter(is_member).collect()
+                let counts = |entry: &Entry| {
+                    let header = entry.header();
+                    let (writer, author_seq) = (header.writer, header.author_seq);
+                    team.roster.counts_unplaced(log, writer, author_seq)
+                };
+                entries.into_iter().filter(counts).collect()
             }
             None => Vec::new(),
         };
@@ -174,6 +179,9 @@ impl Daemon {
         if log == LogId::TEAM {
             if let Some(team) = &mut self.team {
                 team.feed(input(), &mut self.identity);
+                if is_less {
+                    team.book.hear(exchange::Input::NotHeard);
+                }
             }
             if let Some(neighbours) = &mut self.neighbours {
                 neighbours.is_stale = true;

@@ -92,6 +92,19 @@ impl Daemon {
         neighbours.door = Some((local, renewer, task));
     }
 
+    /// Links are made as they are set from now on.
+    pub(in crate::daemon) fn links_were_set(&mut self) {
+        let settings = self.settings.links();
+        if let Some(neighbours) = &mut self.neighbours {
+            if let Some((.., task)) = neighbours.door.take() {
+                task.abort();
+            }
+            (neighbours.is_stale, neighbours.look_at_ms) = (true, 0);
+        }
+        self.open_door();
+        self.tell_links(Input::Settings(settings));
+    }
+
     /// A fresh certificate is shown from now on.
     pub(in crate::daemon) fn renew_door(&self) {
         let door = self
@@ -142,11 +155,13 @@ impl Daemon {
             return;
         };
         neighbours.look_at_ms = now_ms + LOOK_MS;
+        let is_open = settings.visibility == Visibility::Open;
         let addresses = match neighbours.door.as_ref().map(|(local, ..)| *local) {
-            Some(_) if !announced.is_empty() => announced,
-            Some(local) => own_addresses(local, locality),
-            None => Vec::new(),
+            Some(_) if is_open && !announced.is_empty() => announced,
+            Some(local) if is_open => own_addresses(local, locality),
+            Some(_) | None => Vec::new(),
         };
+        let addresses: Vec<SocketAddr> = addresses.into_iter().take(HINTS_MAX).collect();
         let Some(team) = self.identity.enrolment.as_ref().map(|own| own.team) else {
             return;
         };
