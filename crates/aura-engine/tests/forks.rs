@@ -193,7 +193,7 @@ fn what_a_version_costs_does_not_depend_on_how_many_there_are() {
 }
 
 #[test]
-fn heads_are_the_same_in_whatever_order_they_were_told_and_from_wherever_they_are_seen() {
+fn s06_heads_are_the_same_in_whatever_order_they_were_told_and_from_wherever_they_are_seen() {
     let on = |channel: &str, mut body: PatchBody| {
         body.channel = channel.to_owned();
         body

@@ -77,7 +77,7 @@ fn ids_hold_still_across_releases() {
 }
 
 #[test]
-fn a_renamed_unit_keeps_its_id_and_its_patch_is_a_rename() {
+fn s02_a_renamed_unit_keeps_its_id_and_its_patch_is_a_rename() {
     let (before, patch) = patch("a.rs", TWO, &TWO.replace("two", "zwei"));
     let [Op::Rename { unit, from, to, .. }] = &patch.ops[..] else {
         panic!("{:?}", patch.ops);
@@ -89,7 +89,7 @@ fn a_renamed_unit_keeps_its_id_and_its_patch_is_a_rename() {
 }
 
 #[test]
-fn a_renamed_and_edited_function_keeps_its_id() {
+fn s02_a_renamed_and_edited_function_keeps_its_id() {
     let before = fresh("risk.rs", &fixture("risk.rs"));
     let text = String::from_utf8(fixture("risk.rs")).unwrap();
     let edited = text
@@ -103,7 +103,7 @@ fn a_renamed_and_edited_function_keeps_its_id() {
 }
 
 #[test]
-fn a_renamed_container_keeps_its_id_and_its_members_theirs() {
+fn s02_a_renamed_container_keeps_its_id_and_its_members_theirs() {
     let text = String::from_utf8(fixture("risk.rs")).unwrap();
     let before = fresh("risk.rs", text.as_bytes());
     let after = next(&before, text.replace("RiskModel", "Model").as_bytes());
@@ -117,7 +117,7 @@ fn a_renamed_container_keeps_its_id_and_its_members_theirs() {
 }
 
 #[test]
-fn a_method_moved_to_another_class_keeps_its_id() {
+fn s02_a_method_moved_to_another_class_keeps_its_id() {
     let before = "class A:\n    def run(self, task):\n        return task.start(self.queue)\n\n    def a(self):\n        pass\n\n\nclass B:\n    def b(self):\n        pass\n";
     let after = "class A:\n    def a(self):\n        pass\n\n\nclass B:\n    def b(self):\n        pass\n\n    def run(self, task):\n        return task.start(self.queue)\n";
     let old = fresh("a.py", before.as_bytes());

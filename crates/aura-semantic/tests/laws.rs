@@ -40,7 +40,7 @@ fn units_and_gaps_join_to_the_file_in_every_disguise() {
 }
 
 #[test]
-fn fixtures_parse_without_a_problem_and_every_unit_has_an_id_of_its_own() {
+fn s01_fixtures_parse_without_a_problem_and_every_unit_has_an_id_of_its_own() {
     for name in all_fixtures() {
         let file = fresh(name, &fixture(name));
         assert_eq!(file.outline.problems, Vec::<Problem>::new(), "{name}");
@@ -51,7 +51,7 @@ fn fixtures_parse_without_a_problem_and_every_unit_has_an_id_of_its_own() {
 }
 
 #[test]
-fn a_patch_carried_out_on_its_base_gives_its_result_byte_for_byte() {
+fn s04_a_patch_carried_out_on_its_base_gives_its_result_byte_for_byte() {
     for name in all_fixtures() {
         let (mut whole_file, mut made) = (0, 0);
         for (disguise, bytes) in disguises(&fixture(name)) {
@@ -199,7 +199,7 @@ fn edits_of_two_people_to_different_units_commute() {
 }
 
 #[test]
-fn ids_are_the_same_whichever_file_is_indexed_first() {
+fn s03_ids_are_the_same_whichever_file_is_indexed_first() {
     let index_all = |names: Vec<&str>| -> BTreeMap<String, Vec<UnitId>> {
         names
             .into_iter()

@@ -180,7 +180,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_case_merges_as_a_person_would() {
+fn s05_every_case_merges_as_a_person_would() {
     let cases = cases();
     let mut wrong = String::new();
     let mut names = Vec::new();

@@ -633,7 +633,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn every_seed_keeps_the_invariants_and_converges() {
+fn s06_every_seed_keeps_the_invariants_and_converges() {
     if let Some(seed) = number("AURA_SIM_SEED") {
         run(seed);
         return;

@@ -243,7 +243,7 @@ impl<'a> Names<'a> {
             && !piece.is_extra
             && !is_no_name
             && !fills(pieces, at, LOOKED_UP)
-            && !(is_looked_up && fills(pieces, at, &["name"]));
+            && (!is_looked_up || !fills(pieces, at, &["name"]));
         if is_use {
             *self.used.entry(pieces.text(at)).or_insert(0) += 1;
         }

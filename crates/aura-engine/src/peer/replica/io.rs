@@ -20,7 +20,7 @@ pub enum Input {
         body: Vec<u8>,
         /// Wall clock, milliseconds since 1970.
         time_ms: u64,
-        /// The number that [`Replica::next_number`] told; the body is sealed to it.
+        /// The number that [`super::Replica::next_number`] told; the body is sealed to it.
         author_seq: u64,
         /// The entry that this one stands for, as asked by [`Output::Stranded`].
         replaces: Option<Own>,
