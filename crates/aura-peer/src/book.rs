@@ -123,6 +123,9 @@ impl Book {
                 }
             }
         }
+        // A Mothership that is there and does not serve this log is none to it.
+        let is_alone = exchange::Input::Alone(!self.replica.is_served());
+        self.exchange.handle(now(self.clock), is_alone);
         rest
     }
 

@@ -683,6 +683,9 @@ impl Daemon {
     }
 
     fn stop(&mut self) {
+        if !self.is_homeless() {
+            self.save_directory();
+        }
         if let Some(link) = &self.link {
             link.close(Code::BYE, "");
         }

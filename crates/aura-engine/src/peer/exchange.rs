@@ -29,6 +29,8 @@ pub const ROUND_MS: u64 = 30_000;
 pub const GRAFT_MS: u64 = 300;
 /// How long numbers wait to be told together, in milliseconds.
 const TELL_MS: u64 = 20;
+/// How often everything is told to whoever asks again and again, in milliseconds.
+const HEAD_MS: u64 = 100;
 /// Writers that are kept of what one neighbour says.
 const WRITERS_MAX: usize = 16_384;
 
@@ -147,6 +149,9 @@ struct Link {
     tell_at_ms: Option<u64>,
     /// When it is asked for what it told of, unless that has come.
     graft_at_ms: Option<u64>,
+    /// When it was told everything last, and whether it is owed that again.
+    head_ms: Option<u64>,
+    owes_head: bool,
     /// How often it was asked in vain: what it has may be what is not taken here.
     in_vain: u32,
 }
@@ -366,7 +371,7 @@ impl Exchange {
             return;
         }
         match message {
-            Message::Subscribe(asked) if asked.log == self.log => self.asked(from, &asked),
+            Message::Subscribe(asked) if asked.log == self.log => self.asked(now, from, &asked),
             Message::Head(head) if head.log == self.log => self.told(now, from, &head.vector),
             Message::Push(run) => self.pushed(now, from, &run),
             Message::Prune(prune) if prune.log == self.log => self.pruned(from, &prune),
@@ -375,8 +380,7 @@ impl Exchange {
     }
 
     // spec: peers/4.1
-    fn asked(&mut self, from: Neighbour, asked: &Subscribe) {
-        let head = self.head(self.held.clone());
+    fn asked(&mut self, now: Now, from: Neighbour, asked: &Subscribe) {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -389,7 +393,12 @@ impl Exchange {
         let lacking = self.held.beyond(&link.has).into_iter();
         link.due = lacking.map(|(writer, ..)| writer).collect();
         let is_mutual = link.ours != Wish::Nothing;
-        self.send(from, head);
+        // Whoever asks again and again is answered now and then.
+        (link.owes_head, link.tell_at_ms) = match link.head_ms {
+            Some(before) if now.mono_ms < before + HEAD_MS => (true, Some(before + HEAD_MS)),
+            _ => (true, Some(now.mono_ms)),
+        };
+        self.tell(now, from, false);
         if !is_mutual {
             self.ask(from);
         }
@@ -506,21 +515,23 @@ impl Exchange {
                     self.ask(neighbour);
                 }
             }
-            self.tell(neighbour, is_round, is_due);
+            self.tell(now, neighbour, is_round);
         }
     }
 
     /// Tells a neighbour numbers: all of them in a round, otherwise what is new to it.
-    fn tell(&mut self, neighbour: Neighbour, is_round: bool, is_due: impl Fn(Option<u64>) -> bool) {
+    fn tell(&mut self, now: Now, neighbour: Neighbour, is_round: bool) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
-        if is_round && Wish::Nothing < link.theirs.max(link.ours) {
-            link.tell_at_ms = None;
+        let is_due = link.tell_at_ms.is_some_and(|at| at <= now.mono_ms);
+        let is_round = is_round && Wish::Nothing < link.theirs.max(link.ours);
+        if is_round || is_due && link.owes_head {
+            (link.tell_at_ms, link.head_ms, link.owes_head) = (None, Some(now.mono_ms), false);
             let head = self.head(self.held.clone());
             return self.send(neighbour, head);
         }
-        if !is_due(link.tell_at_ms) {
+        if !is_due {
             return;
         }
         link.tell_at_ms = None;

@@ -65,6 +65,8 @@ pub(super) struct Neighbours {
     /// Whether the machine has to hear of members anew.
     pub(super) is_stale: bool,
     look_at_ms: u64,
+    /// Whether the directory is not on disk as it is.
+    is_unsaved: bool,
     /// Who is asked whether it is there, and when it was asked, once there is a link.
     asked: BTreeMap<PeerId, Option<(u64, u64)>>,
     /// Round trips of who has answered, in milliseconds.
@@ -107,6 +109,7 @@ impl Daemon {
             directory,
             is_stale: true,
             look_at_ms: 0,
+            is_unsaved: false,
             asked: BTreeMap::new(),
             pongs: BTreeMap::new(),
         });
@@ -484,9 +487,6 @@ impl Daemon {
 
     /// The Mothership was lost, or is there again.
     pub(super) fn alone(&mut self, is_alone: bool) {
-        for book in self.books() {
-            book.hear(exchange::Input::Alone(is_alone));
-        }
         let is_up = !is_alone;
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.is_stale = true;

@@ -46,7 +46,16 @@ impl Ledger {
             time_ms,
             counts,
         };
-        self.rows.entry(writer).or_default().push(row);
+        // What was heard and is placed now is one entry.
+        let rows = self.rows.entry(writer).or_default();
+        match rows
+            .iter_mut()
+            .rev()
+            .find(|known| known.author_seq == author_seq)
+        {
+            Some(known) => *known = row,
+            None => rows.push(row),
+        }
         counts
     }
 

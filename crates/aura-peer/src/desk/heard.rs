@@ -35,6 +35,16 @@ impl Desk {
         place: Place,
         ring: &KeyRing,
     ) {
+        for nth in 0..self.sealed.len() {
+            let entry = self.entry(self.sealed[nth].0);
+            let is_it = |entry: &Entry| {
+                let header = entry.header();
+                (header.writer, header.author_seq) == (writer, author_seq)
+            };
+            if entry.as_ref().is_some_and(is_it) {
+                self.sealed[nth].1 = Came::Placed(place);
+            }
+        }
         self.placed(writer, author_seq, place.seq);
         let log = self.book.replica.log();
         let differs = self

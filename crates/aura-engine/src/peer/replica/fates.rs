@@ -30,10 +30,23 @@ impl Fates {
                 Record::Placed(placed) => {
                     let (writer, author_seq) = name(&placed.entry);
                     let known = heard.get(&(writer, author_seq));
-                    if known.is_some_and(|(_, hash)| *hash != placed.entry.hash()) {
-                        let rest = (writer, author_seq)..=(writer, u64::MAX);
-                        let gone = heard.extract_if(rest, |_, _| true);
-                        fates.void.extend(gone.map(|(_, (lsn, _))| lsn));
+                    match known.map(|(_, hash)| *hash == placed.entry.hash()) {
+                        // It was shown at its place before it was durable as heard.
+                        Some(true) => {
+                            let settled = Settled {
+                                seq: placed.seq,
+                                time_ms: placed.time_ms,
+                                writer,
+                                author_seq,
+                            };
+                            fates.places.insert((writer, author_seq), settled);
+                        }
+                        Some(false) => {
+                            let rest = (writer, author_seq)..=(writer, u64::MAX);
+                            let gone = heard.extract_if(rest, |_, _| true);
+                            fates.void.extend(gone.map(|(_, (lsn, _))| lsn));
+                        }
+                        None => {}
                     }
                 }
                 Record::Checkpoint(_)

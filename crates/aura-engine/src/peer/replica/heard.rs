@@ -155,11 +155,10 @@ impl Replica {
     /// Applies a durable entry of another without a place.
     pub(super) fn keep_heard(&mut self, entry: &Entry) {
         let header = entry.header();
-        let placed = self
-            .tips
-            .get(&header.writer)
-            .map_or(0, |tip| tip.author_seq);
-        if placed < header.author_seq {
+        let placed = self.tips.get(&header.writer).copied().unwrap_or(NO_TIP);
+        let tip = self.heard_tip(header.writer).unwrap_or(placed);
+        // Its place, or that of another entry under its number or one before, may have come before it was durable.
+        if header.author_seq == tip.author_seq + 1 && header.prev == tip.hash {
             self.lamport = self.lamport.max(header.lamport);
             self.heard_bytes += entry.bytes().len();
             self.heard

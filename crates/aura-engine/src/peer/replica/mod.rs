@@ -222,6 +222,12 @@ impl Replica {
         self.is_linked && head.is_some_and(|head| head.seq <= self.seq)
     }
 
+    /// Whether the Mothership serves this log, as far as is known: it is asked, or has answered with what follows from
+    /// what was verified.
+    pub fn is_served(&self) -> bool {
+        self.is_linked && !self.is_faulted && (self.remote.is_some() || 0 < self.asked)
+    }
+
     /// Whether nothing more of the log comes on this link: it contradicts the copy, or the Mothership refused to tell.
     pub fn is_cut_off(&self) -> bool {
         let is_refused = self.is_linked && self.asked == 0 && self.remote.is_none();

@@ -155,6 +155,7 @@ impl Daemon {
             return;
         };
         neighbours.look_at_ms = now_ms + LOOK_MS;
+        let is_unsaved = neighbours.is_unsaved;
         let is_open = settings.visibility == Visibility::Open;
         let addresses = match neighbours.door.as_ref().map(|(local, ..)| *local) {
             Some(_) if is_open && !announced.is_empty() => announced,
@@ -186,6 +187,9 @@ impl Daemon {
             .as_ref()
             .is_some_and(|control| control.has_reach(counter));
         if is_same && is_told {
+            if is_unsaved {
+                self.save_directory();
+            }
             return;
         }
         neighbours.directory.counter = counter;
@@ -211,10 +215,11 @@ impl Daemon {
         codec::decode(&bytes).unwrap_or_default()
     }
 
-    pub(in crate::daemon) fn save_directory(&self) {
-        let Some(neighbours) = &self.neighbours else {
+    pub(in crate::daemon) fn save_directory(&mut self) {
+        let Some(neighbours) = &mut self.neighbours else {
             return;
         };
+        neighbours.is_unsaved = false;
         let bytes = codec::encode(&neighbours.directory);
         if let Err(error) = write_atomic(&self.home.join(DIRECTORY), &bytes, 0o600) {
             tracing::warn!(error = %crate::chain(&error), "where others are is not remembered");
@@ -238,9 +243,7 @@ impl Daemon {
                 is_new = true;
             }
         }
-        if is_new {
-            self.save_directory();
-        }
+        neighbours.is_unsaved |= is_new;
     }
 
     /// Where this device says that it is.
