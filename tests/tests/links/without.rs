@@ -169,3 +169,26 @@ fn c78_a_removal_spreads_without_the_mothership_and_holds() {
     }
     assert!(carol.read("src/risk.rs").contains("let cap = 100"));
 }
+
+#[test]
+fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
+    let mut mesh = Mesh::of(&["alice", "bob"]);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    let second = Laptop {
+        home: bob.home.clone(),
+        repo: mesh.team.laptop("bob2").repo.clone(),
+        listen: bob.listen.clone(),
+        announce: None,
+    };
+    second.aura(&["join", "--mode", "live"]).ok();
+    second.synced();
+    mesh.box_.signal("-KILL");
+    second.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    alice.applied("score");
+    alice.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    bob.applied("load");
+    let is_in = |laptop: &Laptop| laptop.read("src/risk.rs").contains("name.into()");
+    second.event(|event| event["kind"] == "applied" && event["symbol"] == "load" && is_in(&second));
+}

@@ -28,12 +28,8 @@ use aura_proto::{
     message::{Heartbeat, Message, PeerCard, PeerQuery, PeerState, Role},
     session::Side,
 };
-use tokio::sync::Semaphore;
 
-use super::{
-    Daemon, Event,
-    wire::{BACKLOG_KIB, shares_of},
-};
+use super::{Daemon, Event};
 use crate::clock::random;
 use places::Directory;
 
@@ -324,7 +320,7 @@ impl Daemon {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
     {
         let _guard = self.runtime.enter();
-        let (handle, _, mut received) = link::spawn(stream, side, false, &[], self.clock);
+        let (handle, _, received) = link::spawn(stream, side, false, &[], self.clock);
         let Some(neighbours) = &mut self.neighbours else {
             return LinkId(0);
         };
@@ -338,18 +334,8 @@ impl Daemon {
             is_up: false,
         };
         neighbours.threads.insert(id, thread);
-        let events = self.sender.clone();
-        self.runtime.spawn(async move {
-            let backlog = Arc::new(Semaphore::new(BACKLOG_KIB));
-            while let Some(event) = received.recv().await {
-                let backlog = Arc::clone(&backlog);
-                let Ok(share) = backlog.acquire_many_owned(shares_of(&event)).await else {
-                    return;
-                };
-                if events.send(Event::Thread(id, event, share)).is_err() {
-                    return;
-                }
-            }
+        self.pass_on(received, move |event, share| {
+            Event::Thread(id, event, share)
         });
         id
     }

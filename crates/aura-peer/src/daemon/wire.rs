@@ -15,16 +15,16 @@ use aura_proto::{
     session::{Class, Side},
 };
 use aura_trust::verify_reach;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Daemon, Event};
 use crate::{enrol, identity::Enrolment, team};
 
 /// What a link may have said and nobody has handled yet, in KiB; then it is not read on: some windows' worth.
-pub(super) const BACKLOG_KIB: usize = 4 << 10;
+const BACKLOG_KIB: usize = 4 << 10;
 
 /// The share of the backlog that an event takes up.
-pub(super) fn shares_of(event: &LinkEvent) -> u32 {
+fn shares_of(event: &LinkEvent) -> u32 {
     let bytes = match event {
         LinkEvent::Message { payload, .. } => payload.len(),
         LinkEvent::Drained | LinkEvent::Closed { .. } => 0,
@@ -177,7 +177,7 @@ impl Daemon {
                 self.mothership_is_at(dialed.stream.get_ref().0.peer_addr().ok());
                 let classes = vec![Class::Patch; 1 + self.desks.len()];
                 let _guard = self.runtime.enter();
-                let (handle, streams, mut received) =
+                let (handle, streams, received) =
                     link::spawn(dialed.stream, Side::Client, false, &classes, self.clock);
                 self.link = Some(handle);
                 let mut streams = streams.into_iter();
@@ -187,19 +187,8 @@ impl Daemon {
                 for desk in self.desks.values_mut() {
                     desk.stream = streams.next();
                 }
-                let events = self.sender.clone();
-                self.runtime.spawn(async move {
-                    let backlog = Arc::new(Semaphore::new(BACKLOG_KIB));
-                    while let Some(event) = received.recv().await {
-                        let shares = shares_of(&event);
-                        let backlog = Arc::clone(&backlog);
-                        let Ok(share) = backlog.acquire_many_owned(shares).await else {
-                            return;
-                        };
-                        if events.send(Event::Link(number, event, share)).is_err() {
-                            return;
-                        }
-                    }
+                self.pass_on(received, move |event, share| {
+                    Event::Link(number, event, share)
                 });
                 if let Some(control) = &mut self.control {
                     control.handle(
@@ -212,6 +201,27 @@ impl Daemon {
             }
         }
         self.pump_control();
+    }
+
+    /// Hands what a link says to the one thread, as far as there is room for what it has not handled.
+    pub(super) fn pass_on(
+        &self,
+        mut received: tokio::sync::mpsc::Receiver<LinkEvent>,
+        named: impl Fn(LinkEvent, OwnedSemaphorePermit) -> Event + Send + 'static,
+    ) {
+        let events = self.sender.clone();
+        self.runtime.spawn(async move {
+            let backlog = Arc::new(Semaphore::new(BACKLOG_KIB));
+            while let Some(event) = received.recv().await {
+                let backlog = Arc::clone(&backlog);
+                let Ok(share) = backlog.acquire_many_owned(shares_of(&event)).await else {
+                    return;
+                };
+                if events.send(named(event, share)).is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     pub(super) fn on_link(&mut self, number: u64, event: LinkEvent) {
