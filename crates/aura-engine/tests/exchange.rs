@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_engine::{
     Now,
-    peer::exchange::{Exchange, Input, Neighbour, Output, ROUND_MS},
+    peer::{
+        exchange::{Exchange, Input, Output, ROUND_MS},
+        links::LinkId,
+    },
 };
 use aura_proto::{
     Code, Digest, Entry, Header, Incarnation, Kind, LogId, PeerId, TeamId, VersionVector, Writer,
@@ -33,8 +36,8 @@ struct Node {
 
 struct Net {
     nodes: Vec<Node>,
-    links: BTreeMap<Neighbour, [usize; 2]>,
-    queue: VecDeque<(Neighbour, usize, Message)>,
+    links: BTreeMap<LinkId, [usize; 2]>,
+    queue: VecDeque<(LinkId, usize, Message)>,
     now_ms: u64,
 }
 
@@ -76,7 +79,7 @@ impl Net {
     }
 
     fn link(&mut self, a: usize, b: usize) {
-        let link = Neighbour(self.links.len() as u64);
+        let link = LinkId(self.links.len() as u64);
         self.links.insert(link, [a, b]);
         self.tell(a, Input::Up(link));
         self.tell(b, Input::Up(link));
@@ -296,7 +299,7 @@ fn a_neighbour_that_breaks_the_protocol_is_left() {
             mono_ms: 0,
             wall_ms: 0,
         };
-        let from = Neighbour(1);
+        let from = LinkId(1);
         exchange.handle(now, Input::Up(from));
         exchange.handle(now, Input::Received { from, message });
         match exchange.poll() {

@@ -7,12 +7,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use aura_api::{Exit, Failure};
-use aura_engine::{
-    Now,
-    peer::{
-        exchange::{self, Exchange, Neighbour},
-        replica::{self, Record, Replica},
-    },
+use aura_engine::peer::{
+    exchange::{self, Exchange},
+    links::LinkId,
+    replica::{self, Record, Replica},
 };
 use aura_proto::{
     Entry, Incarnation, LogId, PeerId, TeamId, Writer, limits::ENTRIES_PER_BATCH_MAX,
@@ -21,7 +19,7 @@ use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk};
 use aura_trust::IdentityKey;
 use bytes::Bytes;
 
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, now, random};
 
 // A record that the log refuses would stop the daemon at every start.
 const _: () = assert!(replica::RECORD_BYTES_MAX <= Options::peer().record_bytes_max as usize);
@@ -66,7 +64,7 @@ impl Book {
                 match Record::decode(&Bytes::copy_from_slice(record.payload)) {
                     Ok(known) => {
                         replica.replay(&known);
-                        if let Some(entry) = entry_of(&known) {
+                        if let Some(entry) = known.entry() {
                             keep_record(&mut records, entry, record.lsn);
                         }
                     }
@@ -165,10 +163,7 @@ impl Book {
             records?.get(at).copied().filter(|lsn| *lsn != 0)
         };
         let mut bytes = 0;
-        let entries = numbers.map_while(|number| {
-            let record = self.read(lsn(number)?)?;
-            entry_of(&record).cloned()
-        });
+        let entries = numbers.map_while(|number| self.entry(lsn(number)?));
         let fitting = entries.take_while(|entry| {
             let fits = bytes == 0 || bytes + entry.bytes().len() <= SHOWN_BYTES_MAX;
             bytes += entry.bytes().len();
@@ -191,7 +186,7 @@ impl Book {
     }
 
     /// Begins to exchange with a neighbour.
-    pub(crate) fn meet(&mut self, neighbour: Neighbour) {
+    pub(crate) fn meet(&mut self, neighbour: LinkId) {
         self.hear(exchange::Input::Up(neighbour));
     }
 
@@ -211,6 +206,11 @@ impl Book {
         Record::decode(&record.payload).ok()
     }
 
+    /// The entry in a stored record, if one counts there.
+    pub(crate) fn entry(&self, lsn: u64) -> Option<Entry> {
+        self.read(lsn)?.entry().cloned()
+    }
+
     /// Stores a batch as far as there is space; answers how many of its records are durable.
     fn store(&mut self, records: &[Bytes]) -> usize {
         let before = self.log.durable();
@@ -227,26 +227,6 @@ impl Book {
             Err(error) => crate::storage_failed(&error),
         }
         usize::try_from(self.log.durable() - before).unwrap_or(0)
-    }
-}
-
-fn now(clock: Clock) -> Now {
-    Now {
-        mono_ms: clock.mono_ms(),
-        wall_ms: clock.wall_ms(),
-    }
-}
-
-fn entry_of(record: &Record) -> Option<&Entry> {
-    match record {
-        Record::Heard(entry) | Record::Own(entry) => Some(entry),
-        Record::Placed(placed) => Some(&placed.entry),
-        Record::Checkpoint(_)
-        | Record::Evidence(_)
-        | Record::HeardPlaced(_)
-        | Record::Incarnation(_)
-        | Record::OwnPlaced { .. }
-        | Record::Retired(_) => None,
     }
 }
 

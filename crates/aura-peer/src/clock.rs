@@ -1,5 +1,6 @@
 //! Time and randomness of the daemon.
 
+use aura_engine::Now;
 pub(crate) use aura_net::Clock;
 use jiff::Timestamp;
 
@@ -8,6 +9,14 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system has random bytes, or nothing is safe");
     bytes
+}
+
+/// This moment, for machines.
+pub(crate) fn now(clock: Clock) -> Now {
+    Now {
+        mono_ms: clock.mono_ms(),
+        wall_ms: clock.wall_ms(),
+    }
 }
 
 /// A moment for documents.

@@ -413,10 +413,7 @@ impl Daemon {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now {
-            mono_ms: self.clock.mono_ms(),
-            wall_ms: self.clock.wall_ms(),
-        }
+        crate::clock::now(self.clock)
     }
 
     /// What makes edits travel, as set.

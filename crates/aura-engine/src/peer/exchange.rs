@@ -21,6 +21,7 @@ use aura_proto::{
 };
 use bytes::Bytes;
 
+use super::links::LinkId;
 use crate::Now;
 
 /// How often neighbours compare all their numbers, in milliseconds.
@@ -33,10 +34,6 @@ const TELL_MS: u64 = 20;
 const HEAD_MS: u64 = 100;
 /// Writers that are kept of what one neighbour says.
 const WRITERS_MAX: usize = 16_384;
-
-/// A link with a neighbour, numbered by the shell, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Neighbour(pub u64);
 
 /// What happens.
 #[derive(Debug)]
@@ -51,20 +48,20 @@ pub enum Input {
         author_seq: u64,
     },
     /// A link is ready.
-    Up(Neighbour),
+    Up(LinkId),
     /// A link is over.
-    Down(Neighbour),
+    Down(LinkId),
     /// A message about this log.
     Received {
         /// From whom.
-        from: Neighbour,
+        from: LinkId,
         /// What.
         message: Message,
     },
     /// The shell has shown what [`Output::Show`] asked for, up to here.
     Shown {
         /// To whom.
-        to: Neighbour,
+        to: LinkId,
         /// Whose.
         writer: Writer,
         /// Last number shown.
@@ -73,7 +70,7 @@ pub enum Input {
         has_room: bool,
     },
     /// A link that was full takes more again.
-    Drained(Neighbour),
+    Drained(LinkId),
     /// What a neighbour showed was not taken.
     NotHeard,
     /// Part of what was held does not count any more; this is left.
@@ -88,21 +85,21 @@ pub enum Output {
     /// Close a link that breaks the protocol.
     Close {
         /// Which.
-        neighbour: Neighbour,
+        neighbour: LinkId,
         /// Why.
         code: Code,
     },
     /// Send a message about this log.
     Send {
         /// To whom.
-        to: Neighbour,
+        to: LinkId,
         /// What.
         message: Message,
     },
     /// Show entries, read from the log, as PATCH_PUSH; answer with [`Input::Shown`].
     Show {
         /// To whom.
-        to: Neighbour,
+        to: LinkId,
         /// Whose.
         writer: Writer,
         /// First number.
@@ -113,7 +110,7 @@ pub enum Output {
     /// Hand these to the replica.
     Hear {
         /// From whom.
-        from: Neighbour,
+        from: LinkId,
         /// Each writer's in order.
         entries: Vec<Entry>,
     },
@@ -171,7 +168,7 @@ pub struct Exchange {
     /// What is durable, or with the replica.
     expected: VersionVector,
     is_alone: bool,
-    links: BTreeMap<Neighbour, Link>,
+    links: BTreeMap<LinkId, Link>,
     round_at_ms: Option<u64>,
     outputs: VecDeque<Output>,
 }
@@ -254,7 +251,7 @@ impl Exchange {
             return;
         }
         self.is_alone = is_alone;
-        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
             if is_alone {
                 self.ask(neighbour);
@@ -265,7 +262,7 @@ impl Exchange {
     }
 
     /// Asks for everything that is lacking, now and from now on.
-    fn ask(&mut self, neighbour: Neighbour) {
+    fn ask(&mut self, neighbour: LinkId) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
@@ -282,7 +279,7 @@ impl Exchange {
     }
 
     /// Wants nothing more of a neighbour; one that needs this device says so again.
-    fn part(&mut self, neighbour: Neighbour) {
+    fn part(&mut self, neighbour: LinkId) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
@@ -293,7 +290,7 @@ impl Exchange {
         self.prune(neighbour, false);
     }
 
-    fn prune(&mut self, neighbour: Neighbour, wants_numbers: bool) {
+    fn prune(&mut self, neighbour: LinkId, wants_numbers: bool) {
         let message = Message::Prune(Prune {
             log: self.log,
             wants_numbers,
@@ -311,7 +308,7 @@ impl Exchange {
         }
         self.held.observe(writer, author_seq);
         self.expected.observe(writer, author_seq);
-        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
             let Some(link) = self.links.get_mut(&neighbour) else {
                 continue;
@@ -328,7 +325,7 @@ impl Exchange {
     }
 
     /// Orders the next entries for a neighbour that asked for them.
-    fn show(&mut self, neighbour: Neighbour) {
+    fn show(&mut self, neighbour: LinkId) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
@@ -353,7 +350,7 @@ impl Exchange {
         }
     }
 
-    fn shown(&mut self, neighbour: Neighbour, writer: Writer, up_to: u64, has_room: bool) {
+    fn shown(&mut self, neighbour: LinkId, writer: Writer, up_to: u64, has_room: bool) {
         if let Some(link) = self.links.get_mut(&neighbour) {
             link.is_showing = false;
             link.is_full = !has_room;
@@ -366,7 +363,7 @@ impl Exchange {
         self.show(neighbour);
     }
 
-    fn received(&mut self, now: Now, from: Neighbour, message: Message) {
+    fn received(&mut self, now: Now, from: LinkId, message: Message) {
         if !self.links.contains_key(&from) {
             return;
         }
@@ -380,7 +377,7 @@ impl Exchange {
     }
 
     // spec: peers/4.1
-    fn asked(&mut self, now: Now, from: Neighbour, asked: &Subscribe) {
+    fn asked(&mut self, now: Now, from: LinkId, asked: &Subscribe) {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -407,7 +404,7 @@ impl Exchange {
 
     /// A neighbour says what it holds.
     // spec: peers/4.2
-    fn told(&mut self, now: Now, from: Neighbour, vector: &VersionVector) {
+    fn told(&mut self, now: Now, from: LinkId, vector: &VersionVector) {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -423,7 +420,7 @@ impl Exchange {
     }
 
     // spec: peers/4.3
-    fn pushed(&mut self, now: Now, from: Neighbour, run: &Bytes) {
+    fn pushed(&mut self, now: Now, from: LinkId, run: &Bytes) {
         let Ok((log, entries)) = decode_push(run) else {
             return self.close(from, Code::DECODE);
         };
@@ -465,8 +462,8 @@ impl Exchange {
     }
 
     /// A neighbour sent nothing new: others are faster, so its numbers are enough.
-    fn had_all(&mut self, from: Neighbour) {
-        let feeds = |(_, link): &(&Neighbour, &Link)| link.ours == Wish::Entries;
+    fn had_all(&mut self, from: LinkId) {
+        let feeds = |(_, link): &(&LinkId, &Link)| link.ours == Wish::Entries;
         if self.links.iter().filter(feeds).count() < 2 {
             return;
         }
@@ -480,7 +477,7 @@ impl Exchange {
     }
 
     // spec: peers/4.4
-    fn pruned(&mut self, from: Neighbour, prune: &Prune) {
+    fn pruned(&mut self, from: LinkId, prune: &Prune) {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -503,7 +500,7 @@ impl Exchange {
         if is_round {
             self.round_at_ms = Some(now.mono_ms + ROUND_MS);
         }
-        let neighbours: Vec<Neighbour> = self.links.keys().copied().collect();
+        let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
             let Some(link) = self.links.get_mut(&neighbour) else {
                 continue;
@@ -520,7 +517,7 @@ impl Exchange {
     }
 
     /// Tells a neighbour numbers: all of them in a round, otherwise what is new to it.
-    fn tell(&mut self, now: Now, neighbour: Neighbour, is_round: bool) {
+    fn tell(&mut self, now: Now, neighbour: LinkId, is_round: bool) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
@@ -557,11 +554,11 @@ impl Exchange {
         })
     }
 
-    fn send(&mut self, to: Neighbour, message: Message) {
+    fn send(&mut self, to: LinkId, message: Message) {
         self.outputs.push_back(Output::Send { to, message });
     }
 
-    fn close(&mut self, neighbour: Neighbour, code: Code) {
+    fn close(&mut self, neighbour: LinkId, code: Code) {
         self.links.remove(&neighbour);
         self.outputs.push_back(Output::Close { neighbour, code });
     }

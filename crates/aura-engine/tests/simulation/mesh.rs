@@ -1,9 +1,6 @@
 //! Links between the peers of the simulated world, and what is exchanged on them.
 
-use aura_engine::peer::{
-    exchange::{self, Neighbour},
-    replica,
-};
+use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{Entry, event::encode_push, frame::FrameType, message::Message};
 use bytes::Bytes;
 
@@ -73,7 +70,7 @@ impl World {
         let link = self.link_last;
         self.meshed.insert(link, [a, b]);
         for n in [a, b] {
-            self.tell_exchange(n, exchange::Input::Up(Neighbour(link)));
+            self.tell_exchange(n, exchange::Input::Up(LinkId(link)));
             self.pump_peer(n);
         }
         if self.has_faults && self.random.chance(50) {
@@ -86,7 +83,7 @@ impl World {
 
     pub(crate) fn part(&mut self, link: u64) {
         for n in self.meshed.remove(&link).into_iter().flatten() {
-            self.tell_exchange(n, exchange::Input::Down(Neighbour(link)));
+            self.tell_exchange(n, exchange::Input::Down(LinkId(link)));
             self.pump_peer(n);
         }
     }
@@ -148,7 +145,7 @@ impl World {
         }
     }
 
-    fn send_to_neighbour(&mut self, n: usize, link: Neighbour, message: &Message) {
+    fn send_to_neighbour(&mut self, n: usize, link: LinkId, message: &Message) {
         let Some(ends) = self.meshed.get(&link.0).copied() else {
             return;
         };
@@ -165,7 +162,7 @@ impl World {
 
     pub(crate) fn reach_neighbour(&mut self, n: usize, link: u64, kind: FrameType, payload: Bytes) {
         let message = Message::decode(kind, payload).unwrap();
-        let from = Neighbour(link);
+        let from = LinkId(link);
         self.tell_exchange(n, exchange::Input::Received { from, message });
         self.pump_peer(n);
     }

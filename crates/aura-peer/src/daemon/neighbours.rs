@@ -14,7 +14,8 @@ use std::{
 };
 
 use aura_engine::peer::{
-    exchange::{self, Neighbour},
+    control::Control,
+    exchange,
     links::{Arrived, Attempt, Input, Known, LinkId, Links, Output, Own},
 };
 use aura_net::{
@@ -112,28 +113,35 @@ impl Daemon {
         self.open_door();
     }
 
-    /// Everybody with whom links are allowed.
+    /// Everybody with whom links are allowed; the own entry only says whose device this is.
     fn known(&self) -> Vec<Known> {
-        let is_up = self
-            .control
-            .as_ref()
-            .is_some_and(aura_engine::peer::control::Control::is_up);
-        let locality = self.locality();
-        let is_removed = |peer: PeerId| {
-            self.team
-                .as_ref()
-                .is_some_and(|team| team.roster.is_removed(peer))
+        let is_removed = |peer| {
+            let team = self.team.as_ref();
+            team.is_some_and(|team| team.roster.is_removed(peer))
         };
-        let known = |card: &PeerCard| Known {
+        let cards = self.peers.values().filter(|card| !is_removed(card.peer));
+        cards.map(|card| self.known_of(card)).collect()
+    }
+
+    fn known_of(&self, card: &PeerCard) -> Known {
+        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        Known {
             peer: card.peer,
             person: person_of(&card.name).to_owned(),
             reach: card.reach.clone(),
-            addresses: card.reach.dialable(locality),
+            addresses: card.reach.dialable(self.locality()),
             is_online: is_up.then_some(card.state == PeerState::Online),
-        };
-        // The own entry only says whose device this is.
-        let cards = self.peers.values().filter(|card| !is_removed(card.peer));
-        cards.map(known).collect()
+        }
+    }
+
+    /// A peer came or went: news of one, which a crowd that returns brings many times over.
+    pub(super) fn tell_of(&mut self, peer: PeerId) {
+        let is_current = |known: &Neighbours| !known.is_stale;
+        if self.neighbours.as_ref().is_some_and(is_current)
+            && let Some(card) = self.peers.get(&peer)
+        {
+            self.tell_links(Input::Peer(self.known_of(card)));
+        }
     }
 
     /// Brings the machine up to date, and carries out what it orders.
@@ -398,7 +406,7 @@ impl Daemon {
             self.ask_whether_there(peer);
         }
         for book in self.books() {
-            book.meet(Neighbour(link.0));
+            book.meet(link);
         }
         let name = crate::docs::name_of(&self.peers, peer);
         self.emit(
@@ -459,7 +467,7 @@ impl Daemon {
 
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {
         for book in self.books() {
-            book.hear(exchange::Input::Down(Neighbour(link.0)));
+            book.hear(exchange::Input::Down(link));
         }
         let name = crate::docs::name_of(&self.peers, peer);
         self.emit(
@@ -471,9 +479,8 @@ impl Daemon {
         );
     }
 
-    /// The Mothership was lost, or is there again.
-    pub(super) fn alone(&mut self, is_alone: bool) {
-        let is_up = !is_alone;
+    /// The Mothership was lost, or is there again; books find out by themselves.
+    pub(super) fn mothership_is(&mut self, is_up: bool) {
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.is_stale = true;
         }

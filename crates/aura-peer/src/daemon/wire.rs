@@ -313,7 +313,7 @@ impl Daemon {
             desk.book.replica.set_features(features);
             desk.feed(replica::Input::LinkUp, &self.identity.ring);
         }
-        self.alone(false);
+        self.mothership_is(true);
         self.flush();
     }
 
@@ -332,7 +332,7 @@ impl Daemon {
             desk.stream = None;
             desk.feed(replica::Input::LinkDown, &self.identity.ring);
         }
-        self.alone(true);
+        self.mothership_is(false);
     }
 
     /// Drops the link, if any, and dials at once: the streams must follow the repositories.
@@ -355,8 +355,12 @@ impl Daemon {
     }
 
     fn peer_event(&mut self, event: PeerEvent) {
+        // Who comes and goes says nothing of where anybody is.
+        let is_presence = matches!(event, PeerEvent::State { .. });
         self.peer_told(event);
-        self.remember_reaches();
+        if !is_presence {
+            self.remember_reaches();
+        }
     }
 
     fn peer_told(&mut self, event: PeerEvent) {
@@ -421,6 +425,7 @@ impl Daemon {
         };
         let text = format!("{name} is {word}");
         self.emit("peer", None, None, Some(name), text);
+        self.tell_of(peer);
     }
 
     /// Takes a peer's own word of where it is, if it is one and newer than what is known.

@@ -360,7 +360,7 @@ impl Desk {
 
     /// The text that came with a word on a file.
     fn state_text(&self, heard: &Heard, ring: &KeyRing) -> Option<Text> {
-        open_state(&self.entry(heard.origin.lsn)?, ring)?.text
+        open_state(&self.book.entry(heard.origin.lsn)?, ring)?.text
     }
 
     /// Where the same lines and functions stand in another order, whoever told another text second takes the first.

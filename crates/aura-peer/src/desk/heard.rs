@@ -36,7 +36,7 @@ impl Desk {
         ring: &KeyRing,
     ) {
         for nth in 0..self.sealed.len() {
-            let entry = self.entry(self.sealed[nth].0);
+            let entry = self.book.entry(self.sealed[nth].0);
             let is_it = |entry: &Entry| {
                 let header = entry.header();
                 (header.writer, header.author_seq) == (writer, author_seq)

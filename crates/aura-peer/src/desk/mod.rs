@@ -585,7 +585,7 @@ impl Desk {
     /// Opens what could not be opened before, after the team key arrived.
     pub(crate) fn unseal(&mut self, ring: &KeyRing) {
         for (lsn, came) in std::mem::take(&mut self.sealed) {
-            if let Some(entry) = self.entry(lsn) {
+            if let Some(entry) = self.book.entry(lsn) {
                 self.note(lsn, entry, came, ring);
             }
         }
@@ -600,20 +600,7 @@ impl Desk {
 
     /// The same.
     pub(crate) fn body(&self, recorded: &Recorded, ring: &KeyRing) -> Option<PatchBody> {
-        open_body(&self.entry(recorded.origin.lsn)?, ring)
-    }
-
-    fn entry(&self, lsn: u64) -> Option<Entry> {
-        match self.book.read(lsn)? {
-            Record::Heard(entry) | Record::Own(entry) => Some(entry),
-            Record::Placed(placed) => Some(placed.entry),
-            Record::Checkpoint(_)
-            | Record::Evidence(_)
-            | Record::HeardPlaced(_)
-            | Record::Incarnation(_)
-            | Record::OwnPlaced { .. }
-            | Record::Retired(_) => None,
-        }
+        open_body(&self.book.entry(recorded.origin.lsn)?, ring)
     }
 
     /// Open conflicts.

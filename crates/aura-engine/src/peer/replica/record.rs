@@ -98,6 +98,20 @@ impl Own {
 pub struct RecordError;
 
 impl Record {
+    /// The entry that a record brings; what only gives one its place, or proves a fault, brings none.
+    pub fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Heard(entry) | Self::Own(entry) => Some(entry),
+            Self::Placed(placed) => Some(&placed.entry),
+            Self::Checkpoint(_)
+            | Self::Evidence(_)
+            | Self::HeardPlaced(_)
+            | Self::Incarnation(_)
+            | Self::OwnPlaced { .. }
+            | Self::Retired(_) => None,
+        }
+    }
+
     /// The bytes of the record.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();

@@ -4,11 +4,7 @@
 //! - a link says nothing of a log before the machine told that it is up;
 //! - what waits for a neighbour waits in the log, not in memory, once its link is full.
 
-use aura_engine::peer::{
-    exchange::{self, Neighbour},
-    links::LinkId,
-    replica,
-};
+use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{
     Code, Entry, LogId, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
     session::Class,
@@ -25,7 +21,7 @@ impl Daemon {
             .map(|(link, _)| *link)
             .collect();
         if let Some(desk) = self.desks.get_mut(path) {
-            up.iter().for_each(|link| desk.book.meet(Neighbour(link.0)));
+            up.iter().for_each(|link| desk.book.meet(*link));
         }
     }
 
@@ -39,7 +35,7 @@ impl Daemon {
         let Some(log) = log_of(&message) else {
             return;
         };
-        let from = Neighbour(link.0);
+        let from = link;
         for book in self.books().filter(|book| book.replica.log() == log) {
             let message = message.clone();
             book.hear(exchange::Input::Received { from, message });
@@ -59,7 +55,7 @@ impl Daemon {
             .books()
             .filter(|book| full.contains(&book.replica.log()))
         {
-            book.hear(exchange::Input::Drained(Neighbour(link.0)));
+            book.hear(exchange::Input::Drained(link));
         }
         self.pump_exchanges();
     }
@@ -94,11 +90,11 @@ impl Daemon {
     fn exchanged(&mut self, (nth, log): (usize, LogId), output: exchange::Output) {
         match output {
             exchange::Output::Close { neighbour, code } => {
-                self.close_thread(LinkId(neighbour.0), code, "");
+                self.close_thread(neighbour, code, "");
             }
             exchange::Output::Send { to, message } => {
-                if let Some(stream) = self.stream_of(LinkId(to.0), log) {
-                    self.send_on(LinkId(to.0), stream, &message);
+                if let Some(stream) = self.stream_of(to, log) {
+                    self.send_on(to, stream, &message);
                 }
             }
             exchange::Output::Show {
@@ -112,7 +108,7 @@ impl Daemon {
                     .map(|book| book.entries(writer, first, last))
                     .unwrap_or_default();
                 let up_to = first.saturating_add(entries.len() as u64).saturating_sub(1);
-                let has_room = entries.is_empty() || self.show_entries(LinkId(to.0), log, &entries);
+                let has_room = entries.is_empty() || self.show_entries(to, log, &entries);
                 let shown = exchange::Input::Shown {
                     to,
                     writer,
@@ -123,7 +119,7 @@ impl Daemon {
                     book.hear(shown);
                 }
             }
-            exchange::Output::Hear { from, entries } => self.hear_entries(log, from, entries),
+            exchange::Output::Hear { from, entries } => self.hear_entries(nth, from, entries),
         }
     }
 
@@ -149,55 +145,45 @@ impl Daemon {
         !is_full
     }
 
-    /// Takes what a neighbour showed, as far as whoever wrote it belongs to the team.
+    /// Takes what a neighbour showed one book, as far as whoever wrote it belongs to the team.
     // spec: peers/4.3
-    pub(in crate::daemon) fn hear_entries(
-        &mut self,
-        log: LogId,
-        from: Neighbour,
-        entries: Vec<Entry>,
-    ) {
+    fn hear_entries(&mut self, nth: usize, from: LinkId, entries: Vec<Entry>) {
+        let Some(team) = &mut self.team else {
+            return;
+        };
+        let from = from.0;
+        // The books are those of the desks, and behind them the team's.
+        let desk = self.desks.values_mut().nth(nth);
+        let log = desk
+            .as_ref()
+            .map_or(LogId::TEAM, |desk| desk.book.replica.log());
+        // Whoever is new in the team learns from the very log whose entries they are.
+        let is_new = log == LogId::TEAM && team.roster.genesis().is_none();
+        let counts = |entry: &Entry| {
+            let header = entry.header();
+            let (writer, author_seq) = (header.writer, header.author_seq);
+            is_new || team.roster.counts_unplaced(log, writer, author_seq)
+        };
         let count = entries.len();
-        let known: Vec<Entry> = match &self.team {
-            // Whoever is new in the team learns from the very log whose entries they are.
-            Some(team) if log == LogId::TEAM && team.roster.genesis().is_none() => entries,
-            Some(team) => {
-                let counts = |entry: &Entry| {
-                    let header = entry.header();
-                    let (writer, author_seq) = (header.writer, header.author_seq);
-                    team.roster.counts_unplaced(log, writer, author_seq)
-                };
-                entries.into_iter().filter(counts).collect()
+        let entries: Vec<Entry> = entries.into_iter().filter(counts).collect();
+        let is_less = entries.len() < count;
+        let input = replica::Input::Heard { from, entries };
+        let book = match desk {
+            Some(desk) => {
+                desk.feed(input, &self.identity.ring);
+                desk.settle(&self.identity.ring);
+                &mut desk.book
             }
-            None => Vec::new(),
-        };
-        let is_less = known.len() < count;
-        let input = || replica::Input::Heard {
-            from: from.0,
-            entries: known.clone(),
-        };
-        if log == LogId::TEAM {
-            if let Some(team) = &mut self.team {
-                team.feed(input(), &mut self.identity);
-                if is_less {
-                    team.book.hear(exchange::Input::NotHeard);
+            None => {
+                team.feed(input, &mut self.identity);
+                if let Some(neighbours) = &mut self.neighbours {
+                    neighbours.is_stale = true;
                 }
+                &mut team.book
             }
-            if let Some(neighbours) = &mut self.neighbours {
-                neighbours.is_stale = true;
-            }
-        }
-        let ring = &self.identity.ring;
-        for desk in self
-            .desks
-            .values_mut()
-            .filter(|desk| desk.book.replica.log() == log)
-        {
-            desk.feed(input(), ring);
-            desk.settle(ring);
-            if is_less {
-                desk.book.hear(exchange::Input::NotHeard);
-            }
+        };
+        if is_less {
+            book.hear(exchange::Input::NotHeard);
         }
         self.flush();
     }

@@ -21,6 +21,7 @@ use aura_store::write_atomic;
 use aura_trust::sign_reach;
 use serde::{Deserialize, Serialize};
 
+use super::Neighbours;
 use crate::daemon::{Daemon, Event};
 
 /// How often the addresses of this device are looked at, in milliseconds.
@@ -32,8 +33,6 @@ const DIRECTORY: &str = "team/directory";
 /// What is remembered of where everybody is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Directory {
-    /// The counter of the last own announcement.
-    pub(super) counter: u64,
     /// The port on which this device listened last: others find it there while the Mothership is away.
     pub(super) port: u16,
     /// Whether the Mothership was on this machine when it was reached last.
@@ -144,17 +143,17 @@ impl Daemon {
 
     /// Tells where this device is, if that has changed.
     pub(in crate::daemon) fn look_at_own_addresses(&mut self) {
-        let now_ms = self.clock.mono_ms();
+        let now = self.now();
+        let is_due = |known: &Neighbours| known.look_at_ms <= now.mono_ms;
+        if !self.neighbours.as_ref().is_some_and(is_due) {
+            return;
+        }
         let (locality, settings) = (self.locality(), self.settings.links());
         let announced = self.settings.announce();
-        let Some(neighbours) = self
-            .neighbours
-            .as_mut()
-            .filter(|known| known.look_at_ms <= now_ms)
-        else {
+        let Some(neighbours) = &mut self.neighbours else {
             return;
         };
-        neighbours.look_at_ms = now_ms + LOOK_MS;
+        neighbours.look_at_ms = now.mono_ms + LOOK_MS;
         let is_unsaved = neighbours.is_unsaved;
         let is_open = settings.visibility == Visibility::Open;
         let addresses = match neighbours.door.as_ref().map(|(local, ..)| *local) {
@@ -171,11 +170,11 @@ impl Daemon {
         let is_same = known.is_some_and(|known| {
             known.addresses == addresses && known.visibility == settings.visibility
         });
-        let counter = neighbours.directory.counter;
+        let counter = known.map_or(0, |known| known.counter);
         let counter = if is_same {
             counter
         } else {
-            (counter + 1).max(self.clock.wall_ms() / 1_000)
+            (counter + 1).max(now.wall_ms / 1_000)
         };
         let reach = Reach {
             counter,
@@ -192,13 +191,8 @@ impl Daemon {
             }
             return;
         }
-        neighbours.directory.counter = counter;
         neighbours.directory.reaches.insert(me, reach.clone());
         let said = sign_reach(&self.identity.key, team, reach);
-        let now = aura_engine::Now {
-            mono_ms: now_ms,
-            wall_ms: self.clock.wall_ms(),
-        };
         neighbours
             .machine
             .handle(now, Input::Announce(said.clone()));

@@ -115,7 +115,7 @@ impl Person {
     fn tells(&mut self, log: &mut Log) {
         for lsn in self.desk.own_records() {
             if self.told.insert(lsn) {
-                log.entries.push(self.desk.entry(lsn).unwrap());
+                log.entries.push(self.desk.book.entry(lsn).unwrap());
             }
         }
     }
