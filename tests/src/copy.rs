@@ -39,6 +39,7 @@ impl Team {
             repo,
             listen: laptop.listen.clone(),
             announce: None,
+            visibility: None,
         };
         second.aura(&["join", "--mode", "live"]).ok();
         second

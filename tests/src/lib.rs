@@ -331,6 +331,7 @@ impl Team {
             repo,
             listen: None,
             announce: None,
+            visibility: None,
         }
     }
 
@@ -365,6 +366,8 @@ pub struct Laptop {
     pub listen: Option<String>,
     /// Where it says that it listens, if that is not to be found out.
     pub announce: Option<String>,
+    /// Who may know where it is, if not everybody.
+    pub visibility: Option<&'static str>,
 }
 
 impl Laptop {
@@ -384,6 +387,9 @@ impl Laptop {
         };
         if let Some(announce) = &self.announce {
             command.env("AURA_LINKS_ANNOUNCE", announce);
+        }
+        if let Some(visibility) = self.visibility {
+            command.env("AURA_LINKS_VISIBILITY", visibility);
         }
         command.arg("-C").arg(&self.repo);
         command

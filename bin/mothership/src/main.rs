@@ -31,6 +31,11 @@ fn config(serve: Serve) -> ServeConfig {
         heartbeat_ms: ms(serve.heartbeat),
         offline_after_ms: ms(serve.offline_after),
         leaf_ttl_s: serve.leaf_life.as_secs(),
+        relay: aura_mothership::relay_limits(
+            serve.relay_bytes,
+            serve.relay_time.map(ms),
+            serve.relay_circuits,
+        ),
         state_dir: serve.state_dir,
         listen: serve.listen,
         advertise: serve.advertise,

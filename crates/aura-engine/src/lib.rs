@@ -1,6 +1,6 @@
 //! Every protocol decision of the product, as machines that are fed and polled.
 //!
-//! [`hub`] is the Mothership, [`peer`] is one laptop's replica of one log.
+//! [`hub`] is the Mothership, [`peer`] is one laptop's replica of one log, [`relay`] joins two that cannot meet.
 //!
 //! Invariants:
 //! - no clock, socket, file, thread, environment or random source: all of it enters as arguments;
@@ -10,6 +10,7 @@
 
 pub mod hub;
 pub mod peer;
+pub mod relay;
 
 /// A moment as a machine is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -52,6 +52,7 @@ impl Room {
             heartbeat_ms: 30_000,
             offline_after_ms: 60_000,
             leaf_ttl_s: 3_600,
+            relay: aura_engine::relay::Limits::default(),
         });
         let founded = Fact::Founded {
             team_name: "acme".to_owned(),

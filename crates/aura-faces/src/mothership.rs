@@ -54,6 +54,12 @@ pub struct Serve {
     pub offline_after: Duration,
     /// Life of the certificates that devices get.
     pub leaf_life: Duration,
+    /// Bytes that one circuit may carry, if there is an end.
+    pub relay_bytes: Option<u64>,
+    /// How long one circuit may last, if there is an end.
+    pub relay_time: Option<Duration>,
+    /// Circuits that one device may have.
+    pub relay_circuits: usize,
 }
 
 /// Hears the ready document, then one document per event.
@@ -190,6 +196,9 @@ impl Console<'_, '_> {
             heartbeat: args.heartbeat,
             offline_after: args.offline_after,
             leaf_life: args.leaf_life,
+            relay_bytes: args.relay_bytes,
+            relay_time: args.relay_time,
+            relay_circuits: args.relay_circuits,
         };
         let screen = &mut *self.screen;
         // A reader that goes away does not stop a server.

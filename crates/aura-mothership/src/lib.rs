@@ -14,4 +14,4 @@ mod serve;
 mod wal;
 
 pub use offline::{read_only, wal_verify};
-pub use serve::{ServeConfig, serve};
+pub use serve::{ServeConfig, relay_limits, serve};

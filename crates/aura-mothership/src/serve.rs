@@ -17,6 +17,7 @@ use aura_api::{AdminCall, Exit, Failure, docs};
 use aura_engine::{
     Now,
     hub::{Config, Hub, Input, Issued, LinkId, Output, check_push},
+    relay,
 };
 use aura_net::{Clock, Incoming, LinkEvent, LinkHandle, Listener, Revoked, link};
 use aura_proto::{
@@ -60,6 +61,21 @@ pub struct ServeConfig {
     pub offline_after_ms: u64,
     /// Life of the certificates that devices get, in seconds.
     pub leaf_ttl_s: u64,
+    /// What circuits between devices may take.
+    pub relay: relay::Limits,
+}
+
+/// What circuits may take, where an operator says so.
+pub fn relay_limits(
+    bytes_max: Option<u64>,
+    lasts_ms_max: Option<u64>,
+    per_peer_max: usize,
+) -> relay::Limits {
+    relay::Limits {
+        bytes_max: bytes_max.unwrap_or(u64::MAX),
+        lasts_ms_max: lasts_ms_max.unwrap_or(u64::MAX),
+        per_peer_max,
+    }
 }
 
 /// Bytes queued towards one link at which it is cut: four of the longest messages.
@@ -206,6 +222,7 @@ impl Server {
             heartbeat_ms: config.heartbeat_ms,
             offline_after_ms: config.offline_after_ms,
             leaf_ttl_s: config.leaf_ttl_s,
+            relay: config.relay,
         });
         let mut replayed = Ok(());
         let (log, recovery) =
@@ -538,6 +555,9 @@ impl Server {
             self.remotes.remove(&link);
         }
         send_bounded(handle, stream, &[(kind, payload)]);
+        if matches!(message, Message::RelayClose(_)) && stream != 0 {
+            handle.finish(stream);
+        }
     }
 
     fn feed_some(&mut self) {

@@ -5,6 +5,7 @@
 //! - a certificate counts by its role and identity key, never by a name or an address;
 //! - nothing here decides what a message means.
 
+pub mod circuit;
 pub mod clock;
 pub mod dial;
 pub mod link;

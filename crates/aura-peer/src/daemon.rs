@@ -30,7 +30,10 @@ use aura_engine::{
         links::LinkId,
     },
 };
-use aura_net::{Dialed, Incoming, LinkEvent, LinkHandle};
+use aura_net::{
+    Dialed, Incoming, LinkEvent, LinkHandle,
+    circuit::{Asked, Offered},
+};
 use aura_proto::{
     Code, PeerId,
     message::{PeerCard, RenewGrant},
@@ -69,6 +72,10 @@ pub(crate) enum Event {
     Incoming(Box<Incoming>),
     /// A dial of another device ended.
     PeerDialed(PeerId, neighbours::Outcome),
+    /// A session within a circuit that was asked for has begun, or could not.
+    CircuitDialed(PeerId, Result<Box<Asked>, String>),
+    /// Another device has begun a session within a circuit.
+    CircuitTaken(Box<Offered>),
     /// What a link to another device says, and the share of its backlog.
     Thread(LinkId, LinkEvent, OwnedSemaphorePermit),
     /// What a link says, and the share of the backlog that it takes up until it is handled.
@@ -517,6 +524,8 @@ impl Daemon {
             Event::Link(number, event, _share) => self.on_link(number, event),
             Event::Incoming(incoming) => self.dialled_by(*incoming),
             Event::PeerDialed(peer, outcome) => self.peer_dialed(peer, outcome),
+            Event::CircuitDialed(peer, result) => self.circuit_dialed(peer, result),
+            Event::CircuitTaken(offered) => self.circuit_taken(*offered),
             Event::Thread(link, event, _share) => self.on_thread(link, event),
             Event::Watch(path, event) => {
                 let seen = self.with_desk(&path, |desk, ring| desk.watched(event, ring));

@@ -78,12 +78,14 @@ frame_types! {
     RENEW_REQUEST = 0x72;
     /// The fresh certificate.
     RENEW_GRANT = 0x73;
-    /// Opens a circuit to another peer; reserved.
+    /// Asks for a circuit to another peer, offers one, takes it, or says that it stands.
     RELAY_OPEN = 0x80;
-    /// Bytes of a circuit; reserved.
+    /// Bytes of a circuit.
     RELAY_DATA = 0x81;
-    /// Ends a circuit; reserved.
+    /// Ends a circuit, or declines it.
     RELAY_CLOSE = 0x82;
+    /// "So many bytes of the circuit were taken, as many more may follow."
+    RELAY_CREDIT = 0x83;
 }
 
 impl FrameType {

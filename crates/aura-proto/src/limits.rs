@@ -62,6 +62,14 @@ limits! {
     PEERS_PER_MESSAGE_MAX: usize = 64;
     /// Heartbeat period of a link between peers in milliseconds.
     PEER_HEARTBEAT_MS: u64 = 15_000;
+    /// Bytes of a circuit that may be under way in one direction.
+    RELAY_WINDOW_BYTES: u32 = 256 << 10;
+    /// Circuits that one peer may have through one relay, asked for or offered.
+    RELAY_CIRCUITS_PER_PEER_MAX: usize = 16;
+    /// Circuits that one peer may ask for in a minute.
+    RELAY_OPENS_PER_MIN_MAX: usize = 60;
+    /// A circuit that was offered is taken within this many milliseconds, or not at all.
+    RELAY_OFFER_MS_MAX: u64 = 5_000;
     /// Display names in bytes.
     NAME_BYTES_MAX: usize = 128;
     /// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.

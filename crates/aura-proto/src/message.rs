@@ -30,8 +30,10 @@ pub mod feature {
     pub const PEER_EVENTS: u64 = 1 << 1;
     /// WAL_SUBSCRIBE and WAL_HEAD say what is held of each writer.
     pub const VECTORS: u64 = 1 << 2;
+    /// Circuits are relayed, or taken.
+    pub const RELAY: u64 = 1 << 3;
     /// Everything that this build offers.
-    pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS;
+    pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS | RELAY;
 }
 
 /// What a member may do.
@@ -270,6 +272,33 @@ pub struct PeerQuery {
     pub peers: Vec<PeerId>,
 }
 
+/// A circuit: asked for, offered, taken, or standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayOpen {
+    /// Who is at the other end.
+    pub peer: PeerId,
+    /// The relay's number of it; 0 from whoever asks.
+    pub circuit: u64,
+}
+
+/// The end of a circuit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayClose {
+    /// The relay's number of it; 0 from whoever asked and knows none.
+    pub circuit: u64,
+    /// Why.
+    pub code: Code,
+    /// One line for people; never trusted, always escaped when shown.
+    pub detail: String,
+}
+
+/// Bytes that were taken out of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayCredit {
+    /// How many.
+    pub bytes: u32,
+}
+
 /// "Are you there", with the sender's verified heads, so that witnesses can compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -398,13 +427,21 @@ pub enum Message {
     PushAck(PushAck),
     /// PEER_REACH.
     Reach(Vec<SignedReach>),
+    /// RELAY_CLOSE.
+    RelayClose(RelayClose),
+    /// RELAY_CREDIT.
+    RelayCredit(RelayCredit),
+    /// RELAY_DATA.
+    RelayData(Bytes),
+    /// RELAY_OPEN.
+    RelayOpen(RelayOpen),
     /// RENEW_GRANT.
     RenewGrant(RenewGrant),
     /// RENEW_REQUEST.
     RenewRequest(RenewRequest),
     /// WAL_SUBSCRIBE.
     Subscribe(Subscribe),
-    /// A type that is known but not served here (zones, messages, relay), or optional and unknown.
+    /// A type that is known but not served here (zones, messages), or optional and unknown.
     Unserved(FrameType),
     /// WELCOME.
     Welcome(Welcome),
@@ -432,6 +469,10 @@ impl Message {
             Self::Push(run) => (FrameType::PATCH_PUSH, run.clone()),
             Self::PushAck(value) => row(FrameType::PATCH_ACK, value),
             Self::Reach(value) => row(FrameType::PEER_REACH, value),
+            Self::RelayClose(value) => row(FrameType::RELAY_CLOSE, value),
+            Self::RelayCredit(value) => row(FrameType::RELAY_CREDIT, value),
+            Self::RelayData(bytes) => (FrameType::RELAY_DATA, bytes.clone()),
+            Self::RelayOpen(value) => row(FrameType::RELAY_OPEN, value),
             Self::RenewGrant(value) => row(FrameType::RENEW_GRANT, value),
             Self::RenewRequest(value) => row(FrameType::RENEW_REQUEST, value),
             Self::Subscribe(value) => row(FrameType::WAL_SUBSCRIBE, value),
@@ -460,6 +501,10 @@ impl Message {
             FrameType::PEER_REACH => Self::Reach(row(&payload)?),
             FrameType::PATCH_PUSH => Self::Push(payload),
             FrameType::PATCH_ACK => Self::PushAck(row(&payload)?),
+            FrameType::RELAY_CLOSE => Self::RelayClose(row(&payload)?),
+            FrameType::RELAY_CREDIT => Self::RelayCredit(row(&payload)?),
+            FrameType::RELAY_DATA => Self::RelayData(payload),
+            FrameType::RELAY_OPEN => Self::RelayOpen(row(&payload)?),
             FrameType::RENEW_GRANT => Self::RenewGrant(row(&payload)?),
             FrameType::RENEW_REQUEST => Self::RenewRequest(row(&payload)?),
             FrameType::WAL_SUBSCRIBE => Self::Subscribe(row(&payload)?),

@@ -1,22 +1,14 @@
 //! Which address leads to whom, and what is shown of those that do not.
 
-use std::net::TcpListener;
-
 use mothership_tests::Laptop;
 use serde_json::Value;
 
-use crate::{Mesh, linked};
+use crate::{Mesh, free, linked};
 
 /// The row of a device in what another one says of how it is reached.
-fn row(laptop: &Laptop, of: &str) -> Value {
+pub(crate) fn row(laptop: &Laptop, of: &str) -> Value {
     let said = laptop.aura(&["netcheck", of]).ok();
     said["peers"][0].clone()
-}
-
-/// An address on which nobody listens any more.
-fn free(ip: &str) -> String {
-    let listener = TcpListener::bind(format!("{ip}:0")).unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 #[test]

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod dial;
+mod relay;
 mod without;
+
+use std::net::TcpListener;
 
 use mothership_tests::{Laptop, Mothership, Team};
 use serde_json::Value;
@@ -93,4 +96,10 @@ pub(crate) fn received(laptop: &Laptop, symbol: &str, nth: usize) -> Value {
         seen += usize::from(event["kind"] == "received" && event["symbol"] == symbol);
         seen == nth
     })
+}
+
+/// An address on which nobody listens any more.
+pub(crate) fn free(ip: &str) -> String {
+    let listener = TcpListener::bind(format!("{ip}:0")).unwrap();
+    listener.local_addr().unwrap().to_string()
 }

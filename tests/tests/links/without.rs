@@ -181,6 +181,7 @@ fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
         repo: mesh.team.laptop("bob2").repo.clone(),
         listen: bob.listen.clone(),
         announce: None,
+        visibility: None,
     };
     second.aura(&["join", "--mode", "live"]).ok();
     second.synced();

@@ -27,6 +27,8 @@ pub struct Config {
     pub offline_after_ms: u64,
     /// Life of the certificates that are issued, in seconds.
     pub leaf_ttl_s: u64,
+    /// What circuits between peers may take.
+    pub relay: crate::relay::Limits,
 }
 
 /// A request of whoever runs the box.

@@ -15,6 +15,7 @@
 
 mod admission;
 mod batch;
+mod circuits;
 mod io;
 mod ledger;
 mod links;
@@ -44,7 +45,7 @@ pub use links::LinkId;
 pub use push::{PushedEntry, check_push};
 pub use roll::{MadeToken, Member, Roll};
 
-use crate::Now;
+use crate::{Now, relay::Relay};
 use batch::{Flight, Pending, Staged, Then};
 use links::{Link, Stage, Subscription};
 use record::{Fact, Record, RecordError};
@@ -74,6 +75,7 @@ pub struct Hub {
     checkpoints: BTreeMap<LogId, Checkpoint>,
     admissions: admission::Admissions,
     presence: presence::Presence,
+    relay: Relay<LinkId>,
     queue: VecDeque<Pending>,
     queued_bytes: usize,
     flight: Option<Flight>,
@@ -96,6 +98,7 @@ impl Hub {
     /// An empty Mothership; feed it its log with [`Hub::replay`] before the first input.
     pub fn new(config: Config) -> Self {
         Self {
+            relay: Relay::new(config.relay),
             config,
             epoch: 0,
             roll: Roll::default(),
@@ -240,6 +243,7 @@ impl Hub {
         }
         self.next_batch(now);
         self.tell_due(now);
+        self.pass_on();
     }
 
     /// Takes the next output.
@@ -253,6 +257,7 @@ impl Hub {
         links
             .chain(self.away_until_ms.values().copied())
             .chain(self.presence.deadline())
+            .chain(self.relay.deadline())
             .filter(|at| *at < u64::MAX)
             .min()
     }
@@ -383,6 +388,10 @@ impl Hub {
                     self.set_reach(now, peer, said);
                 }
             }
+            Message::RelayClose(_)
+            | Message::RelayCredit(_)
+            | Message::RelayData(_)
+            | Message::RelayOpen(_) => self.relay(now, link, stream, peer, message),
             Message::RenewRequest(request) => self.renew(now, link, request),
             Message::Subscribe(subscribe) => self.subscribe(link, stream, &subscribe),
             Message::Unserved(kind) => {
@@ -676,6 +685,7 @@ impl Hub {
             self.close(link, Code::TIMEOUT, detail);
         }
         self.age_out(now);
+        self.relay.tick(now);
     }
 
     /// Turns `away` into `offline` after the window.
@@ -696,6 +706,7 @@ impl Hub {
             return;
         };
         self.presence.forget(link);
+        self.relay.gone(link);
         let Some(peer) = state.ready() else { return };
         if self.by_peer.get(&peer) == Some(&link) {
             self.by_peer.remove(&peer);

@@ -49,6 +49,7 @@ fn known(node: usize, addresses: &[std::net::SocketAddr]) -> Known {
         },
         addresses: addresses.to_vec(),
         is_online: None,
+        is_relay: false,
     }
 }
 

@@ -166,6 +166,7 @@ impl World {
             addresses: node.word.reach.dialable(Locality::Network),
             reach: node.word.reach.clone(),
             is_online: None,
+            is_relay: false,
         }
     }
 
@@ -286,7 +287,7 @@ impl World {
     fn act(&mut self, node: usize, output: Output) {
         match output {
             Output::Dial { peer, addresses } => self.dial(node, peer, &addresses),
-            Output::Circuit { peer } => self.circuit(node, peer),
+            Output::Circuit { peer, .. } => self.circuit(node, peer),
             Output::Close { link, code, detail } => self.close(node, link, code, detail),
             Output::Send { link, message } => self.send(node, link, message),
             Output::Up {
@@ -564,7 +565,7 @@ impl World {
     pub(crate) fn dials(&self, node: usize, peer: usize) -> Vec<u64> {
         let whom = self.id(peer);
         let is_dial = |output: &Output| match output {
-            Output::Dial { peer, .. } | Output::Circuit { peer } => *peer == whom,
+            Output::Dial { peer, .. } | Output::Circuit { peer, .. } => *peer == whom,
             _ => false,
         };
         let log = self.nodes[node].log.iter();

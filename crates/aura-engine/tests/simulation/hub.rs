@@ -33,6 +33,7 @@ impl World {
             heartbeat_ms: 1_000,
             offline_after_ms: 5_000,
             leaf_ttl_s: 3_600,
+            relay: aura_engine::relay::Limits::default(),
         };
         let mut hub = Hub::new(config);
         for (lsn, record) in (1..).zip(&self.hub.durable) {

@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use aura_proto::limits;
+use aura_proto::limits::{self, RELAY_CIRCUITS_PER_PEER_MAX};
 use clap::{Args as Arguments, Parser, Subcommand};
 
 use crate::{aura::Invite, common::Common, completions::Shell, duration};
@@ -151,6 +151,15 @@ pub(crate) struct Serve {
     /// Life of a device's certificate, renewed from half of it on; at most 7d
     #[arg(long, value_name = "DURATION", default_value = "7d", env = "MOTHERSHIP_LEAF_LIFE", value_parser = duration::parse_leaf_life)]
     pub(crate) leaf_life: Duration,
+    /// Bytes that one circuit between devices may carry; no end without it
+    #[arg(long, value_name = "BYTES", env = "MOTHERSHIP_RELAY_BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) relay_bytes: Option<u64>,
+    /// How long one circuit may last; no end without it
+    #[arg(long, value_name = "DURATION", env = "MOTHERSHIP_RELAY_TIME", value_parser = duration::parse_pace)]
+    pub(crate) relay_time: Option<Duration>,
+    /// Circuits that one device may have
+    #[arg(long, value_name = "N", default_value_t = RELAY_CIRCUITS_PER_PEER_MAX, env = "MOTHERSHIP_RELAY_CIRCUITS")]
+    pub(crate) relay_circuits: usize,
     /// Dashboard address; only off for now
     #[arg(long, value_name = "ADDR", default_value = "off", value_parser = ["off"])]
     pub(crate) web: String,

@@ -4,6 +4,7 @@
 //! - whom to dial, and when, is the machine's decision; here are sockets and tasks;
 //! - what a link says waits on the link, not in memory, while there is too much to be handled.
 
+mod circuits;
 mod logs;
 mod places;
 
@@ -32,6 +33,8 @@ use aura_proto::{
 
 use super::{Daemon, Event};
 use crate::clock::random;
+pub(super) use circuits::Carrier;
+use circuits::Circuits;
 use places::Directory;
 
 /// The outcome of a dial: the session, if there is one, and what became of each address.
@@ -40,6 +43,8 @@ pub(super) type Outcome = (Result<Box<Dialed>, String>, Vec<Attempt>);
 /// One link to another device.
 struct Thread {
     handle: LinkHandle,
+    /// Who is at the other end, once the machine says so.
+    peer: Option<PeerId>,
     /// Counts against the caps of strangers until the peer has authenticated.
     slot: Option<Slot>,
     /// On which stream each log is spoken of, once the link is up.
@@ -53,6 +58,7 @@ struct Thread {
 pub(super) struct Neighbours {
     pub(super) machine: Links,
     threads: BTreeMap<LinkId, Thread>,
+    circuits: Circuits,
     link_last: u64,
     /// Where this device is listened at, and how it gets a fresh certificate.
     door: Option<(SocketAddr, Renewer, tokio::task::JoinHandle<()>)>,
@@ -90,6 +96,7 @@ impl Daemon {
             team_name: enrolment.team_name,
             agent: concat!("aura/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
+        let circuits = Circuits::new(enrolment.role == Role::Relay);
         let seed = u64::from_be_bytes(random());
         let directory = self.read_directory();
         for (peer, reach) in &directory.reaches {
@@ -100,6 +107,7 @@ impl Daemon {
         self.neighbours = Some(Neighbours {
             machine: Links::new(self.now(), own, self.settings.links(), seed),
             threads: BTreeMap::new(),
+            circuits,
             link_last: 0,
             door: None,
             removed: Arc::default(),
@@ -131,6 +139,7 @@ impl Daemon {
             reach: card.reach.clone(),
             addresses: card.reach.dialable(self.locality()),
             is_online: is_up.then_some(card.state == PeerState::Online),
+            is_relay: card.role == Role::Relay,
         }
     }
 
@@ -173,6 +182,7 @@ impl Daemon {
         {
             neighbours.machine.handle(now, Input::Tick);
         }
+        self.tick_circuits();
         self.pump_links();
         self.pump_exchanges();
     }
@@ -202,7 +212,11 @@ impl Daemon {
         let books = self.desks.values().map(|desk| &desk.book);
         let books = books.chain(self.team.iter().map(|team| &team.book));
         let exchanges = books.filter_map(|book| book.exchange.deadline());
-        exchanges.chain(neighbours.machine.deadline()).min()
+        let machines = [
+            neighbours.machine.deadline(),
+            neighbours.circuits.deadline(),
+        ];
+        exchanges.chain(machines.into_iter().flatten()).min()
     }
 
     pub(super) fn tell_links(&mut self, input: Input) {
@@ -221,19 +235,7 @@ impl Daemon {
         {
             match output {
                 Output::Dial { peer, addresses } => self.dial_peer(peer, addresses),
-                Output::Circuit { peer } => {
-                    let result = Err("this Mothership passes nothing on".to_owned());
-                    let attempts = Vec::new();
-                    let now = self.now();
-                    if let Some(neighbours) = &mut self.neighbours {
-                        let input = Input::Dialed {
-                            peer,
-                            result,
-                            attempts,
-                        };
-                        neighbours.machine.handle(now, input);
-                    }
-                }
+                Output::Circuit { peer, via } => self.ask_for_circuit(peer, via),
                 Output::Close { link, code, detail } => self.close_thread(link, code, &detail),
                 Output::Send { link, message } => {
                     self.send_on(link, 0, &message);
@@ -336,6 +338,7 @@ impl Daemon {
         let id = LinkId(neighbours.link_last);
         let thread = Thread {
             handle,
+            peer: None,
             slot,
             streams: BTreeMap::new(),
             full: BTreeSet::new(),
@@ -356,6 +359,9 @@ impl Daemon {
                 kind,
                 payload,
             } => match Message::decode(kind, payload) {
+                Ok(message) if is_of_circuit(&message) => {
+                    self.hear_of_circuit(Carrier::Relay(link), stream, message);
+                }
                 Ok(message) if stream == 0 => {
                     if let Message::HeartbeatAck(ack) = &message {
                         self.answered(ack.nonce);
@@ -374,6 +380,7 @@ impl Daemon {
                 if let Some(neighbours) = &mut self.neighbours {
                     neighbours.threads.remove(&link);
                 }
+                self.carrier_gone(Carrier::Relay(link));
                 let code = by_peer.then_some(code);
                 self.tell_links(Input::Closed { link, code, detail });
             }
@@ -399,7 +406,7 @@ impl Daemon {
             && let Some(thread) = neighbours.threads.get_mut(&link)
         {
             thread.handle.authenticated();
-            (thread.slot, thread.is_up) = (None, true);
+            (thread.slot, thread.is_up, thread.peer) = (None, true, Some(peer));
         }
         let is_asked = |known: &Neighbours| known.asked.contains_key(&peer);
         if self.neighbours.as_ref().is_some_and(is_asked) {
@@ -486,6 +493,17 @@ impl Daemon {
         }
         self.tell_links(Input::Control { is_up });
     }
+}
+
+/// Whether a message is of a circuit.
+pub(super) fn is_of_circuit(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::RelayClose(_)
+            | Message::RelayCredit(_)
+            | Message::RelayData(_)
+            | Message::RelayOpen(_)
+    )
 }
 
 /// Whose device it is: what stands before the sign in `alice/laptop` or `alice@laptop`.

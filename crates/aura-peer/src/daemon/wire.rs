@@ -17,7 +17,10 @@ use aura_proto::{
 use aura_trust::verify_reach;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Daemon, Event};
+use super::{
+    Daemon, Event,
+    neighbours::{Carrier, is_of_circuit},
+};
 use crate::{enrol, identity::Enrolment, team};
 
 /// What a link may have said and nobody has handled yet, in KiB; then it is not read on: some windows' worth.
@@ -224,6 +227,14 @@ impl Daemon {
         });
     }
 
+    /// Whether a message of the control link is about a circuit.
+    fn is_circuit(&self, number: u64, stream: u32, message: &Message) -> bool {
+        let is_up = self.control.as_ref().is_some_and(control::Control::is_up);
+        let carrier = Carrier::Mothership(number);
+        let is_refused = matches!(message, Message::Error(_)) && self.has_circuit(carrier, stream);
+        is_up && (is_of_circuit(message) || is_refused)
+    }
+
     pub(super) fn on_link(&mut self, number: u64, event: LinkEvent) {
         if number != self.link_number {
             return;
@@ -235,6 +246,9 @@ impl Daemon {
                 kind,
                 payload,
             } => match Message::decode(kind, payload) {
+                Ok(message) if self.is_circuit(number, stream, &message) => {
+                    self.hear_of_circuit(Carrier::Mothership(number), stream, message);
+                }
                 Ok(message) if stream == 0 => {
                     if let Some(control) = &mut self.control {
                         control.handle(now, control::Input::Received(message));
@@ -254,6 +268,7 @@ impl Daemon {
                 by_peer,
             } => {
                 self.link = None;
+                self.carrier_gone(Carrier::Mothership(number));
                 let code = by_peer.then_some(code);
                 if let Some(control) = &mut self.control {
                     control.handle(now, control::Input::Down { code, detail });
@@ -339,6 +354,7 @@ impl Daemon {
     pub(super) fn reconnect(&mut self) {
         if let Some(link) = self.link.take() {
             link.close(Code::BYE, "");
+            self.carrier_gone(Carrier::Mothership(self.link_number));
             self.link_number += 1;
             let now = self.now();
             if let Some(control) = &mut self.control {

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a direct dial comes first, a circuit only where that failed or is not possible;
-//! - a circuit is asked for only while the Mothership is there and has a link to the peer;
+//! - a circuit is asked for from the Mothership, while it is there and has a link to the peer, then from each device
+//!   that relays and is linked directly;
 //! - one dial of a peer is under way at a time.
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use aura_proto::{Code, PeerId, limits::HINTS_MAX, reach::Visibility};
 
 use super::{
     Links,
-    io::{Arrived, Attempt, Output, Way},
+    io::{Arrived, Attempt, LinkId, Output, Way},
     table::{Dialing, Link, Peer},
 };
 use crate::Now;
@@ -50,8 +51,26 @@ impl Links {
                 && !self.peers.get(&peer).is_some_and(is_strict))
     }
 
-    pub(super) fn may_circuit(&self, peer: &Peer) -> bool {
-        self.is_control_up && peer.known.is_online != Some(false)
+    /// Who can be asked for a circuit to the peer, in order: none is the Mothership.
+    pub(super) fn relays_to(&self, id: PeerId, peer: &Peer) -> Vec<Option<LinkId>> {
+        let may_mothership = self.is_control_up && peer.known.is_online != Some(false);
+        let relays = self.links.iter().filter_map(|(link, state)| {
+            let relay = self.peers.get(&state.peer)?;
+            let serves = relay.known.is_relay && state.way.is_direct() && state.peer != id;
+            (serves && relay.up == Some(*link)).then_some((relay.score_ms(), *link))
+        });
+        let mut relays: Vec<_> = relays.collect();
+        relays.sort_unstable();
+        let relays = relays.into_iter().map(|(_, link)| Some(link));
+        may_mothership
+            .then_some(None)
+            .into_iter()
+            .chain(relays)
+            .collect()
+    }
+
+    pub(super) fn may_circuit(&self, id: PeerId, peer: &Peer) -> bool {
+        !self.relays_to(id, peer).is_empty()
     }
 
     /// The addresses of a peer that may be dialled now, best first.
@@ -90,7 +109,7 @@ impl Links {
         is_due.then_some(peer.next_dial_ms)
     }
 
-    fn is_relayed(&self, id: super::LinkId) -> bool {
+    fn is_relayed(&self, id: LinkId) -> bool {
         self.links
             .get(&id)
             .is_some_and(|link| !link.way.is_direct())
@@ -146,7 +165,7 @@ impl Links {
             return Ok(());
         };
         let addresses = self.dialable(now, peer);
-        let may_circuit = self.may_circuit(peer);
+        let relay = self.relays_to(id, peer).first().copied();
         let upgrade_at_ms = now.mono_ms + self.chance.about(UPGRADE_MS);
         if !addresses.is_empty() {
             self.budget.take(now.mono_ms, addresses.len())?;
@@ -158,7 +177,7 @@ impl Links {
         peer.dialled_ms = Some(now.mono_ms);
         let dialing = Dialing {
             since_ms: now.mono_ms,
-            is_direct: !addresses.is_empty(),
+            relays_asked: usize::from(addresses.is_empty()),
             link: None,
         };
         if !addresses.is_empty() {
@@ -173,9 +192,9 @@ impl Links {
             self.outputs.push_back(dial);
         } else if peer.up.is_some() && !is_fresh_asked {
             peer.next_dial_ms = upgrade_at_ms;
-        } else if may_circuit {
+        } else if let Some(via) = relay {
             peer.dialing = Some(dialing);
-            self.outputs.push_back(Output::Circuit { peer: id });
+            self.outputs.push_back(Output::Circuit { peer: id, via });
         } else {
             // Nothing can be tried, so another one serves better.
             peer.is_mesh = false;
@@ -212,25 +231,27 @@ impl Links {
     /// The dial under way led to nothing: goes on with a circuit, or waits.
     pub(super) fn dial_failed(&mut self, now: Now, id: PeerId, error: String) {
         let upgrade_at_ms = now.mono_ms + self.chance.about(UPGRADE_MS);
-        let may_circuit = self
-            .peers
-            .get(&id)
-            .is_some_and(|peer| self.may_circuit(peer));
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let asked = peer.dialing.map(|dialing| dialing.relays_asked);
+        let relays = self.relays_to(id, peer);
+        let next = asked.and_then(|asked| Some((asked + 1, *relays.get(asked)?)));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let was_direct = peer.dialing.take().is_some_and(|dialing| dialing.is_direct);
+        peer.dialing = None;
         if peer.up.is_some() {
             peer.last_error = Some(error);
             peer.next_dial_ms = upgrade_at_ms;
-        } else if was_direct && may_circuit {
+        } else if let Some((relays_asked, via)) = next {
             peer.last_error = Some(error);
             peer.dialing = Some(Dialing {
                 since_ms: now.mono_ms,
-                is_direct: false,
+                relays_asked,
                 link: None,
             });
-            self.outputs.push_back(Output::Circuit { peer: id });
+            self.outputs.push_back(Output::Circuit { peer: id, via });
         } else {
             self.failed(now, id, error);
         }

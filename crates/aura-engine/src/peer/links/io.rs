@@ -26,6 +26,8 @@ pub struct Known {
     pub addresses: Vec<SocketAddr>,
     /// Whether the Mothership has a link to it, where it is known.
     pub is_online: Option<bool>,
+    /// Whether it relays for others: those that have its role.
+    pub is_relay: bool,
 }
 
 /// A session that this device dialled.
@@ -215,10 +217,12 @@ pub enum Output {
         /// Where, best first.
         addresses: Vec<SocketAddr>,
     },
-    /// Ask the relay for a circuit.
+    /// Ask a relay for a circuit.
     Circuit {
         /// To whom.
         peer: PeerId,
+        /// The link to the relay; none is the Mothership.
+        via: Option<LinkId>,
     },
     /// Close the link; no [`Input::Closed`] is needed for it.
     Close {

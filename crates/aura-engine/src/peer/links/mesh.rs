@@ -91,9 +91,10 @@ impl Links {
         self.rethink(now);
     }
 
-    /// Whether there is any way to try.
-    fn has_way(&self, now: Now, peer: &Peer) -> bool {
-        self.may_circuit(peer) || !self.dialable(now, peer).is_empty()
+    /// Whether there is a way worth keeping a link for: what the Mothership passes on as a circuit, it passes on as
+    /// entries as well, so that its circuits serve only whom nothing else leads to, or whom somebody wants.
+    fn has_way(&self, now: Now, id: PeerId, peer: &Peer) -> bool {
+        self.relays_to(id, peer).iter().any(Option::is_some) || !self.dialable(now, peer).is_empty()
     }
 
     /// Takes one more peer into the mesh when there are too few.
@@ -112,13 +113,13 @@ impl Links {
             return;
         }
         let is_new = |person: &str| !links_of.contains_key(person) && !self.is_own(person);
-        let candidates = self.peers.iter().filter(|(_, peer)| {
+        let candidates = self.peers.iter().filter(|(id, peer)| {
             let is_free = peer.up.is_none() && !peer.is_mesh && peer.is_open();
             is_free
                 && !self.is_offline(peer)
                 && (peer.declined_until_ms <= now.mono_ms || count < mesh.low())
                 && (count < mesh.target() || is_new(&peer.known.person))
-                && self.has_way(now, peer)
+                && self.has_way(now, **id, peer)
         });
         // The last place goes by chance alone: those that are near each other must not form an island.
         let by_score = u64::from(count + 1 < mesh.target());

@@ -121,6 +121,13 @@ impl Links {
         self.peers.get(&peer)?.up
     }
 
+    /// Whether a link runs from device to device.
+    pub fn is_direct(&self, link: LinkId) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|link| link.way.is_direct())
+    }
+
     /// How many links are up.
     pub fn links_up(&self) -> usize {
         self.peers.values().filter(|peer| peer.up.is_some()).count()

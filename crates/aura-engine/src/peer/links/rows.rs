@@ -117,11 +117,11 @@ impl Links {
             is_mesh: peer.is_mesh,
             next_dial_ms: next_ms.map(|at_ms| at_ms.saturating_sub(now.mono_ms)),
             score_ms: peer.score_ms(),
-            why: self.why(now, peer, link.map(|link| link.way)),
+            why: self.why(now, id, peer, link.map(|link| link.way)),
         }
     }
 
-    fn why(&self, now: Now, peer: &Peer, way: Option<Way>) -> Option<Why> {
+    fn why(&self, now: Now, id: PeerId, peer: &Peer, way: Option<Way>) -> Option<Why> {
         let is_off = !self.settings.direct || self.settings.visibility == Visibility::Strict;
         let no_direct = if is_off {
             Why::DirectOff
@@ -146,7 +146,7 @@ impl Links {
             Why::Waiting
         } else if next_ms.is_some() {
             Why::Dialing
-        } else if !self.may_circuit(peer) && self.dialable(now, peer).is_empty() {
+        } else if !self.may_circuit(id, peer) && self.dialable(now, peer).is_empty() {
             // Neither way is open.
             no_direct
         } else {

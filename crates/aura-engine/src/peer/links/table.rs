@@ -86,7 +86,8 @@ impl Addresses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialing {
     pub(super) since_ms: u64,
-    pub(super) is_direct: bool,
+    /// How many relays were asked; a direct dial comes before all of them.
+    pub(super) relays_asked: usize,
     /// The session that it led to, until that one is ready.
     pub(super) link: Option<LinkId>,
 }
@@ -158,6 +159,7 @@ impl Peer {
         let old = &mut self.known;
         old.person = known.person;
         old.is_online = known.is_online;
+        old.is_relay = known.is_relay;
         // The shell may not have seen yet what was learned here.
         if known.reach.counter < old.reach.counter {
             return false;

@@ -1,0 +1,316 @@
+//! A circuit of a relay as a stream of bytes, and the same mutual TLS on it as on a direct connection.
+//!
+//! Invariants:
+//! - at most [`RELAY_WINDOW_BYTES`] of one direction are under way: what was read is granted anew, what is not granted
+//!   is not sent, and who sends more loses the circuit;
+//! - the relay carries records of TLS and learns lengths and times; what it alters ends the session within.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use aura_proto::{
+    Code, PeerId, TeamId,
+    limits::{FRAGMENT_BYTES, RELAY_WINDOW_BYTES, TLS_MS_MAX},
+    message::{Message, RelayClose, RelayCredit, Role},
+};
+use bytes::{Buf, Bytes};
+use rustls::CommonState;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::{
+    LinkHandle,
+    tls::{
+        Calendar, Credentials, EXPORTER_LABEL, Expect, Faces, PeerIdentity, Revoked, client_config,
+        identity,
+    },
+};
+
+/// Bytes that are granted together, so that a grant does not follow each record.
+const GRANT_BYTES: u32 = RELAY_WINDOW_BYTES / 4;
+
+/// The stream of bytes of one end; ends the circuit when dropped.
+pub struct Circuit {
+    shared: Arc<Shared>,
+}
+
+/// Where the owner of the link puts what arrives for a circuit.
+pub struct CircuitInlet {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: LinkHandle,
+    stream: u32,
+    state: Mutex<State>,
+}
+
+struct State {
+    arrived: VecDeque<Bytes>,
+    /// Bytes that the other end may still send.
+    granted: u32,
+    /// Bytes taken and not granted anew.
+    taken: u32,
+    /// Bytes that this end may still send.
+    room: u32,
+    /// Why it is over.
+    closed: Option<(Code, String)>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// Both halves of a circuit that is carried on `stream` of `link`.
+pub fn circuit(link: LinkHandle, stream: u32) -> (Circuit, CircuitInlet) {
+    let state = Mutex::new(State {
+        arrived: VecDeque::new(),
+        granted: RELAY_WINDOW_BYTES,
+        taken: 0,
+        room: RELAY_WINDOW_BYTES,
+        closed: None,
+        reader: None,
+        writer: None,
+    });
+    let shared = Arc::new(Shared {
+        link,
+        stream,
+        state,
+    });
+    let inlet = CircuitInlet {
+        shared: Arc::clone(&shared),
+    };
+    (Circuit { shared }, inlet)
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, message: &Message) -> bool {
+        let (kind, payload) = message.encode();
+        self.link.send(self.stream, kind, payload).is_some()
+    }
+
+    /// Ends the circuit once; `is_told` by the other side, which needs no answer.
+    fn end(&self, code: Code, detail: &str, is_told: bool) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some((code, detail.to_owned()));
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        if !is_told {
+            let detail = detail.to_owned();
+            let circuit = 0;
+            self.send(&Message::RelayClose(RelayClose {
+                circuit,
+                code,
+                detail,
+            }));
+        }
+        self.link.finish(self.stream);
+    }
+}
+
+impl CircuitInlet {
+    /// Bytes arrived.
+    pub fn data(&self, bytes: Bytes) {
+        let mut state = self.shared.lock();
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let Some(granted) = state.granted.checked_sub(len) else {
+            drop(state);
+            let detail = "more came than was granted";
+            return self.shared.end(Code::FLOW_CONTROL, detail, false);
+        };
+        state.granted = granted;
+        state.arrived.push_back(bytes);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The other end has taken so many bytes.
+    pub fn credit(&self, bytes: u32) {
+        let mut state = self.shared.lock();
+        state.room = state.room.saturating_add(bytes).min(RELAY_WINDOW_BYTES);
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// The relay or the other end has ended it, or the link that carried it is gone.
+    pub fn closed(&self, code: Code, detail: &str) {
+        self.shared.end(code, detail, true);
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        self.shared.end(Code::BYE, "", false);
+    }
+}
+
+impl AsyncRead for Circuit {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.shared.lock();
+        let Some(front) = state.arrived.front_mut() else {
+            // As with a connection: what came before the end is read first.
+            if state.closed.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let count = front.len().min(into.remaining());
+        into.put_slice(&front[..count]);
+        front.advance(count);
+        if front.is_empty() {
+            state.arrived.pop_front();
+        }
+        state.taken += u32::try_from(count).unwrap_or(u32::MAX);
+        let bytes = state.taken;
+        if GRANT_BYTES <= bytes && state.closed.is_none() {
+            state.taken = 0;
+            state.granted += bytes;
+            drop(state);
+            self.shared
+                .send(&Message::RelayCredit(RelayCredit { bytes }));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Circuit {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.shared.lock();
+        if let Some((code, detail)) = &state.closed {
+            let why = format!("the circuit is closed: {code} {detail}");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, why)));
+        }
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let count = bytes.len().min(state.room as usize).min(FRAGMENT_BYTES);
+        if count == 0 {
+            state.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        state.room -= u32::try_from(count).unwrap_or(u32::MAX);
+        drop(state);
+        let bytes = Bytes::copy_from_slice(&bytes[..count]);
+        if !self.shared.send(&Message::RelayData(bytes)) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.end(Code::BYE, "", false);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A session with another member within a circuit.
+pub struct Through<S> {
+    /// The session.
+    pub stream: S,
+    /// Who is at the other end.
+    pub identity: PeerIdentity,
+    /// Keying material of the session.
+    pub exporter: [u8; 32],
+}
+
+/// What a finished handshake says of the other end.
+fn met(state: &CommonState) -> io::Result<PeerIdentity> {
+    identity(state.peer_certificates())
+        .ok_or_else(|| io::Error::other("the other end shows no identity"))
+}
+
+/// The session of whoever asked for the circuit, with that very peer.
+pub type Asked = Through<client::TlsStream<Circuit>>;
+/// The session of whoever was offered it.
+pub type Offered = Through<server::TlsStream<Circuit>>;
+
+/// Begins the session from the side that asked for the circuit.
+pub async fn dial_through(
+    circuit: Circuit,
+    credentials: &Credentials,
+    peer: PeerId,
+    calendar: &Calendar,
+) -> io::Result<Asked> {
+    let expect = Expect {
+        // Which role it has, the roster knows better than its certificate.
+        role: Role::Member,
+        peer: Some(peer),
+    };
+    let revoked: Revoked = Arc::new(|_| false);
+    let config = client_config(credentials, expect, revoked, calendar).map_err(io::Error::other)?;
+    // No name is sent; the library wants one all the same.
+    let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
+    let connecting = TlsConnector::from(config).connect(name, circuit);
+    let stream = within_limit(connecting).await?;
+    let (_, session) = stream.get_ref();
+    let exporter = session
+        .export_keying_material([0; 32], EXPORTER_LABEL, None)
+        .map_err(io::Error::other)?;
+    let identity = met(session)?;
+    Ok(Through {
+        stream,
+        identity,
+        exporter,
+    })
+}
+
+/// Answers the session that whoever asked for the circuit begins.
+pub async fn accept_through(
+    circuit: Circuit,
+    credentials: &Credentials,
+    team: TeamId,
+    revoked: Revoked,
+    calendar: &Calendar,
+) -> io::Result<Offered> {
+    let faces = Faces::new(credentials, team, revoked, calendar).map_err(io::Error::other)?;
+    let stream = within_limit(TlsAcceptor::from(faces.link).accept(circuit)).await?;
+    let (_, session) = stream.get_ref();
+    let exporter = session
+        .export_keying_material([0; 32], EXPORTER_LABEL, None)
+        .map_err(io::Error::other)?;
+    let identity = met(session)?;
+    Ok(Through {
+        stream,
+        identity,
+        exporter,
+    })
+}
+
+async fn within_limit<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let limit = Duration::from_millis(TLS_MS_MAX);
+    tokio::time::timeout(limit, handshake)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
