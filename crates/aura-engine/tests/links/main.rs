@@ -6,5 +6,6 @@ mod gossip;
 mod hostile;
 mod mesh;
 mod pair;
+mod relays;
 mod sight;
 mod world;

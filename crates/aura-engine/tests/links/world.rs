@@ -55,7 +55,10 @@ pub(crate) struct World {
     pub(crate) listeners: BTreeMap<SocketAddr, usize>,
     /// Pairs between which everything vanishes; smaller index first.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Whether the Mothership relays.
     pub(crate) has_relay: bool,
+    /// Devices that relay.
+    pub(crate) relays: BTreeSet<usize>,
     /// Of a hundred messages of gossip, how many are lost.
     pub(crate) lost_percent: u64,
     /// How many times longer everything takes.
@@ -105,6 +108,7 @@ impl World {
             listeners: BTreeMap::new(),
             cut: BTreeSet::new(),
             has_relay: true,
+            relays: BTreeSet::new(),
             lost_percent: 0,
             slowness: 1,
             is_logging: true,
@@ -166,7 +170,7 @@ impl World {
             addresses: node.word.reach.dialable(Locality::Network),
             reach: node.word.reach.clone(),
             is_online: None,
-            is_relay: false,
+            is_relay: self.relays.contains(&self.ids[&node.id]),
         }
     }
 
@@ -287,7 +291,7 @@ impl World {
     fn act(&mut self, node: usize, output: Output) {
         match output {
             Output::Dial { peer, addresses } => self.dial(node, peer, &addresses),
-            Output::Circuit { peer, .. } => self.circuit(node, peer),
+            Output::Circuit { peer, via } => self.circuit(node, peer, via),
             Output::Close { link, code, detail } => self.close(node, link, code, detail),
             Output::Send { link, message } => self.send(node, link, message),
             Output::Up {
@@ -352,13 +356,20 @@ impl World {
         }
     }
 
-    fn circuit(&mut self, node: usize, peer: PeerId) {
-        assert!(
-            self.nodes[node].is_control_up,
-            "no circuit without the Mothership"
-        );
+    fn circuit(&mut self, node: usize, peer: PeerId, via: Option<LinkId>) {
         let there = self.ids.get(&peer).copied();
-        let works = there.is_some_and(|there| self.nodes[there].is_control_up) && self.has_relay;
+        let works = match via {
+            None => {
+                assert!(self.nodes[node].is_control_up, "the Mothership is away");
+                there.is_some_and(|there| self.nodes[there].is_control_up) && self.has_relay
+            }
+            Some(link) => {
+                let relay = self.sessions[&(node, link)].other;
+                assert!(self.relays.contains(&relay), "a device that does not relay");
+                let way = self.nodes[relay].up.get(&peer);
+                way.is_some_and(|(_, way)| way.is_direct())
+            }
+        };
         if works {
             self.connect(node, peer, None, Vec::new());
         } else {
