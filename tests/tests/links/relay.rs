@@ -1,14 +1,21 @@
 //! Laptops that cannot dial each other, and who passes on between them.
 
-use mothership_tests::{Laptop, proxy::Proxy};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aura_proto::PeerId;
+use mothership_tests::{Laptop, proxy::Proxy, token};
 use serde_json::Value;
 
-use crate::{Mesh, dial::row, free};
+use crate::{Mesh, dial::row, free, linked};
 
 /// The answer of a device that is reached through a relay, which a person is told by the exit code.
 fn relayed(laptop: &Laptop, whom: &str) -> Value {
     let pong = laptop.aura(&["ping", whom]);
-    assert_eq!((pong.exit, &pong.json["path"]), (11, &"relayed".into()));
+    let way = (pong.exit, &pong.json["path"]);
+    assert_eq!(way, (11, &"relayed".into()), "{}", row(laptop, whom));
     pong.json
 }
 
@@ -60,4 +67,71 @@ fn c52_a_strict_device_is_reached_through_the_mothership_and_told_of_nowhere() {
     relayed(alice, "bob");
     assert_eq!(row(alice, "bob")["tried"].as_array().unwrap().len(), 0);
     relayed(bob, "alice");
+}
+
+/// The identity key of a device.
+fn id_of(laptop: &Laptop, name: &str) -> Vec<u8> {
+    let peers = laptop.aura(&["peers"]).ok();
+    let peers = peers["peers"].as_array().unwrap();
+    let row = peers.iter().find(|row| row["name"] == name).unwrap();
+    let id: PeerId = row["peer"].as_str().unwrap().parse().unwrap();
+    id.0.to_vec()
+}
+
+/// Every file below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
+    };
+    entries.flat_map(below).collect()
+}
+
+#[test]
+fn c27_c72_a_device_that_relays_serves_two_that_cannot_meet_while_the_mothership_is_dead() {
+    let places = ["127.0.2.3", "127.0.2.4"].map(free);
+    let proxies = places.each_ref().map(|place| Proxy::to(place));
+    proxies.iter().for_each(Proxy::close);
+    let prepare = |n: usize, laptop: &mut Laptop| {
+        if n < 2 {
+            laptop.listen = Some(places[n].clone());
+            laptop.announce = Some(proxies[n].listen.clone());
+        }
+    };
+    let mut mesh = Mesh::apart(&["alice", "bob"], prepare);
+    let mut relay = mesh.team.laptop("relay");
+    relay.listen = Some("127.0.2.5:0".to_owned());
+    let invite = mesh.team.mothership(&["invite", "--role", "relay"]).ok();
+    relay.join(&token(&invite), "relay", "observe").ok();
+    let listen = mesh.box_.listen.clone();
+    mesh.box_.signal("-KILL");
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    linked(alice, "relay");
+    linked(bob, "relay");
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 8191");
+    bob.applied("score");
+    relayed(alice, "bob");
+    bob.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    alice.applied("load");
+    // Whoever relays keeps what it passes on, and reads none of it.
+    let kept = files(&relay.home.join("repos"));
+    let has = |file: &PathBuf, needle: &[u8]| {
+        let bytes = fs::read(file).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    };
+    assert!(kept.iter().any(|file| has(file, &id_of(alice, "alice"))));
+    for file in files(&relay.home) {
+        let is_open = has(&file, b"8191") || has(&file, b"name.into()");
+        assert!(!is_open, "{}", file.display());
+    }
+    mesh.box_ = mesh.team.serve(&listen);
+    mesh.laptops.iter().for_each(Laptop::synced);
 }
