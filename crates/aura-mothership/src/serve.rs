@@ -550,11 +550,12 @@ impl Server {
             return;
         };
         let (kind, payload) = message.encode();
+        send_bounded(handle, stream, &[(kind, payload)]);
+        // Behind what it waits for, which nothing may overtake.
         if matches!(message, Message::Welcome(_)) {
             handle.authenticated();
             self.remotes.remove(&link);
         }
-        send_bounded(handle, stream, &[(kind, payload)]);
         if matches!(message, Message::RelayClose(_)) && stream != 0 {
             handle.finish(stream);
         }

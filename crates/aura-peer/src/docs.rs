@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use aura_api::docs;
 use aura_engine::peer::{
     body::{Cause, VersionId},
-    links::{PeerLinkRow, Way},
+    links::{PeerLinkRow, Way, Why},
     units::{Conflict, Side, Units},
 };
 use aura_proto::{
@@ -176,10 +176,19 @@ pub(crate) fn peer(
         last_seen: (0 < card.last_seen_ms).then(|| rfc3339(card.last_seen_ms)),
         path: path.to_owned(),
         rtt_ms: link.and_then(|link| link.srtt_ms.filter(|_| way.is_some())),
-        why: link.and_then(|link| link.why).map(|why| why.to_string()),
+        why: link.and_then(why_not_direct),
         tried: tried.collect(),
         reads,
     }
+}
+
+/// Why there is no direct link, with what went wrong last where that says more.
+pub(crate) fn why_not_direct(link: &PeerLinkRow) -> Option<String> {
+    let why = link.why?;
+    Some(match (why, &link.last_error) {
+        (Why::Waiting, Some(error)) => format!("{why} ({error})"),
+        _ => why.to_string(),
+    })
 }
 
 /// The word for how a link runs.

@@ -292,6 +292,9 @@ pub struct Session {
     resets: RateWindow,
     empties: RateWindow,
     urgent: VecDeque<Frame>,
+    /// Messages of the control stream that were said before this side held the link for authenticated: nothing
+    /// overtakes them, since the other side allows nothing before them.
+    proofs: usize,
     rings: [VecDeque<u32>; 3],
     /// The stream of each class whose long message starts next.
     first_in_line: [Option<u32>; 4],
@@ -352,6 +355,7 @@ impl Session {
             resets: RateWindow::new(10_000, RESETS_PER_10S_MAX),
             empties: RateWindow::new(1_000, crate::limits::EMPTY_FRAMES_PER_S_MAX),
             urgent: VecDeque::new(),
+            proofs: 0,
             rings: Default::default(),
             first_in_line: [None; 4],
             reserved: [0; 4],
@@ -400,6 +404,8 @@ impl Session {
             return;
         }
         self.gate = Gate::Open;
+        let control = self.streams.get(&CONTROL_STREAM);
+        self.proofs = control.map_or(0, |control| control.send.queued_messages());
         self.auth_by_ms = None;
         let held = std::mem::take(&mut self.held);
         self.parse(&held);

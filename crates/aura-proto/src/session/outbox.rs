@@ -63,6 +63,10 @@ impl SendHalf {
         self.queued
     }
 
+    pub(super) fn queued_messages(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn reserved(&self) -> usize {
         self.begun
     }
@@ -189,10 +193,15 @@ impl Session {
     /// Takes the next frame to write, by priority and within the windows.
     pub fn poll_transmit(&mut self) -> Option<Frame> {
         let is_open = self.gate == Gate::Open;
-        if is_open && let Some(frame) = self.urgent.pop_front() {
+        if is_open
+            && self.proofs == 0
+            && let Some(frame) = self.urgent.pop_front()
+        {
             return Some(frame);
         }
         if let Some(frame) = self.cut_control() {
+            // Proofs are short: each is one frame.
+            self.proofs = self.proofs.saturating_sub(1);
             return Some(frame);
         }
         if self.closed {

@@ -97,6 +97,27 @@ fn stream_ids_may_not_be_reused_go_backwards_or_have_the_wrong_parity() {
 }
 
 #[test]
+fn nothing_overtakes_the_proofs_of_the_side_that_holds_the_link_for_authenticated_first() {
+    let mut server = Session::new(Side::Server, 0);
+    server.receive(0, &frame(FrameType::HELLO, 0, 0, b"hello"));
+    server.receive(0, &frame(FrameType::AUTH, 0, 0, b"proof"));
+    for kind in [FrameType::HELLO, FrameType::AUTH, FrameType::WELCOME] {
+        server.send(0, kind, Bytes::from_static(b"mine")).unwrap();
+    }
+    server.authenticated();
+    server.open_stream(Class::Patch).unwrap();
+    let sent = transmit(&mut server);
+    let kinds: Vec<FrameType> = sent.iter().map(|frame| head(frame).kind).collect();
+    let expected = [
+        FrameType::HELLO,
+        FrameType::AUTH,
+        FrameType::WELCOME,
+        FrameType::WINDOW,
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
 fn the_65th_stream_alone_is_refused() {
     let mut server = open(Side::Server);
     for index in 0..=STREAMS_MAX as u32 {

@@ -118,7 +118,8 @@ impl Daemon {
         let row = self.link_rows().remove(&peer);
         let way = row.as_ref().and_then(|row| row.way);
         let (Some(rtt_ms), Some(way)) = (rtt_ms, way) else {
-            let why = row.and_then(|row| row.why).map(|why| format!(": {why}"));
+            let why = row.as_ref().and_then(shape::why_not_direct);
+            let why = why.map(|why| format!(": {why}"));
             let message = format!("{name} does not answer{}", why.unwrap_or_default());
             return Err(
                 Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message).next(
