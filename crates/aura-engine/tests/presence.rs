@@ -12,16 +12,16 @@ use aura_engine::{
     },
 };
 use aura_proto::{
-    Digest, Header, Incarnation, Kind, LogId, PeerId, Reach, TeamId, VersionVector, Visibility,
-    Writer,
+    Digest, Header, Incarnation, Kind, LogId, PeerId, Reach, SignedReach, TeamId, VersionVector,
+    Visibility, Writer,
     entry::PROTOCOL_LEVEL,
     event::encode_push,
     message::{
-        Auth, Hello, Message, PeerCard, PeerEvent, PeerState, Role, Subscribe, VERSION_MAX,
-        VERSION_MIN, feature,
+        Auth, Heartbeat, Hello, Message, PeerCard, PeerEvent, PeerQuery, PeerState, Role,
+        Subscribe, VERSION_MAX, VERSION_MIN, feature,
     },
 };
-use aura_trust::{IdentityKey, auth_proof, sign_entry};
+use aura_trust::{IdentityKey, auth_proof, sign_entry, sign_reach};
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
@@ -40,6 +40,8 @@ struct Room {
     /// Messages about peers that the hub made.
     made: usize,
     feeds: Vec<(u64, u64, u64)>,
+    /// What each link was told of where others are.
+    words: Vec<(u64, SignedReach)>,
 }
 
 impl Room {
@@ -82,6 +84,7 @@ impl Room {
             known: BTreeMap::new(),
             made: 0,
             feeds: Vec::new(),
+            words: Vec::new(),
         };
         room.hub.start(room.now(), 1);
         room
@@ -106,6 +109,13 @@ impl Room {
                         count: records.len(),
                     },
                 ),
+                Output::Send {
+                    link,
+                    message: Message::Reach(words),
+                    ..
+                } => self
+                    .words
+                    .extend(words.into_iter().map(|said| (link.0, said))),
                 Output::Feed { link, from, to, .. } => self.feeds.push((link.0, from, to)),
                 Output::Tell { links, messages } => {
                     self.made += messages.len();
@@ -130,6 +140,7 @@ impl Room {
                 let known = self.known.get_mut(&link).expect("a list before any change");
                 known.insert(*peer, *state);
             }
+            Message::Peer(PeerEvent::NetworkUpdate(said)) => self.words.push((link, said.clone())),
             other => panic!("{other:?}"),
         }
     }
@@ -236,6 +247,73 @@ fn a_change_that_was_overtaken_is_not_told() {
     room.tell(Input::Tick);
     assert!(room.made - before <= 2, "{} messages", room.made - before);
     assert_eq!(room.online(1), room.online(99));
+}
+
+/// A word of member `n`: somewhere, or nowhere.
+fn said(n: u64, counter: u64, address: Option<&str>) -> SignedReach {
+    let reach = Reach {
+        counter,
+        visibility: Visibility::Open,
+        addresses: address
+            .map(|text| text.parse().unwrap())
+            .into_iter()
+            .collect(),
+    };
+    sign_reach(&key(n), TEAM, reach)
+}
+
+#[test]
+fn case_105_a_member_that_moves_or_hides_all_the_time_is_told_of_a_few_times_in_an_hour() {
+    let mut room = Room::new(2);
+    room.arrive(1);
+    room.arrive(2);
+    let told = |room: &mut Room, said: SignedReach| {
+        let before = room.words.len();
+        room.receive(1, Message::Reach(vec![said]));
+        room.mono_ms += 1_000;
+        room.tell(Input::Tick);
+        let told = room.words[before..].iter().filter(|(link, _)| *link == 2);
+        told.count()
+    };
+    let mut count = 0;
+    for counter in 1..=100 {
+        let address = (counter % 2 == 1).then_some("10.0.0.7:7777");
+        count += told(&mut room, said(1, counter, address));
+    }
+    assert!((6..=7).contains(&count), "{count}");
+    // Whoever was told where it is last, is told that it hides, at any time.
+    let is_hidden = room.words.last().unwrap().1.reach.addresses.is_empty();
+    assert!(is_hidden);
+    room.mono_ms += 3_600_000;
+    room.receive(
+        1,
+        Message::Heartbeat(Heartbeat {
+            nonce: 1,
+            heads: Vec::new(),
+        }),
+    );
+    let open = told(&mut room, said(1, 101, Some("10.0.0.8:7777")));
+    let hidden = told(&mut room, said(1, 102, None));
+    assert_eq!((open, hidden), (1, 1));
+    assert_eq!(
+        told(&mut room, said(1, 103, None)),
+        1,
+        "a change all the same"
+    );
+}
+
+// spec: peers/1.7
+#[test]
+fn whoever_asks_about_a_member_gets_its_signed_word() {
+    let mut room = Room::new(2);
+    room.arrive(1);
+    room.arrive(2);
+    let word = said(1, 1, Some("10.0.0.7:7777"));
+    room.receive(1, Message::Reach(vec![word.clone()]));
+    room.words.clear();
+    let peers = vec![key(1).peer(), key(2).peer()];
+    room.receive(2, Message::PeerQuery(PeerQuery { peers }));
+    assert_eq!(room.words, [(2, word)]);
 }
 
 #[test]

@@ -36,8 +36,17 @@ pub(super) struct Presence {
     span_ms: u64,
     /// How often something was told in it.
     tells: u32,
-    /// When it was told of each peer that it is elsewhere, within the last hour.
-    moves: BTreeMap<PeerId, Vec<u64>>,
+    /// What was told of where each peer is.
+    moves: BTreeMap<PeerId, Moves>,
+}
+
+/// What was told of where a peer is.
+#[derive(Debug, Default)]
+struct Moves {
+    /// When, within the last hour.
+    told_ms: Vec<u64>,
+    /// Whether it was told last that it is somewhere.
+    is_somewhere: bool,
 }
 
 impl Presence {
@@ -107,11 +116,13 @@ impl Hub {
         member.reach = Some(said.clone());
         // Who changes more often is in the list as it is now; nobody is made to dial after it.
         let moves = self.presence.moves.entry(peer).or_default();
-        moves.retain(|at_ms| now.mono_ms < at_ms + HOUR_MS);
-        // Whoever hides is hidden at once.
-        let is_withdrawn = said.reach.addresses.is_empty();
-        if is_withdrawn || moves.len() < HINT_CHANGES_PER_HOUR_MAX {
-            moves.push(now.mono_ms);
+        moves.told_ms.retain(|at_ms| now.mono_ms < at_ms + HOUR_MS);
+        // Whoever hides is hidden at once, which is news only if somebody was told where it is.
+        let is_somewhere = !said.reach.addresses.is_empty();
+        let is_hiding = moves.is_somewhere && !is_somewhere;
+        if is_hiding || moves.told_ms.len() < HINT_CHANGES_PER_HOUR_MAX {
+            moves.told_ms.push(now.mono_ms);
+            moves.is_somewhere = is_somewhere;
             self.presence.add(PeerEvent::NetworkUpdate(said));
         }
     }
@@ -125,8 +136,14 @@ impl Hub {
                 .member(*peer)
                 .filter(|known| known.revoked.is_none())
         };
-        let cards = asked.filter_map(member).map(Member::card).collect();
+        let members: Vec<&Member> = asked.filter_map(member).collect();
+        let words = members.iter().filter_map(|known| known.reach.clone());
+        let words: Vec<SignedReach> = words.collect();
+        let cards = members.into_iter().map(Member::card).collect();
         self.send(link, 0, Message::Peer(PeerEvent::Known(cards)));
+        if !words.is_empty() {
+            self.send(link, 0, Message::Reach(words));
+        }
     }
 
     /// Tells everybody what cannot wait, after whatever waits.

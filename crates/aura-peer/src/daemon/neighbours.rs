@@ -99,11 +99,6 @@ impl Daemon {
         let circuits = Circuits::new(enrolment.role == Role::Relay);
         let seed = u64::from_be_bytes(random());
         let directory = self.read_directory();
-        for (peer, reach) in &directory.reaches {
-            if let Some(card) = self.peers.get_mut(peer) {
-                card.reach = reach.clone();
-            }
-        }
         self.neighbours = Some(Neighbours {
             machine: Links::new(self.now(), own, self.settings.links(), seed),
             threads: BTreeMap::new(),
@@ -132,12 +127,13 @@ impl Daemon {
     }
 
     fn known_of(&self, card: &PeerCard) -> Known {
+        let reach = self.reach_of(card);
         let is_up = self.control.as_ref().is_some_and(Control::is_up);
         Known {
             peer: card.peer,
             person: person_of(&card.name).to_owned(),
-            reach: card.reach.clone(),
-            addresses: card.reach.dialable(self.locality()),
+            addresses: reach.dialable(self.locality()),
+            reach,
             is_online: is_up.then_some(card.state == PeerState::Online),
             is_relay: card.role == Role::Relay,
         }
@@ -242,10 +238,7 @@ impl Daemon {
                 }
                 Output::Up { link, peer, .. } => self.thread_up(link, peer),
                 Output::Down { link, peer, detail } => self.thread_down(link, peer, detail),
-                Output::Learned(said) => {
-                    self.learn(said);
-                    self.remember_reaches();
-                }
+                Output::Learned(said) => self.learn(said),
                 Output::Ask(peers) => {
                     for peers in peers.chunks(PEERS_PER_MESSAGE_MAX) {
                         let peers = peers.to_vec();

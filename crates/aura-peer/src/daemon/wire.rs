@@ -9,12 +9,11 @@ use std::{path::PathBuf, sync::Arc};
 use aura_engine::peer::{control, replica};
 use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
-    Code, PeerId, Reach, SignedReach,
+    Code, PeerId,
     limits::PEERS_PER_MESSAGE_MAX,
     message::{Message, PeerCard, PeerEvent, PeerQuery, PeerState, RenewGrant, Role},
     session::{Class, Side},
 };
-use aura_trust::verify_reach;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -34,13 +33,6 @@ fn shares_of(event: &LinkEvent) -> u32 {
     };
     let shares = (1 + bytes / 1024).min(BACKLOG_KIB);
     u32::try_from(shares).unwrap_or(u32::MAX)
-}
-
-/// Of two words of a peer the newer counts, whoever brought it.
-fn keep_newer(card: &mut PeerCard, known: &Reach) {
-    if card.reach.counter < known.counter {
-        card.reach = known.clone();
-    }
 }
 
 impl Daemon {
@@ -71,6 +63,9 @@ impl Daemon {
                 }
                 control::Output::Rtt(ms) => self.rtt_ms = Some(ms),
                 control::Output::Heads(_) => {}
+                control::Output::Deliver(Message::Reach(words)) => {
+                    words.into_iter().for_each(|said| self.learn(said));
+                }
                 control::Output::Deliver(message) => tracing::debug!(?message, "not for anybody"),
             }
         }
@@ -371,24 +366,23 @@ impl Daemon {
     }
 
     fn peer_event(&mut self, event: PeerEvent) {
-        // Who comes and goes says nothing of where anybody is.
+        // Only the list may name words that are not known.
+        let is_list = matches!(event, PeerEvent::Snapshot(_));
+        // Who comes and goes says nothing of who belongs.
         let is_presence = matches!(event, PeerEvent::State { .. });
         self.peer_told(event);
-        if !is_presence {
-            self.remember_reaches();
+        if is_list {
+            self.ask_for_words();
+        }
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.is_stale |= !is_presence;
         }
     }
 
     fn peer_told(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Snapshot(cards) => {
-                let known = std::mem::take(&mut self.peers);
                 self.peers = cards.into_iter().map(|card| (card.peer, card)).collect();
-                for (peer, card) in &mut self.peers {
-                    if let Some(known) = known.get(peer) {
-                        keep_newer(card, &known.reach);
-                    }
-                }
                 if let Some(team) = &mut self.team {
                     team.shown(&self.peers);
                 }
@@ -444,25 +438,10 @@ impl Daemon {
         self.tell_of(peer);
     }
 
-    /// Takes a peer's own word of where it is, if it is one and newer than what is known.
-    // spec: peers/1.2
-    pub(super) fn learn(&mut self, said: SignedReach) {
-        let team = self.identity.enrolment.as_ref().map(|own| own.team);
-        if team.is_none_or(|team| verify_reach(team, &said).is_err()) {
-            return;
-        }
-        if let Some(card) = self.peers.get_mut(&said.peer)
-            && card.reach.counter < said.reach.counter
-        {
-            card.reach = said.reach;
-        }
-    }
-
     fn peers_known(&mut self, cards: Vec<PeerCard>) {
         for card in cards {
             if let Some(known) = self.peers.get_mut(&card.peer) {
-                let before = std::mem::replace(known, card);
-                keep_newer(known, &before.reach);
+                *known = card;
             }
         }
         self.approve_automatically();

@@ -13,12 +13,13 @@ use std::{
 use aura_engine::peer::links::Input;
 use aura_net::{Listener, Revoked};
 use aura_proto::{
-    PeerId, Reach, Visibility, codec,
-    limits::HINTS_MAX,
+    PeerId, Reach, SignedReach, TeamId, Visibility, codec,
+    limits::{HINTS_MAX, PEERS_PER_MESSAGE_MAX},
+    message::{Message, PeerCard, PeerQuery},
     reach::{Class, Locality, class_of},
 };
 use aura_store::write_atomic;
-use aura_trust::sign_reach;
+use aura_trust::{sign_reach, verify_reach};
 use serde::{Deserialize, Serialize};
 
 use super::Neighbours;
@@ -37,7 +38,45 @@ pub(super) struct Directory {
     pub(super) port: u16,
     /// Whether the Mothership was on this machine when it was reached last.
     pub(super) is_local: bool,
-    pub(super) reaches: BTreeMap<PeerId, Reach>,
+    /// What each said last, with its signature.
+    pub(super) words: BTreeMap<PeerId, SignedReach>,
+}
+
+impl Directory {
+    /// What is known of where a device is: its own word, or else what the Mothership's list says, which nobody signed
+    /// and which every word therefore replaces.
+    // spec: peers/1.7
+    fn reach_of(&self, card: &PeerCard) -> Reach {
+        match self.words.get(&card.peer) {
+            Some(said) => said.reach.clone(),
+            None => Reach {
+                counter: 0,
+                ..card.reach.clone()
+            },
+        }
+    }
+
+    fn counter_of(&self, peer: PeerId) -> u64 {
+        let said = self.words.get(&peer);
+        said.map_or(0, |said| said.reach.counter)
+    }
+
+    /// Keeps a device's own word, if it is one and newer than what it said before; whether it did.
+    // spec: peers/1.2
+    fn learn(&mut self, team: TeamId, said: SignedReach) -> bool {
+        let is_newer = self.counter_of(said.peer) < said.reach.counter;
+        let counts = is_newer && verify_reach(team, &said).is_ok();
+        if counts {
+            self.words.insert(said.peer, said);
+        }
+        counts
+    }
+
+    /// Those whose newest word is not here, as the Mothership's list says.
+    fn is_behind<'a>(&self, cards: impl Iterator<Item = &'a PeerCard>) -> Vec<PeerId> {
+        let behind = cards.filter(|card| self.counter_of(card.peer) < card.reach.counter);
+        behind.map(|card| card.peer).collect()
+    }
 }
 
 impl Daemon {
@@ -166,7 +205,7 @@ impl Daemon {
             return;
         };
         let me = self.identity.key.peer();
-        let known = neighbours.directory.reaches.get(&me);
+        let known = neighbours.directory.words.get(&me).map(|said| &said.reach);
         let is_same = known.is_some_and(|known| {
             known.addresses == addresses && known.visibility == settings.visibility
         });
@@ -191,8 +230,8 @@ impl Daemon {
             }
             return;
         }
-        neighbours.directory.reaches.insert(me, reach.clone());
         let said = sign_reach(&self.identity.key, team, reach);
+        neighbours.directory.words.insert(me, said.clone());
         neighbours
             .machine
             .handle(now, Input::Announce(said.clone()));
@@ -220,30 +259,47 @@ impl Daemon {
         }
     }
 
-    /// Keeps where everybody is, for a start without the Mothership.
-    pub(in crate::daemon) fn remember_reaches(&mut self) {
+    /// What is known of where a device is.
+    pub(super) fn reach_of(&self, card: &PeerCard) -> Reach {
+        let known = self.neighbours.as_ref();
+        known.map_or_else(Reach::default, |known| known.directory.reach_of(card))
+    }
+
+    /// Takes a device's own word of where it is, if it is one and newer than what it said before.
+    pub(in crate::daemon) fn learn(&mut self, said: SignedReach) {
+        let is_other = said.peer != self.identity.key.peer();
+        let is_member = self.peers.contains_key(&said.peer);
+        let team = self.identity.enrolment.as_ref().map(|own| own.team);
+        if let (Some(team), Some(neighbours)) = (team, &mut self.neighbours)
+            && is_other
+            && is_member
+            && neighbours.directory.learn(team, said)
+        {
+            (neighbours.is_stale, neighbours.is_unsaved) = (true, true);
+        }
+    }
+
+    /// Asks for the words of devices that, as the Mothership's list says, have said something newer.
+    // spec: peers/1.7
+    pub(in crate::daemon) fn ask_for_words(&mut self) {
         let me = self.identity.key.peer();
         let Some(neighbours) = &mut self.neighbours else {
             return;
         };
-        neighbours.is_stale = true;
-        let reaches = &mut neighbours.directory.reaches;
-        let before = reaches.len();
-        reaches.retain(|peer, _| *peer == me || self.peers.contains_key(peer));
-        let mut is_new = before != reaches.len();
-        for card in self.peers.values().filter(|card| card.peer != me) {
-            if reaches.get(&card.peer) != Some(&card.reach) {
-                reaches.insert(card.peer, card.reach.clone());
-                is_new = true;
-            }
+        let words = &mut neighbours.directory.words;
+        words.retain(|peer, _| *peer == me || self.peers.contains_key(peer));
+        let others = self.peers.values().filter(|card| card.peer != me);
+        let behind = neighbours.directory.is_behind(others);
+        for peers in behind.chunks(PEERS_PER_MESSAGE_MAX) {
+            let peers = peers.to_vec();
+            self.send(0, &Message::PeerQuery(PeerQuery { peers }));
         }
-        neighbours.is_unsaved |= is_new;
     }
 
     /// Where this device says that it is.
     pub(in crate::daemon) fn announced(&self) -> Option<&Reach> {
-        let known = &self.neighbours.as_ref()?.directory.reaches;
-        known.get(&self.identity.key.peer())
+        let known = &self.neighbours.as_ref()?.directory.words;
+        Some(&known.get(&self.identity.key.peer())?.reach)
     }
 }
 
@@ -266,4 +322,72 @@ fn own_addresses(local: SocketAddr, locality: Locality) -> Vec<SocketAddr> {
     classed.dedup();
     let addresses = classed.into_iter().map(|(_, address)| address);
     addresses.take(HINTS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use aura_proto::message::{PeerState, Role};
+    use aura_trust::IdentityKey;
+
+    use super::*;
+
+    const TEAM: TeamId = TeamId([1; 16]);
+
+    fn bob() -> IdentityKey {
+        IdentityKey::from_seed([2; 32])
+    }
+
+    fn reach(counter: u64, address: &str) -> Reach {
+        Reach {
+            counter,
+            visibility: Visibility::Open,
+            addresses: vec![address.parse().unwrap()],
+        }
+    }
+
+    /// What the Mothership's list says of Bob.
+    fn listed(counter: u64, address: &str) -> PeerCard {
+        PeerCard {
+            peer: bob().peer(),
+            name: "bob".to_owned(),
+            role: Role::Member,
+            receive: None,
+            state: PeerState::Online,
+            last_seen_ms: 0,
+            reach: reach(counter, address),
+        }
+    }
+
+    #[test]
+    fn what_the_list_says_serves_until_the_device_says_something_itself() {
+        let mut directory = Directory::default();
+        let card = listed(u64::MAX, "10.0.0.66:7777");
+        let hint = directory.reach_of(&card);
+        assert_eq!((hint.counter, &hint.addresses), (0, &card.reach.addresses));
+        let own = reach(3, "10.0.0.2:7777");
+        assert!(directory.learn(TEAM, sign_reach(&bob(), TEAM, own.clone())));
+        assert_eq!(directory.reach_of(&card), own);
+        // The list alone moves nobody; it is a reason to ask.
+        assert_eq!(directory.is_behind([&card].into_iter()), [bob().peer()]);
+        assert_eq!(
+            directory.is_behind([&listed(3, "10.0.0.66:1")].into_iter()),
+            []
+        );
+    }
+
+    #[test]
+    fn of_two_words_the_newer_one_counts_and_a_forged_one_never() {
+        let mut directory = Directory::default();
+        let said = |counter, address| sign_reach(&bob(), TEAM, reach(counter, address));
+        assert!(directory.learn(TEAM, said(5, "10.0.0.2:7777")));
+        assert!(!directory.learn(TEAM, said(5, "10.0.0.3:7777")));
+        assert!(!directory.learn(TEAM, said(4, "10.0.0.3:7777")));
+        let mut forged = said(6, "10.0.0.3:7777");
+        forged.reach.addresses = reach(6, "10.0.0.66:7777").addresses;
+        assert!(!directory.learn(TEAM, forged));
+        assert!(!directory.learn(TeamId([9; 16]), said(7, "10.0.0.3:7777")));
+        assert_eq!(directory.counter_of(bob().peer()), 5);
+        assert!(directory.learn(TEAM, said(6, "10.0.0.4:7777")));
+    }
 }
