@@ -193,6 +193,15 @@ pub enum Call {
         /// How long to wait, in milliseconds.
         timeout_ms: u64,
     },
+    /// Sends a message over whoever is between and waits for its answer; answers `aura.test_message/1`.
+    TestMessage {
+        /// To whom.
+        peer: String,
+        /// Over how many links at most, from 1 to 5.
+        hops: u8,
+        /// How long to wait, in milliseconds.
+        timeout_ms: u64,
+    },
     /// How this device and others can be reached; answers `aura.netcheck/1`.
     Netcheck {
         /// One device, or all.

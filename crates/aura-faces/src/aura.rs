@@ -112,15 +112,11 @@ impl Face<'_, '_> {
             }
             Command::Config { what } => self.config(what),
             Command::Conflicts(args) => self.conflicts(args),
-            Command::Daemon {
-                what: Daemon::Run { detached },
-            } => self.run_daemon(detached, run_daemon),
-            Command::Daemon {
-                what: Daemon::Logs { lines },
-            } => self.logs(lines),
-            Command::Daemon {
-                what: Daemon::Restart,
-            } => self.restart(),
+            Command::Daemon { what } => match what {
+                Daemon::Logs { lines } => self.logs(lines),
+                Daemon::Restart => self.restart(),
+                Daemon::Run { detached } => self.run_daemon(detached, run_daemon),
+            },
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
@@ -142,6 +138,7 @@ impl Face<'_, '_> {
             Command::Netcheck { peer } => self.netcheck(peer),
             Command::Peers => self.peers(Call::Peers),
             Command::Ping { peer } => self.ping(peer),
+            Command::TestMessage { peer, hops } => self.test_message(&peer, hops),
             Command::Reconnect { peer } => self.peers(Call::Reconnect { peer }),
             Command::Publish {
                 why,

@@ -108,6 +108,8 @@ pub(super) enum Until {
     Introduced,
     /// Another device has answered.
     Pong(PeerId),
+    /// Another device has answered over others, and these as well.
+    Reached(PeerId),
     /// Own entries of a repository are acknowledged.
     Acknowledged,
 }
@@ -683,6 +685,7 @@ impl Daemon {
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
             Until::Introduced => !is_up || self.knows_who_waits(),
             Until::Pong(peer) => self.has_answered(*peer),
+            Until::Reached(peer) => self.has_reached(*peer),
             Until::Weighed => desk.is_none_or(Desk::is_weighed),
             Until::Still => desk.is_none_or(Desk::is_still),
         }

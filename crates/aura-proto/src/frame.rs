@@ -56,6 +56,8 @@ frame_types! {
     MSG_SEND = 0x30;
     /// A message that arrived.
     MSG_EVENT = 0x31;
+    /// A sealed message for one peer that others pass on.
+    MSG_ROUTE = 0x32;
     /// A claim on paths or units.
     ZONE_CLAIM = 0x40;
     /// The end of a claim.

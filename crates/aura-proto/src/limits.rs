@@ -70,6 +70,14 @@ limits! {
     RELAY_OPENS_PER_MIN_MAX: usize = 60;
     /// A circuit that was offered is taken within this many milliseconds, or not at all.
     RELAY_OFFER_MS_MAX: u64 = 5_000;
+    /// Links over which a routed message goes at most.
+    ROUTED_HOPS_MAX: usize = 5;
+    /// Sealed bytes of a routed message.
+    ROUTED_BYTES_MAX: usize = 4 << 10;
+    /// Routed messages of one writer that are passed on in a minute.
+    ROUTED_PER_MIN_MAX: usize = 60;
+    /// How far the time of a routed message may be from the own clock, in milliseconds.
+    ROUTED_SKEW_MS_MAX: u64 = 600_000;
     /// Display names in bytes.
     NAME_BYTES_MAX: usize = 128;
     /// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.

@@ -272,6 +272,61 @@ pub struct PeerQuery {
     pub peers: Vec<PeerId>,
 }
 
+/// A sealed message for one peer, passed on by others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// Random, so that whoever has passed it on knows it again.
+    pub id: [u8; 16],
+    /// Who wrote it.
+    pub from: PeerId,
+    /// Whom it is for.
+    pub to: PeerId,
+    /// The writer's wall clock, milliseconds since 1970.
+    pub time_ms: u64,
+    /// Over how many more links it may go.
+    pub hops_left: u8,
+    /// Who passed it on, in order.
+    pub passed: Vec<PeerId>,
+    /// Over whom it is to go, in order; over anybody where it is empty.
+    pub way: Vec<PeerId>,
+    /// HPKE to the receive key of `to`: 32 bytes of encapsulated key, then a [`RoutedBody`] and the tag.
+    pub sealed: Vec<u8>,
+    /// Ed25519 of `from`, 64 bytes, purpose `aura/v1/routed`, over [`Routed::signed_parts`].
+    pub signature: Vec<u8>,
+}
+
+impl Routed {
+    /// The bytes under the signature, behind the purpose: team 16 ‖ id 16 ‖ from 32 ‖ to 32 ‖ time 8 ‖ sealed. Hops
+    /// are not signed, since whoever passes it on changes them.
+    // spec: peers/7.2
+    pub fn signed_parts(&self, team: TeamId) -> Vec<u8> {
+        let time = self.time_ms.to_be_bytes();
+        [
+            &team.0[..],
+            &self.id,
+            &self.from.0,
+            &self.to.0,
+            &time,
+            &self.sealed,
+        ]
+        .concat()
+    }
+}
+
+/// What a routed message says to whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoutedBody {
+    /// "Answer me."
+    Probe,
+    /// The answer to a probe.
+    Answer {
+        /// Which.
+        id: [u8; 16],
+        /// Who passed the probe on, in order.
+        passed: Vec<PeerId>,
+    },
+}
+
 /// A circuit: asked for, offered, taken, or standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayOpen {
@@ -439,6 +494,8 @@ pub enum Message {
     RenewGrant(RenewGrant),
     /// RENEW_REQUEST.
     RenewRequest(RenewRequest),
+    /// MSG_ROUTE.
+    Routed(Routed),
     /// WAL_SUBSCRIBE.
     Subscribe(Subscribe),
     /// A type that is known but not served here (zones, messages), or optional and unknown.
@@ -475,6 +532,7 @@ impl Message {
             Self::RelayOpen(value) => row(FrameType::RELAY_OPEN, value),
             Self::RenewGrant(value) => row(FrameType::RENEW_GRANT, value),
             Self::RenewRequest(value) => row(FrameType::RENEW_REQUEST, value),
+            Self::Routed(value) => row(FrameType::MSG_ROUTE, value),
             Self::Subscribe(value) => row(FrameType::WAL_SUBSCRIBE, value),
             Self::Unserved(kind) => (*kind, Bytes::new()),
             Self::Welcome(value) => row(FrameType::WELCOME, value),
@@ -496,6 +554,7 @@ impl Message {
             FrameType::HELLO => Self::Hello(row(&payload)?),
             FrameType::JOIN_GRANT => Self::JoinGrant(row(&payload)?),
             FrameType::JOIN_REQUEST => Self::JoinRequest(row(&payload)?),
+            FrameType::MSG_ROUTE => Self::Routed(row(&payload)?),
             FrameType::PEER_EVENT => Self::Peer(row(&payload)?),
             FrameType::PEER_QUERY => Self::PeerQuery(row(&payload)?),
             FrameType::PEER_REACH => Self::Reach(row(&payload)?),

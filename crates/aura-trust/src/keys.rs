@@ -43,11 +43,13 @@ pub enum Purpose {
     ReceiveKey,
     /// The identity key of a peer that asks for a fresh certificate.
     Renew,
+    /// A message that others pass on, by its writer.
+    Routed,
 }
 
 impl Purpose {
     /// Every purpose, in order of name.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Auth,
         Self::Checkpoint,
         Self::Entry,
@@ -56,6 +58,7 @@ impl Purpose {
         Self::Reach,
         Self::ReceiveKey,
         Self::Renew,
+        Self::Routed,
     ];
 
     /// What the signed bytes begin with; ends with a zero byte, so that no purpose begins another.
@@ -71,6 +74,7 @@ impl Purpose {
             Self::Reach => b"aura/v1/reach\0",
             Self::ReceiveKey => b"aura/v1/receive-key\0",
             Self::Renew => b"aura/v1/renew\0",
+            Self::Routed => b"aura/v1/routed\0",
         }
     }
 }

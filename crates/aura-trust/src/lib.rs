@@ -15,6 +15,7 @@ pub mod membership;
 pub mod proof;
 mod reader;
 pub mod roster;
+pub mod routed;
 pub mod seal;
 pub mod token;
 pub mod words;
@@ -39,6 +40,7 @@ pub use proof::{
     seed_proof, verify_auth, verify_join, verify_renew,
 };
 pub use roster::{Change, Refusal, Root, Roster};
+pub use routed::{Letter, open_routed, seal_routed, verify_routed};
 pub use seal::{OpenError, SEAL_OVERHEAD_BYTES, SealContext, open, seal};
 pub use token::{InviteSeed, Token, TokenShapeError, open_ring_from_invite, seal_ring_for_invite};
 pub use words::words;

@@ -1,4 +1,5 @@
-//! Handing a team key to one member: HPKE with X25519, HKDF-SHA256 and ChaCha20-Poly1305 (RFC 9180, base mode).
+//! What only one member can open, above all a team key: HPKE with X25519, HKDF-SHA256 and ChaCha20-Poly1305
+//! (RFC 9180, base mode).
 //!
 //! Invariants:
 //! - a wrap opens only for its addressee, in its team and epoch;
@@ -60,17 +61,44 @@ pub fn wrap_key(
     peer: PeerId,
     random: [u8; 32],
 ) -> Result<Vec<u8>, WrapError> {
+    seal_to(to, &info(team, peer, key.epoch), key.secret(), random)
+}
+
+/// Seals `plaintext` to a receive key under `info`; `random` serves this one time only.
+pub(crate) fn seal_to(
+    to: &[u8; 32],
+    info: &[u8],
+    plaintext: &[u8],
+    random: [u8; 32],
+) -> Result<Vec<u8>, WrapError> {
     let to = <Kem as hpke::Kem>::PublicKey::from_bytes(to).map_err(|_| WrapError)?;
-    let info = info(team, peer, key.epoch);
     let (encapsulated, mut sender) = setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
         &OpModeS::Base,
         &to,
-        &info,
-        &mut Stretched::new(random, &info),
+        info,
+        &mut Stretched::new(random, info),
     )
     .map_err(|_| WrapError)?;
-    let sealed = sender.seal(key.secret(), b"").map_err(|_| WrapError)?;
+    let sealed = sender.seal(plaintext, b"").map_err(|_| WrapError)?;
     Ok([&encapsulated.to_bytes()[..], &sealed].concat())
+}
+
+/// Opens what [`seal_to`] made; nothing if it is for another key, under another `info`, or was changed.
+pub(crate) fn open_from(
+    receive: &ReceiveKey,
+    info: &[u8],
+    sealed: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let (encapsulated, sealed) = sealed.split_first_chunk::<ENCAPSULATED_BYTES>()?;
+    let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).ok()?;
+    let mut receiver = setup_receiver::<ChaCha20Poly1305, HkdfSha256, Kem>(
+        &OpModeR::Base,
+        &receive.secret,
+        &encapsulated,
+        info,
+    )
+    .ok()?;
+    receiver.open(sealed, b"").ok().map(Zeroizing::new)
 }
 
 /// Unwraps the key of `epoch` and checks it against the epoch's commitment.
@@ -83,23 +111,8 @@ pub fn unwrap_key(
     commitment: Digest,
     wrapped: &[u8],
 ) -> Result<TeamKey, UnwrapError> {
-    let (encapsulated, sealed) = wrapped
-        .split_first_chunk::<ENCAPSULATED_BYTES>()
-        .ok_or(UnwrapError::Refused)?;
-    let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated)
-        .map_err(|_| UnwrapError::Refused)?;
-    let info = info(team, peer, epoch);
-    let mut receiver = setup_receiver::<ChaCha20Poly1305, HkdfSha256, Kem>(
-        &OpModeR::Base,
-        &receive.secret,
-        &encapsulated,
-        &info,
-    )
-    .map_err(|_| UnwrapError::Refused)?;
-    let secret = receiver
-        .open(sealed, b"")
-        .map_err(|_| UnwrapError::Refused)?;
-    let secret = Zeroizing::new(secret);
+    let secret =
+        open_from(receive, &info(team, peer, epoch), wrapped).ok_or(UnwrapError::Refused)?;
     let secret = secret
         .as_slice()
         .try_into()

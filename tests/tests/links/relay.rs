@@ -135,3 +135,36 @@ fn c27_c72_a_device_that_relays_serves_two_that_cannot_meet_while_the_mothership
     mesh.box_ = mesh.team.serve(&listen);
     mesh.laptops.iter().for_each(Laptop::synced);
 }
+
+#[test]
+fn c33_a_message_reaches_whom_no_link_leads_to_over_whoever_is_between() {
+    let places = ["127.0.2.6", "127.0.2.7"].map(free);
+    let proxies = places.each_ref().map(|place| Proxy::to(place));
+    proxies.iter().for_each(Proxy::close);
+    let prepare = |n: usize, laptop: &mut Laptop| {
+        if n < 2 {
+            laptop.listen = Some(places[n].clone());
+            laptop.announce = Some(proxies[n].listen.clone());
+        }
+    };
+    let mut mesh = Mesh::apart(&["alice", "bob", "carol"], prepare);
+    let [alice, bob, _] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    linked(alice, "carol");
+    linked(bob, "carol");
+    mesh.box_.signal("-KILL");
+    alice.event(|event| {
+        event["kind"] == "link" && event["text"].as_str().unwrap().starts_with("offline")
+    });
+    let way = alice.aura(&["test-message", "@bob"]).ok();
+    assert_eq!(way["peer"], "bob", "{way}");
+    let hops = way["hops"].as_array().unwrap();
+    assert_eq!(hops.len(), 1, "{way}");
+    assert_eq!(hops[0]["name"], "carol", "{way}");
+    assert!(hops[0]["rtt_ms"].is_u64(), "{way}");
+    let direct = alice.aura(&["test-message", "carol"]).ok();
+    assert_eq!(direct["hops"].as_array().unwrap().len(), 0, "{direct}");
+    let one = ["test-message", "bob", "--hops", "1", "--timeout", "1s"];
+    alice.aura(&one).fails(6, "AE-UNREACHABLE");
+}

@@ -8,7 +8,10 @@ use aura_engine::{
         units::Origin,
     },
 };
-use aura_proto::{Digest, Incarnation, Writer, codec, message::Role};
+use aura_proto::{
+    Digest, Incarnation, PeerId, Writer, codec,
+    message::{Role, RoutedBody},
+};
 use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, UnitKind};
 use aura_trust::{KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody};
 use serde::{Serialize, de::DeserializeOwned};
@@ -51,6 +54,12 @@ fn samples() -> Vec<Sample> {
     samples.extend(patches().iter().map(|(name, patch)| sample(*name, patch)));
     samples.push(sample("intent", &intent()));
     samples.push(sample("state", &state()));
+    let answer = RoutedBody::Answer {
+        id: [3; 16],
+        passed: vec![PeerId([4; 32])],
+    };
+    samples.push(sample("a message that wants an answer", &RoutedBody::Probe));
+    samples.push(sample("the answer to a message", &answer));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
 }

@@ -1,14 +1,15 @@
 //! Keys, signatures, sealing, wraps, certificates and tokens.
 
 use aura_proto::{
-    Digest, Incarnation, Kind, PeerId, Reach, TeamId, Visibility, Writer, message::Role,
+    Digest, Incarnation, Kind, PeerId, Reach, TeamId, Visibility, Writer,
+    message::{Role, RoutedBody},
 };
 use aura_trust::{
     Ca, CertIdentity, IdentityKey, InviteSeed, JoinClaims, JoinPolicy, JoinTranscript, KeyRing,
-    Purpose, ReceiveKey, RenewTranscript, SealContext, Side, Subject, TeamKey, TlsKey, Token,
-    auth_proof, check_join_jwt, commit, identity_proof, open, open_ring_from_invite, renew_proof,
-    seal, seal_ring_for_invite, seed_proof, sign_reach, sign_receive_key, unwrap_key, words,
-    wrap_key,
+    Letter, Purpose, ReceiveKey, RenewTranscript, SealContext, Side, Subject, TeamKey, TlsKey,
+    Token, auth_proof, check_join_jwt, commit, identity_proof, open, open_ring_from_invite,
+    open_routed, renew_proof, seal, seal_ring_for_invite, seal_routed, seed_proof, sign_reach,
+    sign_receive_key, unwrap_key, words, wrap_key,
 };
 use serde_json::{Value, json};
 
@@ -91,6 +92,31 @@ fn where_a_peer_is(key: &IdentityKey) -> Value {
     )
 }
 
+fn passed_on(key: &IdentityKey) -> Value {
+    let to = ReceiveKey::from_seed(RECEIVE);
+    let letter = Letter {
+        team: TEAM,
+        id: [0x44; 16],
+        to: PeerId([0x55; 32]),
+        receive_key: &to.public(),
+        time_ms: 1_800_000_000_000,
+        body: &RoutedBody::Probe,
+    };
+    let routed = seal_routed(key, &letter, [0x66; 32]).unwrap();
+    assert_eq!(open_routed(&to, TEAM, &routed), Some(RoutedBody::Probe));
+    let parts: [&[u8]; 6] = [
+        &TEAM.0,
+        &[0x44; 16],
+        &key.peer().0,
+        &[0x55; 32],
+        &1_800_000_000_000_u64.to_be_bytes(),
+        &routed.sealed,
+    ];
+    let signature_of = routed.signature.clone().try_into().unwrap();
+    let name = "a message that others pass on";
+    signature(name, Purpose::Routed, &IDENTITY, &parts, signature_of)
+}
+
 fn signatures() -> Vec<Value> {
     let (key, csr) = (identity(), TlsKey::from_seed(TLS).csr());
     let receive = ReceiveKey::from_seed(RECEIVE).public();
@@ -146,6 +172,7 @@ fn signatures() -> Vec<Value> {
             &[&receive],
             sign_receive_key(&key, &receive),
         ),
+        passed_on(&key),
         where_a_peer_is(&key),
         signature(
             "renewal",

@@ -64,6 +64,28 @@ doc! {
 }
 
 row! {
+    /// A device that passed a message on.
+    HopDoc {
+        /// Its name.
+        name: String,
+        /// How long a message to it and its answer took, in milliseconds; none if it did not answer.
+        rtt_ms: Option<u64>,
+    }
+}
+
+doc! {
+    /// Answer of `test-message`.
+    TestMessage = "aura.test_message/1" {
+        /// Who answered.
+        peer: String,
+        /// Over whom, in order; nobody where the two are linked.
+        hops: Vec<HopDoc>,
+        /// How long the message and its answer took, in milliseconds.
+        rtt_ms: u64,
+    }
+}
+
+row! {
     /// An address at which this device listens for others.
     AddressDoc {
         /// The address.

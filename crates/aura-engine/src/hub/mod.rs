@@ -394,6 +394,11 @@ impl Hub {
             | Message::RelayOpen(_) => self.relay(now, link, stream, peer, message),
             Message::RenewRequest(request) => self.renew(now, link, request),
             Message::Subscribe(subscribe) => self.subscribe(link, stream, &subscribe),
+            // The Mothership has the log for what it is to carry.
+            Message::Routed(_) => {
+                let detail = "messages are routed between devices";
+                self.refuse(link, stream, Code::UNSUPPORTED, detail);
+            }
             Message::Unserved(kind) => {
                 let detail = format!("frame type {:#04x} is not served by this build", kind.0);
                 self.refuse(link, stream, Code::UNSUPPORTED, &detail);

@@ -14,4 +14,5 @@ pub mod control;
 pub mod exchange;
 pub mod links;
 pub mod replica;
+pub mod routes;
 pub mod units;

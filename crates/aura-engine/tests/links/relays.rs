@@ -45,9 +45,9 @@ fn c27_the_next_relay_is_asked_when_one_leads_to_nobody() {
         })
     };
     let is_next = |asked: &[(u64, bool)]| {
-        let pairs = asked.windows(2);
+        let mut pairs = asked.windows(2);
         let turns = |pair: &[(u64, bool)]| !pair[0].1 && pair[1].1 && pair[1].0 < pair[0].0 + 5_000;
-        pairs.map(turns).any(|turns| turns)
+        pairs.any(turns)
     };
     let asked: Vec<Vec<_>> = [0, 1].map(|node| asked(node).collect()).into();
     assert!(asked.iter().any(|asked| is_next(asked)), "{asked:?}");

@@ -193,6 +193,17 @@ pub(crate) enum Command {
         /// Its name
         peer: String,
     },
+    /// Send a message to another device over whoever is between, and show how long each took
+    #[command(
+        before_long_help = "Examples:\n  aura test-message @carol\n  aura test-message carol --hops 2"
+    )]
+    TestMessage {
+        /// Its name
+        peer: String,
+        /// Over so many links at most
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=5))]
+        hops: u8,
+    },
     /// Publish what is saved
     #[command(
         before_long_help = "Example:\n  aura publish -m \"cap from config\" RiskModel::score"

@@ -345,6 +345,17 @@ impl Face<'_, '_> {
         Ok(if is_relayed { Exit::PARTLY } else { Exit::DONE })
     }
 
+    pub(super) fn test_message(&mut self, peer: &str, hops: u8) -> Outcome {
+        let timeout = self.common.timeout.unwrap_or(PING);
+        self.limit = Limit::from_now(Some(timeout.saturating_add(WAIT_MARGIN)));
+        let call = Call::TestMessage {
+            peer: peer.trim_start_matches('@').to_owned(),
+            hops,
+            timeout_ms: duration::millis(timeout),
+        };
+        self.simple(call, |doc: &docs::TestMessage, _| show::way(doc))
+    }
+
     pub(super) fn publish(
         &mut self,
         why: Option<String>,

@@ -431,6 +431,18 @@ pub(super) fn pong(doc: &docs::Ping) -> String {
     )
 }
 
+/// How a message reached another device.
+pub(super) fn way(doc: &docs::TestMessage) -> String {
+    let mut text = format!("{} answered in {} ms", line(&doc.peer), doc.rtt_ms);
+    for hop in &doc.hops {
+        let took = hop
+            .rtt_ms
+            .map_or_else(|| "no answer".to_owned(), |ms| format!("{ms} ms"));
+        text += &format!("\n  over {}, {took}", line(&hop.name));
+    }
+    text
+}
+
 pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
     let mut table = Table::new(&["NAME", "STATE", "ROLE", "PATH", "MS", "SEEN", "READS"]);
     for row in rows {

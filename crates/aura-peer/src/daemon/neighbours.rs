@@ -7,6 +7,7 @@
 mod circuits;
 mod logs;
 mod places;
+mod routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +19,7 @@ use aura_engine::peer::{
     control::Control,
     exchange,
     links::{Arrived, Attempt, Input, Known, LinkId, Links, Output, Own},
+    routes::{self as way, Routes},
 };
 use aura_net::{
     DialError, Dialed, Dialer, Incoming, LinkEvent, LinkHandle, Revoked, link,
@@ -36,6 +38,7 @@ use crate::clock::random;
 pub(super) use circuits::Carrier;
 use circuits::Circuits;
 use places::Directory;
+use routes::Letters;
 
 /// The outcome of a dial: the session, if there is one, and what became of each address.
 pub(super) type Outcome = (Result<Box<Dialed>, String>, Vec<Attempt>);
@@ -59,6 +62,7 @@ pub(super) struct Neighbours {
     pub(super) machine: Links,
     threads: BTreeMap<LinkId, Thread>,
     circuits: Circuits,
+    letters: Letters,
     link_last: u64,
     /// Where this device is listened at, and how it gets a fresh certificate.
     door: Option<(SocketAddr, Renewer, tokio::task::JoinHandle<()>)>,
@@ -90,6 +94,7 @@ impl Daemon {
         let Some(enrolment) = self.identity.enrolment.clone() else {
             return;
         };
+        let routes = Routes::new(enrolment.team, self.identity.key.peer());
         let own = Own {
             key: self.identity.key_again(),
             team: enrolment.team,
@@ -103,6 +108,7 @@ impl Daemon {
             machine: Links::new(self.now(), own, self.settings.links(), seed),
             threads: BTreeMap::new(),
             circuits,
+            letters: Letters::new(routes),
             link_last: 0,
             door: None,
             removed: Arc::default(),
@@ -355,6 +361,7 @@ impl Daemon {
                 Ok(message) if is_of_circuit(&message) => {
                     self.hear_of_circuit(Carrier::Relay(link), stream, message);
                 }
+                Ok(Message::Routed(routed)) if stream == 0 => self.hear_routed(link, routed),
                 Ok(message) if stream == 0 => {
                     if let Message::HeartbeatAck(ack) = &message {
                         self.answered(ack.nonce);
@@ -401,6 +408,7 @@ impl Daemon {
             thread.handle.authenticated();
             (thread.slot, thread.is_up, thread.peer) = (None, true, Some(peer));
         }
+        self.tell_routes(way::Input::Up { peer, link });
         let is_asked = |known: &Neighbours| known.asked.contains_key(&peer);
         if self.neighbours.as_ref().is_some_and(is_asked) {
             self.ask_whether_there(peer);
@@ -466,6 +474,7 @@ impl Daemon {
     }
 
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {
+        self.tell_routes(way::Input::Down(link));
         for book in self.books() {
             book.hear(exchange::Input::Down(link));
         }

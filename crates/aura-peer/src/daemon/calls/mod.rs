@@ -91,6 +91,14 @@ impl Daemon {
                 self.approve_when_known(names, all, peers, reply)
             }
             Call::Ping { peer, timeout_ms } => self.ping(&peer, timeout_ms, reply).err().map(Err),
+            Call::TestMessage {
+                peer,
+                hops,
+                timeout_ms,
+            } => {
+                let sent = self.test_message(&peer, (hops, timeout_ms), reply);
+                sent.err().map(Err)
+            }
             Call::Watch { since } => return self.subscribe(since, reply),
             Call::Impact {
                 symbol,

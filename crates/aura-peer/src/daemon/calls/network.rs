@@ -139,4 +139,63 @@ impl Daemon {
             rtt_ms,
         })
     }
+
+    /// Sends a message to a device over whoever is between, and answers when it and these have answered.
+    pub(in crate::daemon) fn test_message(
+        &mut self,
+        name: &str,
+        (hops, timeout_ms): (u8, u64),
+        reply: &mpsc::Sender<Reply>,
+    ) -> Result<(), Failure> {
+        let peer = self.other_device(name)?;
+        self.forget_reached(peer);
+        if !self.probe(peer, hops) {
+            let message = format!("the receive key of {name} is not known here yet");
+            return Err(Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
+                .next("aura status", "an admin approves it first"));
+        }
+        let name = name.to_owned();
+        self.waiting.push(Waiting {
+            until: Until::Reached(peer),
+            repo: None,
+            deadline_ms: self.clock.mono_ms().saturating_add(timeout_ms),
+            reply: reply.clone(),
+            answer: Box::new(move |daemon, _| match daemon.way_to(&name, peer) {
+                Ok(document) => Reply::Done(document),
+                Err(failure) => Reply::Failed(failure),
+            }),
+        });
+        Ok(())
+    }
+
+    /// Whether a device has answered, and everybody over whom it did.
+    pub(in crate::daemon) fn has_reached(&self, peer: PeerId) -> bool {
+        let reached = self.reached(peer);
+        reached.is_some_and(|reached| {
+            let mut passed = reached.passed.iter();
+            passed.all(|hop| self.reached(*hop).is_some() || !self.is_probing(*hop))
+        })
+    }
+
+    fn way_to(&self, name: &str, peer: PeerId) -> Answer {
+        let Some(reached) = self.reached(peer) else {
+            let message = format!("no message reaches {name} over the devices that are linked");
+            return Err(
+                Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message).next(
+                    format!("aura netcheck {}", aura_api::shell_operand(name)),
+                    "each address and what became of it",
+                ),
+            );
+        };
+        let hop = |hop: &PeerId| docs::HopDoc {
+            name: shape::name_of(&self.peers, *hop),
+            rtt_ms: self.reached(*hop).map(|reached| reached.rtt_ms),
+        };
+        document(&docs::TestMessage {
+            schema: docs::TestMessage::SCHEMA.to_owned(),
+            peer: name.to_owned(),
+            hops: reached.passed.iter().map(hop).collect(),
+            rtt_ms: reached.rtt_ms,
+        })
+    }
 }

@@ -1,0 +1,195 @@
+//! Messages to devices that there is no link with: over whoever is between.
+//!
+//! Invariant: only what opens with this device's receive key is acted on, and a probe is all that is answered.
+
+use std::collections::BTreeMap;
+
+use aura_engine::peer::{
+    links::LinkId,
+    routes::{self, Input, Routes},
+};
+use aura_proto::{
+    PeerId,
+    limits::ROUTED_HOPS_MAX,
+    message::{Routed, RoutedBody},
+};
+use aura_trust::{Letter, open_routed, seal_routed, verify_receive_key};
+
+use crate::{clock::random, daemon::Daemon};
+
+/// Probes that wait for their answer; the oldest is forgotten for another one.
+const PROBES_MAX: usize = 256;
+
+/// How a device answered a probe.
+#[derive(Debug, Clone)]
+pub(in crate::daemon) struct Reached {
+    pub(in crate::daemon) rtt_ms: u64,
+    /// Who passed the probe on, in order.
+    pub(in crate::daemon) passed: Vec<PeerId>,
+}
+
+/// Messages of this device that are on their way.
+pub(super) struct Letters {
+    pub(super) routes: Routes,
+    /// Whom each probe was sent to, and when.
+    probes: BTreeMap<[u8; 16], (PeerId, u64)>,
+    reached: BTreeMap<PeerId, Reached>,
+}
+
+impl Letters {
+    pub(super) fn new(routes: Routes) -> Self {
+        Self {
+            routes,
+            probes: BTreeMap::new(),
+            reached: BTreeMap::new(),
+        }
+    }
+}
+
+impl Daemon {
+    pub(super) fn tell_routes(&mut self, input: Input) {
+        let now = self.now();
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.letters.routes.handle(now, input);
+        }
+        let next = |daemon: &mut Self| daemon.neighbours.as_mut()?.letters.routes.poll();
+        while let Some(output) = next(self) {
+            match output {
+                routes::Output::Send { link, message } => {
+                    self.send_on(link, 0, &message);
+                }
+                routes::Output::Deliver(routed) => self.delivered(&routed),
+            }
+        }
+    }
+
+    /// A neighbour passes a message on.
+    pub(super) fn hear_routed(&mut self, from: LinkId, routed: Routed) {
+        let is_removed = |peer| {
+            let team = self.team.as_ref();
+            team.is_some_and(|team| team.roster.is_removed(peer))
+        };
+        let is_member = self.peers.contains_key(&routed.from) && !is_removed(routed.from);
+        self.tell_routes(Input::Received {
+            from,
+            routed,
+            is_member,
+        });
+    }
+
+    /// The receive key of a device, signed by it.
+    fn receive_key_of(&self, peer: PeerId) -> Option<[u8; 32]> {
+        let team = self.team.as_ref();
+        let member = team.and_then(|team| team.roster.member(peer));
+        let member = member.map(|member| (member.receive_key, &member.receive_key_signature));
+        let card = || {
+            let card = self.peers.get(&peer)?.receive.as_ref()?;
+            Some((card.key, &card.signature))
+        };
+        let (key, signature) = member.or_else(card)?;
+        verify_receive_key(peer, &key, signature).ok()?;
+        Some(key)
+    }
+
+    fn letter(&self, to: PeerId, body: &RoutedBody) -> Option<Routed> {
+        let letter = Letter {
+            team: self.identity.enrolment.as_ref()?.team,
+            id: random(),
+            to,
+            receive_key: &self.receive_key_of(to)?,
+            time_ms: self.clock.wall_ms(),
+            body,
+        };
+        seal_routed(&self.identity.key, &letter, random()).ok()
+    }
+
+    /// Asks a device for an answer, over at most so many links; whether it could be asked.
+    pub(in crate::daemon) fn probe(&mut self, peer: PeerId, hops: u8) -> bool {
+        let Some(mut routed) = self.letter(peer, &RoutedBody::Probe) else {
+            return false;
+        };
+        let now_ms = self.clock.mono_ms();
+        let Some(neighbours) = &mut self.neighbours else {
+            return false;
+        };
+        let probes = &mut neighbours.letters.probes;
+        if PROBES_MAX <= probes.len() {
+            let oldest = probes.iter().min_by_key(|(_, (_, at_ms))| *at_ms);
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.and_then(|id| probes.remove(&id));
+        }
+        probes.insert(routed.id, (peer, now_ms));
+        routed.hops_left = hops;
+        self.tell_routes(Input::Send(routed));
+        true
+    }
+
+    /// Forgets how a device answered before.
+    pub(in crate::daemon) fn forget_reached(&mut self, peer: PeerId) {
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.letters.reached.remove(&peer);
+        }
+    }
+
+    /// How a device answered a probe.
+    pub(in crate::daemon) fn reached(&self, peer: PeerId) -> Option<&Reached> {
+        self.neighbours.as_ref()?.letters.reached.get(&peer)
+    }
+
+    /// Whether a probe of a device is not answered yet.
+    pub(in crate::daemon) fn is_probing(&self, peer: PeerId) -> bool {
+        let known = self.neighbours.as_ref();
+        known.is_some_and(|known| {
+            let mut probes = known.letters.probes.values();
+            probes.any(|(whom, _)| *whom == peer)
+        })
+    }
+
+    fn delivered(&mut self, routed: &Routed) {
+        let Some(team) = self.identity.enrolment.as_ref().map(|own| own.team) else {
+            return;
+        };
+        match open_routed(&self.identity.receive, team, routed) {
+            Some(RoutedBody::Probe) => {
+                let (id, passed) = (routed.id, routed.passed.clone());
+                let body = RoutedBody::Answer { id, passed };
+                if let Some(mut answer) = self.letter(routed.from, &body) {
+                    answer.way = routed.passed.iter().rev().copied().collect();
+                    answer.hops_left = 1;
+                    self.tell_routes(Input::Send(answer));
+                }
+            }
+            Some(RoutedBody::Answer { id, passed }) => self.probe_answered(routed.from, id, passed),
+            None => tracing::debug!("a message that does not open here"),
+        }
+    }
+
+    fn probe_answered(&mut self, from: PeerId, id: [u8; 16], passed: Vec<PeerId>) {
+        let now_ms = self.clock.mono_ms();
+        let Some(neighbours) = &mut self.neighbours else {
+            return;
+        };
+        let letters = &mut neighbours.letters;
+        let Some((_, sent_ms)) = letters.probes.remove(&id).filter(|(peer, _)| *peer == from)
+        else {
+            return;
+        };
+        let passed: Vec<PeerId> = passed.into_iter().take(ROUTED_HOPS_MAX).collect();
+        let rtt_ms = now_ms.saturating_sub(sent_ms);
+        // What is shown of those between is how they answer themselves, just now.
+        for hop in &passed {
+            letters.reached.remove(hop);
+        }
+        letters.reached.insert(
+            from,
+            Reached {
+                rtt_ms,
+                passed: passed.clone(),
+            },
+        );
+        let most = u8::try_from(ROUTED_HOPS_MAX).unwrap_or(u8::MAX);
+        for hop in passed {
+            self.probe(hop, most);
+        }
+    }
+}
