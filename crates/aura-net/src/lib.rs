@@ -8,12 +8,14 @@
 pub mod circuit;
 pub mod clock;
 pub mod dial;
+pub mod lan;
 pub mod link;
 pub mod listen;
 pub mod tls;
 
 pub use clock::Clock;
 pub use dial::{Attempt, DialError, Dialed, Dialer, dial, dial_join};
+pub use lan::{Lan, LanConfig, LanError, LanKey};
 pub use link::{LinkEvent, LinkHandle};
 pub use listen::{Incoming, ListenConfig, ListenError, Listener, Renewer, Slot};
 pub use tls::{Credentials, Expect, Mismatch, PeerIdentity, Revoked, TlsError};

@@ -49,6 +49,11 @@ const TABLE: &[Setting] = &[
         takes: Takes::Address,
     },
     Setting {
+        key: "links.mdns",
+        default: "on",
+        takes: Takes::OneOf(&["on", "off"]),
+    },
+    Setting {
         key: "links.visibility",
         default: "open",
         takes: Takes::OneOf(&["open", "outbound", "strict"]),
@@ -251,6 +256,7 @@ mod tests {
             ("links.announce", "10.0.0.1"),
             ("links.heartbeat", "5"),
             ("links.heartbeat", "99999999h"),
+            ("links.mdns", "loopback"),
         ] {
             let refused = settings.set(key, value.to_owned());
             assert!(matches!(refused, Err(Refused::Value(..))), "{key} {value}");
@@ -261,6 +267,19 @@ mod tests {
                 .is_ok()
         );
         assert_eq!(settings.announce().len(), 2);
+    }
+
+    #[test]
+    fn c54_the_network_is_asked_unless_that_is_turned_off() {
+        let mut settings = Settings::new(BTreeMap::new(), |_| None);
+        assert_eq!(settings.get("links.mdns"), "on");
+        assert!(settings.set("links.mdns", "off".into()).is_ok());
+        assert_eq!(settings.get("links.mdns"), "off");
+        let said = |name: &str| (name == "AURA_LINKS_MDNS").then(|| "off".to_owned());
+        assert_eq!(
+            Settings::new(BTreeMap::new(), said).get("links.mdns"),
+            "off"
+        );
     }
 
     #[test]

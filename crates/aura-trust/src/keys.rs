@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use hpke::{Deserializable as _, Kem as _, Serializable as _, kem::X25519HkdfSha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::reader::Reader;
+use crate::{derive::derive, reader::Reader};
 
 /// Team keys that one ring holds at most: one rotation a day for more than a decade.
 pub const RING_EPOCHS_MAX: usize = 4_096;
@@ -303,6 +303,11 @@ impl TeamKey {
         &self.secret
     }
 
+    /// By what readers of the epoch know each other on a network that they share with strangers.
+    pub fn lan_key(&self, team: TeamId) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(derive(&*self.secret, &team.0, &[b"aura/v1/lan-key\0"]))
+    }
+
     /// A second copy of the secret, for a ring that lives elsewhere.
     pub fn duplicate(&self) -> Self {
         Self {
@@ -444,6 +449,15 @@ mod tests {
         assert!(verify(peer, Purpose::Auth, &[b"abd"], &signature).is_err());
         let other = IdentityKey::from_seed([8; 32]).peer();
         assert!(verify(other, Purpose::Auth, &[b"abc"], &signature).is_err());
+    }
+
+    #[test]
+    fn a_lan_key_is_of_one_epoch_and_team_and_tells_nothing_of_the_secret() {
+        let of = |secret: u8, team: u8| *TeamKey::new(1, [secret; 32]).lan_key(TeamId([team; 16]));
+        assert_eq!(of(9, 1), of(9, 1));
+        assert_ne!(of(9, 1), of(8, 1));
+        assert_ne!(of(9, 1), of(9, 2));
+        assert_ne!(of(9, 1), [9; 32]);
     }
 
     #[test]

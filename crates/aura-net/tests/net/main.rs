@@ -4,6 +4,7 @@
 
 mod circuits;
 mod dialling;
+mod lan;
 mod links;
 mod listening;
 mod refusals;
