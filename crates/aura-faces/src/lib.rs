@@ -15,6 +15,7 @@ mod escape;
 mod moment;
 mod output;
 mod process;
+mod qr;
 mod table;
 mod when;
 mod world;

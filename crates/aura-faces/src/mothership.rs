@@ -213,7 +213,8 @@ impl Console<'_, '_> {
             uses: args.uses,
             ttl_s: args.ttl.as_secs(),
         };
-        let is_quiet = self.screen.is_quiet();
+        let (is_quiet, is_drawn) = (self.screen.is_quiet(), args.qr);
+        let mut undrawn = None;
         self.simple(call, |doc: &docs::BoxInvite, view| {
             let invite = Invited {
                 token: &doc.token,
@@ -223,11 +224,14 @@ impl Console<'_, '_> {
                 needs_approval: doc.needs_approval,
             };
             if is_quiet {
-                escape::line(&doc.token)
-            } else {
-                invite.text(view)
+                return escape::line(&doc.token);
             }
-        })
+            let (text, why_not) = invite.shown(view, is_drawn);
+            undrawn = why_not;
+            text
+        })?;
+        undrawn.iter().for_each(|why| self.screen.note(why));
+        Ok(Exit::DONE)
     }
 
     fn revoke(&mut self, peer: String, reason: String) -> Outcome {

@@ -54,7 +54,12 @@ pub(crate) struct View {
     pub(crate) ascii: bool,
     /// A terminal reads it, so tables may be fitted to its width.
     pub(crate) fitted: bool,
+    /// How wide that is, in columns.
+    pub(crate) columns: usize,
 }
+
+/// Columns of a terminal that does not say.
+const COLUMNS: u16 = 80;
 
 /// Colours that carry meaning; words always say the same.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +127,11 @@ impl<'a> Screen<'a> {
             colored: is_colored(common.color, env, is_terminal),
             ascii: !is_utf8(env),
             fitted: is_terminal,
+            columns: terminals
+                .columns
+                .filter(|columns| 0 < *columns)
+                .unwrap_or(COLUMNS)
+                .into(),
         };
         Self {
             out,

@@ -14,7 +14,10 @@ use std::{
 
 use aura_api::{Exit, Failure};
 use jiff::Timestamp;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, setrlimit},
+    termios::tcgetwinsize,
+};
 
 use crate::{
     output::{Ended, write_failure_json},
@@ -42,6 +45,7 @@ fn in_real_world(command: impl FnOnce(World<'_>) -> Ended) -> Ended {
         input: stdin.is_terminal(),
         out: stdout.is_terminal(),
         err: stderr.is_terminal(),
+        columns: tcgetwinsize(&stdout).ok().map(|size| size.ws_col),
     };
     let (mut input, mut err) = (stdin.lock(), stderr);
     let mut out = BufWriter::new(stdout);

@@ -31,12 +31,14 @@ pub(crate) struct World<'a> {
     pub(crate) terminals: Terminals,
 }
 
-/// Which streams people look at.
+/// Which streams people look at, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terminals {
     pub(crate) input: bool,
     pub(crate) out: bool,
     pub(crate) err: bool,
+    /// How wide the second is, in columns, where that is known.
+    pub(crate) columns: Option<u16>,
 }
 
 /// Environment variables.

@@ -425,6 +425,9 @@ pub(crate) struct Invite {
     /// How long it can be used, at most 7d
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration::parse_ttl, allow_hyphen_values = true)]
     pub(crate) ttl: Duration,
+    /// Draw the token as a QR code as well
+    #[arg(long)]
+    pub(crate) qr: bool,
 }
 
 /// `join`.

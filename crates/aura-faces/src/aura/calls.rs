@@ -198,6 +198,7 @@ impl Face<'_, '_> {
         };
         let document = self.ask(call)?;
         let is_quiet = self.screen.is_quiet();
+        let mut undrawn = None;
         self.say(&document, |doc: &docs::Invite, view| {
             let invite = show::Invited {
                 token: &doc.token,
@@ -207,11 +208,13 @@ impl Face<'_, '_> {
                 needs_approval: doc.needs_approval,
             };
             if is_quiet {
-                escape::line(&doc.token)
-            } else {
-                invite.text(view)
+                return escape::line(&doc.token);
             }
+            let (text, why_not) = invite.shown(view, args.qr);
+            undrawn = why_not;
+            text
         })?;
+        undrawn.iter().for_each(|why| self.screen.note(why));
         Ok(Exit::DONE)
     }
 

@@ -7,6 +7,7 @@ use aura_api::docs;
 use crate::{
     escape::{block, line},
     output::{Paint, View},
+    qr,
     table::Table,
     when,
 };
@@ -252,6 +253,16 @@ impl Invited<'_> {
             text += "An admin then runs: aura members approve NAME\n";
         }
         text
+    }
+
+    /// The same, with the token drawn below it if that is wanted; or why it is not drawn.
+    pub(crate) fn shown(&self, view: &View, is_drawn: bool) -> (String, Option<String>) {
+        let text = self.text(view);
+        match is_drawn.then(|| qr::drawn(self.token, view)) {
+            Some(Ok(code)) => (format!("{text}\n{code}"), None),
+            Some(Err(why)) => (text, Some(why)),
+            None => (text, None),
+        }
     }
 }
 

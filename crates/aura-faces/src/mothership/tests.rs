@@ -49,6 +49,16 @@ const ENGINE: Engine = Engine {
 };
 
 fn run(dir: &Path, args: &[&str], input: &str, terminals: Terminals) -> (u8, String, String) {
+    run_where(Env::default(), dir, args, input, terminals)
+}
+
+fn run_where(
+    env: Env,
+    dir: &Path,
+    args: &[&str],
+    input: &str,
+    terminals: Terminals,
+) -> (u8, String, String) {
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Cursor::new(input.to_owned()));
     let state: [OsString; 3] = ["mothership".into(), "--state-dir".into(), dir.into()];
     let world = World {
@@ -56,7 +66,7 @@ fn run(dir: &Path, args: &[&str], input: &str, terminals: Terminals) -> (u8, Str
             .into_iter()
             .chain(args.iter().map(OsString::from))
             .collect(),
-        env: Env::default(),
+        env,
         dir: dir.to_owned(),
         exe: "/bin/false".into(),
         now: "2026-11-20T13:05:11Z".parse().unwrap(),
@@ -136,10 +146,9 @@ fn a_wrong_pace_is_wrong_usage() {
     }
 }
 
-#[test]
-fn both_words_for_an_invite_ask_the_same_and_quiet_prints_the_token_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    serve(dir.path(), |call| match call {
+/// A Mothership that makes one token, for whatever is to be invited by default.
+fn inviting(dir: &Path) {
+    serve(dir, |call| match call {
         AdminCall::Invite {
             name,
             role,
@@ -160,6 +169,12 @@ fn both_words_for_an_invite_ask_the_same_and_quiet_prints_the_token_alone() {
         ),
         other => Reply::Failed(Failure::new("X", Exit::FAILED, format!("{other:?}"))),
     });
+}
+
+#[test]
+fn both_words_for_an_invite_ask_the_same_and_quiet_prints_the_token_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    inviting(dir.path());
     for words in [&["invite"][..], &["token", "create"]] {
         let quiet: Vec<&str> = words.iter().copied().chain(["-q"]).collect();
         assert_eq!(
@@ -174,6 +189,42 @@ fn both_words_for_an_invite_ask_the_same_and_quiet_prints_the_token_alone() {
         );
         assert!(out.contains("\n  aura join ms1-abc-9d\n"));
     }
+}
+
+#[test]
+fn c38_an_invite_is_drawn_below_its_text_where_a_terminal_has_room_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    inviting(dir.path());
+    let invite = |args: &[&str], columns: Option<u16>| {
+        let env = Env([("LANG".into(), "C.UTF-8".into())].into());
+        let terminals = Terminals {
+            out: columns.is_some(),
+            columns,
+            ..Terminals::default()
+        };
+        run_where(env, dir.path(), args, "", terminals)
+    };
+    let (_, plain, _) = invite(&["invite"], Some(80));
+    let (exit, drawn, err) = invite(&["invite", "--qr", "--color", "never"], Some(80));
+    assert_eq!((exit, err.as_str()), (0, ""));
+    let code = drawn.strip_prefix(&plain).unwrap();
+    // 21 modules and a margin of 4, the smallest code that there is; two rows of modules on a line.
+    let widths: Vec<usize> = code.lines().map(|line| line.chars().count()).collect();
+    assert_eq!(widths[1..], [29; 15], "{code}");
+    for (columns, why) in [
+        (
+            Some(28),
+            "note: no QR code: it takes 29 columns, and here are 28\n",
+        ),
+        (None, "note: no QR code: this is no terminal\n"),
+    ] {
+        let told = (0, plain.clone(), why.to_owned());
+        assert_eq!(invite(&["invite", "--qr"], columns), told);
+    }
+    let quiet = (0, "ms1-abc-9d\n".to_owned(), String::new());
+    assert_eq!(invite(&["invite", "--qr", "-q"], Some(80)), quiet);
+    let json = invite(&["invite", "--qr", "--json"], Some(80));
+    assert_eq!(json, invite(&["invite", "--json"], Some(80)));
 }
 
 #[test]
@@ -216,6 +267,7 @@ fn removing_a_peer_asks_for_its_name_where_somebody_sits() {
         input: true,
         out: true,
         err: true,
+        columns: None,
     };
     let args = ["peer", "revoke", "bob", "--reason", "sold"];
     assert_eq!(run(dir.path(), &args, "carol\n", seated).0, 1);
