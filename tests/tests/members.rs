@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use aura_proto::{Incarnation, message::Role};
 use aura_trust::{LastAccepted, MembershipBody};
@@ -31,6 +31,46 @@ fn state_of(laptop: &Laptop, name: &str) -> String {
 fn is_gone(laptop: &Laptop, name: &str) {
     laptop.event(|event| event["kind"] == "peer_gone" && event["actor"] == name);
     laptop.synced();
+}
+
+/// Whom a laptop knows, by name, and their roles.
+fn table(laptop: &Laptop) -> Vec<(String, String)> {
+    let said = laptop.aura(&["peers"]).ok();
+    let rows = said["peers"].as_array().unwrap().iter();
+    let word = |row: &serde_json::Value, field: &str| row[field].as_str().unwrap().to_owned();
+    rows.map(|row| (word(row, "name"), word(row, "role")))
+        .collect()
+}
+
+#[test]
+fn c53_a_token_of_whose_addresses_one_answers_joins_at_once_and_stays_connected() {
+    // One takes connections and says nothing, as long as this runs; nobody listens at the other.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [silent_at, dead] = [&silent, &TcpListener::bind("127.0.0.1:0").unwrap()]
+        .map(|listener| listener.local_addr().unwrap().to_string());
+    let team = Team::new();
+    let listen = team.serve("127.0.0.1:0").listen.clone();
+    let three = format!("{silent_at},{dead},{listen}");
+    let box_ = team.serve_with(&team.state(), &listen, &["--advertise", &three]);
+    let alice = team.laptop("alice");
+    let join = |laptop: &Laptop, invite: &str, name: &str| {
+        let within = ["--no-service", "--timeout", "5s"];
+        let args = ["join", invite, "--name", name, "--mode", "live"];
+        laptop.aura(&[&args[..], &within].concat())
+    };
+    join(&alice, &token(&box_.ready), "alice").ok();
+    let bob = team.laptop("bob");
+    // The addresses of an invite of a laptop are those of the Mothership.
+    join(&bob, &token(&alice.aura(&["invite"]).ok()), "bob").ok();
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "bob");
+    for laptop in [&alice, &bob] {
+        laptop.aura(&["down"]).ok();
+        laptop.aura(&["up"]).ok();
+        laptop.synced();
+    }
+    assert_eq!(table(&alice), table(&bob));
+    assert_eq!(table(&bob).len(), 2);
+    drop(silent);
 }
 
 #[test]
