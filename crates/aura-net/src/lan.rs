@@ -8,10 +8,11 @@
 //!   makes it grow for as long as it lasts.
 //!
 //! The key of the hashes comes from the team's key, which neither the Mothership nor anybody on the way to it has. The
-//! team's id would not do: it is the hash of the authority's key, which every handshake with the Mothership shows.
+//! team's id would not do: it is the hash of the authority's key, which the Mothership shows to whoever connects.
 //! Whoever knows only that id learns nothing from an advert. What outsiders on the same network do learn: that somebody
 //! there uses Aura, on which address and port (a device keeps its port, so that both link its starts), and how many
-//! do. A former member goes on to recognise adverts until the team's key changes.
+//! do. Whoever repeats an advert with other addresses makes members dial those, at the port that it was made for, with
+//! nothing but a handshake. A former member goes on to recognise adverts until the team's key changes.
 
 mod advert;
 mod sightings;

@@ -383,7 +383,7 @@ impl KeyRing {
     }
 
     /// The keys held, in order of epoch.
-    pub fn iter(&self) -> impl Iterator<Item = &TeamKey> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &TeamKey> {
         self.keys.values()
     }
 
