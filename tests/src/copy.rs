@@ -39,7 +39,7 @@ impl Team {
             repo,
             listen: laptop.listen.clone(),
             announce: None,
-            visibility: None,
+            links: Vec::new(),
         };
         second.aura(&["join", "--mode", "live"]).ok();
         second

@@ -331,7 +331,7 @@ impl Team {
             repo,
             listen: None,
             announce: None,
-            visibility: None,
+            links: Vec::new(),
         }
     }
 
@@ -366,8 +366,8 @@ pub struct Laptop {
     pub listen: Option<String>,
     /// Where it says that it listens, if that is not to be found out.
     pub announce: Option<String>,
-    /// Who may know where it is, if not everybody.
-    pub visibility: Option<&'static str>,
+    /// Other settings of its links, as `AURA_LINKS_…`.
+    pub links: Vec<(&'static str, &'static str)>,
 }
 
 impl Laptop {
@@ -388,9 +388,8 @@ impl Laptop {
         if let Some(announce) = &self.announce {
             command.env("AURA_LINKS_ANNOUNCE", announce);
         }
-        if let Some(visibility) = self.visibility {
-            command.env("AURA_LINKS_VISIBILITY", visibility);
-        }
+        command.env("AURA_LINKS_MDNS", "off");
+        command.envs(self.links.iter().copied());
         command.arg("-C").arg(&self.repo);
         command
     }

@@ -404,7 +404,7 @@ fn a_second_clone_is_told_to_join_without_a_token() {
         repo: team.laptop("alice2").repo.clone(),
         listen: None,
         announce: None,
-        visibility: None,
+        links: Vec::new(),
     };
     let told = second.aura(&["status"]).fails(3, "AE-NOT-JOINED");
     assert_eq!(failure_next(&told), "aura join");

@@ -495,7 +495,7 @@ fn wrong_places_and_wrong_tokens_are_told_apart() {
         repo: plain,
         listen: None,
         announce: None,
-        visibility: None,
+        links: Vec::new(),
     };
     elsewhere
         .join(&invite, "alice", "observe")
@@ -505,7 +505,7 @@ fn wrong_places_and_wrong_tokens_are_told_apart() {
         repo: team.dir.path().join("missing"),
         listen: None,
         announce: None,
-        visibility: None,
+        links: Vec::new(),
     };
     nowhere.aura(&["status"]).fails(2, "AE-USAGE");
     alice.aura(&["status"]).fails(3, "AE-NOT-JOINED");
@@ -717,7 +717,7 @@ fn two_clones_on_one_laptop_both_follow_the_team_and_each_other() {
         repo: team.laptop("alice2").repo.clone(),
         listen: None,
         announce: None,
-        visibility: None,
+        links: Vec::new(),
     };
     second.aura(&["join", "--mode", "live"]).ok();
     bob.edit("src/risk.rs", "let cap = 100", "let cap = 250");

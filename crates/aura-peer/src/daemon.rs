@@ -33,6 +33,7 @@ use aura_engine::{
 use aura_net::{
     Dialed, Incoming, LinkEvent, LinkHandle,
     circuit::{Asked, Offered},
+    lan::Found,
 };
 use aura_proto::{
     Code, PeerId,
@@ -72,6 +73,8 @@ pub(crate) enum Event {
     Incoming(Box<Incoming>),
     /// A dial of another device ended.
     PeerDialed(PeerId, neighbours::Outcome),
+    /// A device of the team is on the same network.
+    Found(Found),
     /// A session within a circuit that was asked for has begun, or could not.
     CircuitDialed(PeerId, Result<Box<Asked>, String>),
     /// Another device has begun a session within a circuit.
@@ -421,6 +424,10 @@ impl Daemon {
         })
     }
 
+    pub(super) fn is_control_up(&self) -> bool {
+        self.control.as_ref().is_some_and(Control::is_up)
+    }
+
     pub(super) fn now(&self) -> Now {
         crate::clock::now(self.clock)
     }
@@ -526,6 +533,7 @@ impl Daemon {
             Event::Link(number, event, _share) => self.on_link(number, event),
             Event::Incoming(incoming) => self.dialled_by(*incoming),
             Event::PeerDialed(peer, outcome) => self.peer_dialed(peer, outcome),
+            Event::Found(found) => self.found_near(&found),
             Event::CircuitDialed(peer, result) => self.circuit_dialed(peer, result),
             Event::CircuitTaken(offered) => self.circuit_taken(*offered),
             Event::Thread(link, event, _share) => self.on_thread(link, event),

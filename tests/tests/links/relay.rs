@@ -57,7 +57,7 @@ fn h8_c27_whom_no_address_leads_to_is_reached_through_the_mothership_until_an_ad
 fn c52_a_strict_device_is_reached_through_the_mothership_and_told_of_nowhere() {
     let strict = |n: usize, laptop: &mut Laptop| {
         if n == 1 {
-            laptop.visibility = Some("strict");
+            laptop.links = vec![("AURA_LINKS_VISIBILITY", "strict")];
         }
     };
     let mesh = Mesh::apart(&["alice", "bob"], strict);

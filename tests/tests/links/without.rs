@@ -6,7 +6,7 @@ use aura_trust::Token;
 use mothership_tests::{Laptop, proxy::Proxy};
 use serde_json::Value;
 
-use crate::{Mesh, linked, received};
+use crate::{Mesh, free, linked, received};
 
 /// Every operation of a laptop's log with its place.
 fn places(laptop: &Laptop) -> Vec<(Value, Value)> {
@@ -171,6 +171,27 @@ fn c78_a_removal_spreads_without_the_mothership_and_holds() {
 }
 
 #[test]
+fn c54_devices_on_one_network_find_each_other_without_knowing_where_they_are() {
+    let near = |_: usize, laptop: &mut Laptop| {
+        laptop.links = vec![("AURA_LINKS_MDNS", "on")];
+    };
+    let mut mesh = Mesh::with(&["alice", "bob"], near, |_, invite| invite);
+    mesh.box_.signal("-KILL");
+    // Both go elsewhere, and nobody is there to tell them where the other is.
+    for (laptop, place) in mesh.laptops.iter_mut().zip(["127.0.3.1", "127.0.3.2"]) {
+        laptop.aura(&["down"]).ok();
+        laptop.listen = Some(free(place));
+    }
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    alice.aura(&["up"]).ok();
+    bob.aura(&["up"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    bob.applied("score");
+}
+
+#[test]
 fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
     let mut mesh = Mesh::of(&["alice", "bob"]);
     let [alice, bob] = &mesh.laptops[..] else {
@@ -181,7 +202,7 @@ fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
         repo: mesh.team.laptop("bob2").repo.clone(),
         listen: bob.listen.clone(),
         announce: None,
-        visibility: None,
+        links: Vec::new(),
     };
     second.aura(&["join", "--mode", "live"]).ok();
     second.synced();

@@ -5,6 +5,7 @@
 //! - what a link says waits on the link, not in memory, while there is too much to be handled.
 
 mod circuits;
+mod lan;
 mod logs;
 mod places;
 mod routes;
@@ -16,13 +17,14 @@ use std::{
 };
 
 use aura_engine::peer::{
-    control::Control,
     exchange,
     links::{Arrived, Attempt, Input, Known, LinkId, Links, Output, Own},
     routes::{self as way, Routes},
 };
 use aura_net::{
-    DialError, Dialed, Dialer, Incoming, LinkEvent, LinkHandle, Revoked, link,
+    DialError, Dialed, Dialer, Incoming, LinkEvent, LinkHandle, Revoked,
+    lan::Lan,
+    link,
     listen::{Renewer, Slot},
     tls::{Expect, calendar},
 };
@@ -63,6 +65,12 @@ pub(super) struct Neighbours {
     threads: BTreeMap<LinkId, Thread>,
     circuits: Circuits,
     letters: Letters,
+    /// Who looks for others on this network, and who passes on what it finds.
+    lan: Option<(Lan, tokio::task::JoinHandle<()>)>,
+    /// When it may be begun anew.
+    lan_at_ms: u64,
+    /// Where others were found.
+    found: BTreeMap<PeerId, Vec<SocketAddr>>,
     link_last: u64,
     /// Where this device is listened at, and how it gets a fresh certificate.
     door: Option<(SocketAddr, Renewer, tokio::task::JoinHandle<()>)>,
@@ -109,6 +117,9 @@ impl Daemon {
             threads: BTreeMap::new(),
             circuits,
             letters: Letters::new(routes),
+            lan: None,
+            lan_at_ms: 0,
+            found: BTreeMap::new(),
             link_last: 0,
             door: None,
             removed: Arc::default(),
@@ -134,11 +145,16 @@ impl Daemon {
 
     fn known_of(&self, card: &PeerCard) -> Known {
         let reach = self.reach_of(card);
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         Known {
             peer: card.peer,
             person: person_of(&card.name).to_owned(),
-            addresses: reach.dialable(self.locality()),
+            addresses: {
+                let mut addresses = reach.dialable(self.locality());
+                addresses.extend(self.found_at(card.peer));
+                addresses.dedup();
+                addresses
+            },
             reach,
             is_online: is_up.then_some(card.state == PeerState::Online),
             is_relay: card.role == Role::Relay,
@@ -184,6 +200,7 @@ impl Daemon {
         {
             neighbours.machine.handle(now, Input::Tick);
         }
+        self.tend_lan();
         self.tick_circuits();
         self.pump_links();
         self.pump_exchanges();

@@ -139,6 +139,7 @@ impl Daemon {
             }
             (neighbours.is_stale, neighbours.look_at_ms) = (true, 0);
         }
+        self.end_lan();
         self.open_door();
         self.tell_links(Input::Settings(settings));
     }
@@ -232,6 +233,9 @@ impl Daemon {
         }
         let said = sign_reach(&self.identity.key, team, reach);
         neighbours.directory.words.insert(me, said.clone());
+        if let Some((lan, _)) = &neighbours.lan {
+            lan.announce(&said.reach.addresses);
+        }
         neighbours
             .machine
             .handle(now, Input::Announce(said.clone()));
