@@ -220,8 +220,15 @@ impl Ledger {
 
     /// Whether an entry may begin a log, and a life of its author in it, if it does; asked before it is stored, never
     /// at replay.
-    pub fn admits(&self, staged: &Staged, log: LogId, writer: Writer) -> bool {
-        self.admits_log(staged, log, writer.peer) && self.admits_writer(staged, log, writer)
+    ///
+    /// Errors: BUSY while another member may still begin the log, WRONG_AUTHOR for a life too many: no life ever ends.
+    // spec: sync/4.5
+    pub fn admits(&self, staged: &Staged, log: LogId, writer: Writer) -> Result<(), Code> {
+        if !self.admits_log(staged, log, writer.peer) {
+            return Err(Code::BUSY);
+        }
+        let has_room = self.admits_writer(staged, log, writer);
+        has_room.then_some(()).ok_or(Code::WRONG_AUTHOR)
     }
 
     fn admits_log(&self, staged: &Staged, log: LogId, author: PeerId) -> bool {
@@ -313,7 +320,7 @@ mod tests {
             peer: PeerId([1; 32]),
             incarnation: Incarnation(1),
         };
-        let admits = |staged: &Staged, log| ledger.admits(staged, log, writer);
+        let admits = |staged: &Staged, log| ledger.admits(staged, log, writer).is_ok();
         assert!(admits(&staged, log(LOGS_MAX)));
         staged.seqs.insert(log(LOGS_MAX), 1);
         assert!(admits(&staged, log(LOGS_MAX)));
@@ -338,8 +345,9 @@ mod tests {
         }
         let staged = Staged::default();
         let new = log(LOGS_PER_AUTHOR_MAX);
-        assert!(!ledger.admits(&staged, new, writer(1, 1)));
-        assert!(ledger.admits(&staged, new, writer(2, 1)));
+        let admits = |log, writer| ledger.admits(&staged, log, writer);
+        assert_eq!(admits(new, writer(1, 1)), Err(Code::BUSY));
+        assert_eq!(admits(new, writer(2, 1)), Ok(()));
         let known = ledger.logs.entry(log(0)).or_default();
         for n in 0..LIVES_MAX {
             let chain = Chain {
@@ -349,8 +357,9 @@ mod tests {
             };
             known.writers.insert(writer(1, n), chain);
         }
-        assert!(ledger.admits(&staged, log(0), writer(1, 0)));
-        assert!(!ledger.admits(&staged, log(0), writer(1, LIVES_MAX)));
-        assert!(ledger.admits(&staged, log(0), writer(2, LIVES_MAX)));
+        let admits = |writer| ledger.admits(&staged, log(0), writer);
+        assert_eq!(admits(writer(1, 0)), Ok(()));
+        assert_eq!(admits(writer(1, LIVES_MAX)), Err(Code::WRONG_AUTHOR));
+        assert_eq!(admits(writer(2, LIVES_MAX)), Ok(()));
     }
 }

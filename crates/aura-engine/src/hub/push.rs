@@ -155,8 +155,8 @@ impl Hub {
                 .and_then(|()| self.ledger.place(staged, entry.entry()))
                 .and_then(|placement| {
                     let writer = entry.header().writer;
-                    let fits = self.ledger.admits(staged, push.log, writer);
-                    fits.then_some(placement).ok_or(Code::BUSY)
+                    let admits = self.ledger.admits(staged, push.log, writer);
+                    admits.map(|()| placement)
                 });
             let outcome = match placement {
                 Err(code) => Outcome::Refused(code),
