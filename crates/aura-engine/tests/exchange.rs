@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use aura_engine::{
     Now,
     peer::{
-        exchange::{Exchange, Input, Output, ROUND_MS},
+        exchange::{Exchange, GRAFT_MS, Input, Output, ROUND_MS},
         links::LinkId,
     },
 };
@@ -329,4 +329,238 @@ fn a_neighbour_that_breaks_the_protocol_is_left() {
         vector,
     };
     assert_eq!(closes(Message::Head(head)), Some(Code::TOO_LARGE));
+}
+
+/// One exchange that is without the Mothership, and one neighbour.
+struct Pair {
+    exchange: Exchange,
+    now_ms: u64,
+    key: IdentityKey,
+}
+
+const NEIGHBOUR: LinkId = LinkId(1);
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self {
+            exchange: Exchange::new(LOG, VersionVector::default()),
+            now_ms: 0,
+            key: IdentityKey::from_seed([1; 32]),
+        };
+        pair.tell(Input::Alone(true));
+        pair.tell(Input::Up(NEIGHBOUR));
+        pair
+    }
+
+    fn tell(&mut self, input: Input) -> Vec<Output> {
+        let now = Now {
+            mono_ms: self.now_ms,
+            wall_ms: self.now_ms,
+        };
+        self.exchange.handle(now, input);
+        std::iter::from_fn(|| self.exchange.poll()).collect()
+    }
+
+    fn receive(&mut self, message: Message) -> Vec<Output> {
+        let from = NEIGHBOUR;
+        self.tell(Input::Received { from, message })
+    }
+
+    /// The neighbour says what it holds; the vectors of questions that follow within a round.
+    fn head(&mut self, rows: &[(Writer, u64)]) -> Vec<VersionVector> {
+        let mut vector = VersionVector::default();
+        rows.iter()
+            .for_each(|(writer, up_to)| vector.observe(*writer, *up_to));
+        let mut said = self.receive(head(vector));
+        for _ in 0..ROUND_MS / GRAFT_MS {
+            self.now_ms += GRAFT_MS;
+            said.extend(self.tell(Input::Tick));
+        }
+        let asked = said.into_iter().filter_map(|output| match output {
+            Output::Send {
+                message: Message::Subscribe(asked),
+                ..
+            } => Some(asked.vector),
+            Output::Close { code, .. } => panic!("left: {code}"),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    fn life(&self, life: u64) -> Writer {
+        Writer {
+            peer: self.key.peer(),
+            incarnation: Incarnation(life),
+        }
+    }
+
+    fn push(&self, life: u64, author_seq: u64) -> Message {
+        let header = Header {
+            level: PROTOCOL_LEVEL,
+            kind: Kind::PATCH,
+            flags: 0,
+            team: TEAM,
+            log: LOG,
+            writer: self.life(life),
+            author_seq,
+            prev: Digest::ZERO,
+            lamport: author_seq,
+            time_ms: 1,
+            fence: 0,
+            key_epoch: 0,
+            body_len: 0,
+            body_hash: Digest::of(b""),
+        };
+        let entry = sign_entry(&self.key, &header, b"").unwrap();
+        Message::Push(encode_push(LOG, std::iter::once(&entry.bytes()[..])))
+    }
+}
+
+fn head(vector: VersionVector) -> Message {
+    Message::Head(Head {
+        log: LOG,
+        epoch: 0,
+        seq: 0,
+        hash: Digest::ZERO,
+        vector,
+    })
+}
+
+fn hears(said: &[Output]) -> bool {
+    said.iter()
+        .any(|output| matches!(output, Output::Hear { .. }))
+}
+
+// spec: peers/4.8
+#[test]
+fn of_whom_nothing_is_taken_is_not_asked_for_again_until_the_mothership_spoke() {
+    let other = Writer {
+        peer: PeerId([9; 32]),
+        incarnation: Incarnation(1),
+    };
+    for spoke in [None, Some(0), Some(1)] {
+        let mut pair = Pair::new();
+        let bob = pair.life(1);
+        assert!(!pair.head(&[(bob, 5)]).is_empty());
+        let push = pair.push(1, 1);
+        assert!(hears(&pair.receive(push)));
+        let spurned = Some(bob);
+        pair.tell(Input::NotHeard { spurned });
+        for number in 5..10 {
+            assert_eq!(pair.head(&[(bob, number)]), [], "asked again");
+        }
+        // What is pushed all the same goes no further, and questions for others leave it out.
+        let push = pair.push(1, 1);
+        assert!(!hears(&pair.receive(push)));
+        let asked = pair.head(&[(bob, 10), (other, 1)]);
+        assert_eq!(asked[0].get(&bob), 10);
+        assert_eq!(asked[0].get(&other), 0);
+        pair.tell(Input::Held {
+            writer: other,
+            author_seq: 1,
+        });
+        match spoke {
+            Some(0) => drop(pair.tell(Input::Placed(bob.peer))),
+            Some(_) => {
+                pair.tell(Input::Alone(false));
+                pair.tell(Input::Alone(true));
+            }
+            None => {
+                pair.tell(Input::Placed(other.peer));
+            }
+        }
+        let asked = pair.head(&[(bob, 10)]);
+        assert_eq!(asked.is_empty(), spoke.is_none());
+        assert!(asked.iter().all(|vector| vector.get(&bob) == 0));
+    }
+}
+
+#[test]
+fn what_may_be_taken_later_is_asked_for_again_less_and_less_often() {
+    let mut pair = Pair::new();
+    let bob = pair.life(1);
+    let mut vector = VersionVector::default();
+    vector.observe(bob, 5);
+    let mut asked = Vec::new();
+    pair.receive(head(vector.clone()));
+    while pair.now_ms < 20 * ROUND_MS {
+        pair.now_ms += GRAFT_MS;
+        let said = pair.tell(Input::Tick);
+        let is_question = |output: &Output| {
+            matches!(
+                output,
+                Output::Send {
+                    message: Message::Subscribe(_),
+                    ..
+                }
+            )
+        };
+        if said.iter().any(is_question) {
+            // It is answered at once with what is not taken for now.
+            asked.push(pair.now_ms);
+            pair.receive(head(vector.clone()));
+            let push = pair.push(1, 1);
+            assert!(hears(&pair.receive(push)));
+            pair.tell(Input::NotHeard { spurned: None });
+        }
+    }
+    assert!((20..40).contains(&asked.len()), "{asked:?}");
+}
+
+// The bound of what is kept is that of one neighbour's writers.
+#[test]
+fn a_flood_of_numbers_from_one_neighbour_is_kept_up_to_a_bound_and_then_it_is_left() {
+    let vector = |from: u64| {
+        let mut vector = VersionVector::default();
+        for n in from..from + 1_000 {
+            let mut peer = [0; 32];
+            peer[..8].copy_from_slice(&n.to_be_bytes());
+            let incarnation = Incarnation(0);
+            let peer = PeerId(peer);
+            vector.observe(Writer { peer, incarnation }, 1);
+        }
+        vector
+    };
+    let is_left = |said: &[Output]| {
+        let code = Code::TOO_LARGE;
+        let is_it =
+            |output: &Output| matches!(output, Output::Close { code: it, .. } if *it == code);
+        said.iter().any(is_it)
+    };
+    let mut pair = Pair::new();
+    for _ in 0..100 {
+        assert!(
+            !is_left(&pair.receive(head(vector(0)))),
+            "the same ones cost nothing"
+        );
+    }
+    let left = (1..100).find(|n| is_left(&pair.receive(head(vector(n * 1_000)))));
+    assert_eq!(left, Some(16), "16,384 writers");
+    for n in 16..100 {
+        let said = pair.receive(head(vector(n * 1_000)));
+        assert!(said.is_empty(), "{said:?}");
+    }
+    assert_eq!(pair.exchange.held().len(), 0);
+}
+
+#[test]
+fn a_neighbour_that_shows_entries_of_ever_more_writers_is_left() {
+    let mut pair = Pair::new();
+    let mut shown = 0;
+    let code = loop {
+        shown += 1;
+        assert!(shown < 20_000, "kept without a bound");
+        let push = pair.push(shown, 1);
+        let spurned = Some(pair.life(shown));
+        let mut said = pair.receive(push).into_iter();
+        let code = said.find_map(|output| match output {
+            Output::Close { code, .. } => Some(code),
+            _ => None,
+        });
+        if let Some(code) = code {
+            break code;
+        }
+        pair.tell(Input::NotHeard { spurned });
+    };
+    assert_eq!((code, shown), (Code::TOO_LARGE, 16_385));
 }

@@ -133,13 +133,22 @@ impl Book {
             replica::Output::Queued { lsn, entry } | replica::Output::Heard { lsn, entry } => {
                 (*lsn, entry)
             }
-            replica::Output::Delivered { lsn, placed } => (*lsn, &placed.entry),
-            replica::Output::NotHeard { .. } | replica::Output::NotStored => {
-                return self
-                    .exchange
-                    .handle(now(self.clock), exchange::Input::NotHeard);
+            replica::Output::Delivered { lsn, placed } => {
+                let author = placed.entry.header().writer.peer;
+                self.hear(exchange::Input::Placed(author));
+                (*lsn, &placed.entry)
             }
-            replica::Output::Contradicted { .. } => {
+            replica::Output::NotHeard { spurned, .. } => {
+                let spurned = *spurned;
+                return self.hear(exchange::Input::NotHeard { spurned });
+            }
+            replica::Output::NotStored => {
+                return self.hear(exchange::Input::NotHeard { spurned: None });
+            }
+            replica::Output::Settled { writer, .. } => {
+                return self.hear(exchange::Input::Placed(writer.peer));
+            }
+            replica::Output::Contradicted { .. } | replica::Output::GivenUp(_) => {
                 let left = exchange::Input::Left(self.replica.held());
                 return self.exchange.handle(now(self.clock), left);
             }

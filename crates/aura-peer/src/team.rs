@@ -14,7 +14,7 @@ use std::{
 };
 
 use aura_api::{Exit, Failure, shell_operand};
-use aura_engine::peer::replica::{self, Record};
+use aura_engine::peer::replica::{self, Fates, Record};
 use aura_proto::{
     Code, Digest, Entry, Kind, LogId, PeerId, Reach, Writer,
     message::{Message, PeerCard, PeerState, ReceiveCard, Role},
@@ -108,8 +108,10 @@ impl Team {
             clock,
         };
         let mut records = Vec::new();
-        team.book.replay(|_, record| records.push(record))?;
-        for record in records {
+        team.book
+            .replay(|lsn, record| records.push((lsn, record)))?;
+        let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
+        for (_, record) in records.into_iter().filter(|(lsn, _)| !fates.is_void(*lsn)) {
             team.take_in(record, identity);
         }
         team.is_unfolded = true;
@@ -140,7 +142,10 @@ impl Team {
                     identity,
                 );
             }
-            Record::Checkpoint(_) | Record::Evidence(_) | Record::Incarnation(_) => {}
+            Record::Checkpoint(_)
+            | Record::Evidence(_)
+            | Record::GivenUp(_)
+            | Record::Incarnation(_) => {}
         }
     }
 
@@ -174,7 +179,12 @@ impl Team {
                     time_ms,
                     ..
                 } => self.settle((writer, author_seq), time_ms, identity),
-                replica::Output::NotHeard { from, code, detail } => {
+                replica::Output::GivenUp(given_up) => {
+                    self.unhear(given_up.writer, given_up.author_seq);
+                }
+                replica::Output::NotHeard {
+                    from, code, detail, ..
+                } => {
                     self.not_heard.push((from, code, detail));
                 }
                 replica::Output::OfferLater => {
@@ -268,10 +278,16 @@ impl Team {
         let name = (header.writer, header.author_seq);
         let heard = self.heard.remove(&name);
         if heard.is_some_and(|heard| heard.hash() != entry.hash()) {
-            let rest = name..=(header.writer, u64::MAX);
-            self.heard.extract_if(rest, |_, _| true).for_each(drop);
+            self.unhear(header.writer, header.author_seq);
         }
         self.place(&entry, time_ms, identity);
+    }
+
+    /// What was heard of a writer from this number on does not count any more.
+    fn unhear(&mut self, writer: Writer, author_seq: u64) {
+        let rest = (writer, author_seq)..=(writer, u64::MAX);
+        self.heard.extract_if(rest, |_, _| true).for_each(drop);
+        self.is_unfolded = true;
     }
 
     fn place(&mut self, entry: &VerifiedEntry, time_ms: u64, identity: &mut Identity) {

@@ -10,12 +10,13 @@
 //! - a neighbour is shown only what is durable here, each writer's entries in order;
 //! - one step at a time is with the shell for each neighbour, so a slow one costs no more than its numbers;
 //! - what a neighbour says of its numbers decides what is sent to it, never what counts here;
-//! - nobody is sent anything that did not ask, and nobody is asked while both have the Mothership.
+//! - nobody is sent anything that did not ask, and nobody is asked while both have the Mothership;
+//! - what is not taken is asked for again only when the Mothership has been there, so that it costs nobody much.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_proto::{
-    Code, Digest, Entry, LogId, VersionVector, Writer,
+    Code, Digest, Entry, LogId, PeerId, VersionVector, Writer,
     event::decode_push,
     message::{Head, Message, Prune, Subscribe},
 };
@@ -72,7 +73,12 @@ pub enum Input {
     /// A link that was full takes more again.
     Drained(LinkId),
     /// What a neighbour showed was not taken.
-    NotHeard,
+    NotHeard {
+        /// Of whom nothing more is taken until the Mothership has spoken.
+        spurned: Option<Writer>,
+    },
+    /// The Mothership placed something of this author: more of it may be taken now.
+    Placed(PeerId),
     /// Part of what was held does not count any more; this is left.
     Left(VersionVector),
     /// A deadline passed.
@@ -167,6 +173,8 @@ pub struct Exchange {
     held: VersionVector,
     /// What is durable, or with the replica.
     expected: VersionVector,
+    /// Of whom nothing is taken for now.
+    spurned: BTreeSet<Writer>,
     is_alone: bool,
     links: BTreeMap<LinkId, Link>,
     round_at_ms: Option<u64>,
@@ -180,6 +188,7 @@ impl Exchange {
             log,
             expected: held.clone(),
             held,
+            spurned: BTreeSet::new(),
             is_alone: false,
             links: BTreeMap::new(),
             round_at_ms: None,
@@ -214,7 +223,8 @@ impl Exchange {
                 }
                 self.show(neighbour);
             }
-            Input::NotHeard => self.expected = self.held.clone(),
+            Input::NotHeard { spurned } => self.not_heard(spurned),
+            Input::Placed(peer) => self.spurned.retain(|writer| writer.peer != peer),
             Input::Left(held) => {
                 self.expected = held.clone();
                 self.held = held;
@@ -251,6 +261,7 @@ impl Exchange {
             return;
         }
         self.is_alone = is_alone;
+        self.spurned.clear();
         let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
             if is_alone {
@@ -261,18 +272,40 @@ impl Exchange {
         }
     }
 
-    /// Asks for everything that is lacking, now and from now on.
+    fn not_heard(&mut self, spurned: Option<Writer>) {
+        self.expected = self.held.clone();
+        // Whoever has more writers refused than a neighbour may have is shown some of them once more.
+        if WRITERS_MAX <= self.spurned.len() {
+            self.spurned.clear();
+        }
+        self.spurned.extend(spurned);
+    }
+
+    /// Whether a neighbour's numbers tell of something that is lacking, and would be taken.
+    fn has_more(&self, vector: &VersionVector) -> bool {
+        let mut more = vector.beyond(&self.expected).into_iter();
+        more.any(|(writer, ..)| !self.spurned.contains(&writer))
+    }
+
+    /// Asks for everything that is lacking, now and from now on; what it has of whom nothing is taken is not.
     fn ask(&mut self, neighbour: LinkId) {
         let Some(link) = self.links.get_mut(&neighbour) else {
             return;
         };
         (link.ours, link.graft_at_ms) = (Wish::Entries, None);
+        let mut vector = self.expected.clone();
+        for writer in &self.spurned {
+            let known = link.has.get(writer);
+            if vector.get(writer) < known {
+                vector.observe(*writer, known);
+            }
+        }
         let message = Message::Subscribe(Subscribe {
             log: self.log,
             epoch: 0,
             seq: 0,
             hash: Digest::ZERO,
-            vector: self.expected.clone(),
+            vector,
             checkpoint: Vec::new(),
         });
         self.send(neighbour, message);
@@ -405,6 +438,7 @@ impl Exchange {
     /// A neighbour says what it holds.
     // spec: peers/4.2
     fn told(&mut self, now: Now, from: LinkId, vector: &VersionVector) {
+        let has_more = self.has_more(vector);
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -412,7 +446,6 @@ impl Exchange {
         if WRITERS_MAX < link.has.len() {
             return self.close(from, Code::TOO_LARGE);
         }
-        let has_more = !vector.beyond(&self.expected).is_empty();
         if link.ours != Wish::Nothing && has_more {
             let pause = link.graft_ms();
             link.graft_at_ms.get_or_insert(now.mono_ms + pause);
@@ -442,6 +475,9 @@ impl Exchange {
             let header = entry.header();
             let (writer, author_seq) = (header.writer, header.author_seq);
             link.has.observe(writer, author_seq);
+            if self.spurned.contains(&writer) {
+                continue;
+            }
             let known = self.expected.get(&writer);
             if author_seq == known + 1 {
                 self.expected.observe(writer, author_seq);
@@ -451,6 +487,9 @@ impl Exchange {
                 let pause = link.graft_ms();
                 link.graft_at_ms.get_or_insert(now.mono_ms + pause);
             }
+        }
+        if WRITERS_MAX < link.has.len() {
+            return self.close(from, Code::TOO_LARGE);
         }
         if fresh.is_empty() {
             return self.had_all(from);
@@ -502,17 +541,27 @@ impl Exchange {
         }
         let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
-            let Some(link) = self.links.get_mut(&neighbour) else {
-                continue;
-            };
-            if is_due(link.graft_at_ms) {
-                link.graft_at_ms = None;
-                if !link.has.beyond(&self.expected).is_empty() {
-                    link.in_vain = link.in_vain.saturating_add(1);
-                    self.ask(neighbour);
-                }
+            let link = self.links.get(&neighbour);
+            if link.is_some_and(|link| is_due(link.graft_at_ms)) {
+                self.graft(neighbour);
             }
             self.tell(now, neighbour, is_round);
+        }
+    }
+
+    /// Asks a neighbour again for what it told of, if that has not come.
+    fn graft(&mut self, neighbour: LinkId) {
+        let lacks = self
+            .links
+            .get(&neighbour)
+            .is_some_and(|link| self.has_more(&link.has));
+        let Some(link) = self.links.get_mut(&neighbour) else {
+            return;
+        };
+        link.graft_at_ms = None;
+        if lacks {
+            link.in_vain = link.in_vain.saturating_add(1);
+            self.ask(neighbour);
         }
     }
 

@@ -366,14 +366,17 @@ impl World {
                 author_seq,
                 seq,
                 ..
-            } => self.peers[n].units.placed(writer, author_seq, seq),
-            replica::Output::Contradicted { .. } => {
+            } => {
+                self.peers[n].units.placed(writer, author_seq, seq);
+                self.tell_exchange(n, exchange::Input::Placed(writer.peer));
+            }
+            replica::Output::Contradicted { .. } | replica::Output::GivenUp(_) => {
                 self.peers[n].rebuild();
                 let held = self.peers[n].replica.held();
                 self.tell_exchange(n, exchange::Input::Left(held));
             }
-            replica::Output::NotHeard { .. } => {
-                self.tell_exchange(n, exchange::Input::NotHeard);
+            replica::Output::NotHeard { spurned, .. } => {
+                self.tell_exchange(n, exchange::Input::NotHeard { spurned });
             }
             replica::Output::OfferLater => {
                 let delay = 100 + self.random.below(1_500);
@@ -388,6 +391,8 @@ impl World {
             replica::Output::Acknowledged { own, seq, .. } => self.peers[n].placed(own, seq),
             replica::Output::Delivered { placed, .. } => {
                 self.peers[n].note(&placed.entry, Some(placed.seq));
+                let author = placed.entry.header().writer.peer;
+                self.tell_exchange(n, exchange::Input::Placed(author));
                 self.hold(n, &placed.entry);
             }
             replica::Output::RetryLater => {

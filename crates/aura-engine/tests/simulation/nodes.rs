@@ -85,6 +85,7 @@ impl PeerNode {
                 }
                 replica::Record::Checkpoint(_)
                 | replica::Record::Evidence(_)
+                | replica::Record::GivenUp(_)
                 | replica::Record::Heard(_)
                 | replica::Record::HeardPlaced(_)
                 | replica::Record::Incarnation(_)

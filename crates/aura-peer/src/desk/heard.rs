@@ -4,7 +4,7 @@
 //! - an entry counts from when it is here, whether it has its place or not; its place only says how it is judged;
 //! - what was heard and what the log says instead never count both.
 
-use aura_engine::peer::replica::{Fates, Settled};
+use aura_engine::peer::replica::{Fates, GivenUp, Settled};
 use aura_proto::{Entry, PeerId, Writer};
 use aura_trust::KeyRing;
 
@@ -57,11 +57,22 @@ impl Desk {
 
     /// The log has another entry than the one that was heard.
     pub(super) fn contradicted(&mut self, peer: PeerId, ring: &KeyRing) {
+        let why =
+            "EQUIVOCATION: its author told neighbours another entry than the mothership".to_owned();
+        self.unheard(peer, why, ring);
+    }
+
+    /// The Mothership refused for good what was heard.
+    pub(super) fn given_up(&mut self, given_up: GivenUp, ring: &KeyRing) {
+        let why = format!("{}: the mothership refused it for good", given_up.code);
+        self.unheard(given_up.writer.peer, why, ring);
+    }
+
+    /// Something that was heard does not count any more.
+    fn unheard(&mut self, peer: PeerId, why: String, ring: &KeyRing) {
         if let Err(failure) = self.recount(ring) {
             tracing::error!(%failure, "the log cannot be taken in anew");
         }
-        let why =
-            "EQUIVOCATION: its author told neighbours another entry than the mothership".to_owned();
         self.refused(peer, why);
     }
 

@@ -341,6 +341,7 @@ impl Desk {
                 Record::Retired(own) => self.units.retire(self.writer(own), own.author_seq),
                 Record::Checkpoint(_)
                 | Record::Evidence(_)
+                | Record::GivenUp(_)
                 | Record::HeardPlaced(_)
                 | Record::Incarnation(_) => {}
             }
@@ -407,7 +408,10 @@ impl Desk {
                 time_ms,
             } => self.found_its_place((writer, author_seq), Place { seq, time_ms }, ring),
             replica::Output::Contradicted { writer, .. } => self.contradicted(writer.peer, ring),
-            replica::Output::NotHeard { from, code, detail } => {
+            replica::Output::GivenUp(given_up) => self.given_up(given_up, ring),
+            replica::Output::NotHeard {
+                from, code, detail, ..
+            } => {
                 self.not_heard.push((from, code, detail));
             }
             replica::Output::OfferLater => self.offer_later(),

@@ -66,7 +66,8 @@ impl Replica {
                 hash: verified.hash(),
             },
         );
-        if self.has_heard(&placed.entry) {
+        // What is being given up is gone when this is durable.
+        if self.has_heard(&placed.entry) && !self.is_given_up(writer, author_seq) {
             self.queue.push_back(Record::HeardPlaced(Settled {
                 seq: placed.seq,
                 time_ms: placed.time_ms,
@@ -112,7 +113,7 @@ impl Replica {
         self.queue.push_back(Record::Checkpoint(checkpoint));
     }
 
-    fn staged_tip(&self, writer: Writer) -> Tip {
+    pub(super) fn staged_tip(&self, writer: Writer) -> Tip {
         let durable = || self.tips.get(&writer).copied().unwrap_or(NO_TIP);
         self.staged_tips
             .get(&writer)

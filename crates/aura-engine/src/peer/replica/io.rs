@@ -5,7 +5,7 @@
 use aura_proto::{Code, Entry, Incarnation, Kind, Writer, event::Placed, message::Message};
 use bytes::Bytes;
 
-use super::Own;
+use super::{GivenUp, Own};
 
 /// What happens to a replica.
 #[derive(Debug)]
@@ -120,7 +120,10 @@ pub enum Output {
         /// From which number on.
         author_seq: u64,
     },
-    /// Something that a neighbour showed was not taken, nor what came behind it.
+    /// The Mothership refused for good what was heard under this number; it does not count any more, nor what its writer
+    /// wrote after it, unless the log has it some day all the same.
+    GivenUp(GivenUp),
+    /// Something that a neighbour showed was not taken, nor what came behind it: of its writer, or of anybody.
     NotHeard {
         /// Who, as in [`Input::Heard`].
         from: u64,
@@ -128,6 +131,8 @@ pub enum Output {
         code: Code,
         /// For people.
         detail: &'static str,
+        /// Of whom nothing more is taken until the Mothership has spoken; without one, the same may be taken later.
+        spurned: Option<Writer>,
     },
     /// [`Input::Offer`] is wanted after a while: others may offer the same by then.
     OfferLater,

@@ -15,6 +15,7 @@ mod fates;
 mod feed;
 mod heard;
 mod io;
+mod offers;
 mod record;
 
 use std::{
@@ -31,11 +32,12 @@ use aura_proto::{
 };
 use aura_trust::{IdentityKey, sign_entry};
 use bytes::Bytes;
+use offers::{Offers, Pushed};
 
 pub use fates::Fates;
-pub use heard::HEARD_BYTES_MAX;
+pub use heard::{HEARD_BYTES_MAX, HEARD_BYTES_PER_AUTHOR_MAX, HEARD_LIVES_MAX};
 pub use io::{Input, Output};
-pub use record::{Own, RECORD_BYTES_MAX, Record, RecordError, Settled};
+pub use record::{GivenUp, Own, RECORD_BYTES_MAX, Record, RecordError, Settled};
 
 /// Bytes of own entries that may wait for the Mothership; beyond it, publishing is refused.
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
@@ -66,7 +68,10 @@ pub struct Replica {
     outbox_bytes: usize,
     /// Entries of others without a place.
     heard: BTreeMap<(Writer, u64), Entry>,
-    heard_bytes: usize,
+    /// Their bytes by author.
+    heard_bytes: BTreeMap<PeerId, usize>,
+    /// From which number on the Mothership refused for good what was heard of a writer.
+    given_up: BTreeMap<Writer, u64>,
     /// Writers of two entries under one number.
     flagged: BTreeSet<Writer>,
     // On its way to the disk.
@@ -88,9 +93,9 @@ pub struct Replica {
     is_reborn: bool,
     pushed: u64,
     /// What of others was pushed on this link.
-    offered: VersionVector,
-    /// Pushes without an answer: whether of own entries, and the numbers in each.
-    pushes: Vec<(bool, Vec<u64>)>,
+    offers: Offers,
+    /// Pushes without an answer.
+    pushes: Vec<Pushed>,
     /// Questions for a head without an answer; the answer to the last one counts.
     asked: u32,
     remote: Option<Head>,
@@ -129,7 +134,8 @@ impl Replica {
             outbox: BTreeMap::new(),
             outbox_bytes: 0,
             heard: BTreeMap::new(),
-            heard_bytes: 0,
+            heard_bytes: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             flagged: BTreeSet::new(),
             queue: VecDeque::new(),
             flight: None,
@@ -144,7 +150,7 @@ impl Replica {
             awaits_incarnation: false,
             is_reborn: false,
             pushed: 0,
-            offered: VersionVector::default(),
+            offers: Offers::default(),
             pushes: Vec::new(),
             asked: 0,
             remote: None,
@@ -293,7 +299,7 @@ impl Replica {
                 self.is_linked = false;
                 self.asked = 0;
                 self.remote = None;
-                self.offered = VersionVector::default();
+                self.offers = Offers::default();
                 self.pushes.clear();
             }
             Input::Incarnation(incarnation) => {
@@ -464,8 +470,8 @@ impl Replica {
     ///
     /// The first refusal says why; those behind it only say that its number is missing.
     fn push_ack(&mut self, ack: &PushAck) {
-        if self.is_for_offer(ack) {
-            return self.offer_ack(ack);
+        if let Some(answered) = self.answered(ack) {
+            return self.offer_ack(&answered, ack);
         }
         let first = ack.outcomes.iter().find_map(|(_, outcome)| match outcome {
             Outcome::Refused(code) => Some(*code),
@@ -508,7 +514,7 @@ impl Replica {
             };
             let run = encode_push(self.log, waiting.iter().map(|entry| &entry.bytes()[..]));
             let numbers = waiting.iter().map(|entry| entry.header().author_seq);
-            self.pushes.push((true, numbers.collect()));
+            self.pushes.push(Pushed::Own(numbers.collect()));
             self.pushed = last;
             self.outputs.push_back(Output::Send(Message::Push(run)));
         }
@@ -554,6 +560,8 @@ impl Replica {
                     self.outputs
                         .push_back(Output::Acknowledged { own, seq, time_ms });
                 }
+                // What the log contradicted, or refused, on its way to the disk does not count.
+                Record::Heard(entry) if !self.has_heard(&entry) => {}
                 Record::Heard(entry) => self.outputs.push_back(Output::Heard { lsn, entry }),
                 Record::HeardPlaced(settled) => self.outputs.push_back(Output::Settled {
                     writer: settled.writer,
@@ -567,6 +575,7 @@ impl Replica {
                     self.awaits_incarnation = false;
                     self.is_reborn = true;
                 }
+                Record::GivenUp(given_up) => self.outputs.push_back(Output::GivenUp(given_up)),
                 Record::Checkpoint(_) | Record::Evidence(_) | Record::Retired(_) => {}
             }
         }
@@ -587,6 +596,7 @@ impl Replica {
         self.staged_own = self.own_tip();
         self.staged_tips.clear();
         self.staged_heard.clear();
+        self.forget_verdicts();
         self.is_starved = true;
         self.awaits_incarnation = false;
         self.outputs.push_back(Output::NotStored);
@@ -618,6 +628,7 @@ impl Replica {
                 let header = placed.entry.header();
                 if self.contradicts(&placed.entry) {
                     self.drop_heard_from(header.writer, header.author_seq);
+                    self.flagged.insert(header.writer);
                 }
                 self.place(placed.seq, placed.time_ms, &placed.entry);
             }
@@ -630,6 +641,7 @@ impl Replica {
             Record::Evidence(entry) => {
                 self.flagged.insert(entry.header().writer);
             }
+            Record::GivenUp(given_up) => self.keep_given_up(given_up.writer, given_up.author_seq),
             Record::OwnPlaced { seq, time_ms, own } => {
                 if let Some(entry) = self.leave(*own) {
                     self.place(*seq, *time_ms, &entry);
@@ -662,6 +674,7 @@ impl Replica {
     fn place(&mut self, seq: u64, time_ms: u64, entry: &Entry) {
         let header = entry.header();
         self.leave_heard(header.writer, header.author_seq);
+        self.placed_after_all(header.writer, header.author_seq);
         self.lamport = self.lamport.max(header.lamport);
         self.hash = chain(self.hash, seq, time_ms, entry.hash());
         self.seq = seq;

@@ -4,7 +4,7 @@
 // spec: log/3.2
 
 use aura_proto::{
-    Entry, Incarnation, PeerId, Writer,
+    Code, Entry, Incarnation, PeerId, Writer,
     entry::HEAD_BYTES,
     event::{Checkpoint, Placed},
     limits::BODY_BYTES_MAX,
@@ -23,6 +23,7 @@ const TAG_RETIRED: u8 = 6;
 const TAG_HEARD: u8 = 7;
 const TAG_HEARD_PLACED: u8 = 8;
 const TAG_EVIDENCE: u8 = 9;
+const TAG_GIVEN_UP: u8 = 10;
 
 /// One record of a peer's log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,19 @@ pub enum Record {
     HeardPlaced(Settled),
     /// A second entry under a number that its author had used, from a neighbour: proof, and nothing else.
     Evidence(Entry),
+    /// The Mothership refused an entry of another for good: it is no longer held, nor what its writer wrote after it.
+    GivenUp(GivenUp),
+}
+
+/// An entry of another that the Mothership refused for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Whose.
+    pub writer: Writer,
+    /// Its number.
+    pub author_seq: u64,
+    /// Why.
+    pub code: Code,
 }
 
 /// Where an entry of another stands.
@@ -105,6 +119,7 @@ impl Record {
             Self::Placed(placed) => Some(&placed.entry),
             Self::Checkpoint(_)
             | Self::Evidence(_)
+            | Self::GivenUp(_)
             | Self::HeardPlaced(_)
             | Self::Incarnation(_)
             | Self::OwnPlaced { .. }
@@ -152,13 +167,16 @@ impl Record {
                 out.put_u8(TAG_HEARD_PLACED);
                 out.put_u64(settled.seq);
                 out.put_u64(settled.time_ms);
-                out.put_slice(&settled.writer.peer.0);
-                out.put_u64(settled.writer.incarnation.0);
-                out.put_u64(settled.author_seq);
+                put_name(&mut out, settled.writer, settled.author_seq);
             }
             Self::Evidence(entry) => {
                 out.put_u8(TAG_EVIDENCE);
                 out.put_slice(entry.bytes());
+            }
+            Self::GivenUp(given_up) => {
+                out.put_u8(TAG_GIVEN_UP);
+                put_name(&mut out, given_up.writer, given_up.author_seq);
+                out.put_u16(given_up.code.0);
             }
         }
         out.freeze()
@@ -176,6 +194,13 @@ impl Record {
             Ok(Own {
                 incarnation: Incarnation(number(at)?),
                 author_seq: number(at + 8)?,
+            })
+        };
+        let writer = |at: usize| -> Result<Writer, RecordError> {
+            let peer = bytes.get(at..at + 32).and_then(|peer| peer.try_into().ok());
+            Ok(Writer {
+                peer: PeerId(peer.ok_or(RecordError)?),
+                incarnation: Incarnation(number(at + 32)?),
             })
         };
         let entry = |at: usize| -> Result<Entry, RecordError> {
@@ -205,21 +230,28 @@ impl Record {
             Some(&TAG_INCARNATION) => Ok(Self::Incarnation(Incarnation(number(1)?))),
             Some(&TAG_RETIRED) => Ok(Self::Retired(own(1)?)),
             Some(&TAG_HEARD) => Ok(Self::Heard(entry(1)?)),
-            Some(&TAG_HEARD_PLACED) => {
-                let peer = bytes.get(17..49).and_then(|peer| peer.try_into().ok());
-                let writer = Writer {
-                    peer: PeerId(peer.ok_or(RecordError)?),
-                    incarnation: Incarnation(number(49)?),
-                };
-                Ok(Self::HeardPlaced(Settled {
-                    seq: number(1)?,
-                    time_ms: number(9)?,
-                    writer,
-                    author_seq: number(57)?,
+            Some(&TAG_HEARD_PLACED) => Ok(Self::HeardPlaced(Settled {
+                seq: number(1)?,
+                time_ms: number(9)?,
+                writer: writer(17)?,
+                author_seq: number(57)?,
+            })),
+            Some(&TAG_EVIDENCE) => Ok(Self::Evidence(entry(1)?)),
+            Some(&TAG_GIVEN_UP) => {
+                let code = bytes.get(49..51).and_then(|code| code.try_into().ok());
+                Ok(Self::GivenUp(GivenUp {
+                    writer: writer(1)?,
+                    author_seq: number(41)?,
+                    code: Code(u16::from_be_bytes(code.ok_or(RecordError)?)),
                 }))
             }
-            Some(&TAG_EVIDENCE) => Ok(Self::Evidence(entry(1)?)),
             Some(_) | None => Err(RecordError),
         }
     }
+}
+
+fn put_name(out: &mut BytesMut, writer: Writer, author_seq: u64) {
+    out.put_slice(&writer.peer.0);
+    out.put_u64(writer.incarnation.0);
+    out.put_u64(author_seq);
 }

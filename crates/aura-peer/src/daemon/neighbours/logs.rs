@@ -183,7 +183,7 @@ impl Daemon {
             }
         };
         if is_less {
-            book.hear(exchange::Input::NotHeard);
+            book.hear(exchange::Input::NotHeard { spurned: None });
         }
         self.flush();
     }
