@@ -17,8 +17,8 @@ use aura_proto::{
     entry::PROTOCOL_LEVEL,
     event::encode_push,
     message::{
-        Auth, Heartbeat, Hello, Message, PeerCard, PeerEvent, PeerQuery, PeerState, Role,
-        Subscribe, VERSION_MAX, VERSION_MIN, feature,
+        Auth, Heartbeat, Hello, Message, PeerCard, PeerEvent, PeerQuery, PeerState, RelayOpen,
+        Role, Subscribe, VERSION_MAX, VERSION_MIN, feature,
     },
 };
 use aura_trust::{IdentityKey, auth_proof, sign_entry, sign_reach};
@@ -42,6 +42,8 @@ struct Room {
     feeds: Vec<(u64, u64, u64)>,
     /// What each link was told of where others are.
     words: Vec<(u64, SignedReach)>,
+    /// What each link was told of circuits.
+    circuits: Vec<(u64, Message)>,
 }
 
 impl Room {
@@ -85,6 +87,7 @@ impl Room {
             made: 0,
             feeds: Vec::new(),
             words: Vec::new(),
+            circuits: Vec::new(),
         };
         room.hub.start(room.now(), 1);
         room
@@ -116,6 +119,11 @@ impl Room {
                 } => self
                     .words
                     .extend(words.into_iter().map(|said| (link.0, said))),
+                Output::Send {
+                    link,
+                    message: message @ (Message::RelayOpen(_) | Message::RelayClose(_)),
+                    ..
+                } => self.circuits.push((link.0, message)),
                 Output::Feed { link, from, to, .. } => self.feeds.push((link.0, from, to)),
                 Output::Tell { links, messages } => {
                     self.made += messages.len();
@@ -147,6 +155,10 @@ impl Room {
 
     /// Member `n` comes on the link of the same number.
     fn arrive(&mut self, n: u64) {
+        self.arrive_with(n, feature::ALL);
+    }
+
+    fn arrive_with(&mut self, n: u64, features: u64) {
         let (link, key) = (LinkId(n), key(n));
         self.tell(Input::Connected {
             link,
@@ -159,7 +171,7 @@ impl Room {
             Message::Hello(Hello {
                 version_min: VERSION_MIN,
                 version_max: VERSION_MAX,
-                features: feature::ALL,
+                features,
                 agent: String::new(),
                 revocation_epoch: 0,
             }),
@@ -314,6 +326,38 @@ fn whoever_asks_about_a_member_gets_its_signed_word() {
     let peers = vec![key(1).peer(), key(2).peer()];
     room.receive(2, Message::PeerQuery(PeerQuery { peers }));
     assert_eq!(room.words, [(2, word)]);
+}
+
+/// Member 1 asks for a circuit to member 2, and what each is told.
+fn circuit_to_2(room: &mut Room, stream: u32) -> Vec<(u64, bool)> {
+    room.circuits.clear();
+    let peer = key(2).peer();
+    room.tell(Input::Received {
+        link: LinkId(1),
+        stream,
+        message: Message::RelayOpen(RelayOpen { peer, circuit: 0 }),
+    });
+    let is_open = |message: &Message| matches!(message, Message::RelayOpen(_));
+    let told = room.circuits.iter();
+    told.map(|(link, message)| (*link, is_open(message)))
+        .collect()
+}
+
+#[test]
+fn c12_a_circuit_is_offered_to_whoever_takes_circuits_and_is_there() {
+    let mut room = Room::new(2);
+    room.arrive(1);
+    assert_eq!(circuit_to_2(&mut room, 1), [(1, false)]);
+    room.arrive_with(2, feature::ALL & !feature::RELAY);
+    assert_eq!(circuit_to_2(&mut room, 3), [(1, false)]);
+    room.tell(Input::Disconnected { link: LinkId(2) });
+    room.known.remove(&2);
+    room.arrive(2);
+    assert_eq!(circuit_to_2(&mut room, 5), [(2, true)]);
+    // With its link an offer is gone, and the asker told so.
+    room.circuits.clear();
+    room.tell(Input::Disconnected { link: LinkId(2) });
+    assert!(matches!(&room.circuits[..], [(1, Message::RelayClose(_))]));
 }
 
 #[test]

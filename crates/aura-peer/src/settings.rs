@@ -17,6 +17,8 @@ enum Takes {
     Address,
     /// Addresses between commas, or nothing.
     Addresses,
+    /// How many links are kept: at least, as a rule, at most.
+    Mesh,
     /// Milliseconds, or a number with `ms`, `s` or `m` behind it.
     Duration,
 }
@@ -52,6 +54,11 @@ const TABLE: &[Setting] = &[
         key: "links.mdns",
         default: "on",
         takes: Takes::OneOf(&["on", "off"]),
+    },
+    Setting {
+        key: "links.mesh",
+        default: "3/4/8",
+        takes: Takes::Mesh,
     },
     Setting {
         key: "links.visibility",
@@ -167,7 +174,7 @@ impl Settings {
         links::Settings {
             direct: self.get("links.direct") == "on",
             visibility: Visibility::from_word(self.get("links.visibility")).unwrap_or_default(),
-            mesh: links::Mesh::default(),
+            mesh: mesh(self.get("links.mesh")).unwrap_or_default(),
             heartbeat_ms: milliseconds(self.get("links.heartbeat")).unwrap_or(PEER_HEARTBEAT_MS),
         }
     }
@@ -193,6 +200,7 @@ impl Takes {
                 let mut words = value.split(',').map(str::trim);
                 value.is_empty() || words.all(|word| word.parse::<SocketAddr>().is_ok())
             }
+            Self::Mesh => mesh(value).is_some(),
             Self::Duration => {
                 milliseconds(value).is_some_and(|ms| (100..=86_400_000).contains(&ms))
             }
@@ -206,9 +214,21 @@ impl Takes {
                 "an address with a port, like 192.168.1.7:7777; port 0 is any".to_owned()
             }
             Self::Addresses => "addresses with ports between commas, or nothing".to_owned(),
+            Self::Mesh => {
+                "numbers of links LOW/TARGET/HIGH, 1 ≤ LOW ≤ TARGET ≤ HIGH ≤ 32, like 3/4/8"
+                    .to_owned()
+            }
             Self::Duration => "a time from 100ms to 24h, like 15s".to_owned(),
         }
     }
+}
+
+fn mesh(text: &str) -> Option<links::Mesh> {
+    let numbers: Result<Vec<u8>, _> = text.split('/').map(str::parse).collect();
+    let [low, target, high] = numbers.ok()?[..] else {
+        return None;
+    };
+    links::Mesh::new(low, target, high).ok()
 }
 
 fn milliseconds(text: &str) -> Option<u64> {
@@ -256,6 +276,10 @@ mod tests {
             ("links.announce", "10.0.0.1"),
             ("links.heartbeat", "5"),
             ("links.heartbeat", "99999999h"),
+            ("links.mesh", "4"),
+            ("links.mesh", "5/4/8"),
+            ("links.mesh", "3/4/33"),
+            ("links.mesh", "0/4/8"),
             ("links.mdns", "loopback"),
         ] {
             let refused = settings.set(key, value.to_owned());

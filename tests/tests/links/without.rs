@@ -192,6 +192,56 @@ fn c54_devices_on_one_network_find_each_other_without_knowing_where_they_are() {
 }
 
 #[test]
+fn case_025_whoever_was_removed_is_refused_by_devices_that_it_dials() {
+    let mesh = Mesh::of(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    mesh.team.mothership(&["peer", "revoke", "carol"]).ok();
+    for laptop in [alice, bob] {
+        laptop.event(|event| event["kind"] == "peer_gone" && event["actor"] == "carol");
+    }
+    carol.event(|event| {
+        event["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("no link with bob")
+    });
+    let pong = carol.aura(&["ping", "bob", "--timeout", "3s"]);
+    assert_ne!(pong.exit, 0, "{pong:?}");
+    let row = carol.aura(&["netcheck", "bob"]).ok()["peers"][0].clone();
+    let tried = row["tried"].as_array().unwrap();
+    assert!(
+        tried.iter().all(|tried| tried["result"] != "slower"),
+        "{row}"
+    );
+    assert_ne!(row["path"], "direct", "{row}");
+}
+
+#[test]
+fn case_027_who_missed_a_removal_learns_of_it_before_anything_of_the_repository() {
+    let mut mesh = Mesh::of(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = &mesh.laptops[..] else {
+        panic!("three laptops");
+    };
+    carol.aura(&["down"]).ok();
+    bob.aura(&["down"]).ok();
+    mesh.team.mothership(&["peer", "revoke", "carol"]).ok();
+    alice.event(|event| event["kind"] == "peer_gone" && event["actor"] == "carol");
+    alice.synced();
+    mesh.box_.signal("-KILL");
+    alice.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    alice.aura(&["publish", "--no-wait"]);
+    bob.aura(&["up"]).ok();
+    let mut is_known = false;
+    bob.event(|event| {
+        is_known |= event["kind"] == "peer_gone" && event["actor"] == "carol";
+        event["kind"] == "applied" && event["symbol"] == "load"
+    });
+    assert!(is_known, "an entry came before the removal");
+}
+
+#[test]
 fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
     let mut mesh = Mesh::of(&["alice", "bob"]);
     let [alice, bob] = &mesh.laptops[..] else {

@@ -104,6 +104,9 @@ doc! {
         rtt_ms: Option<u64>,
         /// `open`, `outbound` or `strict`.
         visibility: String,
+        /// How others get to this device, as its links have shown: `direct`, `outbound only`, `relayed only` or `unknown`.
+        #[serde(default)]
+        reachable: String,
         /// Where this device can be dialled.
         listens: Vec<AddressDoc>,
         /// Every other device, or the one that was asked for.

@@ -155,6 +155,8 @@ struct Link {
     /// When it was told everything last, and whether it is owed that again.
     head_ms: Option<u64>,
     owes_head: bool,
+    /// Whether it has said what it holds.
+    has_told: bool,
     /// How often it was asked in vain: what it has may be what is not taken here.
     in_vain: u32,
 }
@@ -254,6 +256,12 @@ impl Exchange {
     /// What is durable here.
     pub fn held(&self) -> &VersionVector {
         &self.held
+    }
+
+    /// Whether nothing is awaited of a neighbour: it has said what it holds, and all of it is here, or the Mothership is.
+    pub fn is_level(&self, neighbour: LinkId) -> bool {
+        let link = self.links.get(&neighbour);
+        !self.is_alone || link.is_some_and(|link| link.has_told && !self.has_more(&link.has))
     }
 
     fn alone(&mut self, is_alone: bool) {
@@ -443,6 +451,7 @@ impl Exchange {
             return;
         };
         link.has.merge(vector);
+        link.has_told = true;
         if WRITERS_MAX < link.has.len() {
             return self.close(from, Code::TOO_LARGE);
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aura_engine::peer::links::{Input, Output, Way, Why};
+use aura_engine::peer::links::{Input, Output, Reachability, Way, Why};
 use aura_proto::{Code, message::Message, reach::Visibility};
 
 use crate::world::{World, address, word};
@@ -233,4 +233,26 @@ fn who_is_away_by_the_motherships_word_is_looked_for_when_it_is_back() {
     world.input(0, Input::Peer(known));
     world.run_for(2_000);
     assert!(world.is_linked(0, 1));
+}
+
+#[test]
+fn c65_how_others_get_to_a_device_is_told_as_its_links_have_shown() {
+    // Open on both sides; one that nobody can dial; one that is strict; one alone.
+    let mut world = World::new(4, 5);
+    world.listeners.remove(&address(1));
+    world.set_visibility(2, Visibility::Strict);
+    world.nodes[3].settings.direct = false;
+    world.start();
+    let strict = world.id(2);
+    world.input(0, Input::Want(strict));
+    world.run_for(60_000);
+    let seen = |node: usize| world.nodes[node].links.reachability();
+    assert_eq!(seen(0), Reachability::Direct);
+    assert_eq!(seen(1), Reachability::OutboundOnly);
+    assert_eq!(seen(2), Reachability::RelayedOnly);
+    assert_eq!(seen(3), Reachability::Unknown);
+    // Elsewhere it has to show again.
+    let moved = word(0, 9, Visibility::Open, &[address(50)]);
+    world.input(0, Input::Announce(moved));
+    assert_eq!(world.nodes[0].links.reachability(), Reachability::Unknown);
 }

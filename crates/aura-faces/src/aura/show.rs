@@ -399,7 +399,8 @@ pub(super) fn netcheck(doc: &docs::Netcheck, view: &View) -> String {
         true => "no other device can dial this one".to_owned(),
         false => format!("listens at {}", listens.join(", ")),
     };
-    text += &format!("this device: {}, {listens}\n", line(&doc.visibility));
+    let (visibility, reachable) = (line(&doc.visibility), line(&doc.reachable));
+    text += &format!("this device: {visibility}, {listens}; reached so far: {reachable}\n");
     for peer in &doc.peers {
         let rtt = peer
             .rtt_ms

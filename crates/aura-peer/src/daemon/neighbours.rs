@@ -57,6 +57,8 @@ struct Thread {
     /// Logs whose stream was full.
     full: BTreeSet<LogId>,
     is_up: bool,
+    /// What came about other logs while the team's log is not level with the other side.
+    early: Option<Vec<Message>>,
 }
 
 /// Everything about links to other devices.
@@ -359,6 +361,7 @@ impl Daemon {
             streams: BTreeMap::new(),
             full: BTreeSet::new(),
             is_up: false,
+            early: None,
         };
         neighbours.threads.insert(id, thread);
         self.pass_on(received, move |event, share| {
@@ -430,9 +433,7 @@ impl Daemon {
         if self.neighbours.as_ref().is_some_and(is_asked) {
             self.ask_whether_there(peer);
         }
-        for book in self.books() {
-            book.meet(link);
-        }
+        self.meet(link);
         let name = crate::docs::name_of(&self.peers, peer);
         self.emit(
             "direct",

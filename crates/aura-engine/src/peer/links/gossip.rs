@@ -72,6 +72,8 @@ impl Links {
         if self.announced.as_ref() == Some(&word) {
             return;
         }
+        // What was so elsewhere says nothing of where it is now.
+        self.proven = super::Proven::default();
         self.announced = Some(word);
         let Some(word) = self.own_word() else {
             return;

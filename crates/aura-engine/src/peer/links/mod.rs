@@ -33,13 +33,13 @@ pub use dial::{ASK_AFTER_MS, BACKOFF_MS_MAX, DIAL_MS_MAX, LASTING_MS, UPGRADE_MS
 pub use gossip::{ASKS_PER_MIN_MAX, ROUND_MS, RUMOUR_LINKS_MAX, TELLINGS};
 pub use io::{Arrived, Attempt, BadMesh, Input, Known, LinkId, Mesh, Output, Settings, Way};
 pub use mesh::CHOICE_MS;
-pub use rows::{AttemptRow, PeerLinkRow, Why};
+pub use rows::{AttemptRow, PeerLinkRow, Reachability, Why};
 pub use session::{PENDING_MAX, SETTLED_MS, SPARE_MS};
 pub use table::{ADDRESS_REST_MS, ADDRESSES_REMEMBERED_MAX, DIALS_BURST, DIALS_PER_S};
 
 use crate::Now;
 use gossip::Asks;
-use table::{Budget, Chance, Link, Peer};
+use table::{Budget, Chance, Link, Peer, Proven};
 
 /// Shortest heartbeat period in milliseconds.
 const HEARTBEAT_MS_MIN: u64 = 100;
@@ -78,6 +78,8 @@ pub struct Links {
     choose_at_ms: u64,
     chosen_ms: u64,
     chance: Chance,
+    /// Which kinds of links there have been.
+    proven: Proven,
     /// Whether something happened that decisions may hang on.
     is_stirred: bool,
     outputs: VecDeque<Output>,
@@ -104,6 +106,7 @@ impl Links {
             choose_at_ms: u64::MAX,
             chosen_ms: first_ms,
             chance,
+            proven: Proven::default(),
             is_stirred: false,
             outputs: VecDeque::new(),
         };

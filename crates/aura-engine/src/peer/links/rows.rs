@@ -7,7 +7,7 @@ use aura_proto::{PeerId, reach::Visibility};
 use super::{
     Links,
     io::{LinkId, Way},
-    table::Peer,
+    table::{Peer, Proven},
 };
 use crate::Now;
 
@@ -43,6 +43,30 @@ impl fmt::Display for Why {
             Self::NotNeeded => "not needed: there are enough other links",
             Self::Waiting => "the last dial failed; the next one waits",
             Self::Dialing => "it is being dialled",
+        })
+    }
+}
+
+/// How others get to this device, as far as its links show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    /// Others have dialled it.
+    Direct,
+    /// It has dialled others, and nobody has dialled it.
+    OutboundOnly,
+    /// All its links run through relays.
+    RelayedOnly,
+    /// It has had no link.
+    Unknown,
+}
+
+impl fmt::Display for Reachability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::OutboundOnly => "outbound only",
+            Self::RelayedOnly => "relayed only",
+            Self::Unknown => "unknown",
         })
     }
 }
@@ -90,6 +114,16 @@ pub struct PeerLinkRow {
 }
 
 impl Links {
+    /// How others get to this device, since it announced where it is.
+    pub fn reachability(&self) -> Reachability {
+        match self.proven {
+            Proven { dialled: true, .. } => Reachability::Direct,
+            Proven { dials: true, .. } => Reachability::OutboundOnly,
+            Proven { relayed: true, .. } => Reachability::RelayedOnly,
+            Proven { .. } => Reachability::Unknown,
+        }
+    }
+
     /// How things stand with each peer, in order of their ids.
     pub fn rows(&self, now: Now) -> Vec<PeerLinkRow> {
         let row = |(id, peer): (&PeerId, &Peer)| self.row(now, *id, peer);

@@ -260,6 +260,11 @@ impl Links {
         link.ready_ms = now.mono_ms;
         link.heard_ms = now.mono_ms;
         link.round_at_ms = round_at_ms;
+        match (link.way.is_direct(), link.is_dialled_here) {
+            (true, true) => self.proven.dials = true,
+            (true, false) => self.proven.dialled = true,
+            (false, _) => self.proven.relayed = true,
+        }
         let id_of_peer = link.peer;
         let Some(peer) = self.peers.get_mut(&id_of_peer) else {
             return;

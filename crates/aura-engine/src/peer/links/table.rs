@@ -92,6 +92,17 @@ pub(super) struct Dialing {
     pub(super) link: Option<LinkId>,
 }
 
+/// Which kinds of links there have been since this device announced where it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Proven {
+    /// Others dialled it directly.
+    pub(super) dialled: bool,
+    /// It dialled others directly.
+    pub(super) dials: bool,
+    /// Through a relay.
+    pub(super) relayed: bool,
+}
+
 /// An attempt that people may see.
 #[derive(Debug, Clone)]
 pub(super) struct Tried {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::mpsc};
 use aura_api::{Call, Exit, Failure, Reply, docs};
 use aura_engine::peer::{
     control::Control,
-    links::{Input, PeerLinkRow, Way},
+    links::{Input, PeerLinkRow, Reachability, Way},
 };
 use aura_proto::PeerId;
 
@@ -72,6 +72,7 @@ impl Daemon {
             mothership,
             rtt_ms: self.rtt_ms.filter(|_| is_up),
             visibility: self.settings.get("links.visibility").to_owned(),
+            reachable: self.reachability().to_string(),
             listens: announced
                 .iter()
                 .flat_map(|reach| &reach.addresses)
@@ -79,6 +80,11 @@ impl Daemon {
                 .collect(),
             peers: self.peer_rows().into_iter().filter(is_wanted).collect(),
         })
+    }
+
+    fn reachability(&self) -> Reachability {
+        let known = self.neighbours.as_ref();
+        known.map_or(Reachability::Unknown, |known| known.machine.reachability())
     }
 
     fn reconnect_to(&mut self, peer: Option<&str>) -> Answer {

@@ -6,18 +6,26 @@
 
 use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{
-    Code, Entry, LogId, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
+    Code, Entry, LogId,
+    event::encode_push,
+    limits::{LOGS_PER_LINK_MAX, SEND_QUEUE_BYTES_MAX},
+    message::Message,
     session::Class,
 };
 
+use super::Thread;
 use crate::{book::Book, daemon::Daemon};
+
+/// Messages about other logs that may come before the team's log is level: a question and what follows it, for each
+/// log that a link may carry.
+const EARLY_MAX: usize = 2 * LOGS_PER_LINK_MAX;
 
 impl Daemon {
     /// A repository was opened: neighbours that are linked already exchange it as well.
     pub(in crate::daemon) fn meet_again(&mut self, path: &std::path::Path) {
         let threads = self.neighbours.iter().flat_map(|known| &known.threads);
         let up: Vec<LinkId> = threads
-            .filter(|(_, thread)| thread.is_up)
+            .filter(|(_, thread)| thread.is_up && thread.early.is_none())
             .map(|(link, _)| *link)
             .collect();
         if let Some(desk) = self.desks.get_mut(path) {
@@ -30,11 +38,61 @@ impl Daemon {
         desks.chain(self.team.iter_mut().map(|team| &mut team.book))
     }
 
+    /// A link is up: first the team's log is levelled, so that nothing is taken of whom the other side knows to be
+    /// removed.
+    pub(super) fn meet(&mut self, link: LinkId) {
+        if let Some(team) = &mut self.team {
+            team.book.meet(link);
+        }
+        if let Some(thread) = self.thread_mut(link) {
+            thread.early = Some(Vec::new());
+        }
+        self.meet_levelled();
+    }
+
+    fn thread_mut(&mut self, link: LinkId) -> Option<&mut Thread> {
+        self.neighbours.as_mut()?.threads.get_mut(&link)
+    }
+
+    /// Begins to exchange the other logs on links where nothing of the team's log is awaited any more.
+    // spec: peers/4.9
+    fn meet_levelled(&mut self) {
+        let (Some(neighbours), Some(team)) = (&mut self.neighbours, &self.team) else {
+            return;
+        };
+        let exchange = &team.book.exchange;
+        let waiting = neighbours.threads.iter_mut();
+        let levelled = waiting.filter_map(|(link, thread)| {
+            let early = thread.early.take_if(|_| exchange.is_level(*link))?;
+            Some((*link, early))
+        });
+        let levelled: Vec<(LinkId, Vec<Message>)> = levelled.collect();
+        for (link, early) in levelled {
+            for desk in self.desks.values_mut() {
+                desk.book.meet(link);
+            }
+            for message in early {
+                self.hear_of_log(link, message);
+            }
+        }
+    }
+
     /// A message about a log goes to all who keep it: two clones of one repository keep one each.
     pub(in crate::daemon) fn hear_of_log(&mut self, link: LinkId, message: Message) {
         let Some(log) = log_of(&message) else {
             return;
         };
+        if log != LogId::TEAM
+            && let Some(early) = self
+                .thread_mut(link)
+                .and_then(|thread| thread.early.as_mut())
+        {
+            if EARLY_MAX <= early.len() {
+                let detail = "too much before the team's log is level";
+                return self.close_thread(link, Code::BUSY, detail);
+            }
+            return early.push(message);
+        }
         let from = link;
         for book in self.books().filter(|book| book.replica.log() == log) {
             let message = message.clone();
@@ -84,6 +142,7 @@ impl Daemon {
             }
         }
         self.say_what_was_not_heard();
+        self.meet_levelled();
     }
 
     /// Carries out what one book wants; two clones of one repository have a book each.
