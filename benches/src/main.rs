@@ -60,6 +60,8 @@ enum Row {
     Catchup,
     /// 500 peers come back at once
     Storm,
+    /// A link through a relay beside a direct one and bare TLS
+    Relay,
     /// Restart with 1,000,000 entries
     Restart,
     /// First index and warm start of 500,000 lines
@@ -100,6 +102,7 @@ impl Row {
             Self::Fan => rows::fan::measure(ground).await,
             Self::Catchup => rows::catchup::measure(ground).await,
             Self::Storm => rows::storm::measure(ground).await,
+            Self::Relay => rows::relay::measure(ground).await,
             Self::Restart => rows::restart::measure(ground).await,
             Self::Index => rows::index::measure(ground),
             Self::Idle => rows::idle::measure(ground),

@@ -5,6 +5,7 @@ pub(crate) mod fan;
 pub(crate) mod idle;
 pub(crate) mod index;
 pub(crate) mod push;
+pub(crate) mod relay;
 pub(crate) mod restart;
 pub(crate) mod save;
 pub(crate) mod semantic;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mothership_tests::{Laptop, Team, git};
+use mothership_tests::{Laptop, Team, git, token};
 use serde_json::Value;
 
 use crate::{
@@ -65,7 +65,54 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         alice.aura(&["publish"]).ok();
         published.take(&mut seen, begun)?;
     }
-    Ok(figures(limit, &mut by_git, saved, published, many))
+    drop((seen, alice, bob, server));
+    let mut figures = figures(limit, &mut by_git, saved, published, many);
+    figures.extend(without_mothership(ground)?);
+    Ok(figures)
+}
+
+/// The same between two laptops that are linked, with the Mothership and after it was killed.
+fn without_mothership(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+    let team = Team::at(tempfile::tempdir_in(ground.scratch.path())?);
+    let origin = team.dir.path().join("origin");
+    tree::write(&origin, EDITS, BODY)?;
+    tree::commit(&origin);
+    let mut server = team.serve("127.0.0.1:0");
+    let linked = |name: &str, address: &str| {
+        let mut laptop = team.laptop(name);
+        laptop.listen = Some(address.to_owned());
+        laptop
+    };
+    let alice = linked("alice", "127.0.0.2:0");
+    alice.join(&token(&server.ready), "alice", "live").ok();
+    alice
+        .aura(&["config", "set", "members.approve", "auto"])
+        .ok();
+    let bob = linked("bob", "127.0.0.3:0");
+    let invite = token(&alice.aura(&["invite"]).ok());
+    bob.join(&invite, "bob", "live").ok();
+    bob.event(|event| event["text"] == "linked with alice");
+    alice.synced();
+    bob.synced();
+    let mut seen = Watch::start(&bob)?;
+    let mut round = |what: &str| {
+        let mut times = Times::default();
+        for n in 0..EDITS {
+            let begun = edit(&alice, n, what)?;
+            times.take(&mut seen, begun)?;
+        }
+        Ok::<_, Failure>(times)
+    };
+    let mut with = round("with")?;
+    server.signal("-KILL");
+    let mut without = round("without")?;
+    let mut row = |p: usize, factor: f64| {
+        let name = format!("save -> applied, the Mothership dead; the peer is alive, p{p} ms");
+        Figure::new(name, percentile(&mut without.applied, p))
+            .peer(Some(percentile(&mut with.applied, p)))
+            .goal(AtMost, factor, Peer)
+    };
+    Ok(vec![row(50, 1.0), row(95, 2.0), row(99, 2.0)])
 }
 
 fn figures(
