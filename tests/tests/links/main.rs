@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod after;
 mod dial;
 mod relay;
 mod without;
