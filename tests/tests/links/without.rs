@@ -1,6 +1,6 @@
 //! What goes on while the Mothership is dead.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, process::Command};
 
 use aura_trust::Token;
 use mothership_tests::{Laptop, proxy::Proxy};
@@ -239,6 +239,53 @@ fn case_027_who_missed_a_removal_learns_of_it_before_anything_of_the_repository(
         event["kind"] == "applied" && event["symbol"] == "load"
     });
     assert!(is_known, "an entry came before the removal");
+}
+
+#[test]
+fn i16_two_who_are_shown_two_histories_see_it_in_each_others_heartbeats() {
+    let proxies: OnceCell<Vec<Proxy>> = OnceCell::new();
+    let through = |n: usize, invite: String| {
+        let mut token = Token::parse(&invite).unwrap();
+        let place = token.endpoints[0].clone();
+        let made = || vec![Proxy::to(&place), Proxy::to(&place)];
+        token.endpoints = vec![proxies.get_or_init(made)[n].listen.clone()];
+        token.to_text().unwrap().to_string()
+    };
+    let fast = |_: usize, laptop: &mut Laptop| {
+        laptop.links = vec![("AURA_LINKS_HEARTBEAT", "300ms")];
+    };
+    let mut mesh = Mesh::with(&["alice", "bob"], fast, through);
+    mesh.box_.signal("-KILL");
+    // A Mothership that serves one of them from a copy of itself.
+    let copy = mesh.team.dir.path().join("copy");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([&mesh.team.state(), &copy])
+        .status();
+    assert!(copied.unwrap().success());
+    let true_one = mesh.team.serve("127.0.0.1:0");
+    let false_one = mesh.team.serve_in(&copy, "127.0.0.1:0");
+    let [to_true, to_false] = &proxies.get().unwrap()[..] else {
+        panic!("two proxies");
+    };
+    to_true.lead_to(&true_one.listen);
+    to_false.lead_to(&false_one.listen);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    for laptop in [alice, bob] {
+        laptop.aura(&["reconnect"]).ok();
+        laptop.synced();
+    }
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    bob.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    for (laptop, other) in [(alice, "bob"), (bob, "alice")] {
+        let fault = laptop.event(|event| event["kind"] == "fault");
+        assert_eq!(fault["actor"], other, "{fault}");
+        let status = laptop.aura(&["status"]).ok();
+        let needs = status["needs_you"].as_array().unwrap();
+        assert!(needs.iter().any(|need| need["id"] == "fork"), "{status}");
+    }
 }
 
 #[test]

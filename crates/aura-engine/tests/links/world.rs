@@ -316,7 +316,7 @@ impl World {
                 let now_ms = self.now_ms;
                 self.later(now_ms, node, Input::Peer(known));
             }
-            Output::Ask(_) | Output::Rtt { .. } => {}
+            Output::Ask(_) | Output::Heads { .. } | Output::Rtt { .. } => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod lan;
 mod logs;
 mod places;
 mod routes;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,6 +72,8 @@ pub(super) struct Neighbours {
     lan: Option<(Lan, tokio::task::JoinHandle<()>)>,
     /// When it may be begun anew.
     lan_at_ms: u64,
+    /// Who verified another history than this device, of which logs, and at which position.
+    forks: BTreeMap<(PeerId, LogId), u64>,
     /// Where others were found.
     found: BTreeMap<PeerId, Vec<SocketAddr>>,
     link_last: u64,
@@ -121,6 +124,7 @@ impl Daemon {
             letters: Letters::new(routes),
             lan: None,
             lan_at_ms: 0,
+            forks: BTreeMap::new(),
             found: BTreeMap::new(),
             link_last: 0,
             door: None,
@@ -202,6 +206,7 @@ impl Daemon {
         {
             neighbours.machine.handle(now, Input::Tick);
         }
+        self.show_heads();
         self.tend_lan();
         self.tick_circuits();
         self.pump_links();
@@ -270,6 +275,7 @@ impl Daemon {
                         self.send(0, &Message::PeerQuery(PeerQuery { peers }));
                     }
                 }
+                Output::Heads { peer, heads } => self.compare_heads(peer, &heads),
                 Output::Rtt { .. } => {}
             }
         }

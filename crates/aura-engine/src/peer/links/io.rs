@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use aura_proto::{
-    Code, PeerId, SignedReach,
+    Code, Digest, LogId, PeerId, SignedReach,
     limits::PEER_HEARTBEAT_MS,
     message::Message,
     reach::{Reach, Visibility},
@@ -264,6 +264,13 @@ pub enum Output {
     Learned(SignedReach),
     /// Ask the Mothership what it knows of these peers.
     Ask(Vec<PeerId>),
+    /// What a peer has verified, as its heartbeat says.
+    Heads {
+        /// Who.
+        peer: PeerId,
+        /// Log, epoch, position and running hash of each.
+        heads: Vec<(LogId, u64, u64, Digest)>,
+    },
     /// A measured round trip.
     Rtt {
         /// To whom.

@@ -11,8 +11,8 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use aura_proto::{
-    Code, PeerId,
-    limits::{AUTH_MS_MAX, HEARTBEATS_MISSED_MAX},
+    Code, Digest, LogId, PeerId,
+    limits::{AUTH_MS_MAX, HEARTBEATS_MISSED_MAX, LOGS_PER_LINK_MAX},
     message::{Auth, Heartbeat, Hello, Message, VERSION_MAX, VERSION_MIN, Welcome, feature},
 };
 use aura_trust::{auth_proof, proof::Side, verify_auth};
@@ -376,14 +376,27 @@ impl Links {
                     heads: self.heads.clone(),
                 };
                 self.send(id, Message::HeartbeatAck(ack));
+                self.witness(id, beat.heads);
             }
-            Message::HeartbeatAck(ack) => self.answered(now, id, ack.nonce),
+            Message::HeartbeatAck(ack) => {
+                self.answered(now, id, ack.nonce);
+                self.witness(id, ack.heads);
+            }
             Message::Reach(words) => self.heard_words(now, id, &words),
             Message::Hello(_) | Message::Auth(_) | Message::Welcome(_) => {
                 self.close(now, id, Code::PROTOCOL, "the proofs are done");
             }
             // Everything else is for the shell.
             _ => {}
+        }
+    }
+
+    fn witness(&mut self, id: LinkId, mut heads: Vec<(LogId, u64, u64, Digest)>) {
+        heads.truncate(LOGS_PER_LINK_MAX);
+        if let Some(peer) = self.links.get(&id).map(|link| link.peer)
+            && !heads.is_empty()
+        {
+            self.outputs.push_back(Output::Heads { peer, heads });
         }
     }
 

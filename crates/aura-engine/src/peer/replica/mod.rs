@@ -17,6 +17,7 @@ mod heard;
 mod io;
 mod offers;
 mod record;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,11 +34,13 @@ use aura_proto::{
 use aura_trust::{IdentityKey, sign_entry};
 use bytes::Bytes;
 use offers::{Offers, Pushed};
+use witness::Witness;
 
 pub use fates::Fates;
 pub use heard::{HEARD_BYTES_MAX, HEARD_BYTES_PER_AUTHOR_MAX, HEARD_LIVES_MAX};
 pub use io::{Input, Output};
 pub use record::{GivenUp, Own, RECORD_BYTES_MAX, Record, RecordError, Settled};
+pub use witness::WITNESSED_MAX;
 
 /// Bytes of own entries that may wait for the Mothership; beyond it, publishing is refused.
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
@@ -61,6 +64,7 @@ pub struct Replica {
     // Durable state.
     seq: u64,
     hash: Digest,
+    witness: Witness,
     lamport: u64,
     tips: BTreeMap<Writer, Tip>,
     checkpoint: Option<Checkpoint>,
@@ -128,6 +132,7 @@ impl Replica {
             incarnation,
             seq: 0,
             hash: Digest::ZERO,
+            witness: Witness::default(),
             lamport: 0,
             tips: BTreeMap::new(),
             checkpoint: None,
@@ -193,6 +198,13 @@ impl Replica {
             .iter()
             .filter(move |(writer, _)| writer.peer == peer);
         own.map(|(writer, tip)| (writer.incarnation, tip.author_seq))
+    }
+
+    /// Whether another device's verified head is on the history that was verified here; nothing where that cannot be
+    /// told, as it is further on or too old.
+    // spec: peers/3.5
+    pub fn agrees(&self, seq: u64, hash: Digest) -> Option<bool> {
+        self.witness.agrees(seq, hash)
     }
 
     /// Last verified position and running hash.
@@ -678,6 +690,7 @@ impl Replica {
         self.lamport = self.lamport.max(header.lamport);
         self.hash = chain(self.hash, seq, time_ms, entry.hash());
         self.seq = seq;
+        self.witness.note(seq, self.hash);
         let tip = Tip {
             author_seq: header.author_seq,
             hash: entry.hash(),

@@ -104,7 +104,16 @@ impl Daemon {
             since: None,
             text: format!("{fault}; nothing is published"),
         });
-        let needs = self.own_standing().into_iter().chain(fault);
+        let forks = self.forks_of(desk.book.replica.log()).into_iter();
+        let forks = forks.map(|(name, text)| docs::NeedDoc {
+            kind: "fault".to_owned(),
+            id: "fork".to_owned(),
+            symbol: None,
+            with: vec![name],
+            since: None,
+            text,
+        });
+        let needs = self.own_standing().into_iter().chain(fault).chain(forks);
         let needs = needs.chain(conflicts.iter().map(conflict));
         let needs = needs.chain(self.alerts(desk));
         needs.chain(others.map(approval)).collect()
