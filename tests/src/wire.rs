@@ -445,7 +445,7 @@ pub async fn next(events: &mut mpsc::Receiver<LinkEvent>) -> Result<(u32, Messag
                 kind,
                 payload,
             }) => return Ok((stream, Message::decode(kind, payload)?)),
-            Some(LinkEvent::Drained) => {}
+            Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => {}
             Some(LinkEvent::Closed { code, detail, .. }) => {
                 return Err(Refused { code, detail }.into());
             }

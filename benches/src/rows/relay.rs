@@ -131,7 +131,13 @@ async fn relayed(server: &Server) -> Result<(f64, f64), Failure> {
     let (near_calendar, far_calendar) = (calendar(), calendar());
     let asked = dial_through(near, &a.credentials, b.key.peer(), &near_calendar);
     let nobody: aura_net::Revoked = Arc::new(|_: PeerId| false);
-    let answered = accept_through(far, &b.credentials, b.grant.team, nobody, &far_calendar);
+    let answered = accept_through(
+        far,
+        (&b.credentials, b.grant.team),
+        a.key.peer(),
+        nobody,
+        &far_calendar,
+    );
     let (asked, answered) = tokio::join!(asked, answered);
     over_link(asked?.stream, answered?.stream).await
 }
@@ -156,7 +162,7 @@ async fn over_link(
         }
         match there.recv().await {
             Some(LinkEvent::Message { payload, .. }) => heard += payload.len(),
-            Some(LinkEvent::Drained) => {}
+            Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => {}
             other => return Err(format!("{other:?}").into()),
         }
     }
@@ -177,7 +183,7 @@ async fn over_link(
 async fn message(events: &mut mpsc::Receiver<LinkEvent>) -> Result<(u32, Message), Failure> {
     loop {
         match events.recv().await {
-            Some(LinkEvent::Drained) => {}
+            Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => {}
             Some(LinkEvent::Message {
                 stream,
                 kind: FrameType::HEARTBEAT,

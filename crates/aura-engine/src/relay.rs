@@ -9,9 +9,10 @@
 //!
 //! Invariants:
 //! - nothing is passed on but between two ready links, and nothing of a circuit is looked at;
-//! - what waits here of a circuit is at most a window in each direction: its ends grant each other what they have taken,
-//!   and one that sends more loses the circuit;
-//! - circuits of a peer are counted, those that it asks for in a minute as well;
+//! - what waits here of a circuit is at most a window in each direction, every message counted with what it costs: its
+//!   ends grant each other what they have taken, and one that sends more loses the circuit;
+//! - circuits of a peer are counted, those of a pair and those that it asks for in a minute as well;
+//! - nothing that is passed on is longer than it came: no relayed message can end another's link;
 //! - a circuit that ends is told to both ends, with the reason.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,16 +20,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use aura_proto::{
     Code, PeerId,
     limits::{
-        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_OFFER_MS_MAX, RELAY_OPENS_PER_MIN_MAX,
-        RELAY_WINDOW_BYTES,
+        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_GRANT_BYTES_MIN, RELAY_MESSAGE_BYTES,
+        RELAY_OFFER_MS_MAX, RELAY_OPENS_PER_MIN_MAX, RELAY_WINDOW_BYTES,
     },
     message::{Message, RelayClose, RelayCredit, RelayOpen},
+    session::DETAIL_BYTES_MAX,
 };
 use bytes::Bytes;
 
 use crate::Now;
 
 const MINUTE_MS: u64 = 60_000;
+
+/// Circuits between the same two peers: both may ask at once, and what a better link replaced lasts for a while.
+const PER_PAIR_MAX: usize = 4;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,7 @@ impl Default for Limits {
 
 /// What is to be sent; a stream on which [`Message::RelayClose`] was sent is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Send<L> {
+pub struct Outgoing<L> {
     /// On which link.
     pub link: L,
     /// On which stream.
@@ -65,7 +70,7 @@ pub struct Send<L> {
 
 /// Where a message of a circuit came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct From<L> {
+pub struct Origin<L> {
     /// The ready link.
     pub link: L,
     /// Whose it is.
@@ -108,8 +113,10 @@ pub struct Relay<L> {
     circuits: BTreeMap<u64, Circuit<L>>,
     /// Which end of which circuit a stream is.
     by_stream: BTreeMap<(L, u32), (u64, usize)>,
-    /// Circuits of each peer that has any.
+    /// Circuits of each peer that has any: those that it asked for, and those that it took.
     held: BTreeMap<PeerId, usize>,
+    /// Circuits of each pair that has any, smaller id first.
+    pairs: BTreeMap<(PeerId, PeerId), usize>,
     /// When which circuit has lasted for too long.
     due: BTreeSet<(u64, u64)>,
     /// When a peer asked within the last minute.
@@ -117,20 +124,23 @@ pub struct Relay<L> {
     number_last: u64,
     /// Bytes passed on since the start.
     carried: u64,
-    outputs: VecDeque<Send<L>>,
+    outputs: VecDeque<Outgoing<L>>,
 }
 
 impl<L: Copy + Ord> Relay<L> {
     /// A relay without circuits.
-    pub fn new(limits: Limits) -> Self {
+    ///
+    /// Its numbers follow `number`: an end that relays itself must not take another relay's for its own.
+    pub fn new(limits: Limits, number: u64) -> Self {
         Self {
             limits,
             circuits: BTreeMap::new(),
             by_stream: BTreeMap::new(),
             held: BTreeMap::new(),
+            pairs: BTreeMap::new(),
             due: BTreeSet::new(),
             asked: BTreeMap::new(),
-            number_last: 0,
+            number_last: number,
             carried: 0,
             outputs: VecDeque::new(),
         }
@@ -141,7 +151,7 @@ impl<L: Copy + Ord> Relay<L> {
     pub fn handle(
         &mut self,
         now: Now,
-        from: From<L>,
+        from: Origin<L>,
         message: Message,
         link_to: impl Fn(PeerId) -> Option<L>,
     ) {
@@ -158,7 +168,7 @@ impl<L: Copy + Ord> Relay<L> {
     }
 
     /// Takes the next message to send.
-    pub fn poll(&mut self) -> Option<Send<L>> {
+    pub fn poll(&mut self) -> Option<Outgoing<L>> {
         self.outputs.pop_front()
     }
 
@@ -195,6 +205,14 @@ impl<L: Copy + Ord> Relay<L> {
         self.asked.retain(|_, times| !times.is_empty());
     }
 
+    /// A stream was reset, and with it the circuit on it.
+    pub fn stream_gone(&mut self, link: L, stream: u32) {
+        if let Some((number, end)) = self.by_stream.get(&(link, stream)).copied() {
+            let detail = "the other device gave it up";
+            self.end(number, [end != 0, end != 1], Code::BYE, detail);
+        }
+    }
+
     /// A link is gone, and with it the circuits on it.
     pub fn gone(&mut self, link: L) {
         let has = |circuit: &Circuit<L>| circuit.ends.iter().any(|end| end.link == link);
@@ -211,7 +229,7 @@ impl<L: Copy + Ord> Relay<L> {
     fn asked(
         &mut self,
         now: Now,
-        from: From<L>,
+        from: Origin<L>,
         whom: PeerId,
         link_to: impl Fn(PeerId) -> Option<L>,
     ) {
@@ -242,9 +260,8 @@ impl<L: Copy + Ord> Relay<L> {
             carried: 0,
         };
         self.due.insert((circuit.due_ms, number));
-        for end in &circuit.ends {
-            *self.held.entry(end.peer).or_default() += 1;
-        }
+        *self.held.entry(from.peer).or_default() += 1;
+        *self.pairs.entry(pair(from.peer, whom)).or_default() += 1;
         self.circuits.insert(number, circuit);
         self.by_stream.insert((from.link, from.stream), (number, 0));
         self.say_open(link, 0, from.peer, number);
@@ -273,11 +290,15 @@ impl<L: Copy + Ord> Relay<L> {
         if is_full(peer) || is_full(whom) {
             return Err((Code::BUSY, "as many circuits as one device may have"));
         }
+        let between = self.pairs.get(&pair(peer, whom)).copied();
+        if between.is_some_and(|count| PER_PAIR_MAX <= count) {
+            return Err((Code::BUSY, "as many circuits as two devices may have"));
+        }
         Ok(())
     }
 
     /// The offer is taken: the circuit stands.
-    fn taken(&mut self, from: From<L>, open: RelayOpen) {
+    fn taken(&mut self, from: Origin<L>, open: RelayOpen) {
         let is_fresh = from.stream != 0 && !self.by_stream.contains_key(&(from.link, from.stream));
         let circuit = self.circuits.get_mut(&open.circuit);
         let circuit = circuit.filter(|circuit| {
@@ -289,6 +310,7 @@ impl<L: Copy + Ord> Relay<L> {
             return self.refuse(from, open.circuit, Code::UNKNOWN_PEER, detail);
         };
         circuit.ends[1].stream = Some(from.stream);
+        *self.held.entry(from.peer).or_default() += 1;
         self.due.remove(&(circuit.due_ms, open.circuit));
         circuit.due_ms = (circuit.opened_ms).saturating_add(self.limits.lasts_ms_max);
         if circuit.due_ms < u64::MAX {
@@ -306,7 +328,7 @@ impl<L: Copy + Ord> Relay<L> {
     }
 
     // spec: peers/6.3
-    fn data(&mut self, from: From<L>, bytes: Bytes) {
+    fn data(&mut self, from: Origin<L>, bytes: Bytes) {
         // What comes behind the end of its circuit is dropped.
         let Some((number, end)) = self.by_stream.get(&(from.link, from.stream)).copied() else {
             return;
@@ -315,7 +337,7 @@ impl<L: Copy + Ord> Relay<L> {
             return;
         };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let room = circuit.ends[end].room.checked_sub(len);
+        let room = circuit.ends[end].room.checked_sub(cost_of(len));
         let (Some(room), true) = (room, circuit.is_taken()) else {
             let detail = "more was sent than the other end has room for";
             return self.end(number, [true, true], Code::FLOW_CONTROL, detail);
@@ -334,17 +356,19 @@ impl<L: Copy + Ord> Relay<L> {
         self.send(to, Message::RelayData(bytes));
     }
 
-    fn credit(&mut self, from: From<L>, credit: RelayCredit) {
+    fn credit(&mut self, from: Origin<L>, credit: RelayCredit) {
         let Some((number, end)) = self.by_stream.get(&(from.link, from.stream)).copied() else {
             return;
         };
         let Some(circuit) = self.circuits.get_mut(&number) else {
             return;
         };
+        let is_taken = circuit.is_taken();
         let other = &mut circuit.ends[1 - end];
         let room = other.room.saturating_add(credit.bytes);
-        if RELAY_WINDOW_BYTES < room {
-            let detail = "more was granted than was sent";
+        // Small grants would cost the relay more than they give.
+        if !is_taken || credit.bytes < RELAY_GRANT_BYTES_MIN || RELAY_WINDOW_BYTES < room {
+            let detail = "a grant that is too small, or of more than was sent";
             return self.end(number, [true, true], Code::FLOW_CONTROL, detail);
         }
         other.room = room;
@@ -353,7 +377,7 @@ impl<L: Copy + Ord> Relay<L> {
     }
 
     /// One end has enough of it, or the offer is declined.
-    fn closed(&mut self, from: From<L>, close: &RelayClose) {
+    fn closed(&mut self, from: Origin<L>, close: &RelayClose) {
         let known = self.by_stream.get(&(from.link, from.stream)).copied();
         let declined = self.circuits.get(&close.circuit).filter(|circuit| {
             let offered = circuit.ends[1];
@@ -366,7 +390,7 @@ impl<L: Copy + Ord> Relay<L> {
         };
         // Whoever ends it is answered on its stream, which is done with that; who declines has none.
         let told = [true, end != 1 || known.is_some()];
-        self.end(number, told, close.code, &close.detail);
+        self.end(number, told, close.code, shortened(&close.detail));
     }
 
     /// Ends a circuit, with the last message on its streams, and tells those ends that are to be told.
@@ -375,9 +399,11 @@ impl<L: Copy + Ord> Relay<L> {
             return;
         };
         self.due.remove(&(circuit.due_ms, number));
+        let [asker, offered] = &circuit.ends;
+        less(&mut self.pairs, pair(asker.peer, offered.peer));
         for (end, is_told) in circuit.ends.into_iter().zip(told) {
-            if let Some(held) = self.held.get_mut(&end.peer) {
-                *held -= 1;
+            if end.stream.is_some() {
+                less(&mut self.held, end.peer);
             }
             if let Some(stream) = end.stream {
                 self.by_stream.remove(&(end.link, stream));
@@ -396,16 +422,16 @@ impl<L: Copy + Ord> Relay<L> {
 
     fn say_open(&mut self, link: L, stream: u32, peer: PeerId, circuit: u64) {
         let message = Message::RelayOpen(RelayOpen { peer, circuit });
-        self.outputs.push_back(Send {
+        self.outputs.push_back(Outgoing {
             link,
             stream,
             message,
         });
     }
 
-    fn refuse(&mut self, from: From<L>, circuit: u64, code: Code, detail: &str) {
+    fn refuse(&mut self, from: Origin<L>, circuit: u64, code: Code, detail: &str) {
         let detail = detail.to_owned();
-        self.outputs.push_back(Send {
+        self.outputs.push_back(Outgoing {
             link: from.link,
             stream: from.stream,
             message: Message::RelayClose(RelayClose {
@@ -417,10 +443,40 @@ impl<L: Copy + Ord> Relay<L> {
     }
 
     fn send(&mut self, to: End<L>, message: Message) {
-        self.outputs.push_back(Send {
+        self.outputs.push_back(Outgoing {
             link: to.link,
             stream: to.stream.unwrap_or(0),
             message,
         });
     }
+}
+
+/// What a message of so many bytes takes of a window.
+// spec: peers/6.3
+fn cost_of(len: u32) -> u32 {
+    len.saturating_add(RELAY_MESSAGE_BYTES)
+}
+
+/// Two peers, whoever asked.
+fn pair(a: PeerId, b: PeerId) -> (PeerId, PeerId) {
+    (a.min(b), a.max(b))
+}
+
+/// Counts one less.
+fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+/// A reason as long as one may be.
+fn shortened(detail: &str) -> &str {
+    let mut end = detail.len().min(DETAIL_BYTES_MAX);
+    while !detail.is_char_boundary(end) {
+        end -= 1;
+    }
+    &detail[..end]
 }

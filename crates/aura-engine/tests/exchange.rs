@@ -438,7 +438,7 @@ fn of_whom_nothing_is_taken_is_not_asked_for_again_until_the_mothership_spoke() 
         peer: PeerId([9; 32]),
         incarnation: Incarnation(1),
     };
-    for spoke in [None, Some(0), Some(1)] {
+    for spoke in [None, Some(0), Some(1), Some(2)] {
         let mut pair = Pair::new();
         let bob = pair.life(1);
         assert!(!pair.head(&[(bob, 5)]).is_empty());
@@ -461,6 +461,7 @@ fn of_whom_nothing_is_taken_is_not_asked_for_again_until_the_mothership_spoke() 
         });
         match spoke {
             Some(0) => drop(pair.tell(Input::Placed(bob.peer))),
+            Some(2) => drop(pair.tell(Input::Belonging)),
             Some(_) => {
                 pair.tell(Input::Alone(false));
                 pair.tell(Input::Alone(true));
@@ -563,4 +564,29 @@ fn a_neighbour_that_shows_entries_of_ever_more_writers_is_left() {
         pair.tell(Input::NotHeard { spurned });
     };
     assert_eq!((code, shown), (Code::TOO_LARGE, 16_385));
+}
+
+// spec: peers/4.9
+#[test]
+fn a_log_is_level_once_the_neighbour_has_said_what_it_holds_and_all_that_counts_is_here() {
+    let mut pair = Pair::new();
+    let (bob, eve) = (pair.life(1), pair.life(2));
+    assert!(!pair.exchange.is_level(NEIGHBOUR), "it has said nothing");
+    assert!(!pair.exchange.is_level(LinkId(9)), "it is none");
+    pair.head(&[(bob, 1), (eve, 1)]);
+    assert!(!pair.exchange.is_level(NEIGHBOUR));
+    pair.tell(Input::Held {
+        writer: bob,
+        author_seq: 1,
+    });
+    assert!(!pair.exchange.is_level(NEIGHBOUR));
+    // What does not count is not waited for.
+    let spurned = Some(eve);
+    pair.tell(Input::NotHeard { spurned });
+    assert!(pair.exchange.is_level(NEIGHBOUR));
+    pair.head(&[(bob, 2)]);
+    assert!(!pair.exchange.is_level(NEIGHBOUR));
+    // Who has the Mothership has all from there.
+    pair.tell(Input::Alone(false));
+    assert!(pair.exchange.is_level(NEIGHBOUR));
 }

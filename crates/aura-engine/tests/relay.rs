@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 
 use aura_engine::{
     Now,
-    relay::{From, Limits, Relay, Send},
+    relay::{Limits, Origin, Outgoing, Relay},
 };
 use aura_proto::{
     Code, PeerId,
     limits::{
-        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_OFFER_MS_MAX, RELAY_OPENS_PER_MIN_MAX,
-        RELAY_WINDOW_BYTES,
+        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_GRANT_BYTES_MIN, RELAY_MESSAGE_BYTES,
+        RELAY_OFFER_MS_MAX, RELAY_OPENS_PER_MIN_MAX, RELAY_WINDOW_BYTES,
     },
     message::{Message, RelayClose, RelayCredit, RelayOpen},
+    session::DETAIL_BYTES_MAX,
 };
 use bytes::Bytes;
 
@@ -27,14 +28,14 @@ struct Scene {
     relay: Relay<u8>,
     here: BTreeMap<PeerId, u8>,
     now_ms: u64,
-    sent: Vec<Send<u8>>,
+    sent: Vec<Outgoing<u8>>,
 }
 
 impl Scene {
     fn new(limits: Limits) -> Self {
         let here = [ANNA, BERT, CARL].map(|peer| (peer, peer.0[0]));
         Self {
-            relay: Relay::new(limits),
+            relay: Relay::new(limits, 0),
             here: here.into(),
             now_ms: 0,
             sent: Vec::new(),
@@ -52,7 +53,7 @@ impl Scene {
     fn say(&mut self, peer: PeerId, stream: u32, message: Message) -> Vec<(u8, u32, Message)> {
         let link = peer.0[0];
         let here = self.here.clone();
-        let from = From { link, peer, stream };
+        let from = Origin { link, peer, stream };
         self.relay
             .handle(self.now(), from, message, |peer| here.get(&peer).copied());
         self.sent()
@@ -176,22 +177,39 @@ fn whoever_is_not_there_or_declines_is_no_end_of_a_circuit() {
 #[test]
 fn more_than_a_window_waits_for_nobody() {
     let window = usize::try_from(RELAY_WINDOW_BYTES).unwrap();
+    let each = usize::try_from(RELAY_MESSAGE_BYTES).unwrap();
+    let least = RELAY_GRANT_BYTES_MIN;
     let mut scene = Scene::new(Limits::default());
     scene.joined((ANNA, 5), (BERT, 8));
-    scene.say(ANNA, 5, data(window - 1));
-    scene.say(ANNA, 5, data(1));
-    assert_eq!(scene.say(BERT, 8, credit(10)), [(1, 5, credit(10))]);
-    assert_eq!(scene.say(ANNA, 5, data(10)), [(2, 8, data(10))]);
+    scene.say(ANNA, 5, data(window - each));
+    assert_eq!(scene.say(BERT, 8, credit(least)), [(1, 5, credit(least))]);
+    let more = usize::try_from(least).unwrap() - each;
+    assert_eq!(scene.say(ANNA, 5, data(more)), [(2, 8, data(more))]);
     let sent = scene.say(ANNA, 5, data(1));
     let both = [(1, 5, Code::FLOW_CONTROL), (2, 8, Code::FLOW_CONTROL)];
     assert_eq!(closes(&sent), both);
     // What was not sent cannot be granted.
     scene.joined((ANNA, 7), (BERT, 10));
-    let sent = scene.say(BERT, 10, credit(1));
+    let sent = scene.say(BERT, 10, credit(least));
     assert_eq!(closes(&sent).len(), 2);
+    // Small messages and small grants cost the relay what they take up.
+    scene.joined((ANNA, 11), (BERT, 12));
+    for _ in 0..window / (each + 1) {
+        assert_eq!(scene.say(ANNA, 11, data(1)), [(2, 12, data(1))]);
+    }
+    assert_eq!(closes(&scene.say(ANNA, 11, data(1))).len(), 2);
+    for bytes in [0, least - 1] {
+        let stream = 13 + bytes;
+        scene.joined((ANNA, stream), (BERT, stream));
+        scene.say(ANNA, stream, data(window / 2));
+        let sent = scene.say(BERT, stream, credit(bytes));
+        assert_eq!(closes(&sent).len(), 2, "{bytes}");
+    }
     // Nor is anything sent before the other one has taken it.
-    scene.say(ANNA, 9, open(BERT, 0));
-    assert_eq!(closes(&scene.say(ANNA, 9, data(1))).len(), 2);
+    for early in [data(1), credit(least)] {
+        scene.say(ANNA, 9, open(BERT, 0));
+        assert_eq!(closes(&scene.say(ANNA, 9, early)).len(), 2);
+    }
 }
 
 #[test]
@@ -218,13 +236,16 @@ fn c64_a_circuit_ends_by_its_bytes_or_its_time_and_the_next_one_begins() {
 #[test]
 fn c64_one_peer_has_so_many_circuits_and_asks_for_so_many_in_a_minute() {
     let mut scene = Scene::new(Limits::default());
-    for n in 0..u32::try_from(RELAY_CIRCUITS_PER_PEER_MAX).unwrap() {
-        scene.joined((ANNA, 1 + 2 * n), (BERT, 2 + 2 * n));
+    let others = (10..).map(|n| PeerId([n; 32]));
+    let others: Vec<PeerId> = others.take(RELAY_CIRCUITS_PER_PEER_MAX).collect();
+    for (stream, other) in (10..).zip(&others) {
+        scene.here.insert(*other, other.0[0]);
+        scene.joined((ANNA, stream), (*other, 2));
     }
     let sent = scene.say(ANNA, 101, open(CARL, 0));
     assert_eq!(closes(&sent), [(1, 101, Code::BUSY)]);
-    // Those that were offered count as well.
-    let sent = scene.say(CARL, 1, open(BERT, 0));
+    // Those that it took count as well, and nobody is offered what would be more.
+    let sent = scene.say(CARL, 1, open(ANNA, 0));
     assert_eq!(closes(&sent), [(3, 1, Code::BUSY)]);
     scene.relay.gone(1);
     scene.sent();
@@ -260,4 +281,49 @@ fn a_circuit_has_a_stream_of_its_own() {
         assert_eq!(closes(&sent), [(1, stream, Code::PROTOCOL)]);
     }
     assert_eq!(scene.say(ANNA, 5, data(2)), [(2, 8, data(2))]);
+}
+
+#[test]
+fn one_peer_cannot_take_the_circuits_of_another() {
+    let mut scene = Scene::new(Limits::default());
+    for n in 0..4 {
+        scene.joined((ANNA, 11 + 2 * n), (BERT, 12 + 2 * n));
+    }
+    let sent = scene.say(ANNA, 31, open(BERT, 0));
+    assert_eq!(closes(&sent), [(1, 31, Code::BUSY)]);
+    let sent = scene.say(BERT, 32, open(ANNA, 0));
+    assert_eq!(closes(&sent), [(2, 32, Code::BUSY)]);
+    scene.joined((CARL, 11), (BERT, 34));
+    // What is merely offered costs whoever asks.
+    for n in 0..4 {
+        scene.say(ANNA, 41 + 2 * n, open(CARL, 0));
+    }
+    scene.joined((CARL, 51), (BERT, 52));
+}
+
+#[test]
+fn a_reason_is_passed_on_as_long_as_one_may_be() {
+    let mut scene = Scene::new(Limits::default());
+    scene.joined((ANNA, 5), (BERT, 8));
+    let close = Message::RelayClose(RelayClose {
+        circuit: 0,
+        code: Code::BYE,
+        detail: "ä".repeat(4_000_000),
+    });
+    for (_, _, message) in scene.say(ANNA, 5, close) {
+        let Message::RelayClose(close) = message else {
+            panic!("{message:?}");
+        };
+        assert_eq!(close.detail.len(), DETAIL_BYTES_MAX);
+    }
+}
+
+#[test]
+fn a_stream_that_is_reset_ends_its_circuit() {
+    let mut scene = Scene::new(Limits::default());
+    scene.joined((ANNA, 5), (BERT, 8));
+    scene.relay.stream_gone(2, 8);
+    let sent = scene.sent();
+    assert_eq!(closes(&sent), [(1, 5, Code::BYE)]);
+    assert_eq!(scene.relay.count(), 0);
 }

@@ -35,6 +35,8 @@ struct World {
     under_way: VecDeque<(usize, usize, Routed)>,
     /// Messages that went over a link.
     carried: usize,
+    /// Links over which something came that nobody signed.
+    forged: Vec<LinkId>,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             now_ms: 0,
             under_way: VecDeque::new(),
             carried: 0,
+            forged: Vec::new(),
         };
         for (a, b) in links {
             world.link(*a, *b);
@@ -87,6 +90,7 @@ impl World {
         self.nodes[node].routes.handle(now, input);
         while let Some(output) = self.nodes[node].routes.poll() {
             match output {
+                Output::Forged(link) => self.forged.push(link),
                 Output::Deliver(routed) => self.nodes[node].delivered.push(routed),
                 Output::Send { link, message } => {
                     let Message::Routed(routed) = message else {
@@ -278,6 +282,26 @@ fn a_writer_is_passed_on_so_often_in_a_minute_and_others_all_the_same() {
     world.now_ms += 60_000;
     world.probe((0, 2), 2 * most, 2);
     assert_eq!(world.nodes[2].delivered.len(), ROUTED_PER_MIN_MAX + 1);
+}
+
+#[test]
+fn a_neighbour_that_forges_is_left_and_silences_nobody() {
+    let mut world = World::new(4, &[(0, 1), (1, 2), (3, 1)]);
+    for nth in 0..100 {
+        let mut routed = world.letter((0, 2), 1_000 + nth, &RoutedBody::Probe);
+        routed.sealed[40] ^= 1;
+        (routed.hops_left, routed.passed) = (1, vec![world.id(3)]);
+        let (from, is_member) = (World::number(1, 3), true);
+        let input = Input::Received {
+            from,
+            routed,
+            is_member,
+        };
+        world.tell(1, input);
+    }
+    assert_eq!(world.forged, [World::number(1, 3)]);
+    world.probe((0, 2), 1, 2);
+    assert_eq!(world.nodes[2].delivered.len(), 1);
 }
 
 #[test]

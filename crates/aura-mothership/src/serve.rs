@@ -474,6 +474,7 @@ impl Server {
                 Err(error) => self.close(link, Code::DECODE, &error.to_string()),
             },
             LinkEvent::Drained => self.tell(Input::Drained { link }),
+            LinkEvent::StreamReset { stream, .. } => self.tell(Input::StreamReset { link, stream }),
             LinkEvent::Closed { .. } => {
                 self.links.remove(&link);
                 self.remotes.remove(&link);

@@ -16,11 +16,11 @@ use std::{
 
 use aura_proto::{
     Code, PeerId, TeamId,
-    limits::{FRAGMENT_BYTES, RELAY_WINDOW_BYTES, TLS_MS_MAX},
+    limits::{FRAGMENT_BYTES, RELAY_MESSAGE_BYTES, RELAY_WINDOW_BYTES, TLS_MS_MAX},
     message::{Message, RelayClose, RelayCredit, Role},
 };
 use bytes::{Buf, Bytes};
-use rustls::CommonState;
+use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -35,6 +35,10 @@ use crate::{
 
 /// Bytes that are granted together, so that a grant does not follow each record.
 const GRANT_BYTES: u32 = RELAY_WINDOW_BYTES / 4;
+
+/// Bytes of a record of TLS in a circuit: one fits into one message, with all that TLS adds.
+const RECORD_BYTES: usize = FRAGMENT_BYTES - 256;
+const _: () = assert!(aura_proto::limits::RELAY_GRANT_BYTES_MIN <= GRANT_BYTES);
 
 /// The stream of bytes of one end; ends the circuit when dropped.
 pub struct Circuit {
@@ -125,8 +129,12 @@ impl CircuitInlet {
     /// Bytes arrived.
     pub fn data(&self, bytes: Bytes) {
         let mut state = self.shared.lock();
+        // What comes behind the end is for nobody.
+        if state.closed.is_some() {
+            return;
+        }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Some(granted) = state.granted.checked_sub(len) else {
+        let Some(granted) = state.granted.checked_sub(cost_of(len)) else {
             drop(state);
             let detail = "more came than was granted";
             return self.shared.end(Code::FLOW_CONTROL, detail, false);
@@ -151,6 +159,11 @@ impl CircuitInlet {
         }
     }
 
+    /// Whether it is over for this end.
+    pub fn is_over(&self) -> bool {
+        self.shared.lock().closed.is_some()
+    }
+
     /// The relay or the other end has ended it, or the link that carried it is gone.
     pub fn closed(&self, code: Code, detail: &str) {
         self.shared.end(code, detail, true);
@@ -160,6 +173,7 @@ impl CircuitInlet {
 impl Drop for Circuit {
     fn drop(&mut self) {
         self.shared.end(Code::BYE, "", false);
+        self.shared.lock().arrived.clear();
     }
 }
 
@@ -181,10 +195,11 @@ impl AsyncRead for Circuit {
         let count = front.len().min(into.remaining());
         into.put_slice(&front[..count]);
         front.advance(count);
-        if front.is_empty() {
-            state.arrived.pop_front();
-        }
         state.taken += u32::try_from(count).unwrap_or(u32::MAX);
+        if state.arrived.front().is_some_and(Bytes::is_empty) {
+            state.arrived.pop_front();
+            state.taken += RELAY_MESSAGE_BYTES;
+        }
         let bytes = state.taken;
         if GRANT_BYTES <= bytes && state.closed.is_none() {
             state.taken = 0;
@@ -211,12 +226,13 @@ impl AsyncWrite for Circuit {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let count = bytes.len().min(state.room as usize).min(FRAGMENT_BYTES);
+        let room = state.room.saturating_sub(RELAY_MESSAGE_BYTES);
+        let count = bytes.len().min(room as usize).min(FRAGMENT_BYTES);
         if count == 0 {
             state.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        state.room -= u32::try_from(count).unwrap_or(u32::MAX);
+        state.room -= cost_of(u32::try_from(count).unwrap_or(u32::MAX));
         drop(state);
         let bytes = Bytes::copy_from_slice(&bytes[..count]);
         if !self.shared.send(&Message::RelayData(bytes)) {
@@ -245,10 +261,10 @@ pub struct Through<S> {
     pub exporter: [u8; 32],
 }
 
-/// What a finished handshake says of the other end.
-fn met(state: &CommonState) -> io::Result<PeerIdentity> {
-    identity(state.peer_certificates())
-        .ok_or_else(|| io::Error::other("the other end shows no identity"))
+/// What a message of so many bytes takes of the window.
+// spec: peers/6.3
+fn cost_of(len: u32) -> u32 {
+    len.saturating_add(RELAY_MESSAGE_BYTES)
 }
 
 /// The session of whoever asked for the circuit, with that very peer.
@@ -270,15 +286,15 @@ pub async fn dial_through(
     };
     let revoked: Revoked = Arc::new(|_| false);
     let config = client_config(credentials, expect, revoked, calendar).map_err(io::Error::other)?;
+    let mut config = ClientConfig::clone(&config);
+    config.max_fragment_size = Some(RECORD_BYTES);
     // No name is sent; the library wants one all the same.
     let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
-    let connecting = TlsConnector::from(config).connect(name, circuit);
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, circuit);
     let stream = within_limit(connecting).await?;
     let (_, session) = stream.get_ref();
-    let exporter = session
-        .export_keying_material([0; 32], EXPORTER_LABEL, None)
-        .map_err(io::Error::other)?;
-    let identity = met(session)?;
+    let exported = session.export_keying_material([0; 32], EXPORTER_LABEL, None);
+    let (identity, exporter) = met(session, exported, peer)?;
     Ok(Through {
         stream,
         identity,
@@ -286,26 +302,39 @@ pub async fn dial_through(
     })
 }
 
-/// Answers the session that whoever asked for the circuit begins.
+/// Answers the session that the peer who asked for the circuit begins.
+// spec: peers/6.2
 pub async fn accept_through(
     circuit: Circuit,
-    credentials: &Credentials,
-    team: TeamId,
+    (credentials, team): (&Credentials, TeamId),
+    peer: PeerId,
     revoked: Revoked,
     calendar: &Calendar,
 ) -> io::Result<Offered> {
     let faces = Faces::new(credentials, team, revoked, calendar).map_err(io::Error::other)?;
-    let stream = within_limit(TlsAcceptor::from(faces.link).accept(circuit)).await?;
+    let mut config = ServerConfig::clone(&faces.link);
+    config.max_fragment_size = Some(RECORD_BYTES);
+    let accepting = TlsAcceptor::from(Arc::new(config)).accept(circuit);
+    let stream = within_limit(accepting).await?;
     let (_, session) = stream.get_ref();
-    let exporter = session
-        .export_keying_material([0; 32], EXPORTER_LABEL, None)
-        .map_err(io::Error::other)?;
-    let identity = met(session)?;
+    let exported = session.export_keying_material([0; 32], EXPORTER_LABEL, None);
+    let (identity, exporter) = met(session, exported, peer)?;
     Ok(Through {
         stream,
         identity,
         exporter,
     })
+}
+
+/// What a finished handshake says of the other end, which has to be this peer.
+fn met(
+    state: &CommonState,
+    exported: Result<[u8; 32], rustls::Error>,
+    peer: PeerId,
+) -> io::Result<(PeerIdentity, [u8; 32])> {
+    let identity = identity(state.peer_certificates()).filter(|met| met.peer == peer);
+    let identity = identity.ok_or_else(|| io::Error::other("another peer is at the other end"))?;
+    Ok((identity, exported.map_err(io::Error::other)?))
 }
 
 async fn within_limit<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -56,6 +56,13 @@ pub enum LinkEvent {
         /// Still encoded.
         payload: Bytes,
     },
+    /// The other side gave a stream up.
+    StreamReset {
+        /// Which.
+        stream: u32,
+        /// Why.
+        code: Code,
+    },
     /// What was queued had passed [`SEND_QUEUE_BYTES_MAX`] and has drained below half of it.
     Drained,
     /// The link is over; the last event.
@@ -550,7 +557,8 @@ fn next_event(shared: &Shared, has_drained: &mut bool) -> Option<LinkEvent> {
                 detail,
                 by_peer: by == ClosedBy::Remote,
             },
-            Event::StreamEnded { .. } | Event::StreamReset { .. } => continue,
+            Event::StreamReset { stream, code } => LinkEvent::StreamReset { stream, code },
+            Event::StreamEnded { .. } => continue,
         });
     }
 }

@@ -124,7 +124,7 @@ async fn ask(dialed: Dialed, request: Message, clock: Clock) -> Result<Message, 
                     Ok(_) | Err(_) => {}
                 },
                 LinkEvent::Closed { code, detail, .. } => return Err((code, detail)),
-                LinkEvent::Drained => {}
+                LinkEvent::Drained | LinkEvent::StreamReset { .. } => {}
             }
         }
         Err((Code::TIMEOUT, "the link ended without an answer".to_owned()))

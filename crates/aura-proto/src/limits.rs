@@ -64,6 +64,10 @@ limits! {
     PEER_HEARTBEAT_MS: u64 = 15_000;
     /// Bytes of a circuit that may be under way in one direction.
     RELAY_WINDOW_BYTES: u32 = 256 << 10;
+    /// What each message of a circuit takes of the window besides its bytes, so that small ones cost what they take up.
+    RELAY_MESSAGE_BYTES: u32 = 64;
+    /// The smallest grant.
+    RELAY_GRANT_BYTES_MIN: u32 = 16 << 10;
     /// Circuits that one peer may have through one relay, asked for or offered.
     RELAY_CIRCUITS_PER_PEER_MAX: usize = 16;
     /// Circuits that one peer may ask for in a minute.

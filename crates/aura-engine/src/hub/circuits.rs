@@ -22,7 +22,7 @@ impl Hub {
         peer: PeerId,
         message: Message,
     ) {
-        let from = relay::From { link, peer, stream };
+        let from = relay::Origin { link, peer, stream };
         let (links, by_peer) = (&self.links, &self.by_peer);
         let takes_circuits = |link: &Link| link.ready().is_some() && link.has(feature::RELAY);
         let link_to = |peer| {

@@ -150,6 +150,13 @@ pub enum Input {
         /// What.
         message: Message,
     },
+    /// The other side gave a stream up.
+    StreamReset {
+        /// On which link.
+        link: LinkId,
+        /// Which.
+        stream: u32,
+    },
     /// A deadline passed.
     Tick,
 }

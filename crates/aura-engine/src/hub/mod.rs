@@ -98,7 +98,7 @@ impl Hub {
     /// An empty Mothership; feed it its log with [`Hub::replay`] before the first input.
     pub fn new(config: Config) -> Self {
         Self {
-            relay: Relay::new(config.relay),
+            relay: Relay::new(config.relay, 0),
             config,
             epoch: 0,
             roll: Roll::default(),
@@ -239,6 +239,7 @@ impl Hub {
                 stream,
                 message,
             } => self.received(now, link, stream, message),
+            Input::StreamReset { link, stream } => self.relay.stream_gone(link, stream),
             Input::Tick => self.tick(now),
         }
         self.next_batch(now);

@@ -79,6 +79,8 @@ pub enum Input {
     },
     /// The Mothership placed something of this author: more of it may be taken now.
     Placed(PeerId),
+    /// Who belongs to the team has changed: what was not taken may be now.
+    Belonging,
     /// Part of what was held does not count any more; this is left.
     Left(VersionVector),
     /// A deadline passed.
@@ -227,6 +229,15 @@ impl Exchange {
             }
             Input::NotHeard { spurned } => self.not_heard(spurned),
             Input::Placed(peer) => self.spurned.retain(|writer| writer.peer != peer),
+            Input::Belonging => {
+                self.spurned.clear();
+                for link in self.links.values_mut() {
+                    let has_more = !link.has.beyond(&self.expected).is_empty();
+                    if link.ours != Wish::Nothing && has_more {
+                        link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+                    }
+                }
+            }
             Input::Left(held) => {
                 self.expected = held.clone();
                 self.held = held;

@@ -65,6 +65,8 @@ pub enum Output {
     },
     /// A message for this peer, its signature checked.
     Deliver(Routed),
+    /// A neighbour passed on what its writer did not sign: close the link.
+    Forged(LinkId),
 }
 
 /// What this peer knows of messages on their way.
@@ -135,10 +137,15 @@ impl Routes {
         if !is_sound || !is_fresh || last != neighbour || routed.passed.contains(&self.own) {
             return;
         }
-        if self.seen.contains(&(routed.from, routed.id)) || !self.has_room(now, routed.from) {
+        if self.seen.contains(&(routed.from, routed.id)) {
             return;
         }
         if verify_routed(self.team, &routed).is_err() {
+            // Whoever passes on what nobody signed costs a signature each time, so it does that once.
+            self.neighbours.remove(&from);
+            return self.outputs.push_back(Output::Forged(from));
+        }
+        if !self.has_room(now, routed.from) {
             return;
         }
         self.remember(now, &routed);

@@ -13,7 +13,7 @@ use aura_net::{
 use aura_proto::{
     Code,
     frame::FrameType,
-    limits::{RELAY_WINDOW_BYTES, STREAM_WINDOW_BYTES},
+    limits::{RELAY_MESSAGE_BYTES, RELAY_WINDOW_BYTES, STREAM_WINDOW_BYTES},
     message::{Message, Role},
     session::{Class, Session, Side},
 };
@@ -77,7 +77,7 @@ fn take(inlet: &CircuitInlet, event: LinkEvent) {
             other => panic!("{other:?}"),
         },
         LinkEvent::Closed { code, detail, .. } => inlet.closed(code, &detail),
-        LinkEvent::Drained => {}
+        LinkEvent::Drained | LinkEvent::StreamReset { .. } => {}
     }
 }
 
@@ -129,7 +129,13 @@ async fn shake(
     let calendar = calendar();
     let dial = dial_through(near, &dialler.credentials, expected.peer, &calendar);
     let revoked = nobody_revoked();
-    let accept = accept_through(far, &answerer.credentials, team.id(), revoked, &calendar);
+    let accept = accept_through(
+        far,
+        (&answerer.credentials, team.id()),
+        dialler.peer,
+        revoked,
+        &calendar,
+    );
     tokio::join!(dial, accept)
 }
 
@@ -202,6 +208,19 @@ async fn a_relay_that_leads_to_another_member_is_found_out() {
     let (asked, offered) = shake(&team, (near, far), (&ana, &eve), &bob).await;
     assert!(asked.is_err());
     assert!(offered.is_err());
+    // And so is one that brings another member than it said.
+    let (near, far, _) = joined(|bytes| bytes);
+    let calendar = calendar();
+    let dial = dial_through(near, &eve.credentials, bob.peer, &calendar);
+    let accept = accept_through(
+        far,
+        (&bob.credentials, team.id()),
+        ana.peer,
+        nobody_revoked(),
+        &calendar,
+    );
+    let (_, offered) = tokio::join!(dial, accept);
+    assert!(offered.is_err());
 }
 
 #[tokio::test]
@@ -244,7 +263,8 @@ async fn whoever_sends_more_than_was_granted_loses_the_circuit_and_not_the_link(
     let (own, stream, _arriving) = drive(near, Side::Client);
     let (_relay, _, mut events) = drive(far, Side::Server);
     let (mut circuit, inlet) = circuit(own.clone(), stream);
-    inlet.data(Bytes::from(vec![1; RELAY_WINDOW_BYTES as usize]));
+    let most = (RELAY_WINDOW_BYTES - RELAY_MESSAGE_BYTES) as usize;
+    inlet.data(Bytes::from(vec![1; most]));
     inlet.data(Bytes::from_static(b"one more"));
     let Some(LinkEvent::Message { kind, payload, .. }) = events.recv().await else {
         panic!("nothing was said");
@@ -255,7 +275,8 @@ async fn whoever_sends_more_than_was_granted_loses_the_circuit_and_not_the_link(
     assert_eq!(close.code, Code::FLOW_CONTROL);
     let mut all = Vec::new();
     circuit.read_to_end(&mut all).await.unwrap();
-    assert_eq!(all.len(), RELAY_WINDOW_BYTES as usize);
+    assert_eq!(all.len(), most);
+    assert!(inlet.is_over());
     assert!(
         own.send(0, FrameType::MSG_SEND, Bytes::from_static(b"on"))
             .is_some()

@@ -298,7 +298,7 @@ async fn a_reader_that_lives_and_grants_nothing_is_cut_and_told_why() {
     let event = loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(LinkEvent::Drained) => {}
+                Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => {}
                 event => break event,
             },
             _ = beat.tick() => {
@@ -322,7 +322,7 @@ async fn a_reader_that_lives_and_grants_nothing_is_cut_and_told_why() {
         match untaken.recv().await.unwrap() {
             LinkEvent::Message { stream, .. } => taken += usize::from(stream == patch),
             LinkEvent::Closed { code, by_peer, .. } => break (code, by_peer),
-            LinkEvent::Drained => {}
+            LinkEvent::Drained | LinkEvent::StreamReset { .. } => {}
         }
     };
     assert_eq!(ended, (Code::TIMEOUT, true));
@@ -369,7 +369,7 @@ impl End {
                 LinkEvent::Message {
                     stream, payload, ..
                 } => return (stream, payload),
-                LinkEvent::Drained => {}
+                LinkEvent::Drained | LinkEvent::StreamReset { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

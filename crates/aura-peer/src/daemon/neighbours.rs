@@ -58,8 +58,8 @@ struct Thread {
     /// Logs whose stream was full.
     full: BTreeSet<LogId>,
     is_up: bool,
-    /// What came about other logs while the team's log is not level with the other side.
-    early: Option<Vec<Message>>,
+    /// Which other logs the other side asked for, while the team's log is not level with it.
+    early: Option<BTreeMap<LogId, Message>>,
 }
 
 /// Everything about links to other devices.
@@ -91,6 +91,23 @@ pub(super) struct Neighbours {
     asked: BTreeMap<PeerId, Option<(u64, u64)>>,
     /// Round trips of who has answered, in milliseconds.
     pongs: BTreeMap<PeerId, u64>,
+}
+
+impl Neighbours {
+    /// Whether TLS refuses a device.
+    fn is_removed(&self, peer: PeerId) -> bool {
+        let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.contains(&peer)
+    }
+
+    /// What TLS asks.
+    fn revoked(&self) -> Revoked {
+        let removed = Arc::clone(&self.removed);
+        Arc::new(move |peer| {
+            let removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+            removed.contains(&peer)
+        })
+    }
 }
 
 impl Drop for Neighbours {
@@ -157,8 +174,9 @@ impl Daemon {
             person: person_of(&card.name).to_owned(),
             addresses: {
                 let mut addresses = reach.dialable(self.locality());
-                addresses.extend(self.found_at(card.peer));
-                addresses.dedup();
+                let found = self.found_at(card.peer);
+                let found: Vec<_> = found.filter(|at| !addresses.contains(at)).collect();
+                addresses.extend(found);
                 addresses
             },
             reach,
@@ -398,6 +416,9 @@ impl Daemon {
                 Err(error) => self.close_thread(link, Code::DECODE, &error.to_string()),
             },
             LinkEvent::Drained => self.thread_drained(link),
+            LinkEvent::StreamReset { stream, code } => {
+                self.circuit_reset(Carrier::Relay(link), stream, code);
+            }
             LinkEvent::Closed {
                 code,
                 detail,

@@ -29,7 +29,7 @@ const BACKLOG_KIB: usize = 4 << 10;
 fn shares_of(event: &LinkEvent) -> u32 {
     let bytes = match event {
         LinkEvent::Message { payload, .. } => payload.len(),
-        LinkEvent::Drained | LinkEvent::Closed { .. } => 0,
+        LinkEvent::Drained | LinkEvent::StreamReset { .. } | LinkEvent::Closed { .. } => 0,
     };
     let shares = (1 + bytes / 1024).min(BACKLOG_KIB);
     u32::try_from(shares).unwrap_or(u32::MAX)
@@ -257,6 +257,9 @@ impl Daemon {
                 }
             },
             LinkEvent::Drained => {}
+            LinkEvent::StreamReset { stream, code } => {
+                self.circuit_reset(Carrier::Mothership(number), stream, code);
+            }
             LinkEvent::Closed {
                 code,
                 detail,

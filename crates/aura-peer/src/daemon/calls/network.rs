@@ -155,7 +155,7 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let peer = self.other_device(name)?;
         self.forget_reached(peer);
-        if !self.probe(peer, hops) {
+        if !self.probe(peer, hops, true) {
             let message = format!("the receive key of {name} is not known here yet");
             return Err(Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
                 .next("aura status", "an admin approves it first"));

@@ -3,32 +3,36 @@
 //! Invariants:
 //! - what a circuit carries is the same session of TLS as a direct link, and is judged by the same machine;
 //! - a circuit ends with the link that carries it;
-//! - only a device that has the role relays for others.
+//! - circuits come from the Mothership and from devices with that role, and only such a device relays for others;
+//! - a circuit that is over for this end is forgotten, whatever the relay still says of it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use aura_engine::{
     peer::links::{Arrived, Input, LinkId},
     relay::{self, Relay},
 };
 use aura_net::{
-    LinkHandle, Revoked,
+    LinkHandle,
     circuit::{Asked, Circuit, CircuitInlet, Offered, accept_through, circuit, dial_through},
     tls::calendar,
 };
 use aura_proto::{
     Code, PeerId,
-    message::{Message, RelayClose, RelayOpen},
+    limits::{RELAY_CIRCUITS_PER_PEER_MAX, RELAY_OFFER_MS_MAX},
+    message::{Message, RelayClose, RelayOpen, Role},
     session::{Class, Side},
 };
 
-use crate::daemon::{Daemon, Event};
+use crate::{
+    clock::random,
+    daemon::{Daemon, Event},
+};
 
-/// Circuits that others may have offered, or that were asked for: twice what one relay allows.
-const CIRCUITS_MAX: usize = 2 * aura_proto::limits::RELAY_CIRCUITS_PER_PEER_MAX;
+/// Circuits over one carrier: twice what one relay allows.
+const CIRCUITS_MAX: usize = 2 * RELAY_CIRCUITS_PER_PEER_MAX;
+/// How long it is waited until a circuit stands, in milliseconds: an offer and its answer both ways.
+const ASKED_MS_MAX: u64 = 2 * RELAY_OFFER_MS_MAX;
 
 /// Which link carries a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +47,8 @@ pub(in crate::daemon) enum Carrier {
 struct Path {
     peer: PeerId,
     inlet: CircuitInlet,
-    /// Until the relay says that the circuit stands.
-    asked: Option<Circuit>,
+    /// Until the relay says that the circuit stands, and since when.
+    asked: Option<(Circuit, u64)>,
 }
 
 /// The circuits that end here, and those that are relayed here.
@@ -55,14 +59,27 @@ pub(super) struct Circuits {
 
 impl Circuits {
     pub(super) fn new(is_relay: bool) -> Self {
+        // Not those of another relay, so that neither takes the other's for its own.
+        let number = u64::from(u32::from_be_bytes(random())) << 16;
         Self {
             paths: BTreeMap::new(),
-            relay: is_relay.then(|| Relay::new(relay::Limits::default())),
+            relay: is_relay.then(|| Relay::new(relay::Limits::default(), number)),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.relay.as_ref()?.deadline()
+        let relay = self.relay.as_ref().and_then(Relay::deadline);
+        let asked = self.paths.values().filter_map(|path| path.asked.as_ref());
+        let asked = asked.map(|(_, since_ms)| since_ms + ASKED_MS_MAX);
+        asked.chain(relay).min()
+    }
+
+    /// Forgets what is over; whether another one may be over this carrier.
+    fn has_room(&mut self, carrier: Carrier) -> bool {
+        self.paths
+            .retain(|_, path| path.asked.is_some() || !path.inlet.is_over());
+        let over = self.paths.keys().filter(|(on, _)| *on == carrier);
+        over.count() < CIRCUITS_MAX
     }
 }
 
@@ -90,10 +107,12 @@ impl Daemon {
     /// Asks for a circuit to a device.
     pub(super) fn ask_for_circuit(&mut self, peer: PeerId, via: Option<LinkId>) {
         let carrier = via.map_or(Carrier::Mothership(self.link_number), Carrier::Relay);
-        let is_up = (self.control.as_ref()).is_some_and(aura_engine::peer::control::Control::is_up);
-        let link = self
-            .carrier_link(carrier)
-            .filter(|_| via.is_some() || is_up);
+        let known = self.neighbours.as_mut();
+        if !known.is_some_and(|known| known.circuits.has_room(carrier)) {
+            return self.circuit_failed(peer, "as many circuits as one relay may carry".to_owned());
+        }
+        let is_up = via.is_some() || self.is_control_up();
+        let link = self.carrier_link(carrier).filter(|_| is_up);
         let stream = link.and_then(|link| Some((link.open_stream(Class::Bulk).ok()?, link)));
         let Some((stream, link)) = stream else {
             return self.circuit_failed(peer, "there is no link to the relay".to_owned());
@@ -105,7 +124,7 @@ impl Daemon {
         let path = Path {
             peer,
             inlet,
-            asked: Some(asked),
+            asked: Some((asked, self.clock.mono_ms())),
         };
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.circuits.paths.insert((carrier, stream), path);
@@ -134,7 +153,7 @@ impl Daemon {
             (Some(path), Message::RelayData(bytes)) => path.inlet.data(bytes),
             (Some(path), Message::RelayCredit(credit)) => path.inlet.credit(credit.bytes),
             (Some(path), Message::RelayOpen(_)) => {
-                if let Some(asked) = path.asked.take() {
+                if let Some((asked, _)) = path.asked.take() {
                     let peer = path.peer;
                     self.begin_through(peer, asked);
                 }
@@ -145,9 +164,42 @@ impl Daemon {
             (Some(_), Message::Error(refusal)) => {
                 self.circuit_closed(carrier, stream, refusal.code, &refusal.detail);
             }
-            (None, Message::RelayOpen(open)) if stream == 0 => self.circuit_offered(carrier, open),
+            (None, Message::RelayOpen(open)) if stream == 0 => {
+                if self.is_relay(carrier) {
+                    self.circuit_offered(carrier, open);
+                }
+            }
             (None, message) => self.relay_for_others(carrier, stream, message),
             (Some(_), _) => {}
+        }
+    }
+
+    /// Whether circuits come from the other end of this link.
+    fn is_relay(&self, carrier: Carrier) -> bool {
+        let Carrier::Relay(link) = carrier else {
+            return true;
+        };
+        let role = |peer: PeerId| Some(self.peers.get(&peer)?.role);
+        self.peer_of(link).and_then(role) == Some(Role::Relay)
+    }
+
+    /// Who is at the other end of the link with it that is up.
+    fn peer_of(&self, link: LinkId) -> Option<PeerId> {
+        let neighbours = self.neighbours.as_ref()?;
+        let peer = neighbours.threads.get(&link)?.peer?;
+        (neighbours.machine.link_to(peer) == Some(link)).then_some(peer)
+    }
+
+    /// A stream was reset, and with it the circuit on it.
+    pub(in crate::daemon) fn circuit_reset(&mut self, carrier: Carrier, stream: u32, code: Code) {
+        self.circuit_closed(carrier, stream, code, "the relay gave it up");
+        let known = self.neighbours.as_mut();
+        if let (Carrier::Relay(link), Some(relay)) = (
+            carrier,
+            known.and_then(|known| known.circuits.relay.as_mut()),
+        ) {
+            relay.stream_gone(link, stream);
+            self.pass_circuits_on();
         }
     }
 
@@ -201,16 +253,11 @@ impl Daemon {
         else {
             return decline(Code::DRAINING, "not on the team yet");
         };
-        let removed = Arc::clone(&neighbours.removed);
-        let is_removed = move |peer| {
-            let removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
-            removed.contains(&peer)
-        };
-        if is_removed(open.peer) || !self.peers.contains_key(&open.peer) {
+        if !self.peers.contains_key(&open.peer) || neighbours.is_removed(open.peer) {
             return decline(Code::UNKNOWN_PEER, "no member that is known here");
         }
-        if CIRCUITS_MAX <= neighbours.circuits.paths.len() {
-            return decline(Code::BUSY, "as many circuits as one device may have");
+        if !neighbours.circuits.has_room(carrier) {
+            return decline(Code::BUSY, "as many circuits as one relay may carry");
         }
         let Ok(stream) = link.open_stream(Class::Bulk) else {
             return decline(Code::BUSY, "as many streams as one link may have");
@@ -225,9 +272,10 @@ impl Daemon {
         };
         neighbours.circuits.paths.insert((carrier, stream), path);
         let (events, team) = (self.sender.clone(), enrolment.team);
-        let revoked: Revoked = Arc::new(is_removed);
+        let revoked = neighbours.revoked();
         self.runtime.spawn(async move {
-            match accept_through(taken, &credentials, team, revoked, &calendar()).await {
+            let own = (&credentials, team);
+            match accept_through(taken, own, open.peer, revoked, &calendar()).await {
                 Ok(offered) => drop(events.send(Event::CircuitTaken(Box::new(offered)))),
                 Err(error) => tracing::debug!(%error, "no session within a circuit"),
             }
@@ -281,14 +329,17 @@ impl Daemon {
     // spec: peers/6.6
     fn relay_for_others(&mut self, carrier: Carrier, stream: u32, message: Message) {
         let now = self.now();
-        let (Carrier::Relay(link), Some(neighbours)) = (carrier, &mut self.neighbours) else {
+        let Carrier::Relay(link) = carrier else {
             return;
         };
-        let peer = (neighbours.threads.get(&link))
-            .filter(|thread| thread.is_up)
-            .and_then(|thread| thread.peer);
-        let Some(peer) = peer else { return };
-        let Some(relay) = &mut neighbours.circuits.relay else {
+        let peer = self.peer_of(link);
+        let Some(neighbours) = &mut self.neighbours else {
+            return;
+        };
+        let is_direct = neighbours.machine.is_direct(link);
+        // Only between direct links: a circuit through a circuit would pass everything on twice.
+        let relay = neighbours.circuits.relay.as_mut().filter(|_| is_direct);
+        let (Some(relay), Some(peer)) = (relay, peer) else {
             if let Message::RelayOpen(RelayOpen { circuit: 0, .. }) = message {
                 let close = RelayClose {
                     circuit: 0,
@@ -302,7 +353,7 @@ impl Daemon {
         };
         let machine = &neighbours.machine;
         let is_direct = |link: &LinkId| machine.is_direct(*link);
-        let from = relay::From { link, peer, stream };
+        let from = relay::Origin { link, peer, stream };
         relay.handle(now, from, message, |peer| {
             machine.link_to(peer).filter(is_direct)
         });
@@ -312,12 +363,34 @@ impl Daemon {
     /// Ends circuits that have lasted for too long.
     pub(in crate::daemon) fn tick_circuits(&mut self) {
         let now = self.now();
+        self.give_up_on_circuits();
         if let Some(neighbours) = &mut self.neighbours
             && let Some(relay) = &mut neighbours.circuits.relay
             && relay.deadline().is_some_and(|at_ms| at_ms <= now.mono_ms)
         {
             relay.tick(now);
             self.pass_circuits_on();
+        }
+    }
+
+    /// Ends circuits that were asked for and do not stand in time.
+    fn give_up_on_circuits(&mut self) {
+        let now_ms = self.clock.mono_ms();
+        let paths = self
+            .neighbours
+            .iter()
+            .flat_map(|known| &known.circuits.paths);
+        let is_late = |path: &Path| {
+            let asked = path.asked.as_ref();
+            asked.is_some_and(|(_, since_ms)| since_ms + ASKED_MS_MAX <= now_ms)
+        };
+        let late = paths.filter(|(_, path)| is_late(path));
+        let late: Vec<(Carrier, u32)> = late.map(|(key, _)| *key).collect();
+        for (carrier, stream) in late {
+            if let Some(link) = self.carrier_link(carrier) {
+                link.reset(stream, Code::TIMEOUT);
+            }
+            self.circuit_closed(carrier, stream, Code::TIMEOUT, "the relay does not answer");
         }
     }
 

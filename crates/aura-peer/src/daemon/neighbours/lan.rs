@@ -4,6 +4,8 @@
 //! - nobody is looked for, and nothing is advertised, while the Mothership says where everybody is;
 //! - what is found is one more address to dial, beside what the device itself said; it is neither kept nor passed on.
 
+use std::net::SocketAddr;
+
 use aura_net::lan::{Found, LAN_KEYS_MAX, Lan, LanConfig, LanKey, MDNS_PORT, PAUSE};
 use aura_proto::{PeerId, Visibility};
 
@@ -62,11 +64,12 @@ impl Daemon {
         };
         let announced = self.announced();
         let addresses = announced.map_or_else(Vec::new, |reach| reach.addresses.clone());
+        let is_loopback_only = is_loopback(&addresses);
         let newest = self.identity.ring.iter().rev().take(LAN_KEYS_MAX);
         let config = LanConfig {
             keys: newest.map(|key| LanKey::new(key.lan_key(team))).collect(),
             own: self.identity.key.peer(),
-            is_loopback_only: addresses.iter().all(|at| at.ip().is_loopback()),
+            is_loopback_only,
             addresses,
             locality: self.locality(),
             port: MDNS_PORT,
@@ -108,11 +111,32 @@ impl Daemon {
     }
 
     /// Where somebody was found, besides what it said itself.
-    pub(super) fn found_at(&self, peer: PeerId) -> impl Iterator<Item = std::net::SocketAddr> {
+    pub(super) fn found_at(&self, peer: PeerId) -> impl Iterator<Item = SocketAddr> {
         let found = self
             .neighbours
             .iter()
             .filter_map(move |known| known.found.get(&peer));
         found.flatten().copied()
+    }
+}
+
+/// Whether others can only be on this very machine: what a device without addresses is looked for by, nobody knows.
+pub(super) fn is_loopback(addresses: &[SocketAddr]) -> bool {
+    !addresses.is_empty() && addresses.iter().all(|at| at.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_who_announces_loopback_alone_keeps_to_it() {
+        let at = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert!(is_loopback(&at(&["127.0.0.1:7777", "[::1]:7777"])));
+        assert!(!is_loopback(&at(&["127.0.0.1:7777", "10.0.0.5:7777"])));
+        assert!(!is_loopback(&[]));
     }
 }

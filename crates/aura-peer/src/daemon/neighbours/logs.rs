@@ -4,21 +4,17 @@
 //! - a link says nothing of a log before the machine told that it is up;
 //! - what waits for a neighbour waits in the log, not in memory, once its link is full.
 
+use std::collections::BTreeMap;
+
 use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{
-    Code, Entry, LogId,
-    event::encode_push,
-    limits::{LOGS_PER_LINK_MAX, SEND_QUEUE_BYTES_MAX},
-    message::Message,
+    Code, Entry, LogId, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
     session::Class,
 };
+use aura_trust::Roster;
 
 use super::Thread;
 use crate::{book::Book, daemon::Daemon};
-
-/// Messages about other logs that may come before the team's log is level: a question and what follows it, for each
-/// log that a link may carry.
-const EARLY_MAX: usize = 2 * LOGS_PER_LINK_MAX;
 
 impl Daemon {
     /// A repository was opened: neighbours that are linked already exchange it as well.
@@ -45,7 +41,7 @@ impl Daemon {
             team.book.meet(link);
         }
         if let Some(thread) = self.thread_mut(link) {
-            thread.early = Some(Vec::new());
+            thread.early = Some(BTreeMap::new());
         }
         self.meet_levelled();
     }
@@ -66,12 +62,12 @@ impl Daemon {
             let early = thread.early.take_if(|_| exchange.is_level(*link))?;
             Some((*link, early))
         });
-        let levelled: Vec<(LinkId, Vec<Message>)> = levelled.collect();
+        let levelled: Vec<(LinkId, BTreeMap<LogId, Message>)> = levelled.collect();
         for (link, early) in levelled {
             for desk in self.desks.values_mut() {
                 desk.book.meet(link);
             }
-            for message in early {
+            for message in early.into_values() {
                 self.hear_of_log(link, message);
             }
         }
@@ -82,16 +78,19 @@ impl Daemon {
         let Some(log) = log_of(&message) else {
             return;
         };
+        let is_served = self.books().any(|book| book.replica.log() == log);
         if log != LogId::TEAM
             && let Some(early) = self
                 .thread_mut(link)
                 .and_then(|thread| thread.early.as_mut())
         {
-            if EARLY_MAX <= early.len() {
-                let detail = "too much before the team's log is level";
-                return self.close_thread(link, Code::BUSY, detail);
+            // What it wants is enough to know: the rest follows once it is answered.
+            match message {
+                Message::Subscribe(_) if is_served => drop(early.insert(log, message)),
+                Message::Prune(_) => drop(early.remove(&log)),
+                _ => {}
             }
-            return early.push(message);
+            return;
         }
         let from = link;
         for book in self.books().filter(|book| book.replica.log() == log) {
@@ -223,9 +222,8 @@ impl Daemon {
             let (writer, author_seq) = (header.writer, header.author_seq);
             is_new || team.roster.counts_unplaced(log, writer, author_seq)
         };
-        let count = entries.len();
-        let entries: Vec<Entry> = entries.into_iter().filter(counts).collect();
-        let is_less = entries.len() < count;
+        let (entries, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(counts);
+        let before = belonging(&team.roster);
         let input = replica::Input::Heard { from, entries };
         let book = match desk {
             Some(desk) => {
@@ -241,8 +239,15 @@ impl Daemon {
                 &mut team.book
             }
         };
-        if is_less {
-            book.hear(exchange::Input::NotHeard { spurned: None });
+        // Who does not count is not asked for, until who belongs has changed.
+        for entry in &others {
+            let spurned = Some(entry.header().writer);
+            book.hear(exchange::Input::NotHeard { spurned });
+        }
+        if before != belonging(&team.roster) {
+            for book in self.books() {
+                book.hear(exchange::Input::Belonging);
+            }
         }
         self.flush();
     }
@@ -274,6 +279,11 @@ impl Daemon {
         thread.streams.insert(log, stream);
         Some(stream)
     }
+}
+
+/// How many belong to the team, and how many did: it changes whenever who belongs does.
+fn belonging(roster: &Roster) -> (usize, usize) {
+    (roster.members().count(), roster.removed().count())
 }
 
 /// Which log a message is about.

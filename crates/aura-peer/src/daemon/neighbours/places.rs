@@ -7,11 +7,11 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use aura_engine::peer::links::Input;
-use aura_net::{Listener, Revoked};
+use aura_net::Listener;
 use aura_proto::{
     PeerId, Reach, SignedReach, TeamId, Visibility, codec,
     limits::{HINTS_MAX, PEERS_PER_MESSAGE_MAX},
@@ -22,7 +22,7 @@ use aura_store::write_atomic;
 use aura_trust::{sign_reach, verify_reach};
 use serde::{Deserialize, Serialize};
 
-use super::Neighbours;
+use super::{Neighbours, lan::is_loopback};
 use crate::daemon::{Daemon, Event};
 
 /// How often the addresses of this device are looked at, in milliseconds.
@@ -73,7 +73,7 @@ impl Directory {
     }
 
     /// Those whose newest word is not here, as the Mothership's list says.
-    fn is_behind<'a>(&self, cards: impl Iterator<Item = &'a PeerCard>) -> Vec<PeerId> {
+    fn behind<'a>(&self, cards: impl Iterator<Item = &'a PeerCard>) -> Vec<PeerId> {
         let behind = cards.filter(|card| self.counter_of(card.peer) < card.reach.counter);
         behind.map(|card| card.peer).collect()
     }
@@ -93,13 +93,7 @@ impl Daemon {
         ) else {
             return;
         };
-        let removed = Arc::clone(&neighbours.removed);
-        let revoked: Revoked = Arc::new(move |peer| {
-            removed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&peer)
-        });
+        let revoked = neighbours.revoked();
         let _guard = self.runtime.enter();
         let bind = |port: u16| {
             let at = SocketAddr::new(listen.ip(), port);
@@ -232,13 +226,18 @@ impl Daemon {
             return;
         }
         let said = sign_reach(&self.identity.key, team, reach);
-        neighbours.directory.words.insert(me, said.clone());
+        let before = neighbours.directory.words.insert(me, said.clone());
+        let was_loopback = before.is_some_and(|said| is_loopback(&said.reach.addresses));
         if let Some((lan, _)) = &neighbours.lan {
             lan.announce(&said.reach.addresses);
         }
         neighbours
             .machine
             .handle(now, Input::Announce(said.clone()));
+        // Which interfaces it looks at is chosen when it begins.
+        if was_loopback != is_loopback(&said.reach.addresses) {
+            self.end_lan();
+        }
         if let Some(control) = &mut self.control {
             control.set_reach(said);
         }
@@ -291,9 +290,14 @@ impl Daemon {
             return;
         };
         let words = &mut neighbours.directory.words;
-        words.retain(|peer, _| *peer == me || self.peers.contains_key(peer));
+        // The list alone does not make anybody forgotten: it is not signed.
+        let is_member = |peer| {
+            let team = self.team.as_ref();
+            team.is_some_and(|team| team.roster.member(peer).is_some())
+        };
+        words.retain(|peer, _| *peer == me || self.peers.contains_key(peer) || is_member(*peer));
         let others = self.peers.values().filter(|card| card.peer != me);
-        let behind = neighbours.directory.is_behind(others);
+        let behind = neighbours.directory.behind(others);
         for peers in behind.chunks(PEERS_PER_MESSAGE_MAX) {
             let peers = peers.to_vec();
             self.send(0, &Message::PeerQuery(PeerQuery { peers }));
@@ -373,9 +377,9 @@ mod tests {
         assert!(directory.learn(TEAM, sign_reach(&bob(), TEAM, own.clone())));
         assert_eq!(directory.reach_of(&card), own);
         // The list alone moves nobody; it is a reason to ask.
-        assert_eq!(directory.is_behind([&card].into_iter()), [bob().peer()]);
+        assert_eq!(directory.behind([&card].into_iter()), [bob().peer()]);
         assert_eq!(
-            directory.is_behind([&listed(3, "10.0.0.66:1")].into_iter()),
+            directory.behind([&listed(3, "10.0.0.66:1")].into_iter()),
             []
         );
     }

@@ -2,14 +2,14 @@
 //!
 //! Invariant: only what opens with this device's receive key is acted on, and a probe is all that is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_engine::peer::{
     links::LinkId,
     routes::{self, Input, Routes},
 };
 use aura_proto::{
-    PeerId,
+    Code, PeerId,
     limits::ROUTED_HOPS_MAX,
     message::{Routed, RoutedBody},
 };
@@ -28,11 +28,18 @@ pub(in crate::daemon) struct Reached {
     pub(in crate::daemon) passed: Vec<PeerId>,
 }
 
+/// A probe without an answer.
+struct Probe {
+    to: PeerId,
+    sent_ms: u64,
+    /// Whether those over whom it goes are asked next, as for a person who wants to see the way.
+    leads_on: bool,
+}
+
 /// Messages of this device that are on their way.
 pub(super) struct Letters {
     pub(super) routes: Routes,
-    /// Whom each probe was sent to, and when.
-    probes: BTreeMap<[u8; 16], (PeerId, u64)>,
+    probes: BTreeMap<[u8; 16], Probe>,
     reached: BTreeMap<PeerId, Reached>,
 }
 
@@ -59,17 +66,19 @@ impl Daemon {
                     self.send_on(link, 0, &message);
                 }
                 routes::Output::Deliver(routed) => self.delivered(&routed),
+                routes::Output::Forged(link) => {
+                    let detail = "a message that its writer did not sign";
+                    self.close_thread(link, Code::BAD_SIGNATURE, detail);
+                }
             }
         }
     }
 
     /// A neighbour passes a message on.
     pub(super) fn hear_routed(&mut self, from: LinkId, routed: Routed) {
-        let is_removed = |peer| {
-            let team = self.team.as_ref();
-            team.is_some_and(|team| team.roster.is_removed(peer))
-        };
-        let is_member = self.peers.contains_key(&routed.from) && !is_removed(routed.from);
+        let known = self.neighbours.as_ref();
+        let is_removed = known.is_none_or(|known| known.is_removed(routed.from));
+        let is_member = self.peers.contains_key(&routed.from) && !is_removed;
         self.tell_routes(Input::Received {
             from,
             routed,
@@ -104,8 +113,8 @@ impl Daemon {
     }
 
     /// Asks a device for an answer, over at most so many links; whether it could be asked.
-    pub(in crate::daemon) fn probe(&mut self, peer: PeerId, hops: u8) -> bool {
-        let Some(mut routed) = self.letter(peer, &RoutedBody::Probe) else {
+    pub(in crate::daemon) fn probe(&mut self, to: PeerId, hops: u8, leads_on: bool) -> bool {
+        let Some(mut routed) = self.letter(to, &RoutedBody::Probe) else {
             return false;
         };
         let now_ms = self.clock.mono_ms();
@@ -114,11 +123,16 @@ impl Daemon {
         };
         let probes = &mut neighbours.letters.probes;
         if PROBES_MAX <= probes.len() {
-            let oldest = probes.iter().min_by_key(|(_, (_, at_ms))| *at_ms);
+            let oldest = probes.iter().min_by_key(|(_, probe)| probe.sent_ms);
             let oldest = oldest.map(|(id, _)| *id);
             oldest.and_then(|id| probes.remove(&id));
         }
-        probes.insert(routed.id, (peer, now_ms));
+        let probe = Probe {
+            to,
+            sent_ms: now_ms,
+            leads_on,
+        };
+        probes.insert(routed.id, probe);
         routed.hops_left = hops;
         self.tell_routes(Input::Send(routed));
         true
@@ -141,7 +155,7 @@ impl Daemon {
         let known = self.neighbours.as_ref();
         known.is_some_and(|known| {
             let mut probes = known.letters.probes.values();
-            probes.any(|(whom, _)| *whom == peer)
+            probes.any(|probe| probe.to == peer)
         })
     }
 
@@ -170,26 +184,22 @@ impl Daemon {
             return;
         };
         let letters = &mut neighbours.letters;
-        let Some((_, sent_ms)) = letters.probes.remove(&id).filter(|(peer, _)| *peer == from)
-        else {
+        let Some(probe) = letters.probes.remove(&id).filter(|probe| probe.to == from) else {
             return;
         };
-        let passed: Vec<PeerId> = passed.into_iter().take(ROUTED_HOPS_MAX).collect();
-        let rtt_ms = now_ms.saturating_sub(sent_ms);
-        // What is shown of those between is how they answer themselves, just now.
-        for hop in &passed {
-            letters.reached.remove(hop);
+        let me = self.identity.key.peer();
+        let mut passed: Vec<PeerId> = passed.into_iter().take(ROUTED_HOPS_MAX).collect();
+        passed.retain(|hop| *hop != from && *hop != me);
+        let hops: BTreeSet<PeerId> = passed.iter().copied().collect();
+        let rtt_ms = now_ms.saturating_sub(probe.sent_ms);
+        if probe.leads_on {
+            // What is shown of those between is how they answer themselves, just now.
+            letters.reached.retain(|hop, _| !hops.contains(hop));
         }
-        letters.reached.insert(
-            from,
-            Reached {
-                rtt_ms,
-                passed: passed.clone(),
-            },
-        );
+        letters.reached.insert(from, Reached { rtt_ms, passed });
         let most = u8::try_from(ROUTED_HOPS_MAX).unwrap_or(u8::MAX);
-        for hop in passed {
-            self.probe(hop, most);
+        for hop in hops.into_iter().filter(|_| probe.leads_on) {
+            self.probe(hop, most, false);
         }
     }
 }

@@ -31,19 +31,19 @@ impl Daemon {
             let Some(neighbours) = &mut self.neighbours else {
                 return;
             };
-            match agrees {
+            let is_news = match agrees {
+                Some(false) => neighbours.forks.insert((peer, *log), *seq).is_none(),
                 Some(true) => {
                     neighbours.forks.remove(&(peer, *log));
+                    false
                 }
-                Some(false) => {
-                    if neighbours.forks.insert((peer, *log), *seq).is_none() {
-                        let name = crate::docs::name_of(&self.peers, peer);
-                        let text = fork(&name, *seq);
-                        tracing::error!(text, "two histories");
-                        self.emit("fault", None, None, Some(name), text);
-                    }
-                }
-                None => {}
+                None => false,
+            };
+            if is_news {
+                let name = crate::docs::name_of(&self.peers, peer);
+                let text = fork(&name, *seq);
+                tracing::error!(text, "two histories");
+                self.emit("fault", None, None, Some(name), text);
             }
         }
     }
