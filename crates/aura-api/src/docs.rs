@@ -575,6 +575,12 @@ doc! {
         online: u64,
         /// Peers in all.
         peers: u64,
+        /// Circuits between devices that stand or are offered now.
+        #[serde(default)]
+        circuits: u64,
+        /// Bytes that circuits have carried since the start.
+        #[serde(default)]
+        relayed_bytes: u64,
         /// The logs.
         logs: Vec<LogStatDoc>,
         /// `ok`, or why nothing is taken now.

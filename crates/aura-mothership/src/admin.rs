@@ -422,7 +422,10 @@ fn status(server: &Server) -> docs::BoxStatus {
     let online = active
         .filter(|member| member.state == PeerState::Online)
         .count();
+    let (circuits, relayed_bytes) = server.hub.relayed();
     docs::BoxStatus {
+        circuits: circuits as u64,
+        relayed_bytes,
         schema: docs::BoxStatus::SCHEMA.to_owned(),
         at: rfc3339(crate::bridge::unix_ms()),
         team: server.custody.team_name.clone(),

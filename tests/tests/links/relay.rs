@@ -40,6 +40,13 @@ fn h8_c27_whom_no_address_leads_to_is_reached_through_the_mothership_until_an_ad
     let tried = why["tried"].as_array().unwrap();
     assert_eq!(tried[0]["address"], proxies[1].listen, "{why}");
     relayed(bob, "alice");
+    let status = mesh.team.mothership(&["status"]).ok();
+    let circuits = status["circuits"].as_u64().unwrap();
+    assert!((1..=2).contains(&circuits), "{status}");
+    assert!(
+        1_000 < status["relayed_bytes"].as_u64().unwrap(),
+        "{status}"
+    );
     proxies[1].open();
     alice.aura(&["reconnect", "bob"]).ok();
     alice.event(|event| {

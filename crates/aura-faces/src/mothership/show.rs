@@ -128,7 +128,12 @@ pub(super) fn status(doc: &docs::BoxStatus, view: &View) -> String {
         line(&doc.health)
     );
     text += &format!("listening {}\n", listen.join("   "));
-    text += &format!("{} of {} peers online\n\n", doc.online, doc.peers);
+    text += &format!("{} of {} peers online\n", doc.online, doc.peers);
+    if 0 < doc.circuits || 0 < doc.relayed_bytes {
+        let (circuits, bytes) = (doc.circuits, doc.relayed_bytes);
+        text += &format!("{circuits} circuits between devices, {bytes} bytes relayed so far\n");
+    }
+    text += "\n";
     let mut table = Table::new(&["LOG", "LAST", "WRITERS"]);
     for row in &doc.logs {
         table.row([
