@@ -316,7 +316,7 @@ fn case_105_a_member_that_moves_or_hides_all_the_time_is_told_of_a_few_times_in_
 
 // spec: peers/1.7
 #[test]
-fn whoever_asks_about_a_member_gets_its_signed_word() {
+fn c47_whoever_asks_about_a_member_gets_its_signed_word() {
     let mut room = Room::new(2);
     room.arrive(1);
     room.arrive(2);

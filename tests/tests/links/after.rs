@@ -126,7 +126,7 @@ fn case_044_a_link_whose_bytes_vanish_is_found_by_both_and_the_relay_serves() {
 }
 
 #[test]
-fn case_099_what_was_queued_while_the_link_was_cut_arrives_once_in_order_after_both_were_killed() {
+fn h11_case_099_what_was_queued_while_the_link_was_cut_arrives_once_in_order_after_both_were_killed() {
     let count = amount(200, 10_000);
     let team = Team::new();
     let origin = team.dir.path().join("origin");

@@ -18,7 +18,7 @@ fn places(laptop: &Laptop) -> Vec<(Value, Value)> {
 }
 
 #[test]
-fn h12_edits_travel_while_the_mothership_is_dead_and_each_gets_one_place_when_it_is_back() {
+fn h12_c26_edits_travel_while_the_mothership_is_dead_and_each_gets_one_place_when_it_is_back() {
     let mut mesh = Mesh::of(&["alice", "bob", "carol"]);
     let listen = mesh.box_.listen.clone();
     mesh.box_.signal("-KILL");

@@ -76,7 +76,7 @@ async fn case_043_a_reader_that_stops_costs_its_place_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_044_a_silent_device_is_away_and_then_offline() {
+async fn c51_case_044_a_silent_device_is_away_and_then_offline() {
     let team = Team::new();
     let flags = ["--heartbeat", "500ms", "--offline-after", "2s"];
     let mothership = team.serve_with(&team.state(), "127.0.0.1:0", &flags);
@@ -93,7 +93,7 @@ async fn case_044_a_silent_device_is_away_and_then_offline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_044_a_half_open_link_is_found_on_both_sides_in_three_heartbeats() {
+async fn h10_case_044_a_half_open_link_is_found_on_both_sides_in_three_heartbeats() {
     let team = Team::new();
     let proxy = Proxy::to("127.0.0.1:1");
     let flags = ["--heartbeat", "2s", "--advertise", &proxy.listen];
