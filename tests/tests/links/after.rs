@@ -126,7 +126,8 @@ fn case_044_a_link_whose_bytes_vanish_is_found_by_both_and_the_relay_serves() {
 }
 
 #[test]
-fn h11_case_099_what_was_queued_while_the_link_was_cut_arrives_once_in_order_after_both_were_killed() {
+fn h11_case_099_what_was_queued_while_the_link_was_cut_arrives_once_in_order_after_both_were_killed()
+ {
     let count = amount(200, 10_000);
     let team = Team::new();
     let origin = team.dir.path().join("origin");
@@ -168,8 +169,12 @@ fn h11_case_099_what_was_queued_while_the_link_was_cut_arrives_once_in_order_aft
     let _box = team.serve(&listen);
     proxy.open();
     bob.aura(&["up"]).ok();
-    bob.synced();
-    alice.synced();
+    for laptop in [&bob, &alice] {
+        // Ten thousand files are written one after the other, each synced.
+        laptop
+            .aura(&["wait", "--for", "synced", "--timeout", "600s"])
+            .ok();
+    }
     assert_eq!(order(&alice).len(), count);
     assert_eq!(order(&alice), order(&bob));
     let last = count - 1;

@@ -115,7 +115,10 @@ fn c27_c72_a_device_that_relays_serves_two_that_cannot_meet_while_the_mothership
     let mut relay = mesh.team.laptop("relay");
     relay.listen = Some("127.0.2.5:0".to_owned());
     let invite = mesh.team.mothership(&["invite", "--role", "relay"]).ok();
-    relay.join(&token(&invite), "relay", "observe").ok();
+    let joined = relay.join(&token(&invite), "relay", "observe").ok();
+    assert_eq!(joined["state"], "joined", "it waits for no key: {joined}");
+    let status = relay.aura(&["status"]).ok();
+    assert_eq!(status["needs_you"].as_array().unwrap().len(), 0, "{status}");
     let listen = mesh.box_.listen.clone();
     mesh.box_.signal("-KILL");
     let [alice, bob] = &mesh.laptops[..] else {

@@ -239,12 +239,12 @@ impl Daemon {
             ));
         };
         let me = self.identity.key.peer();
-        let reads = !self.identity.ring.is_empty();
+        let is_in = !self.identity.ring.is_empty() || self.is_relay_device();
         let online = self
             .peers
             .values()
             .filter(|card| card.peer != me && card.state == PeerState::Online);
-        let next = if reads {
+        let next = if is_in {
             Next {
                 cmd: "aura status".to_owned(),
                 why: "who is here and what waits".to_owned(),
@@ -262,7 +262,7 @@ impl Daemon {
             name: enrolment.name.clone(),
             peer: me.to_string(),
             role: enrolment.role.as_str().to_owned(),
-            state: if reads {
+            state: if is_in {
                 "joined"
             } else {
                 "waiting_for_approval"

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use aura_api::{Next, docs, shell_operand};
 use aura_engine::peer::{control::Control, units::Conflict};
-use aura_proto::message::PeerCard;
+use aura_proto::message::{PeerCard, Role};
 use aura_semantic::Effect;
 use aura_trust::words;
 use serde_json::Value;
@@ -152,6 +152,12 @@ impl Daemon {
     }
 
     /// What stands between this device and its team.
+    /// Whether this device relays and keeps what it cannot read, so that it waits for no key.
+    pub(in crate::daemon) fn is_relay_device(&self) -> bool {
+        let own = self.identity.enrolment.as_ref();
+        own.is_some_and(|own| own.role == Role::Relay)
+    }
+
     fn own_standing(&self) -> Option<docs::NeedDoc> {
         let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
         let name = self
@@ -162,7 +168,7 @@ impl Daemon {
         let (kind, text) = if is_barred {
             let text = "this device was removed from the team: nothing is sent or received";
             ("removed", text.to_owned())
-        } else if self.identity.ring.is_empty() {
+        } else if self.identity.ring.is_empty() && !self.is_relay_device() {
             let words = words(&self.identity.key.peer().0, 6);
             let text = format!("this device waits for an admin, who compares: {words}");
             ("approval", text)
