@@ -17,6 +17,10 @@ mod pki;
 mod rows;
 mod server;
 mod tree;
+/// The simulated mesh of the engine's tests.
+#[allow(clippy::unwrap_used, dead_code, unused_imports)]
+#[path = "../../crates/aura-engine/tests/mesh/world/mod.rs"]
+mod world;
 
 use std::{io::Write, path::PathBuf};
 
@@ -72,6 +76,10 @@ enum Row {
     Save,
     /// Outlines and merges
     Semantic,
+    /// Entries and addresses among simulated laptops without the Mothership
+    Mesh,
+    /// A direct link between two laptops
+    Direct,
 }
 
 /// What all rows stand on.
@@ -108,6 +116,8 @@ impl Row {
             Self::Idle => rows::idle::measure(ground),
             Self::Save => rows::save::measure(ground),
             Self::Semantic => rows::semantic::measure(ground),
+            Self::Mesh => rows::mesh::measure(),
+            Self::Direct => rows::direct::measure(ground).await,
         }
     }
 }

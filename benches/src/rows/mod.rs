@@ -1,9 +1,11 @@
 //! The rows of the table, one module each.
 
 pub(crate) mod catchup;
+pub(crate) mod direct;
 pub(crate) mod fan;
 pub(crate) mod idle;
 pub(crate) mod index;
+pub(crate) mod mesh;
 pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod restart;
