@@ -2,9 +2,10 @@
 //!
 //! Who lost the Mothership asks its neighbours for what it lacks, now and from now on, and they ask it in turn, so that
 //! what it writes gets on. Entries spread along a tree that finds itself (Leitão, Pereira and Rodrigues, Epidemic
-//! Broadcast Trees, SRDS 2007): whoever sends what is here already is asked to tell its numbers only, and is asked
-//! again when those tell of something that does not come. Every [`ROUND_MS`] all numbers are compared, since rumour
-//! alone never reaches everybody.
+//! Broadcast Trees, SRDS 2007): with whoever sends what is here already only numbers are exchanged, until those tell of
+//! something that does not come. That goes for both directions: everybody's entries take the same tree, and one that
+//! served in one direction only would be no tree for the next author. Every [`ROUND_MS`] all numbers are compared, since
+//! rumour alone never reaches everybody.
 //!
 //! Invariants:
 //! - a neighbour is shown only what is durable here, each writer's entries in order;
@@ -168,6 +169,24 @@ impl Link {
     fn graft_ms(&self) -> u64 {
         (GRAFT_MS << self.in_vain.min(16)).min(ROUND_MS)
     }
+
+    /// Only numbers go either way from now on; what was not shown yet is told.
+    fn thin(&mut self, now: Now) {
+        self.ours = self.ours.min(Wish::Numbers);
+        self.theirs = self.theirs.min(Wish::Numbers);
+        if !self.due.is_empty() {
+            self.tell_at_ms.get_or_insert(now.mono_ms + TELL_MS);
+        }
+    }
+
+    /// Entries go both ways again, as far as numbers did.
+    fn thicken(&mut self) {
+        for wish in [&mut self.ours, &mut self.theirs] {
+            if *wish == Wish::Numbers {
+                *wish = Wish::Entries;
+            }
+        }
+    }
 }
 
 /// The exchange of one log with all neighbours.
@@ -312,6 +331,7 @@ impl Exchange {
             return;
         };
         (link.ours, link.graft_at_ms) = (Wish::Entries, None);
+        link.thicken();
         let mut vector = self.expected.clone();
         for writer in &self.spurned {
             let known = link.has.get(writer);
@@ -328,6 +348,7 @@ impl Exchange {
             checkpoint: Vec::new(),
         });
         self.send(neighbour, message);
+        self.show(neighbour);
     }
 
     /// Wants nothing more of a neighbour; one that needs this device says so again.
@@ -423,7 +444,7 @@ impl Exchange {
             Message::Subscribe(asked) if asked.log == self.log => self.asked(now, from, &asked),
             Message::Head(head) if head.log == self.log => self.told(now, from, &head.vector),
             Message::Push(run) => self.pushed(now, from, &run),
-            Message::Prune(prune) if prune.log == self.log => self.pruned(from, &prune),
+            Message::Prune(prune) if prune.log == self.log => self.pruned(now, from, &prune),
             _ => {}
         }
     }
@@ -439,6 +460,7 @@ impl Exchange {
         // As it says: what it did not take comes again.
         link.has = asked.vector.clone();
         link.theirs = Wish::Entries;
+        link.thicken();
         let lacking = self.held.beyond(&link.has).into_iter();
         link.due = lacking.map(|(writer, ..)| writer).collect();
         let is_mutual = link.ours != Wish::Nothing;
@@ -512,7 +534,7 @@ impl Exchange {
             return self.close(from, Code::TOO_LARGE);
         }
         if fresh.is_empty() {
-            return self.had_all(from);
+            return self.had_all(now, from);
         }
         self.outputs.push_back(Output::Hear {
             from,
@@ -521,7 +543,7 @@ impl Exchange {
     }
 
     /// A neighbour sent nothing new: others are faster, so its numbers are enough.
-    fn had_all(&mut self, from: LinkId) {
+    fn had_all(&mut self, now: Now, from: LinkId) {
         let feeds = |(_, link): &(&LinkId, &Link)| link.ours == Wish::Entries;
         if self.links.iter().filter(feeds).count() < 2 {
             return;
@@ -530,18 +552,19 @@ impl Exchange {
             return;
         };
         if link.ours == Wish::Entries {
-            link.ours = Wish::Numbers;
+            link.thin(now);
             self.prune(from, true);
         }
     }
 
     // spec: peers/4.4
-    fn pruned(&mut self, from: LinkId, prune: &Prune) {
+    fn pruned(&mut self, now: Now, from: LinkId, prune: &Prune) {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
         if prune.wants_numbers {
             link.theirs = Wish::Numbers;
+            link.thin(now);
             return;
         }
         link.due.clear();
