@@ -51,11 +51,19 @@ const STREAM: u32 = 1;
 const FAULTY_MS: u64 = 20_000;
 const CALM_MS: u64 = 200_000;
 const UNITS: u64 = 4;
+/// Peers of a crowd.
+const CROWD: usize = 24;
 const CHANNEL: &str = "main";
 
 struct Random(u64);
 
 impl Random {
+    fn of(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        random.below(2);
+        random
+    }
+
     fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -136,9 +144,12 @@ struct World {
 
 impl World {
     fn new(seed: u64, features: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        random.below(2);
+        let mut random = Random::of(seed);
         let peers = 2 + usize::try_from(random.below(4)).unwrap();
+        Self::with(features, random, peers)
+    }
+
+    fn with(features: u64, random: Random, peers: usize) -> Self {
         let hub = HubNode {
             hub: None,
             life: 0,
@@ -622,7 +633,11 @@ fn run(seed: u64) -> blake3::Hash {
 
 /// Plays one seed in a world where some side of every link lacks features.
 fn run_with(seed: u64, features: u64) -> blake3::Hash {
-    let mut world = World::new(seed, features);
+    play(World::new(seed, features))
+}
+
+/// Plays a world to its end.
+fn play(mut world: World) -> blake3::Hash {
     world.run_until(FAULTY_MS);
     world.has_faults = false;
     if world.hub.hub.is_none() {
@@ -646,6 +661,18 @@ fn s06_every_seed_keeps_the_invariants_and_converges() {
     for seed in 0..number("AURA_SIM_SEEDS").unwrap_or(200) {
         if std::panic::catch_unwind(|| run(seed)).is_err() {
             panic!("seed {seed}: play it again with AURA_SIM_SEED={seed}");
+        }
+    }
+}
+
+#[test]
+fn s06_a_crowd_with_a_mothership_that_crashes_converges() {
+    for seed in 0..number("AURA_SIM_CROWDS").unwrap_or(2) {
+        let mut world = World::with(feature::ALL, Random::of(seed), CROWD);
+        let at = world.random.below(FAULTY_MS);
+        world.at(at, Step::CrashHub(FAULTY_MS));
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(world))).is_err() {
+            panic!("crowd {seed}");
         }
     }
 }

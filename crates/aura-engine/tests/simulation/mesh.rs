@@ -10,11 +10,16 @@ use crate::{LOG, Step, World};
 const SHOWN_MAX: u64 = 3;
 
 impl World {
+    /// Of a hundred pairs, how many meet: most of a few peers, and about six of each in a crowd.
+    fn meeting_percent(&self) -> u64 {
+        70.min(600 / self.peers.len() as u64)
+    }
+
     /// Every two peers meet sooner or later, unless the seed keeps them apart.
     pub(crate) fn meet_everybody(&mut self) {
         for a in 0..self.peers.len() {
             for b in 0..a {
-                if self.random.chance(70) {
+                if self.random.chance(self.meeting_percent()) {
                     let at = self.random.below(2_000);
                     self.at(at, Step::Meet(a, b));
                 }
@@ -51,7 +56,7 @@ impl World {
     /// After a restart.
     pub(crate) fn meet_again(&mut self, n: usize) {
         for other in 0..self.peers.len() {
-            if other != n && self.random.chance(70) {
+            if other != n && self.random.chance(self.meeting_percent()) {
                 let delay = 100 + self.random.below(2_000);
                 self.after(delay, Step::Meet(n, other));
             }
