@@ -146,6 +146,7 @@ impl Laptop {
             reach,
             addresses,
             is_online: None,
+            is_relay: false,
         };
         links.handle(now_of(clock), Input::Peers(vec![known]));
         End {
@@ -202,7 +203,7 @@ impl End {
                 self.tell(Input::Received { link, message });
                 Ok(())
             }
-            Some(LinkEvent::Drained) => Ok(()),
+            Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => Ok(()),
             Some(LinkEvent::Closed { detail, .. }) => Err(detail.into()),
             None => Err("the link is gone".into()),
         }

@@ -306,7 +306,7 @@ impl World {
     fn links_output(&mut self, n: usize, output: links::Output) {
         match output {
             links::Output::Dial { peer, addresses } => self.dial(n, peer, &addresses),
-            links::Output::Circuit { peer } => {
+            links::Output::Circuit { peer, .. } => {
                 let result = Err("this Mothership passes nothing on".to_owned());
                 let attempts = Vec::new();
                 let input = links::Input::Dialed {
@@ -355,7 +355,7 @@ impl World {
                 }
             }
             links::Output::Ask(peers) => self.asked(n, &peers),
-            links::Output::Rtt { .. } => {}
+            links::Output::Heads { .. } | links::Output::Rtt { .. } => {}
         }
     }
 
@@ -426,14 +426,14 @@ impl World {
             } => self.show(n, to, writer, first, last),
             exchange::Output::Hear { from, entries } => {
                 let running = self.nodes[n].running.as_mut().unwrap();
-                let count = entries.len();
                 let counts = |entry: &Entry| !running.removed.contains(&entry.header().writer.peer);
-                let entries: Vec<Entry> = entries.into_iter().filter(counts).collect();
-                let is_less = entries.len() < count;
+                let (entries, others): (Vec<Entry>, Vec<Entry>) =
+                    entries.into_iter().partition(counts);
                 let from = from.0;
                 (running.replica).handle(replica::Input::Heard { from, entries });
-                if is_less {
-                    self.inform_exchange(n, exchange::Input::NotHeard);
+                for entry in others {
+                    let spurned = Some(entry.header().writer);
+                    self.inform_exchange(n, exchange::Input::NotHeard { spurned });
                 }
             }
         }

@@ -131,6 +131,7 @@ impl Node {
             addresses: self.word.reach.dialable(Locality::Network),
             reach: self.word.reach.clone(),
             is_online: None,
+            is_relay: false,
         }
     }
 
