@@ -48,7 +48,6 @@ fn fifty(seed: u64, lost_percent: u64) -> World {
 
 #[test]
 fn c50_all_of_fifty_hear_within_three_rounds_though_a_fifth_is_lost() {
-    // With one telling for each link, number 24 would not make it.
     for seed in 20..30 {
         let mut world = fifty(seed, 20);
         let moved = word(7, 2, Visibility::Open, &[address(7), address(207)]);
@@ -59,7 +58,7 @@ fn c50_all_of_fifty_hear_within_three_rounds_though_a_fifth_is_lost() {
 }
 
 #[test]
-fn c49_a_word_is_passed_on_at_once_to_three_at_most_and_to_each_link_twice() {
+fn c49_a_word_is_passed_on_at_once_to_three_at_most_and_once_on_each_link() {
     for seed in 0..5 {
         let mut world = fifty(seed, 0);
         let moved = word(7, 2, Visibility::Open, &[address(7), address(207)]);
@@ -92,7 +91,8 @@ fn c49_a_word_is_passed_on_at_once_to_three_at_most_and_to_each_link_twice() {
         assert_eq!(holders(&world, 7, 2), 49, "seed {seed}");
         let told = tellings(&world, &moved).len();
         let ends: usize = (0..50).map(|node| world.degree(node)).sum();
-        assert!(told <= 2 * ends, "seed {seed}: {told} for {ends} ends");
+        assert!(told <= ends, "seed {seed}: {told} for {ends} ends");
+        assert!(told <= 4 * 50, "seed {seed}: {told}");
         let before = told;
         world.run_for(300_000);
         assert_eq!(

@@ -280,6 +280,28 @@ fn c56_pauses_double_to_half_a_minute_and_after_two_minutes_the_mothership_is_as
 }
 
 #[test]
+fn who_moves_while_it_is_dialled_in_vain_is_dialled_there_without_a_pause() {
+    for seed in 0..20 {
+        let (mut world, node, _) = lost(seed);
+        let other = 1 - node;
+        // By then it is dialled twice in a minute.
+        world.run_for(100_000);
+        let dials = world.dials(node, other).len();
+        while world.dials(node, other).len() == dials {
+            world.run_for(100);
+        }
+        world.heal(node, other);
+        world.listeners.clear();
+        world.listeners.insert(address(77), other);
+        world.nodes[other].word = word(other, 2, Visibility::Open, &[address(77)]);
+        let known = world.known(other);
+        world.input(node, Input::Peer(known));
+        world.run_for(DIAL_TIMEOUT_MS + 1_000);
+        assert!(world.is_linked(node, other), "seed {seed}");
+    }
+}
+
+#[test]
 fn c56_two_hundred_peers_do_not_come_back_at_once() {
     let returns = (0..200).map(|seed| {
         let (mut world, node, lost_ms) = lost(seed);

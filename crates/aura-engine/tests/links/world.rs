@@ -59,7 +59,7 @@ pub(crate) struct World {
     pub(crate) has_relay: bool,
     /// Devices that relay.
     pub(crate) relays: BTreeSet<usize>,
-    /// Of a hundred messages of gossip, how many are lost.
+    /// Of a hundred messages of gossip, how many are lost, each with its link: a link that goes on loses nothing.
     pub(crate) lost_percent: u64,
     /// How many times longer everything takes.
     pub(crate) slowness: u64,
@@ -271,6 +271,16 @@ impl World {
         );
     }
 
+    /// A link dies, and its ends are told a moment later.
+    fn tear(&mut self, end: End, link: LinkId) {
+        self.sessions.remove(&(end.node, link));
+        self.sessions.remove(&(end.other, end.other_link));
+        for (node, link) in [(end.node, link), (end.other, end.other_link)] {
+            let (code, detail) = (None, "reset".to_owned());
+            self.later(self.now_ms + 1, node, Input::Closed { link, code, detail });
+        }
+    }
+
     fn later(&mut self, at_ms: u64, node: usize, input: Input) {
         self.events_made += 1;
         self.events.insert((at_ms, self.events_made), (node, input));
@@ -459,7 +469,10 @@ impl World {
         };
         let is_lost =
             matches!(message, Message::Reach(_)) && self.random() % 100 < self.lost_percent;
-        if is_lost || (self.is_cut(node, end.other)) {
+        if is_lost {
+            return self.tear(end, link);
+        }
+        if self.is_cut(node, end.other) {
             return;
         }
         let at_ms = self.arrival_ms(end);

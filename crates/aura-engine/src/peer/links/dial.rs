@@ -179,6 +179,7 @@ impl Links {
             since_ms: now.mono_ms,
             relays_asked: usize::from(addresses.is_empty()),
             link: None,
+            is_hurried: false,
         };
         if !addresses.is_empty() {
             for address in &addresses {
@@ -240,7 +241,8 @@ impl Links {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        peer.dialing = None;
+        let dialing = peer.dialing.take();
+        let is_hurried = dialing.is_some_and(|dialing| dialing.is_hurried);
         if peer.up.is_some() {
             peer.last_error = Some(error);
             peer.next_dial_ms = upgrade_at_ms;
@@ -250,10 +252,14 @@ impl Links {
                 since_ms: now.mono_ms,
                 relays_asked,
                 link: None,
+                is_hurried,
             });
             self.outputs.push_back(Output::Circuit { peer: id, via });
         } else {
             self.failed(now, id, error);
+            if let Some(peer) = self.peers.get_mut(&id).filter(|_| is_hurried) {
+                hurry(now, peer);
+            }
         }
         self.is_stirred = true;
     }
@@ -344,4 +350,7 @@ impl Links {
 fn hurry(now: Now, peer: &mut Peer) {
     let paused_ms = peer.dialled_ms.map_or(0, |at_ms| at_ms + DIAL_PAUSE_MS);
     peer.next_dial_ms = peer.next_dial_ms.min(paused_ms.max(now.mono_ms));
+    if let Some(dialing) = &mut peer.dialing {
+        dialing.is_hurried = true;
+    }
 }

@@ -1,7 +1,7 @@
 //! Words of where peers are, passed on by peers, so that a team finds itself without the Mothership.
 //!
-//! What is new is told at once to a few, and in rounds to the rest. Nothing acknowledges a word, so each link is told
-//! twice, unless the other side said the same itself.
+//! What is new is told at once to a few, and in rounds to the rest. A link loses nothing but with itself, so each is told
+//! a word once, unless the other side said the same itself, and the next link to that peer is told again.
 //!
 //! Invariants:
 //! - a word counts only if the peer is a member already, the word is newer, and the peer signed it;
@@ -26,14 +26,10 @@ use crate::Now;
 pub const ROUND_MS: u64 = 30_000;
 /// Links that a new word is passed on to at once.
 pub const RUMOUR_LINKS_MAX: usize = 3;
-/// How often one link is told the same word.
-pub const TELLINGS: u8 = 2;
 /// Peers that are asked about in a minute.
 pub const ASKS_PER_MIN_MAX: usize = 10;
 /// Of these, how many may be strangers that gossip named; the rest is for members out of reach.
 const STRANGERS_PER_MIN_MAX: usize = 8;
-/// The other side said it itself.
-const KNOWS: u8 = u8::MAX;
 const MINUTE_MS: u64 = 60_000;
 
 /// The questions of the last minute.
@@ -83,7 +79,7 @@ impl Links {
             .iter_mut()
             .filter(|(_, link)| link.stage == Stage::Ready);
         for (id, link) in ready {
-            link.told.insert(word.peer, (word.reach.counter, 1));
+            link.told.insert(word.peer, word.reach.counter);
             let message = Message::Reach(vec![word.clone()]);
             self.outputs.push_back(Output::Send { link: *id, message });
         }
@@ -115,10 +111,7 @@ impl Links {
             let Some(link) = self.links.get_mut(&id) else {
                 continue;
             };
-            let told = link.told.entry(word.peer).or_default();
-            if told.0 <= word.reach.counter {
-                *told = (word.reach.counter, KNOWS);
-            }
+            tell(link, std::slice::from_ref(word));
         }
         self.ask_about_strangers(now, &strangers);
         self.pass_on(&learned);
@@ -155,7 +148,7 @@ impl Links {
             };
             let words: Vec<_> = learned
                 .iter()
-                .filter(|word| is_lacking(link, word, 1))
+                .filter(|word| is_lacking(link, word))
                 .cloned()
                 .collect();
             if !words.is_empty() {
@@ -176,7 +169,7 @@ impl Links {
         link.round_at_ms = next_ms;
         let words = self.peers.values().filter_map(|peer| peer.word.as_ref());
         let words: Vec<_> = (own.iter().chain(words))
-            .filter(|word| is_lacking(link, word, TELLINGS))
+            .filter(|word| is_lacking(link, word))
             .take(PEERS_PER_MESSAGE_MAX)
             .cloned()
             .collect();
@@ -229,22 +222,16 @@ impl Links {
     }
 }
 
-/// Whether the other side may not have the word yet, having been told it less than `tellings` times.
-fn is_lacking(link: &Link, word: &SignedReach, tellings: u8) -> bool {
-    let (counter, times) = link.told.get(&word.peer).copied().unwrap_or_default();
-    let is_told = counter == word.reach.counter && tellings <= times;
-    word.peer != link.peer && counter <= word.reach.counter && !is_told
+/// Whether the other side may not have the word yet.
+fn is_lacking(link: &Link, word: &SignedReach) -> bool {
+    let told = link.told.get(&word.peer);
+    word.peer != link.peer && told.is_none_or(|counter| *counter < word.reach.counter)
 }
 
-/// Remembers that the other side is told these words.
+/// Remembers that the other side was told these words, or said them itself.
 fn tell(link: &mut Link, words: &[SignedReach]) {
     for word in words {
         let told = link.told.entry(word.peer).or_default();
-        let times = if told.0 == word.reach.counter {
-            told.1
-        } else {
-            0
-        };
-        *told = (word.reach.counter, times.saturating_add(1));
+        *told = word.reach.counter.max(*told);
     }
 }

@@ -30,7 +30,7 @@ use aura_proto::{Code, Digest, LogId, PeerId, SignedReach, TeamId, reach::Visibi
 use aura_trust::IdentityKey;
 
 pub use dial::{ASK_AFTER_MS, BACKOFF_MS_MAX, DIAL_MS_MAX, LASTING_MS, UPGRADE_MS, WANTED_MS};
-pub use gossip::{ASKS_PER_MIN_MAX, ROUND_MS, RUMOUR_LINKS_MAX, TELLINGS};
+pub use gossip::{ASKS_PER_MIN_MAX, ROUND_MS, RUMOUR_LINKS_MAX};
 pub use io::{Arrived, Attempt, BadMesh, Input, Known, LinkId, Mesh, Output, Settings, Way};
 pub use mesh::CHOICE_MS;
 pub use rows::{AttemptRow, PeerLinkRow, Reachability, Why};

@@ -174,7 +174,7 @@ impl Links {
             Side::Answerer
         };
         if let Some(word) = &reach {
-            link.told.insert(own, (word.reach.counter, 1));
+            link.told.insert(own, word.reach.counter);
         }
         let auth = Auth {
             peer: own,

@@ -90,6 +90,8 @@ pub(super) struct Dialing {
     pub(super) relays_asked: usize,
     /// The session that it led to, until that one is ready.
     pub(super) link: Option<LinkId>,
+    /// Whether the peer was wanted or moved meanwhile, so that the next dial does not wait if this one fails.
+    pub(super) is_hurried: bool,
 }
 
 /// Which kinds of links there have been since this device announced where it is.
@@ -275,8 +277,8 @@ pub(super) struct Link {
     pub(super) nonce: u64,
     /// When the newest heartbeat was sent, until it is answered.
     pub(super) sent_at_ms: Option<u64>,
-    /// Of whom the other side was told or knows what: the counter, and how often it was told.
-    pub(super) told: BTreeMap<PeerId, (u64, u8)>,
+    /// The counter of the newest word of each peer that the other side was told, or said itself.
+    pub(super) told: BTreeMap<PeerId, u64>,
     pub(super) round_at_ms: u64,
 }
 
