@@ -42,7 +42,7 @@ pub struct Limits {
     pub bytes_max: u64,
     /// How long one circuit may last, in milliseconds.
     pub lasts_ms_max: u64,
-    /// Circuits that one peer may have, asked for or offered.
+    /// Circuits that one peer may have, asked for or taken.
     pub per_peer_max: usize,
 }
 
@@ -309,6 +309,12 @@ impl<L: Copy + Ord> Relay<L> {
             let detail = "there is no such circuit any more";
             return self.refuse(from, open.circuit, Code::UNKNOWN_PEER, detail);
         };
+        let held = self.held.get(&from.peer).copied().unwrap_or(0);
+        if self.limits.per_peer_max <= held {
+            let detail = "as many circuits as one device may have";
+            self.end(open.circuit, [true, false], Code::BUSY, detail);
+            return self.refuse(from, open.circuit, Code::BUSY, detail);
+        }
         circuit.ends[1].stream = Some(from.stream);
         *self.held.entry(from.peer).or_default() += 1;
         self.due.remove(&(circuit.due_ms, open.circuit));

@@ -327,3 +327,22 @@ fn a_stream_that_is_reset_ends_its_circuit() {
     assert_eq!(closes(&sent), [(1, 5, Code::BYE)]);
     assert_eq!(scene.relay.count(), 0);
 }
+
+#[test]
+fn c64_of_many_that_were_offered_at_once_no_more_are_taken_than_one_may_have() {
+    let mut scene = Scene::new(Limits::default());
+    let count = u8::try_from(RELAY_CIRCUITS_PER_PEER_MAX).unwrap() + 1;
+    let askers: Vec<PeerId> = (10..10 + count).map(|n| PeerId([n; 32])).collect();
+    for asker in &askers {
+        scene.here.insert(*asker, asker.0[0]);
+        assert_eq!(scene.say(*asker, 1, open(ANNA, 0)).len(), 1);
+    }
+    let mut refused = Vec::new();
+    for (number, asker) in (1..).zip(&askers) {
+        let stream = u32::try_from(2 * number).unwrap();
+        refused.extend(closes(&scene.say(ANNA, stream, open(*asker, number))));
+    }
+    let last = askers.last().unwrap().0[0];
+    let stream = 2 * u32::from(count);
+    assert_eq!(refused, [(last, 1, Code::BUSY), (1, stream, Code::BUSY)]);
+}

@@ -68,7 +68,7 @@ limits! {
     RELAY_MESSAGE_BYTES: u32 = 64;
     /// The smallest grant.
     RELAY_GRANT_BYTES_MIN: u32 = 16 << 10;
-    /// Circuits that one peer may have through one relay, asked for or offered.
+    /// Circuits that one peer may have through one relay, asked for or taken.
     RELAY_CIRCUITS_PER_PEER_MAX: usize = 16;
     /// Circuits that one peer may ask for in a minute.
     RELAY_OPENS_PER_MIN_MAX: usize = 60;

@@ -253,7 +253,9 @@ impl Exchange {
                 for link in self.links.values_mut() {
                     let has_more = !link.has.beyond(&self.expected).is_empty();
                     if link.ours != Wish::Nothing && has_more {
-                        link.graft_at_ms.get_or_insert(now.mono_ms + GRAFT_MS);
+                        let soon_ms = now.mono_ms + GRAFT_MS;
+                        let at_ms = link.graft_at_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms));
+                        link.graft_at_ms = Some(at_ms);
                     }
                 }
             }
@@ -300,6 +302,10 @@ impl Exchange {
         }
         self.is_alone = is_alone;
         self.spurned.clear();
+        // What was said while nobody was asked may be long ago.
+        for link in self.links.values_mut() {
+            link.has_told = false;
+        }
         let neighbours: Vec<LinkId> = self.links.keys().copied().collect();
         for neighbour in neighbours {
             if is_alone {

@@ -137,7 +137,7 @@ impl Routes {
         if !is_sound || !is_fresh || last != neighbour || routed.passed.contains(&self.own) {
             return;
         }
-        if self.seen.contains(&(routed.from, routed.id)) {
+        if self.seen.contains(&(routed.from, routed.id)) || !self.has_room(now, routed.from) {
             return;
         }
         if verify_routed(self.team, &routed).is_err() {
@@ -145,8 +145,8 @@ impl Routes {
             self.neighbours.remove(&from);
             return self.outputs.push_back(Output::Forged(from));
         }
-        if !self.has_room(now, routed.from) {
-            return;
+        if let Some((_, count)) = self.rates.get_mut(&routed.from) {
+            *count += 1;
         }
         self.remember(now, &routed);
         if routed.to == self.own {
@@ -163,8 +163,7 @@ impl Routes {
         if *since_ms + MINUTE_MS <= now.mono_ms {
             (*since_ms, *count) = (now.mono_ms, 0);
         }
-        *count += 1;
-        *count <= ROUTED_PER_MIN_MAX
+        *count < ROUTED_PER_MIN_MAX
     }
 
     fn remember(&mut self, now: Now, routed: &Routed) {

@@ -36,6 +36,8 @@ use aura_proto::{
     session::Side,
 };
 
+use aura_trust::Roster;
+
 use super::{Daemon, Event};
 use crate::clock::random;
 pub(super) use circuits::Carrier;
@@ -72,6 +74,8 @@ pub(super) struct Neighbours {
     lan: Option<(Lan, tokio::task::JoinHandle<()>)>,
     /// When it may be begun anew.
     lan_at_ms: u64,
+    /// Who belonged when the books were told last.
+    roster: Option<Arc<Roster>>,
     /// Who verified another history than this device, of which logs, and at which position.
     forks: BTreeMap<(PeerId, LogId), u64>,
     /// Where others were found.
@@ -141,6 +145,7 @@ impl Daemon {
             letters: Letters::new(routes),
             lan: None,
             lan_at_ms: 0,
+            roster: None,
             forks: BTreeMap::new(),
             found: BTreeMap::new(),
             link_last: 0,
@@ -520,6 +525,11 @@ impl Daemon {
 
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {
         self.tell_routes(way::Input::Down(link));
+        if let Some(neighbours) = &mut self.neighbours
+            && let Some(thread) = neighbours.threads.get_mut(&link)
+        {
+            (thread.is_up, thread.early) = (false, None);
+        }
         for book in self.books() {
             book.hear(exchange::Input::Down(link));
         }

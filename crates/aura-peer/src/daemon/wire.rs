@@ -337,6 +337,7 @@ impl Daemon {
             self.emit("link", None, None, None, format!("offline: {detail}"));
         }
         self.down_why = Some((code, detail));
+        self.level_anew();
         if let Some(team) = &mut self.team {
             team.stream = None;
             team.feed(replica::Input::LinkDown, &mut self.identity);

@@ -151,13 +151,13 @@ impl Daemon {
         })
     }
 
-    /// What stands between this device and its team.
     /// Whether this device relays and keeps what it cannot read, so that it waits for no key.
     pub(in crate::daemon) fn is_relay_device(&self) -> bool {
         let own = self.identity.enrolment.as_ref();
         own.is_some_and(|own| own.role == Role::Relay)
     }
 
+    /// What stands between this device and its team.
     fn own_standing(&self) -> Option<docs::NeedDoc> {
         let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
         let name = self

@@ -332,15 +332,19 @@ impl Daemon {
         let Carrier::Relay(link) = carrier else {
             return;
         };
-        let peer = self.peer_of(link);
+        // What stands goes on over a link beside the one that is up, as long as it lasts.
+        let is_new = matches!(message, Message::RelayOpen(RelayOpen { circuit: 0, .. }));
+        let up = self.peer_of(link);
         let Some(neighbours) = &mut self.neighbours else {
             return;
         };
+        let thread = neighbours.threads.get(&link);
+        let peer = up.or_else(|| thread?.peer.filter(|_| !is_new));
         let is_direct = neighbours.machine.is_direct(link);
         // Only between direct links: a circuit through a circuit would pass everything on twice.
         let relay = neighbours.circuits.relay.as_mut().filter(|_| is_direct);
         let (Some(relay), Some(peer)) = (relay, peer) else {
-            if let Message::RelayOpen(RelayOpen { circuit: 0, .. }) = message {
+            if is_new {
                 let close = RelayClose {
                     circuit: 0,
                     code: Code::UNSUPPORTED,

@@ -4,14 +4,17 @@
 //! - a link says nothing of a log before the machine told that it is up;
 //! - what waits for a neighbour waits in the log, not in memory, once its link is full.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{
-    Code, Entry, LogId, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
+    Code, Entry, LogId, Writer, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
     session::Class,
 };
-use aura_trust::Roster;
+use aura_trust::verify_entry;
 
 use super::Thread;
 use crate::{book::Book, daemon::Daemon};
@@ -44,6 +47,25 @@ impl Daemon {
             thread.early = Some(BTreeMap::new());
         }
         self.meet_levelled();
+    }
+
+    /// The Mothership was lost: other logs wait again until the team's is level with each neighbour.
+    pub(in crate::daemon) fn level_anew(&mut self) {
+        let threads = self
+            .neighbours
+            .iter_mut()
+            .flat_map(|known| &mut known.threads);
+        let up = threads.filter(|(_, thread)| thread.is_up && thread.early.is_none());
+        let mut links = Vec::new();
+        for (link, thread) in up {
+            thread.early = Some(BTreeMap::new());
+            links.push(*link);
+        }
+        for desk in self.desks.values_mut() {
+            for link in &links {
+                desk.book.hear(exchange::Input::Down(*link));
+            }
+        }
     }
 
     fn thread_mut(&mut self, link: LinkId) -> Option<&mut Thread> {
@@ -117,11 +139,27 @@ impl Daemon {
         self.pump_exchanges();
     }
 
+    /// Who belongs has changed: what was not taken may be now.
+    fn tell_who_belongs(&mut self) {
+        let (Some(team), Some(neighbours)) = (&self.team, &mut self.neighbours) else {
+            return;
+        };
+        let known = neighbours.roster.as_ref();
+        if known.is_some_and(|known| Arc::ptr_eq(known, &team.roster)) {
+            return;
+        }
+        neighbours.roster = Some(Arc::clone(&team.roster));
+        for book in self.books() {
+            book.hear(exchange::Input::Belonging);
+        }
+    }
+
     /// Carries out what the logs have to say to neighbours.
     pub(in crate::daemon) fn pump_exchanges(&mut self) {
         if self.neighbours.is_none() {
             return;
         }
+        self.tell_who_belongs();
         for book in self.books() {
             book.tick_exchange();
         }
@@ -223,7 +261,7 @@ impl Daemon {
             is_new || team.roster.counts_unplaced(log, writer, author_seq)
         };
         let (entries, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(counts);
-        let before = belonging(&team.roster);
+        let is_less = !others.is_empty();
         let input = replica::Input::Heard { from, entries };
         let book = match desk {
             Some(desk) => {
@@ -239,15 +277,23 @@ impl Daemon {
                 &mut team.book
             }
         };
-        // Who does not count is not asked for, until who belongs has changed.
-        for entry in &others {
-            let spurned = Some(entry.header().writer);
+        // Of whom an entry holds and does not count, nothing more is asked for, until who belongs has changed.
+        let held = book.replica.held();
+        let is_next = |entry: &Entry| {
+            let header = entry.header();
+            held.get(&header.writer) + 1 == header.author_seq
+        };
+        let spurned: BTreeSet<Writer> = others
+            .into_iter()
+            .filter(|entry| is_next(entry))
+            .filter_map(|entry| Some(verify_entry(entry).ok()?.header().writer))
+            .collect();
+        for writer in spurned {
+            let spurned = Some(writer);
             book.hear(exchange::Input::NotHeard { spurned });
         }
-        if before != belonging(&team.roster) {
-            for book in self.books() {
-                book.hear(exchange::Input::Belonging);
-            }
+        if is_less {
+            book.hear(exchange::Input::NotHeard { spurned: None });
         }
         self.flush();
     }
@@ -279,11 +325,6 @@ impl Daemon {
         thread.streams.insert(log, stream);
         Some(stream)
     }
-}
-
-/// How many belong to the team, and how many did: it changes whenever who belongs does.
-fn belonging(roster: &Roster) -> (usize, usize) {
-    (roster.members().count(), roster.removed().count())
 }
 
 /// Which log a message is about.

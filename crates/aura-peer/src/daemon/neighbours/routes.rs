@@ -184,7 +184,9 @@ impl Daemon {
             return;
         };
         let letters = &mut neighbours.letters;
-        let Some(probe) = letters.probes.remove(&id).filter(|probe| probe.to == from) else {
+        // Somebody else's answer is none.
+        let is_asked = (letters.probes.get(&id)).is_some_and(|probe| probe.to == from);
+        let Some(probe) = is_asked.then(|| letters.probes.remove(&id)).flatten() else {
             return;
         };
         let me = self.identity.key.peer();

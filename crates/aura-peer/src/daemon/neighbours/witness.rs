@@ -2,19 +2,31 @@
 //!
 //! Invariant: what a neighbour says of its head proves nothing, so it stops nothing; people are told, and by whom.
 
-use aura_proto::{Digest, LogId, PeerId};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+use aura_proto::{Digest, LogId, PeerId, limits::LOGS_PER_LINK_MAX};
 
 use crate::daemon::Daemon;
 
 impl Daemon {
     /// Says in heartbeats what this device has verified.
     pub(super) fn show_heads(&mut self) {
-        let heads = self.books().map(|book| {
-            let (seq, hash) = book.replica.cursor();
-            (book.replica.log(), 0, seq, hash)
-        });
-        let mut heads: Vec<(LogId, u64, u64, Digest)> = heads.filter(|head| 0 < head.2).collect();
-        heads.dedup_by_key(|head| head.0);
+        // One head of each log, the furthest of all clones, the team's first.
+        let mut furthest: BTreeMap<LogId, (u64, Digest)> = BTreeMap::new();
+        for book in self.books() {
+            let cursor = book.replica.cursor();
+            let known = furthest.entry(book.replica.log()).or_insert(cursor);
+            if known.0 < cursor.0 {
+                *known = cursor;
+            }
+        }
+        furthest.retain(|_, (seq, _)| 0 < *seq);
+        let mut heads: Vec<(LogId, u64, u64, Digest)> = furthest
+            .into_iter()
+            .map(|(log, (seq, hash))| (log, 0, seq, hash))
+            .collect();
+        heads.sort_by_key(|head| head.0 != LogId::TEAM);
+        heads.truncate(LOGS_PER_LINK_MAX);
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.machine.set_heads(heads);
         }
@@ -23,7 +35,11 @@ impl Daemon {
     /// Compares what a neighbour has verified with what was verified here.
     // spec: peers/3.5
     pub(super) fn compare_heads(&mut self, peer: PeerId, heads: &[(LogId, u64, u64, Digest)]) {
+        let mut compared = BTreeSet::new();
         for (log, _, seq, hash) in heads {
+            if !compared.insert(*log) {
+                continue;
+            }
             let agrees = self
                 .books()
                 .filter(|book| book.replica.log() == *log)
@@ -32,9 +48,18 @@ impl Daemon {
                 return;
             };
             let is_news = match agrees {
-                Some(false) => neighbours.forks.insert((peer, *log), *seq).is_none(),
+                Some(false) => match neighbours.forks.entry((peer, *log)) {
+                    Entry::Vacant(fork) => {
+                        fork.insert(*seq);
+                        true
+                    }
+                    Entry::Occupied(_) => false,
+                },
+                // Histories that parted further on have this position in common.
                 Some(true) => {
-                    neighbours.forks.remove(&(peer, *log));
+                    neighbours
+                        .forks
+                        .retain(|fork, at| *fork != (peer, *log) || *seq < *at);
                     false
                 }
                 None => false,
@@ -52,7 +77,7 @@ impl Daemon {
     pub(in crate::daemon) fn forks_of(&self, log: LogId) -> Vec<(String, String)> {
         let forks = self.neighbours.iter().flat_map(|known| &known.forks);
         let is_of = |of: &LogId| *of == log || *of == LogId::TEAM;
-        let forks = forks.filter(|((_, of), _)| is_of(of));
+        let forks = forks.filter(|((peer, of), _)| is_of(of) && self.peers.contains_key(peer));
         let row = |((peer, _), seq): (&(PeerId, LogId), &u64)| {
             let name = crate::docs::name_of(&self.peers, *peer);
             let text = fork(&name, *seq);
