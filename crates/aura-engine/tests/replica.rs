@@ -358,3 +358,39 @@ fn what_others_wrote_is_offered_in_the_order_of_the_logical_clock_and_once() {
     assert_eq!(pushed, [early, late]);
     assert!(feed(&mut replica, Input::Offer).is_empty(), "offered again");
 }
+
+#[test]
+fn case_094_a_mothership_that_reorders_drops_or_repeats_an_entry_is_found_out_at_that_entry() {
+    let first = entry(1, Digest::ZERO);
+    let second = entry(2, first.hash());
+    let third = entry(3, second.hash());
+    let fault = |said: &[Output]| {
+        said.iter().find_map(|output| match output {
+            Output::Fault { code, .. } => Some(*code),
+            _ => None,
+        })
+    };
+    // The third before the second, which is the same to see as without the second.
+    let mut reordered = replica(&first);
+    let said = feed(&mut reordered, run(2, &third));
+    assert_eq!(fault(&said), Some(Code::AUTHOR_GAP));
+    // A position left out.
+    let mut dropped = replica(&first);
+    let said = feed(&mut dropped, run(3, &second));
+    assert_eq!(fault(&said), Some(Code::ORDER));
+    // One entry at two positions.
+    let mut repeated = replica(&first);
+    let said = feed(&mut repeated, run(2, &first));
+    assert!(fault(&said).is_some());
+    for replica in [&mut reordered, &mut dropped, &mut repeated] {
+        assert_eq!(replica.cursor().0, 1, "nothing of it counts");
+        // Nor does what comes behind.
+        feed(replica, run(2, &second));
+        assert_eq!(replica.cursor().0, 1);
+    }
+    // The very run once more is no fault.
+    let mut honest = replica(&first);
+    assert_eq!(fault(&feed(&mut honest, run(1, &first))), None);
+    feed(&mut honest, run(2, &second));
+    assert_eq!(honest.cursor().0, 2);
+}

@@ -11,6 +11,28 @@ use serde_json::Value;
 
 use crate::{Mesh, dial::row, free, linked};
 
+/// Two laptops of which each says that it is behind a proxy, and these let nobody through.
+struct Doors {
+    places: [String; 2],
+    proxies: [Proxy; 2],
+}
+
+impl Doors {
+    fn closed(ips: [&str; 2]) -> Self {
+        let places = ips.map(free);
+        let proxies = places.each_ref().map(|place| Proxy::to(place));
+        proxies.iter().for_each(Proxy::close);
+        Self { places, proxies }
+    }
+
+    fn prepare(&self, n: usize, laptop: &mut Laptop) {
+        if n < 2 {
+            laptop.listen = Some(self.places[n].clone());
+            laptop.announce = Some(self.proxies[n].listen.clone());
+        }
+    }
+}
+
 /// The answer of a device that is reached through a relay, which a person is told by the exit code.
 fn relayed(laptop: &Laptop, whom: &str) -> Value {
     let pong = laptop.aura(&["ping", whom]);
@@ -21,14 +43,8 @@ fn relayed(laptop: &Laptop, whom: &str) -> Value {
 
 #[test]
 fn h8_c27_whom_no_address_leads_to_is_reached_through_the_mothership_until_an_address_does() {
-    let places = ["127.0.2.1", "127.0.2.2"].map(free);
-    // Each says that it is behind a proxy that lets nobody through.
-    let proxies = places.each_ref().map(|place| Proxy::to(place));
-    proxies.iter().for_each(Proxy::close);
-    let prepare = |n: usize, laptop: &mut Laptop| {
-        laptop.listen = Some(places[n].clone());
-        laptop.announce = Some(proxies[n].listen.clone());
-    };
+    let doors = Doors::closed(["127.0.2.1", "127.0.2.2"]);
+    let prepare = |n: usize, laptop: &mut Laptop| doors.prepare(n, laptop);
     let mesh = Mesh::apart(&["alice", "bob"], prepare);
     let [alice, bob] = &mesh.laptops[..] else {
         panic!("two laptops");
@@ -38,7 +54,7 @@ fn h8_c27_whom_no_address_leads_to_is_reached_through_the_mothership_until_an_ad
     assert_eq!(why["path"], "relayed", "{why}");
     assert_eq!(why["why"], "no announced address answered", "{why}");
     let tried = why["tried"].as_array().unwrap();
-    assert_eq!(tried[0]["address"], proxies[1].listen, "{why}");
+    assert_eq!(tried[0]["address"], doors.proxies[1].listen, "{why}");
     relayed(bob, "alice");
     let status = mesh.team.mothership(&["status"]).ok();
     let circuits = status["circuits"].as_u64().unwrap();
@@ -47,16 +63,16 @@ fn h8_c27_whom_no_address_leads_to_is_reached_through_the_mothership_until_an_ad
         1_000 < status["relayed_bytes"].as_u64().unwrap(),
         "{status}"
     );
-    proxies[1].open();
+    doors.proxies[1].open();
     alice.aura(&["reconnect", "bob"]).ok();
     alice.event(|event| {
         event["kind"] == "direct" && event["text"] == "no link with bob: a better link took over"
     });
     let pong = alice.aura(&["ping", "bob"]).ok();
     assert_eq!(pong["path"], "direct", "{pong}");
-    assert_eq!(pong["address"], proxies[1].listen);
+    assert_eq!(pong["address"], doors.proxies[1].listen);
     // The direct path dies, and the relay serves again.
-    proxies[1].close();
+    doors.proxies[1].close();
     relayed(alice, "bob");
 }
 
@@ -102,15 +118,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn c27_c72_a_device_that_relays_serves_two_that_cannot_meet_while_the_mothership_is_dead() {
-    let places = ["127.0.2.3", "127.0.2.4"].map(free);
-    let proxies = places.each_ref().map(|place| Proxy::to(place));
-    proxies.iter().for_each(Proxy::close);
-    let prepare = |n: usize, laptop: &mut Laptop| {
-        if n < 2 {
-            laptop.listen = Some(places[n].clone());
-            laptop.announce = Some(proxies[n].listen.clone());
-        }
-    };
+    let doors = Doors::closed(["127.0.2.3", "127.0.2.4"]);
+    let prepare = |n: usize, laptop: &mut Laptop| doors.prepare(n, laptop);
     let mut mesh = Mesh::apart(&["alice", "bob"], prepare);
     let mut relay = mesh.team.laptop("relay");
     relay.listen = Some("127.0.2.5:0".to_owned());
@@ -148,15 +157,8 @@ fn c27_c72_a_device_that_relays_serves_two_that_cannot_meet_while_the_mothership
 
 #[test]
 fn c33_a_message_reaches_whom_no_link_leads_to_over_whoever_is_between() {
-    let places = ["127.0.2.6", "127.0.2.7"].map(free);
-    let proxies = places.each_ref().map(|place| Proxy::to(place));
-    proxies.iter().for_each(Proxy::close);
-    let prepare = |n: usize, laptop: &mut Laptop| {
-        if n < 2 {
-            laptop.listen = Some(places[n].clone());
-            laptop.announce = Some(proxies[n].listen.clone());
-        }
-    };
+    let doors = Doors::closed(["127.0.2.6", "127.0.2.7"]);
+    let prepare = |n: usize, laptop: &mut Laptop| doors.prepare(n, laptop);
     let mut mesh = Mesh::apart(&["alice", "bob", "carol"], prepare);
     let [alice, bob, _] = &mesh.laptops[..] else {
         panic!("three laptops");

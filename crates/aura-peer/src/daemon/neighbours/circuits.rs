@@ -21,7 +21,7 @@ use aura_proto::{
     Code, PeerId,
     limits::{RELAY_CIRCUITS_PER_PEER_MAX, RELAY_OFFER_MS_MAX},
     message::{Message, RelayClose, RelayOpen, Role},
-    session::{Class, Side},
+    session::{Class, DETAIL_BYTES_MAX, Side},
 };
 
 use crate::{
@@ -209,7 +209,9 @@ impl Daemon {
         else {
             return;
         };
-        path.inlet.closed(code, detail);
+        // A relay may say anything; people are shown as much as anybody may say.
+        let detail: String = detail.chars().take(DETAIL_BYTES_MAX).collect();
+        path.inlet.closed(code, &detail);
         if path.asked.is_some() {
             self.circuit_failed(path.peer, format!("no circuit: {detail}"));
         }
