@@ -170,9 +170,9 @@ async fn over_link(
     let mut trips = Vec::new();
     for _ in 0..ROUNDS {
         let begun = now();
-        near.send(0, FrameType::HEARTBEAT, Bytes::from_static(b"there"));
+        near.send(0, FrameType::MSG_SEND, Bytes::from_static(b"there"));
         message(&mut there).await?;
-        far.send(0, FrameType::HEARTBEAT, Bytes::from_static(b"back"));
+        far.send(0, FrameType::MSG_SEND, Bytes::from_static(b"back"));
         message(&mut back).await?;
         trips.push(ms(begun.elapsed()));
     }
@@ -184,11 +184,6 @@ async fn message(events: &mut mpsc::Receiver<LinkEvent>) -> Result<(u32, Message
     loop {
         match events.recv().await {
             Some(LinkEvent::Drained | LinkEvent::StreamReset { .. }) => {}
-            Some(LinkEvent::Message {
-                stream,
-                kind: FrameType::HEARTBEAT,
-                ..
-            }) => return Ok((stream, Message::Unserved(FrameType::HEARTBEAT))),
             Some(LinkEvent::Message {
                 stream,
                 kind,
