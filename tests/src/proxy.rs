@@ -1,7 +1,8 @@
 //! A TCP proxy between a device and whatever it dials: it cuts, delays, loses and counts.
 //!
 //! Invariants:
-//! - bytes pass in order or not at all; what is lost once is followed by nothing on that connection;
+//! - bytes pass in order or not at all; what is lost once is followed by nothing on that connection,
+//!   not even by its end;
 //! - it listens on one address, whatever becomes of the other side;
 //! - it ends with its value.
 
@@ -195,6 +196,10 @@ fn carry(way: Way, mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             break;
         }
         shared.change(|state| state.passed[way as usize] += count as u64);
+    }
+    if has_lost {
+        // The end of the stream vanishes as all before it, until somebody cuts.
+        return;
     }
     for socket in [from, to] {
         socket.shutdown(Shutdown::Both).ok();

@@ -107,7 +107,7 @@ fn case_044_a_link_whose_bytes_vanish_is_found_by_both_and_the_relay_serves() {
     let prepare = |n: usize, laptop: &mut Laptop| {
         laptop.listen = Some(places[n].clone());
         laptop.announce = Some(proxies[n].listen.clone());
-        laptop.links = vec![("AURA_LINKS_HEARTBEAT", "300ms")];
+        laptop.links = vec![("AURA_LINKS_HEARTBEAT", "1s")];
     };
     let mesh = Mesh::with(&["alice", "bob"], prepare, |_, invite| invite);
     let [alice, bob] = &mesh.laptops[..] else {
