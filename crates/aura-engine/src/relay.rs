@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use aura_proto::{
     Code, PeerId,
     limits::{
-        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_GRANT_BYTES_MIN, RELAY_MESSAGE_BYTES,
-        RELAY_OFFER_MS_MAX, RELAY_OPENS_PER_MIN_MAX, RELAY_WINDOW_BYTES,
+        RELAY_CIRCUITS_PER_PEER_MAX, RELAY_GRANT_BYTES_MIN, RELAY_OFFER_MS_MAX,
+        RELAY_OPENS_PER_MIN_MAX, RELAY_WINDOW_BYTES, relay_cost,
     },
     message::{Message, RelayClose, RelayCredit, RelayOpen},
     session::DETAIL_BYTES_MAX,
@@ -343,7 +343,7 @@ impl<L: Copy + Ord> Relay<L> {
             return;
         };
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let room = circuit.ends[end].room.checked_sub(cost_of(len));
+        let room = circuit.ends[end].room.checked_sub(relay_cost(len));
         let (Some(room), true) = (room, circuit.is_taken()) else {
             let detail = "more was sent than the other end has room for";
             return self.end(number, [true, true], Code::FLOW_CONTROL, detail);
@@ -455,12 +455,6 @@ impl<L: Copy + Ord> Relay<L> {
             message,
         });
     }
-}
-
-/// What a message of so many bytes takes of a window.
-// spec: peers/6.3
-fn cost_of(len: u32) -> u32 {
-    len.saturating_add(RELAY_MESSAGE_BYTES)
 }
 
 /// Two peers, whoever asked.

@@ -16,7 +16,7 @@ use std::{
 
 use aura_proto::{
     Code, PeerId, TeamId,
-    limits::{FRAGMENT_BYTES, RELAY_MESSAGE_BYTES, RELAY_WINDOW_BYTES, TLS_MS_MAX},
+    limits::{FRAGMENT_BYTES, RELAY_MESSAGE_BYTES, RELAY_WINDOW_BYTES, TLS_MS_MAX, relay_cost},
     message::{Message, RelayClose, RelayCredit, Role},
 };
 use bytes::{Buf, Bytes};
@@ -134,7 +134,7 @@ impl CircuitInlet {
             return;
         }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Some(granted) = state.granted.checked_sub(cost_of(len)) else {
+        let Some(granted) = state.granted.checked_sub(relay_cost(len)) else {
             drop(state);
             let detail = "more came than was granted";
             return self.shared.end(Code::FLOW_CONTROL, detail, false);
@@ -232,7 +232,7 @@ impl AsyncWrite for Circuit {
             state.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        state.room -= cost_of(u32::try_from(count).unwrap_or(u32::MAX));
+        state.room -= relay_cost(u32::try_from(count).unwrap_or(u32::MAX));
         drop(state);
         let bytes = Bytes::copy_from_slice(&bytes[..count]);
         if !self.shared.send(&Message::RelayData(bytes)) {
@@ -259,12 +259,6 @@ pub struct Through<S> {
     pub identity: PeerIdentity,
     /// Keying material of the session.
     pub exporter: [u8; 32],
-}
-
-/// What a message of so many bytes takes of the window.
-// spec: peers/6.3
-fn cost_of(len: u32) -> u32 {
-    len.saturating_add(RELAY_MESSAGE_BYTES)
 }
 
 /// The session of whoever asked for the circuit, with that very peer.

@@ -424,6 +424,7 @@ impl Daemon {
         })
     }
 
+    /// Whether the Mothership is there.
     pub(super) fn is_control_up(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_up)
     }
@@ -672,7 +673,7 @@ impl Daemon {
     }
 
     fn holds(&self, waiting: &Waiting) -> bool {
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         let desk = waiting.repo.as_ref().and_then(|path| self.desks.get(path));
         match &waiting.until {
             Until::Up => is_up,

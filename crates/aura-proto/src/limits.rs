@@ -111,3 +111,10 @@ limits! {
 const _: () = assert!(FRAGMENT_BYTES <= FRAME_BYTES_MAX && FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES <= LINK_WINDOW_BYTES);
 const _: () = assert!(FRAGMENT_BYTES <= STREAM_WINDOW_BYTES as usize);
+
+/// What a message of so many bytes takes of the window of a circuit.
+// spec: peers/6.3
+#[must_use]
+pub const fn relay_cost(len: u32) -> u32 {
+    len.saturating_add(RELAY_MESSAGE_BYTES)
+}

@@ -44,6 +44,7 @@ pub(super) use circuits::Carrier;
 use circuits::Circuits;
 use places::Directory;
 use routes::Letters;
+pub(super) use routes::Wish;
 
 /// The outcome of a dial: the session, if there is one, and what became of each address.
 pub(super) type Outcome = (Result<Box<Dialed>, String>, Vec<Attempt>);
@@ -232,6 +233,7 @@ impl Daemon {
         self.show_heads();
         self.tend_lan();
         self.tick_circuits();
+        self.tick_letters();
         self.pump_links();
         self.pump_exchanges();
     }
@@ -264,6 +266,7 @@ impl Daemon {
         let machines = [
             neighbours.machine.deadline(),
             neighbours.circuits.deadline(),
+            neighbours.letters.deadline(),
         ];
         exchanges.chain(machines.into_iter().flatten()).min()
     }

@@ -224,7 +224,7 @@ impl Daemon {
 
     /// Whether a message of the control link is about a circuit.
     fn is_circuit(&self, number: u64, stream: u32, message: &Message) -> bool {
-        let is_up = self.control.as_ref().is_some_and(control::Control::is_up);
+        let is_up = self.is_control_up();
         let carrier = Carrier::Mothership(number);
         let is_refused = matches!(message, Message::Error(_)) && self.has_circuit(carrier, stream);
         is_up && (is_of_circuit(message) || is_refused)

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use aura_api::{Exit, Failure, Next, Reply, docs, shell_operand};
-use aura_engine::peer::control::Control;
 use aura_proto::message::{DEVICE_NAME_RULE, PeerState, is_device_name};
 use aura_tree::Repo;
 use aura_trust::{Token, inspect_join_jwt, open_ring_from_invite, words};
@@ -219,7 +218,7 @@ impl Daemon {
         let addr = match self.runtime.block_on(found) {
             Ok(addr) => addr,
             // The address in use is as good as it was.
-            Err(_) if self.control.as_ref().is_some_and(Control::is_up) => return Ok(None),
+            Err(_) if self.is_control_up() => return Ok(None),
             Err(failure) => return Err(failure),
         };
         self.identity.save_enrolment(Enrolment {

@@ -5,7 +5,6 @@
 use std::sync::mpsc;
 
 use aura_api::{Exit, Failure, Reply, docs};
-use aura_engine::peer::control::Control;
 use aura_proto::limits::TOKEN_TTL_S_MAX;
 use aura_proto::message::{PeerCard, Role};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
@@ -219,7 +218,7 @@ impl Daemon {
 
     pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
         let me = self.identity.key.peer();
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         let links = self.link_rows();
         let row = |card: &PeerCard| {
             let standing = (self.reads(card), is_up);

@@ -265,7 +265,7 @@ impl Daemon {
         if count == 0 && explained.is_empty() {
             self.with_desk(&path, |desk, _| desk.check_symbols(&intent.symbols))?;
         }
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         let is_idle = self
             .desks
             .get(&path)

@@ -5,14 +5,14 @@
 use std::{collections::BTreeMap, sync::mpsc};
 
 use aura_api::{Call, Exit, Failure, Reply, docs};
-use aura_engine::peer::{
-    control::Control,
-    links::{Input, PeerLinkRow, Reachability, Way},
-};
+use aura_engine::peer::links::{Input, PeerLinkRow, Reachability, Way};
 use aura_proto::PeerId;
 
 use super::{Answer, Until, Waiting, document, no_peer};
-use crate::{daemon::Daemon, docs as shape};
+use crate::{
+    daemon::{Daemon, neighbours::Wish},
+    docs as shape,
+};
 
 impl Daemon {
     /// What is known of the link with each device.
@@ -55,7 +55,7 @@ impl Daemon {
             Some(wanted) => row.peer == *wanted,
             None => row.peer != me,
         };
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         let mothership = match &self.down_why {
             _ if is_up => "up".to_owned(),
             Some((_, why)) => why.clone(),
@@ -155,7 +155,13 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let peer = self.other_device(name)?;
         self.forget_reached(peer);
-        if !self.probe(peer, hops, true) {
+        let until_ms = self.clock.mono_ms().saturating_add(timeout_ms);
+        let wish = Wish {
+            hops,
+            until_ms,
+            leads_on: true,
+        };
+        if !self.ask_over(peer, wish) {
             let message = format!("the receive key of {name} is not known here yet");
             return Err(Failure::new("AE-UNREACHABLE", Exit::UNREACHABLE, message)
                 .next("aura status", "an admin approves it first"));
@@ -164,7 +170,7 @@ impl Daemon {
         self.waiting.push(Waiting {
             until: Until::Reached(peer),
             repo: None,
-            deadline_ms: self.clock.mono_ms().saturating_add(timeout_ms),
+            deadline_ms: until_ms,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| match daemon.way_to(&name, peer) {
                 Ok(document) => Reply::Done(document),
@@ -179,7 +185,7 @@ impl Daemon {
         let reached = self.reached(peer);
         reached.is_some_and(|reached| {
             let mut passed = reached.passed.iter();
-            passed.all(|hop| self.reached(*hop).is_some() || !self.is_probing(*hop))
+            passed.all(|hop| self.reached(*hop).is_some() || !self.is_asked(*hop))
         })
     }
 

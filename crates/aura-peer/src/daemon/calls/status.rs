@@ -217,7 +217,7 @@ impl Daemon {
 
     /// The state in one word.
     fn word(&self, desk: &Desk) -> &'static str {
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         match (
             self.trouble(desk).is_some(),
             is_up,
@@ -231,7 +231,7 @@ impl Daemon {
     }
 
     fn link_doc(&self, desk: &Desk) -> docs::LinkDoc {
-        let is_up = self.control.as_ref().is_some_and(Control::is_up);
+        let is_up = self.is_control_up();
         let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
         let state = match (is_barred, is_up) {
             (true, _) => "revoked",

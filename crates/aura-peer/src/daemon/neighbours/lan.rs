@@ -20,11 +20,12 @@ const AGAIN_MS: u64 = 60_000;
 impl Daemon {
     /// Whether others are to be looked for on this network.
     fn wants_lan(&self) -> bool {
-        let settings = self.settings.links();
         let is_away = self.down_why.is_some() && !self.is_control_up();
-        is_away
-            && self.settings.get("links.mdns") == "on"
-            && settings.direct
+        if !is_away || self.settings.get("links.mdns") != "on" {
+            return false;
+        }
+        let settings = self.settings.links();
+        settings.direct
             && settings.visibility != Visibility::Strict
             && !self.identity.ring.is_empty()
     }

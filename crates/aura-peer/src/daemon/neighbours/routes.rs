@@ -19,6 +19,8 @@ use crate::{clock::random, daemon::Daemon};
 
 /// Probes that wait for their answer; the oldest is forgotten for another one.
 const PROBES_MAX: usize = 256;
+/// A probe may get lost with a link that ends; until the time is over another one goes out this often.
+const AGAIN_MS: u64 = 2_000;
 
 /// How a device answered a probe.
 #[derive(Debug, Clone)]
@@ -32,14 +34,25 @@ pub(in crate::daemon) struct Reached {
 struct Probe {
     to: PeerId,
     sent_ms: u64,
-    /// Whether those over whom it goes are asked next, as for a person who wants to see the way.
-    leads_on: bool,
+}
+
+/// How a device is asked for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::daemon) struct Wish {
+    /// Over at most so many links.
+    pub(in crate::daemon) hops: u8,
+    /// Until when, on the monotonic clock.
+    pub(in crate::daemon) until_ms: u64,
+    /// Whether those over whom it answers are asked next, as for a person who wants to see the way.
+    pub(in crate::daemon) leads_on: bool,
 }
 
 /// Messages of this device that are on their way.
 pub(super) struct Letters {
     pub(super) routes: Routes,
     probes: BTreeMap<[u8; 16], Probe>,
+    /// Devices that have not answered, with when the next probe is due.
+    asked: BTreeMap<PeerId, (u64, Wish)>,
     reached: BTreeMap<PeerId, Reached>,
 }
 
@@ -48,8 +61,14 @@ impl Letters {
         Self {
             routes,
             probes: BTreeMap::new(),
+            asked: BTreeMap::new(),
             reached: BTreeMap::new(),
         }
+    }
+
+    /// When the next probe is due, on the monotonic clock.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.asked.values().map(|(at_ms, _)| *at_ms).min()
     }
 }
 
@@ -112,8 +131,35 @@ impl Daemon {
         seal_routed(&self.identity.key, &letter, random()).ok()
     }
 
-    /// Asks a device for an answer, over at most so many links; whether it could be asked.
-    pub(in crate::daemon) fn probe(&mut self, to: PeerId, hops: u8, leads_on: bool) -> bool {
+    /// Asks a device for an answer, and again until it comes or the time is over; whether it could be asked.
+    pub(in crate::daemon) fn ask_over(&mut self, to: PeerId, wish: Wish) -> bool {
+        if !self.probe(to, wish.hops) {
+            return false;
+        }
+        let again_ms = self.clock.mono_ms() + AGAIN_MS;
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.letters.asked.insert(to, (again_ms, wish));
+        }
+        true
+    }
+
+    /// Asks once more whoever has not answered yet.
+    pub(super) fn tick_letters(&mut self) {
+        let now_ms = self.clock.mono_ms();
+        let Some(neighbours) = &mut self.neighbours else {
+            return;
+        };
+        let is_due = |_: &PeerId, (at_ms, _): &mut (u64, Wish)| *at_ms <= now_ms;
+        let due: Vec<_> = neighbours.letters.asked.extract_if(.., is_due).collect();
+        for (to, (_, wish)) in due {
+            if now_ms < wish.until_ms {
+                self.ask_over(to, wish);
+            }
+        }
+    }
+
+    /// Sends a probe over at most so many links; whether it could be sealed.
+    fn probe(&mut self, to: PeerId, hops: u8) -> bool {
         let Some(mut routed) = self.letter(to, &RoutedBody::Probe) else {
             return false;
         };
@@ -130,7 +176,6 @@ impl Daemon {
         let probe = Probe {
             to,
             sent_ms: now_ms,
-            leads_on,
         };
         probes.insert(routed.id, probe);
         routed.hops_left = hops;
@@ -150,13 +195,10 @@ impl Daemon {
         self.neighbours.as_ref()?.letters.reached.get(&peer)
     }
 
-    /// Whether a probe of a device is not answered yet.
-    pub(in crate::daemon) fn is_probing(&self, peer: PeerId) -> bool {
+    /// Whether a device is still asked.
+    pub(in crate::daemon) fn is_asked(&self, peer: PeerId) -> bool {
         let known = self.neighbours.as_ref();
-        known.is_some_and(|known| {
-            let mut probes = known.letters.probes.values();
-            probes.any(|probe| probe.to == peer)
-        })
+        known.is_some_and(|known| known.letters.asked.contains_key(&peer))
     }
 
     fn delivered(&mut self, routed: &Routed) {
@@ -185,8 +227,8 @@ impl Daemon {
         };
         let letters = &mut neighbours.letters;
         // Somebody else's answer is none.
-        let is_asked = (letters.probes.get(&id)).is_some_and(|probe| probe.to == from);
-        let Some(probe) = is_asked.then(|| letters.probes.remove(&id)).flatten() else {
+        let is_of_it = (letters.probes.get(&id)).is_some_and(|probe| probe.to == from);
+        let Some(probe) = is_of_it.then(|| letters.probes.remove(&id)).flatten() else {
             return;
         };
         let me = self.identity.key.peer();
@@ -194,14 +236,22 @@ impl Daemon {
         passed.retain(|hop| *hop != from && *hop != me);
         let hops: BTreeSet<PeerId> = passed.iter().copied().collect();
         let rtt_ms = now_ms.saturating_sub(probe.sent_ms);
-        if probe.leads_on {
+        letters.reached.insert(from, Reached { rtt_ms, passed });
+        let Some((_, wish)) = letters.asked.remove(&from) else {
+            return;
+        };
+        if wish.leads_on {
             // What is shown of those between is how they answer themselves, just now.
             letters.reached.retain(|hop, _| !hops.contains(hop));
-        }
-        letters.reached.insert(from, Reached { rtt_ms, passed });
-        let most = u8::try_from(ROUTED_HOPS_MAX).unwrap_or(u8::MAX);
-        for hop in hops.into_iter().filter(|_| probe.leads_on) {
-            self.probe(hop, most, false);
+            let hops_max = u8::try_from(ROUTED_HOPS_MAX).unwrap_or(u8::MAX);
+            let wish = Wish {
+                hops: hops_max,
+                leads_on: false,
+                ..wish
+            };
+            for hop in hops {
+                self.ask_over(hop, wish);
+            }
         }
     }
 }
