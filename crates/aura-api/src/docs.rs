@@ -60,7 +60,7 @@ row! {
 row! {
     /// Something that waits for a person.
     NeedDoc {
-        /// `conflict`, `approval`, `held_back` …
+        /// `conflict`, `approval`, `damage` …
         kind: String,
         /// Short id such as `c-12`.
         id: String,

@@ -33,6 +33,8 @@ pub(crate) struct Book {
     pub(crate) exchange: Exchange,
     /// The record of each writer's entries, by their numbers from 1 on.
     records: BTreeMap<Writer, Vec<u64>>,
+    /// Whether the open cut what was behind the last good record: it may have counted as queued.
+    pub(crate) was_cut: bool,
     clock: Clock,
     log: Log,
     reader: Reader,
@@ -43,10 +45,11 @@ impl Book {
     pub(crate) fn of(
         dir: &Path,
         (team, log): (TeamId, LogId),
-        key: IdentityKey,
+        key: &IdentityKey,
         checkpoint_key: PeerId,
         clock: Clock,
     ) -> Result<Self, Failure> {
+        let key = IdentityKey::from_seed(*key.to_bytes());
         let incarnation = Incarnation(u64::from_be_bytes(random()));
         let replica = Replica::new(team, log, key, checkpoint_key, incarnation);
         Self::open(dir, replica, clock)
@@ -72,7 +75,7 @@ impl Book {
                 }
             }
         };
-        let (log, _) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
+        let (log, recovery) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
             .map_err(|error| open_failure(&error))?;
         if let Some((lsn, error)) = unread {
             let message = format!("record {lsn} in {}: {error}", dir.display());
@@ -83,6 +86,7 @@ impl Book {
         let mut book = Self {
             exchange,
             records,
+            was_cut: recovery.torn.is_some(),
             clock,
             replica,
             reader: log.reader(),
@@ -90,6 +94,10 @@ impl Book {
         };
         if is_new {
             let incarnation = book.replica.writer().incarnation;
+            book.feed(replica::Input::Incarnation(incarnation));
+        } else if book.was_cut {
+            // A number of what was cut may be known to others.
+            let incarnation = Incarnation(u64::from_be_bytes(random()));
             book.feed(replica::Input::Incarnation(incarnation));
         }
         Ok(book)

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use aura_api::{Exit, Failure, shell_operand};
+use aura_api::{Exit, Failure, shell_operand, shell_word};
 use aura_engine::peer::replica::{self, Fates, Record};
 use aura_proto::{
     Code, Digest, Entry, Kind, LogId, PeerId, Reach, Writer,
@@ -85,10 +85,21 @@ impl Team {
         let book = Book::of(
             &dir.join("log"),
             (enrolment.team, LogId::TEAM),
-            identity.key_again(),
+            &identity.key,
             enrolment.checkpoint_key,
             clock,
-        )?;
+        );
+        let book = book.map_err(|failure| match failure.exit {
+            // Its own words in it are few, and only a person knows which were on their way.
+            Exit::INTEGRITY => failure.next(
+                format!(
+                    "mv {0} {0}.damaged",
+                    shell_word(dir.join("log").display().to_string())
+                ),
+                "the team's log is then fetched anew; look at: aura members",
+            ),
+            _ => failure,
+        })?;
         let mut team = Self {
             book,
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),

@@ -28,6 +28,6 @@ pub use log::{AppendError, CommitError, Log, OpenError, Options, Stat};
 pub use reader::{ReadError, Reader};
 pub use record::{Hash, Kind, Record, RecordView, ZERO_HASH, chain_hash};
 pub use recovery::{Corruption, Damage, Recovery, TornTail};
-pub use verify::{Report, VerifyError, verify, verify_with};
+pub use verify::{Report, VerifyError, salvage, verify, verify_with};
 pub use views::{Batch, Kv, MemoryViews, Opened, ViewError, Views};
 pub use writer::{Outcome, QueueLimits, Submission, SubmitError, Writer, WriterHandle};

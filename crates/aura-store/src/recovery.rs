@@ -120,6 +120,48 @@ pub(crate) fn scan(
     Ok(scan)
 }
 
+/// Shows every record from position `from` on that is good by itself, wherever it stands.
+pub(crate) fn salvage(
+    disk: &dyn Disk,
+    dir: &Path,
+    from: u64,
+    visit: &mut dyn FnMut(RecordView<'_>),
+) -> Result<(), ScanError> {
+    let mut image = Vec::new();
+    for first_lsn in segment_names(disk, dir)? {
+        let place = Place {
+            disk,
+            dir,
+            path: dir.join(segment::file_name(first_lsn)),
+            first_lsn,
+        };
+        place.read_image(&mut image)?;
+        // Without its head a segment's records cannot be told from what an earlier use left there.
+        let Some(Head { salt, .. }) = Head::decode(&image) else {
+            continue;
+        };
+        let mut at = FIRST_RECORD_AT;
+        while let Some(bytes) = image.get(at..).filter(|bytes| !bytes.is_empty()) {
+            let header = record::decode(bytes, salt);
+            let good = header.and_then(|header| Some((header, record::payload(bytes, &header)?)));
+            let Some((header, payload)) = good else {
+                at += ALIGN;
+                continue;
+            };
+            at += header.stored_bytes();
+            if from <= header.lsn {
+                visit(RecordView {
+                    lsn: header.lsn,
+                    epoch: header.epoch,
+                    kind: header.kind,
+                    payload,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn segment_names(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, ScanError> {
     let listed = disk.list(dir).map_err(|source| ScanError::Io {
         path: dir.to_path_buf(),

@@ -59,7 +59,8 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Report, VerifyError> {
 
 /// Checks like [`verify`] and shows each good record once, in order.
 ///
-/// With damage, exactly the intact prefix was shown: this is how a corrupt log is read for rescue.
+/// With damage, exactly the intact prefix was shown: this is how a corrupt log is read for rescue; see [`salvage`] for
+/// what lies behind.
 pub fn verify_with(
     disk: &dyn Disk,
     dir: &Path,
@@ -73,6 +74,22 @@ pub fn verify_with(
         }
         Err(ScanError::Io { path, source }) => Err(VerifyError::Io { path, source }),
     }
+}
+
+/// Shows the records behind a damage that are good by themselves, in order of their places.
+///
+/// Nothing proves that they are complete, or that they follow from each other: they are for people to look at.
+pub fn salvage(
+    disk: &dyn Disk,
+    dir: &Path,
+    found: &Corruption,
+    mut visit: impl FnMut(RecordView<'_>),
+) -> Result<(), VerifyError> {
+    let shown = recovery::salvage(disk, dir, found.first_lsn, &mut visit);
+    shown.map_err(|error| match error {
+        ScanError::Corrupt(found) => found.into(),
+        ScanError::Io { path, source } => VerifyError::Io { path, source },
+    })
 }
 
 fn report(scan: &Scan, dir: &Path) -> Result<Report, VerifyError> {

@@ -8,6 +8,9 @@ use std::{
     process::{Child, Stdio},
 };
 
+use aura_engine::peer::replica::Record;
+use aura_store::{RealDisk, verify_with};
+use bytes::Bytes;
 use mothership_tests::{
     Laptop, Mothership, Outcome, RISK, Team, amount,
     proxy::Proxy,
@@ -288,6 +291,103 @@ fn case_052_what_a_full_laptop_could_not_take_arrives_when_there_is_space() {
         Some(pid),
         "it was restarted"
     );
+}
+
+/// Flips a bit in the `nth` own entry of the only log below `repos`.
+fn rot(repos: &Path, nth: usize) {
+    let dirs = fs::read_dir(repos).unwrap().map(|dir| dir.unwrap().path());
+    let [dir] = &dirs.collect::<Vec<_>>()[..] else {
+        panic!("one clone");
+    };
+    let log = dir.join("log");
+    let mut own = Vec::new();
+    verify_with(&RealDisk, &log, |record| {
+        if let Ok(Record::Own(entry)) = Record::decode(&Bytes::copy_from_slice(record.payload)) {
+            own.push(entry);
+        }
+    })
+    .unwrap();
+    let entry = own[nth - 1].bytes();
+    let found = logs(&log).into_iter().find_map(|file| {
+        let bytes = fs::read(&file).unwrap();
+        let at = bytes.windows(entry.len()).position(|some| some == entry)?;
+        Some((file, bytes, at))
+    });
+    let (file, mut bytes, at) = found.unwrap();
+    bytes[at + entry.len() / 2] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_user() {
+    let count = amount(20, 1_000);
+    let bad = count / 2;
+    let away = Away::new();
+    let bob = away.team.member(&away.alice, "bob", "live");
+    let alice = &away.alice;
+    alice.aura(&["config", "set", "publish", "save"]).ok();
+    let name = |n: usize| format!("src/n{n}.rs");
+    let text = |n: usize, value: usize| format!("pub fn f{n}() -> usize {{\n    {value}\n}}\n");
+    // One file is known to the team and not to git.
+    alice.save(&name(0), text(0, 7));
+    bob.event(|event| event["kind"] == "applied" && bob.repo.join(name(0)).exists());
+    away.proxy.close();
+    for n in 1..=count {
+        alice.save(&name(n), text(n, n));
+        alice.aura(&["publish", "--no-wait"]);
+    }
+    alice.save(&name(0), text(0, 8));
+    alice.aura(&["publish", "--no-wait"]);
+    alice.aura(&["down"]).ok();
+    rot(&alice.home.join("repos"), 1 + bad);
+    away.proxy.open();
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    bob.synced();
+    let has = |laptop: &Laptop, n: usize| {
+        fs::read_to_string(laptop.repo.join(name(n))).is_ok_and(|found| found == text(n, n))
+    };
+    for n in 1..=count {
+        assert!(has(alice, n), "{n} is lost");
+        assert_eq!(has(&bob, n), n < bad, "{n}");
+    }
+    assert_eq!(bob.read(&name(0)), text(0, 7));
+    let status = alice.aura(&["status"]).ok();
+    let need = &status["needs_you"][0];
+    assert_eq!(need["kind"], "damage", "{status}");
+    let said = need["text"].as_str().unwrap();
+    let behind = format!("{} changes of yours behind", count + 1 - bad);
+    assert!(said.contains(&behind), "{said}");
+    let (_, report) = said.split_once("are kept in ").unwrap();
+    let (report, _) = report.split_once(';').unwrap();
+    let report = fs::read_to_string(report).unwrap();
+    assert!(report.contains(&text(count, count)) && report.contains(&text(0, 8)));
+    // A start changes nothing of it, and neither does another save.
+    alice.aura(&["down"]).ok();
+    alice.aura(&["up"]).ok();
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    alice.synced();
+    let status = alice.aura(&["status"]).ok();
+    assert_eq!(status["needs_you"][0]["text"], said);
+    assert_eq!(
+        alice.aura(&["log", "score"]).ok()["ops"],
+        serde_json::json!([])
+    );
+    assert_eq!(alice.aura(&["publish"]).ok()["state"], "published");
+    alice.synced();
+    bob.synced();
+    for n in 0..=count {
+        assert_eq!(alice.read(&name(n)), bob.read(&name(n)));
+    }
+    assert_eq!(bob.read(&name(0)), text(0, 8));
+    assert!(bob.read("src/risk.rs").contains("let cap = 101"));
+    let status = alice.aura(&["status"]).ok();
+    assert_eq!(status["needs_you"], serde_json::json!([]));
+    for laptop in [alice, &bob] {
+        assert_eq!(laptop.conflicts(), Vec::<serde_json::Value>::new());
+    }
+    alice.save(&name(0), text(0, 9));
+    bob.event(|event| event["kind"] == "applied" && bob.read(&name(0)) == text(0, 9));
 }
 
 #[test]

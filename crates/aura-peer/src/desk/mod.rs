@@ -10,6 +10,7 @@ mod analyses;
 mod batch;
 pub(crate) mod blame;
 mod counted;
+mod damage;
 mod decide;
 mod files;
 mod heard;
@@ -181,6 +182,8 @@ pub(crate) struct Desk {
     pub(crate) notices: Vec<Notice>,
     pub(crate) sends: Vec<Message>,
     pub(crate) fault: Option<(aura_proto::Code, String)>,
+    /// What the disk did to the log, until its user has decided.
+    pub(crate) damage: Option<damage::Damage>,
     /// Whose patches count.
     pub(crate) roster: Arc<Roster>,
     /// Why nothing may be sealed.
@@ -258,14 +261,12 @@ impl Desk {
             publishing,
             clock,
         } = ground;
-        aura_store::ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
         let head = repo.head().map_err(|error| git_failure(&error))?;
-        let log = (
-            team,
-            LogId::of_repository(team, repo.root_commit().as_str()),
-        );
+        let log = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
-        let book = Book::of(&state_dir.join("log"), log, key, checkpoint_key, clock)?;
+        let book = damage::open_or_mend(state_dir, ring, |dir| {
+            Book::of(dir, (team, log), &key, checkpoint_key, clock)
+        })?;
         let analyses = Arc::new(Analyses::open(state_dir));
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
@@ -281,6 +282,7 @@ impl Desk {
             notices: Vec::new(),
             sends: Vec::new(),
             fault: None,
+            damage: damage::Damage::open_of(state_dir),
             roster,
             distrust,
             team,
@@ -313,7 +315,8 @@ impl Desk {
             clock,
             repo,
         };
-        desk.replay_units(ring).map(|()| desk)
+        desk.replay_units(ring)?;
+        desk.recall(ring).map(|()| desk)
     }
 
     fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {

@@ -57,7 +57,7 @@ impl Desk {
                     settled.held_too(paths);
                 }
                 MotionEvent::Publish(paths) => {
-                    if self.publishing == Publishing::Save {
+                    if self.saving_publishes() {
                         self.publish_saves(&paths, ring)?;
                     }
                 }
@@ -141,7 +141,7 @@ impl Desk {
             users.extend(self.shadows.forget_edits());
         }
         // Only now, so that what follows a change of branch is published on the new one.
-        if self.publishing == Publishing::Save {
+        if self.saving_publishes() {
             self.publish_saves(&users, ring)?;
         }
         if settled.kind == MotionKind::Commit {
@@ -171,7 +171,7 @@ impl Desk {
         commit: &ObjectId,
         ring: &KeyRing,
     ) -> Result<(), Failure> {
-        if self.publishing == Publishing::Commit {
+        if self.publishing == Publishing::Commit && self.damage.is_none() {
             let intent = Intent {
                 why: self.repo.subject(commit).ok(),
                 ..Intent::default()

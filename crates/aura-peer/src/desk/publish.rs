@@ -25,7 +25,7 @@ use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 const DELETIONS_MAX: usize = 50;
 const DELETIONS_SHARE: usize = 10;
 
-use super::{Desk, Publishing, take::names};
+use super::{Desk, take::names};
 
 /// How long a file must have been empty to be published as empty, in milliseconds.
 const EMPTY_MS: u64 = 2_000;
@@ -79,7 +79,7 @@ impl Desk {
     /// Publishes every saved edit, where saving is what makes it travel.
     pub(crate) fn publish_saved(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let changed = self.changed_files()?;
-        if self.publishing == Publishing::Save {
+        if self.saving_publishes() {
             self.publish_saves(&changed, ring)?;
         }
         Ok(())
@@ -101,6 +101,9 @@ impl Desk {
         } else {
             self.explain(intent, ring)?
         };
+        if !self.is_postponed() {
+            self.decided()?;
+        }
         Ok((count, explained))
     }
 
@@ -142,7 +145,7 @@ impl Desk {
         free.iter().for_each(|path| {
             self.held_back.remove(path);
         });
-        if self.publishing == Publishing::Save
+        if self.saving_publishes()
             && !free.is_empty()
             && let Err(failure) = self.publish_saves(&free, ring)
         {

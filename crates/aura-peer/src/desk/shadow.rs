@@ -283,6 +283,13 @@ impl Shadows {
         self.held().filter(|path| !self.is_tracked(path))
     }
 
+    /// Takes HEAD as the shadow of every tracked file of which the team was told.
+    pub(super) fn forget_told(&self) {
+        let told = self.held().filter(|path| !self.is_local(path));
+        let tracked = told.filter(|path| self.is_tracked(path));
+        tracked.for_each(|path| self.forget(&path));
+    }
+
     /// Every kept shadow of a file that is there.
     fn held(&self) -> impl Iterator<Item = RepoPath> {
         let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();

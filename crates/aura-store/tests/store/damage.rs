@@ -6,7 +6,8 @@ use std::sync::Arc;
 use aura_store::record::HEADER_BYTES;
 use aura_store::segment::{FIRST_RECORD_AT, file_name};
 use aura_store::{
-    Damage, FaultyDisk, Kind, Log, OpenError, Options, Reader, Recovery, VerifyError, verify,
+    Damage, FaultyDisk, Kind, Log, OpenError, Options, Reader, Recovery, VerifyError, salvage,
+    verify,
 };
 
 use crate::ledger::{SMALL, dir, payload};
@@ -122,6 +123,26 @@ fn case_054_a_flip_of_any_bit_of_a_sealed_segment_is_corruption() {
             assert_eq!(corruption(&damaged, SMALL).segment, segment(1));
         }
     }
+}
+
+#[test]
+fn what_stands_behind_a_damage_is_shown_for_rescue_in_whatever_segment() {
+    let disk = filled(SMALL, 5);
+    assert_eq!(segments(&disk).len(), 2);
+    // The boot record has position 1, so this is the second of fifteen.
+    let offset = FIRST_RECORD_AT + HEADER_BYTES + HEADER_BYTES + 200;
+    let mut bytes = disk.content(&segment(1)).unwrap();
+    bytes[offset + HEADER_BYTES + 17] ^= 4;
+    disk.set_content(&segment(1), bytes);
+    let found = corruption(&disk, SMALL);
+    assert_eq!((found.first_lsn, found.last_lsn), (3, 3));
+    let mut shown = Vec::new();
+    salvage(&disk, &dir(), &found, |record| {
+        shown.push((record.lsn, record.payload.to_vec()));
+    })
+    .unwrap();
+    let behind = (4..=16).map(|lsn| (lsn, vec![lsn as u8 - 1; 200]));
+    assert_eq!(shown, behind.collect::<Vec<_>>());
 }
 
 #[test]

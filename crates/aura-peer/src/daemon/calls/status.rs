@@ -113,7 +113,16 @@ impl Daemon {
             since: None,
             text,
         });
+        let damage = desk.damage.as_ref().map(|damage| docs::NeedDoc {
+            kind: "damage".to_owned(),
+            id: "log".to_owned(),
+            symbol: None,
+            with: Vec::new(),
+            since: None,
+            text: damage.text.clone(),
+        });
         let needs = self.own_standing().into_iter().chain(fault).chain(forks);
+        let needs = needs.chain(damage);
         let needs = needs.chain(conflicts.iter().map(conflict));
         let needs = needs.chain(self.alerts(desk));
         needs.chain(others.map(approval)).collect()
@@ -276,6 +285,10 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
                 "when you have looked at it",
             ))
         }
+        (Some(need), _) if need.kind == "damage" => Some((
+            "aura publish".to_owned(),
+            "publishes what your files hold; aura diff shows it first",
+        )),
         (Some(need), _) if need.kind == "removed" => Some((
             "AURA_HOME=NEW aura join TOKEN".to_owned(),
             "this device does not come back; a new home with a new invite does",

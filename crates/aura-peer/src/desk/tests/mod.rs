@@ -4,6 +4,7 @@
 
 mod agree;
 mod alike;
+mod damage;
 mod held;
 mod impact;
 mod orphans;

@@ -1,0 +1,132 @@
+//! Logs that a disk has damaged.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+
+fn segment(dir: &Path) -> PathBuf {
+    let mut files = fs::read_dir(dir.join("state/log")).unwrap();
+    let is_log = |path: &PathBuf| path.extension() == Some("wal".as_ref());
+    files
+        .find_map(|file| Some(file.unwrap().path()).filter(is_log))
+        .unwrap()
+}
+
+/// Flips a bit in the `nth` own entry of a desk that is closed.
+fn rots(person: Person, nth: usize) -> Person {
+    let Person {
+        dir,
+        seed,
+        mode,
+        mut desk,
+        ring,
+        told,
+    } = person;
+    let lsn = desk.own_records()[nth];
+    let entry = desk.book.entry(lsn).unwrap();
+    drop(desk);
+    let file = segment(dir.path());
+    let mut bytes = fs::read(&file).unwrap();
+    let entry = entry.bytes();
+    let at = bytes
+        .windows(entry.len())
+        .position(|some| some == entry)
+        .unwrap();
+    bytes[at + entry.len() / 2] ^= 1;
+    fs::write(file, bytes).unwrap();
+    Person::sits_down(dir, (seed, mode), ring, told)
+}
+
+/// Two functions in a file that git has and two in one that it does not have, each changed once.
+fn writer(log: &mut Log) -> Person {
+    let mut anna = Person::new(1, Mode::Live, &[("a.rs", "fn a() {}\n\nfn b() {}\n")]);
+    anna.writes("new.rs", "fn x() {}\n\nfn y() {}\n");
+    anna.publishes(log);
+    for (path, from, to) in [
+        ("a.rs", "a() {}", "a() { 1 }"),
+        ("new.rs", "x() {}", "x() { 1 }"),
+        ("a.rs", "b() {}", "b() { 1 }"),
+        ("new.rs", "y() {}", "y() { 1 }"),
+    ] {
+        anna.edits(path, from, to);
+        anna.publishes(log);
+    }
+    anna
+}
+
+#[test]
+fn case_100_a_mend_that_ended_between_its_steps_is_finished_by_the_next_open() {
+    let mut log = Log::default();
+    let mut anna = rots(writer(&mut log), 2);
+    let said = anna.desk.damage.as_ref().unwrap().text.clone();
+    assert!(said.contains("2 changes of yours behind"), "{said}");
+    let own = anna.desk.own_records();
+    assert_eq!(own.len(), 2);
+    let state = anna.dir.path().join("state");
+    let mended = state.with_extension("mended");
+    // The damaged directory had its new name, and the mended one not yet.
+    let Person {
+        dir,
+        seed,
+        mode,
+        desk,
+        ring,
+        told,
+    } = anna;
+    drop(desk);
+    fs::rename(&state, &mended).unwrap();
+    let mut anna = Person::sits_down(dir, (seed, mode), ring, told);
+    assert_eq!(anna.desk.own_records(), own);
+    assert_eq!(anna.desk.damage.as_ref().unwrap().text, said);
+    // A copy that was begun and is not in place yet is none.
+    fs::create_dir_all(mended.join("log")).unwrap();
+    anna = anna.restarts();
+    assert_eq!(anna.desk.own_records(), own);
+    assert!(!mended.exists());
+}
+
+#[test]
+fn case_100_what_is_published_behind_a_damage_is_what_the_files_hold_and_nothing_twice() {
+    let mut log = Log::default();
+    let mut anna = rots(writer(&mut log), 2);
+    let before = anna.desk.own_records().len();
+    let mut all = Log::default();
+    anna.told.clear();
+    anna.publishes(&mut all);
+    assert!(anna.desk.damage.is_none());
+    assert_eq!(anna.desk.own_records().len(), before + 2, "a.rs and new.rs");
+    let mut ben = Person::new(2, Mode::Live, &[("a.rs", "fn a() {}\n\nfn b() {}\n")]);
+    ben.hears(&all);
+    for path in ["a.rs", "new.rs"] {
+        assert_eq!(ben.reads(path), anna.reads(path));
+    }
+    assert_eq!(ben.desk.conflicts(&ben.ring).len(), 0);
+    anna = anna.restarts();
+    assert!(anna.desk.damage.is_none());
+    anna.publishes(&mut all);
+    assert_eq!(anna.desk.own_records().len(), before + 2);
+}
+
+#[test]
+fn case_100_a_change_whose_record_was_cut_as_the_newest_is_an_edit_again() {
+    let mut log = Log::default();
+    for text in [
+        ("a.rs", "b() { 1 }", "b() { 2 }"),
+        ("new.rs", "y() { 1 }", "y() { 2 }"),
+    ] {
+        let mut anna = writer(&mut log);
+        anna.edits(text.0, text.1, text.2);
+        anna.publishes(&mut log);
+        // Only the newest record can be taken for one that was never synced.
+        let newest = anna.desk.own_records().len() - 1;
+        let mut anna = rots(anna, newest);
+        assert!(anna.desk.damage.is_none() && anna.desk.book.was_cut);
+        assert_eq!(anna.desk.own_records().len(), newest);
+        anna.publishes(&mut log);
+        assert_eq!(anna.desk.own_records().len(), newest + 1, "{text:?}");
+        assert!(anna.reads(text.0).contains(text.2));
+    }
+}
