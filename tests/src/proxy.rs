@@ -41,6 +41,7 @@ struct State {
     fates: [Fate; 2],
     passed: [u64; 2],
     lost: [u64; 2],
+    refused: u64,
     sockets: Vec<TcpStream>,
     is_over: bool,
 }
@@ -79,6 +80,7 @@ impl Proxy {
             fates: [Fate::Pass; 2],
             passed: [0; 2],
             lost: [0; 2],
+            refused: 0,
             sockets: Vec::new(),
             is_over: false,
         };
@@ -125,6 +127,13 @@ impl Proxy {
         self.shared.state().passed[way as usize]
     }
 
+    /// Waits until somebody who dialled was refused, so many times since it began.
+    pub fn wait_refused(&self, times: u64) {
+        let is_waiting = |state: &mut State| state.refused < times;
+        let state = self.shared.state();
+        drop(self.shared.changed.wait_while(state, is_waiting).unwrap());
+    }
+
     /// Waits until more than so many bytes vanished; answers how many did.
     pub fn wait_lost(&self, way: Way, more_than: u64) -> u64 {
         let is_waiting = |state: &mut State| state.lost[way as usize] <= more_than;
@@ -167,7 +176,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             (state.target, state.is_open)
         };
         let far = is_open.then(|| TcpStream::connect(target).ok()).flatten();
-        let Some(far) = far else { continue };
+        let Some(far) = far else {
+            shared.change(|state| state.refused += 1);
+            continue;
+        };
         for (way, from, to) in [(Way::There, &near, &far), (Way::Back, &far, &near)] {
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
             let shared = Arc::clone(shared);

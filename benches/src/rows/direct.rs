@@ -251,6 +251,7 @@ async fn dialling(mut end: End, laptops: &[Laptop; 2], nobody: &Revoked) -> Resu
         link: LinkId(1),
         exporter: dialed.exporter,
         address,
+        until_ms: u64::MAX,
     };
     end.tell(Input::Dialed {
         peer: laptops[1].peer,
@@ -270,6 +271,7 @@ async fn answering(mut end: End, listener: &mut Listener) -> Result<End, Failure
         peer: identity.peer,
         exporter: incoming.exporter,
         remote: Some(incoming.remote),
+        until_ms: u64::MAX,
     });
     until_up(end).await
 }

@@ -24,7 +24,7 @@ use aura_proto::{
         RELAY_OPENS_PER_MIN_MAX, RELAY_WINDOW_BYTES, relay_cost,
     },
     message::{Message, RelayClose, RelayCredit, RelayOpen},
-    session::DETAIL_BYTES_MAX,
+    session::cut_detail,
 };
 use bytes::Bytes;
 
@@ -233,8 +233,13 @@ impl<L: Copy + Ord> Relay<L> {
         whom: PeerId,
         link_to: impl Fn(PeerId) -> Option<L>,
     ) {
-        if self.by_stream.contains_key(&(from.link, from.stream)) || from.stream == 0 {
-            return self.refuse(from, 0, Code::PROTOCOL, "a circuit has a stream of its own");
+        let detail = "a circuit has a stream of its own";
+        if let Some((number, _)) = self.by_stream.get(&(from.link, from.stream)).copied() {
+            // A stream on which something was refused is finished, and so is what it carried.
+            return self.end(number, [true, true], Code::PROTOCOL, detail);
+        }
+        if from.stream == 0 {
+            return self.refuse(from, 0, Code::PROTOCOL, detail);
         }
         if let Err((code, detail)) = self.may_ask(now, from.peer, whom) {
             return self.refuse(from, 0, code, detail);
@@ -299,7 +304,15 @@ impl<L: Copy + Ord> Relay<L> {
 
     /// The offer is taken: the circuit stands.
     fn taken(&mut self, from: Origin<L>, open: RelayOpen) {
-        let is_fresh = from.stream != 0 && !self.by_stream.contains_key(&(from.link, from.stream));
+        if let Some((number, _)) = self.by_stream.get(&(from.link, from.stream)).copied() {
+            return self.end(
+                number,
+                [true, true],
+                Code::PROTOCOL,
+                "a circuit has a stream of its own",
+            );
+        }
+        let is_fresh = from.stream != 0;
         let circuit = self.circuits.get_mut(&open.circuit);
         let circuit = circuit.filter(|circuit| {
             let [asker, offered] = &circuit.ends;
@@ -396,7 +409,7 @@ impl<L: Copy + Ord> Relay<L> {
         };
         // Whoever ends it is answered on its stream, which is done with that; who declines has none.
         let told = [true, end != 1 || known.is_some()];
-        self.end(number, told, close.code, shortened(&close.detail));
+        self.end(number, told, close.code, cut_detail(&close.detail));
     }
 
     /// Ends a circuit, with the last message on its streams, and tells those ends that are to be told.
@@ -470,13 +483,4 @@ fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
             counts.remove(&key);
         }
     }
-}
-
-/// A reason as long as one may be.
-fn shortened(detail: &str) -> &str {
-    let mut end = detail.len().min(DETAIL_BYTES_MAX);
-    while !detail.is_char_boundary(end) {
-        end -= 1;
-    }
-    &detail[..end]
 }

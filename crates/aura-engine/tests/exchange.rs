@@ -278,6 +278,43 @@ fn who_lost_the_mothership_gets_on_through_a_neighbour_and_lets_go_when_it_is_ba
 }
 
 #[test]
+fn two_who_lose_the_mothership_one_after_the_other_go_on_both_ways_at_once() {
+    for first in [0, 1] {
+        let (second, mut net) = (1 - first, Net::new(2));
+        net.link(0, 1);
+        let link = *net.links.first_key_value().unwrap().0;
+        net.tell(first, Input::Alone(true));
+        net.settle();
+        // The other one levels the team's log before it goes on with this one.
+        net.tell(second, Input::Pause(link));
+        net.tell(second, Input::Alone(true));
+        let asked: Vec<_> = net.queue.drain(..).collect();
+        for (link, from, message) in asked {
+            let from_to = net.links[&link];
+            let to = from_to.into_iter().find(|n| *n != from).unwrap();
+            net.tell(
+                to,
+                Input::Received {
+                    from: link,
+                    message,
+                },
+            );
+        }
+        // What it is asked meanwhile waits with its shell.
+        let early: Vec<_> = net.queue.drain(..).collect();
+        net.tell(second, Input::Up(link));
+        net.queue.extend(early);
+        net.settle();
+        let before_ms = net.now_ms;
+        net.write(first);
+        net.write(second);
+        net.settle();
+        assert!(net.have_all_the_same());
+        assert!(net.now_ms < before_ms + ROUND_MS, "no round was needed");
+    }
+}
+
+#[test]
 fn c50_what_got_lost_is_found_within_a_round() {
     let mut net = Net::lonely_mesh(5);
     net.write(0);

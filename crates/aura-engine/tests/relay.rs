@@ -276,11 +276,14 @@ fn a_circuit_ends_with_the_link_that_carries_it() {
 fn a_circuit_has_a_stream_of_its_own() {
     let mut scene = Scene::new(Limits::default());
     scene.joined((ANNA, 5), (BERT, 8));
-    for stream in [0, 5] {
-        let sent = scene.say(ANNA, stream, open(CARL, 0));
-        assert_eq!(closes(&sent), [(1, stream, Code::PROTOCOL)]);
-    }
+    let sent = scene.say(ANNA, 0, open(CARL, 0));
+    assert_eq!(closes(&sent), [(1, 0, Code::PROTOCOL)]);
     assert_eq!(scene.say(ANNA, 5, data(2)), [(2, 8, data(2))]);
+    // A refusal finishes its stream, so both ends hear that what it carried is over.
+    let sent = scene.say(ANNA, 5, open(CARL, 0));
+    let over = [(1, 5, Code::PROTOCOL), (2, 8, Code::PROTOCOL)];
+    assert_eq!(closes(&sent), over);
+    assert_eq!(scene.relay.count(), 0);
 }
 
 #[test]

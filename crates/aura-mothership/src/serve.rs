@@ -24,7 +24,7 @@ use aura_proto::{
     Code, LogId, PeerId,
     event::RunError,
     frame::FrameType,
-    limits::{FRAGMENT_BYTES, MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX},
+    limits::{FRAGMENT_BYTES, SEND_QUEUE_BYTES_MAX},
     message::Message,
     session::Side,
 };
@@ -77,9 +77,6 @@ pub fn relay_limits(
         per_peer_max,
     }
 }
-
-/// Bytes queued towards one link at which it is cut: four of the longest messages.
-const ANSWER_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// What the loop hears.
 pub(crate) enum Event {
@@ -539,7 +536,7 @@ impl Server {
                 Output::Tell { links, messages } => {
                     let messages: Vec<_> = messages.iter().map(Message::encode).collect();
                     for handle in links.iter().filter_map(|link| self.links.get(link)) {
-                        send_bounded(handle, 0, &messages);
+                        handle.send_all(0, &messages);
                     }
                 }
             }
@@ -551,7 +548,7 @@ impl Server {
             return;
         };
         let (kind, payload) = message.encode();
-        send_bounded(handle, stream, &[(kind, payload)]);
+        handle.send_all(stream, &[(kind, payload)]);
         // Behind what it waits for, which nothing may overtake.
         if matches!(message, Message::Welcome(_)) {
             handle.authenticated();
@@ -673,14 +670,6 @@ impl Server {
                 "the mothership stops; come back in a moment",
             );
         }
-    }
-}
-
-/// Sends, and ends a link that does not take what it is sent: that is a way to fill our memory.
-fn send_bounded(handle: &LinkHandle, stream: u32, messages: &[(FrameType, Bytes)]) {
-    let queued = handle.send_all(stream, messages);
-    if queued.is_some_and(|queued| ANSWER_BYTES_MAX < queued) {
-        handle.close(Code::RATE, "answers are not taken");
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use aura_proto::{
     Code,
     frame::FrameType,
-    limits::{SEND_QUEUE_BYTES_MAX, STALLED_MS_MAX},
+    limits::{MESSAGE_BYTES_MAX, SEND_QUEUE_BYTES_MAX, STALLED_MS_MAX},
     session::{Class, ClosedBy, Event, SendError, Session, Side},
 };
 use bytes::Bytes;
@@ -105,6 +105,9 @@ impl Drop for Owner {
     }
 }
 
+/// Bytes queued towards one link at which it is closed: four of the longest messages.
+pub const QUEUED_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
 /// The owner's end of a link. Cheap to clone; the link ends with the last of them.
 #[derive(Clone)]
 pub struct LinkHandle {
@@ -112,9 +115,11 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
-    /// Queues a message; answers how many bytes are queued now. Never blocks: the caller minds the limit.
+    /// Queues a message; answers how many bytes are queued now. Never blocks.
     ///
-    /// What cannot be sent any more, because link or stream have ended, is dropped, and the answer is none.
+    /// What cannot be sent any more, because link or stream have ended, is dropped, and the answer is none. Whoever has
+    /// much to say minds [`SEND_QUEUE_BYTES_MAX`]; a link that does not take [`QUEUED_BYTES_MAX`] is closed, since that
+    /// is a way to fill our memory.
     pub fn send(&self, stream: u32, kind: FrameType, payload: Bytes) -> Option<usize> {
         self.send_all(stream, &[(kind, payload)])
     }
@@ -137,6 +142,9 @@ impl LinkHandle {
         }
         let queued = state.session.queued_total();
         state.was_over |= SEND_QUEUE_BYTES_MAX < queued;
+        if QUEUED_BYTES_MAX < queued {
+            (state.session).close(Code::RATE, "what is sent is not taken");
+        }
         drop(state);
         self.owner.shared.wake.notify_one();
         Some(queued)

@@ -79,7 +79,7 @@ limits! {
     /// Sealed bytes of a routed message.
     ROUTED_BYTES_MAX: usize = 4 << 10;
     /// Routed messages of one writer that are passed on in a minute.
-    ROUTED_PER_MIN_MAX: usize = 60;
+    ROUTED_PER_MIN_MAX: u32 = 60;
     /// How far the time of a routed message may be from the own clock, in milliseconds.
     ROUTED_SKEW_MS_MAX: u64 = 600_000;
     /// Display names in bytes.

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use crate::{
-    codec,
+    RateWindow, codec,
     codes::Code,
     frame::{FRAME_HEADER_BYTES, Flags, FrameHeader, FrameType},
     limits::{
@@ -35,7 +35,7 @@ use crate::{
     },
     message::Refusal,
 };
-use credit::{RateWindow, Window};
+use credit::Window;
 use inbox::Input;
 use outbox::SendHalf;
 
@@ -44,6 +44,11 @@ pub const CONTROL_STREAM: u32 = 0;
 
 /// Longest text that travels with a closing code, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 512;
+
+/// As much of a reason as may travel, or be believed.
+pub fn cut_detail(detail: &str) -> &str {
+    &detail[..detail.floor_char_boundary(DETAIL_BYTES_MAX)]
+}
 
 /// Bytes of stream 0 that may wait to be taken while the driver goes on reading: one window of a stream.
 const BEHIND_BYTES: usize = STREAM_WINDOW_BYTES as usize;
@@ -511,7 +516,7 @@ impl Session {
 
     fn end(&mut self, code: Code, detail: &str, by: ClosedBy, keep_control: bool) {
         self.closed = true;
-        let detail = detail[..detail.floor_char_boundary(DETAIL_BYTES_MAX)].to_owned();
+        let detail = cut_detail(detail).to_owned();
         let control = self
             .streams
             .remove(&CONTROL_STREAM)

@@ -62,3 +62,25 @@ fn case_021_an_address_at_which_another_member_answers_is_not_taken_for_the_one_
         .unwrap();
     assert_eq!(wrong["result"], "IDENTITY_MISMATCH", "{met:?} {row}");
 }
+
+#[test]
+fn a_device_listens_as_soon_as_its_address_is_free() {
+    let taken = std::net::TcpListener::bind("127.0.2.21:0").unwrap();
+    let place = taken.local_addr().unwrap().to_string();
+    let prepare = |n: usize, laptop: &mut Laptop| match n {
+        0 => laptop.listen = Some(place.clone()),
+        _ => laptop.links = vec![("AURA_LINKS_VISIBILITY", "outbound")],
+    };
+    let mesh = Mesh::apart(&["alice", "bob"], prepare);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    assert_eq!(
+        alice.aura(&["netcheck"]).ok()["listens"],
+        serde_json::json!([])
+    );
+    drop(taken);
+    linked(alice, "bob");
+    let pong = bob.aura(&["ping", "alice"]).ok();
+    assert_eq!(pong["address"], place.as_str(), "{pong}");
+}

@@ -133,6 +133,8 @@ fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
     bob.event(|event| {
         event["kind"] == "link" && event["text"].as_str().unwrap().starts_with("offline")
     });
+    // Each dial in vain leaves what neighbours have agreed on as it is.
+    proxy.get().unwrap().wait_refused(3);
     alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
     bob.applied("score");
     bob.edit("src/risk.rs", "name.to_owned()", "name.into()");

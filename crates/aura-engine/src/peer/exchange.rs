@@ -53,6 +53,8 @@ pub enum Input {
     Up(LinkId),
     /// A link is over.
     Down(LinkId),
+    /// A link goes on, but nothing is said of this log on it until [`Input::Up`].
+    Pause(LinkId),
     /// A message about this log.
     Received {
         /// From whom.
@@ -232,6 +234,12 @@ impl Exchange {
             }
             Input::Down(neighbour) => {
                 self.links.remove(&neighbour);
+            }
+            Input::Pause(neighbour) => {
+                // What the neighbour wants is forgotten here: it asks again if it is told so.
+                if self.links.remove(&neighbour).is_some() {
+                    self.prune(neighbour, false);
+                }
             }
             Input::Received { from, message } => self.received(now, from, message),
             Input::Shown {
@@ -470,14 +478,19 @@ impl Exchange {
         let lacking = self.held.beyond(&link.has).into_iter();
         link.due = lacking.map(|(writer, ..)| writer).collect();
         let is_mutual = link.ours != Wish::Nothing;
+        let pause = link.graft_ms();
         // Whoever asks again and again is answered now and then.
         (link.owes_head, link.tell_at_ms) = match link.head_ms {
             Some(before) if now.mono_ms < before + HEAD_MS => (true, Some(before + HEAD_MS)),
             _ => (true, Some(now.mono_ms)),
         };
         self.tell(now, from, false);
+        let has_more = self.has_more(&asked.vector);
         if !is_mutual {
             self.ask(from);
+        } else if let Some(link) = self.links.get_mut(&from).filter(|_| has_more) {
+            // It would come by itself, unless the other end has forgotten that it was asked.
+            link.graft_at_ms.get_or_insert(now.mono_ms + pause);
         }
         self.show(from);
     }

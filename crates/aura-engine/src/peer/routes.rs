@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aura_proto::{
-    PeerId, TeamId,
+    PeerId, RateWindow, TeamId,
     limits::{ROUTED_HOPS_MAX, ROUTED_PER_MIN_MAX, ROUTED_SKEW_MS_MAX},
     message::{Message, Routed},
 };
@@ -23,7 +23,7 @@ use crate::Now;
 
 /// Messages that are remembered, so that each is passed on once: as many as a hundred writers may send in the time that
 /// a message counts as fresh.
-pub const REMEMBERED_MAX: usize = 65_536;
+pub const REMEMBERED_MAX: usize = 131_072;
 const MINUTE_MS: u64 = 60_000;
 /// How long a message is remembered: from the earliest to the latest clock that takes it for fresh.
 const REMEMBERED_MS: u64 = 2 * ROUTED_SKEW_MS_MAX;
@@ -79,8 +79,8 @@ pub struct Routes {
     seen: BTreeSet<(PeerId, [u8; 16])>,
     /// The same in the order in which they came, with the time.
     order: VecDeque<(u64, PeerId, [u8; 16])>,
-    /// Messages of each writer within its last minute: since when, how many.
-    rates: BTreeMap<PeerId, (u64, usize)>,
+    /// How often each writer's messages are passed on.
+    rates: BTreeMap<PeerId, RateWindow>,
     outputs: VecDeque<Output>,
 }
 
@@ -137,7 +137,9 @@ impl Routes {
         if !is_sound || !is_fresh || last != neighbour || routed.passed.contains(&self.own) {
             return;
         }
-        if self.seen.contains(&(routed.from, routed.id)) || !self.has_room(now, routed.from) {
+        let rate = self.rates.entry(routed.from);
+        let rate = rate.or_insert(RateWindow::new(MINUTE_MS, ROUTED_PER_MIN_MAX));
+        if self.seen.contains(&(routed.from, routed.id)) || !rate.has_room(now.mono_ms) {
             return;
         }
         if verify_routed(self.team, &routed).is_err() {
@@ -145,8 +147,9 @@ impl Routes {
             self.neighbours.remove(&from);
             return self.outputs.push_back(Output::Forged(from));
         }
-        if let Some((_, count)) = self.rates.get_mut(&routed.from) {
-            *count += 1;
+        // Only now: nobody else uses up what a writer may send.
+        if let Some(rate) = self.rates.get_mut(&routed.from) {
+            rate.takes(now.mono_ms);
         }
         self.remember(now, &routed);
         if routed.to == self.own {
@@ -155,15 +158,6 @@ impl Routes {
             routed.passed.push(self.own);
             self.pass_on(Some(from), routed);
         }
-    }
-
-    /// Whether the writer may have another message passed on in this minute.
-    fn has_room(&mut self, now: Now, writer: PeerId) -> bool {
-        let (since_ms, count) = self.rates.entry(writer).or_insert((now.mono_ms, 0));
-        if *since_ms + MINUTE_MS <= now.mono_ms {
-            (*since_ms, *count) = (now.mono_ms, 0);
-        }
-        *count < ROUTED_PER_MIN_MAX
     }
 
     fn remember(&mut self, now: Now, routed: &Routed) {

@@ -1,6 +1,6 @@
 //! Words of where peers are, and how they spread.
 
-use aura_engine::peer::links::{Input, Output, RUMOUR_LINKS_MAX};
+use aura_engine::peer::links::{Input, Output, RUMOUR_LINKS_MAX, WORDS_PER_SPAN_MAX};
 use aura_proto::{
     Code, SignedReach, limits::PEERS_PER_MESSAGE_MAX, message::Message, reach::Visibility,
 };
@@ -197,4 +197,30 @@ fn case_106_a_stranger_that_gossip_names_is_asked_about_seldom_and_never_added()
     );
     let strangers_dialled = world.nodes[0].log[before..].iter().any(|(_, output)| matches!(output, Output::Dial { addresses, .. } if addresses.contains(&address(9))));
     assert!(!strangers_dialled);
+}
+
+#[test]
+fn who_moves_all_the_time_costs_the_others_little_and_is_believed_again_later() {
+    let mut world = fifty(31, 0);
+    let learned = |world: &World, node: usize| {
+        let log = &world.nodes[node].log;
+        let is_learned = |output: &Output| matches!(output, Output::Learned(_));
+        log.iter().filter(|(_, output)| is_learned(output)).count()
+    };
+    for counter in 2..1_002 {
+        let moved = word(7, counter, Visibility::Open, &[address(7), address(207)]);
+        world.input(7, Input::Announce(moved));
+    }
+    world.run_for(20_000);
+    for node in (0..50).filter(|node| *node != 7) {
+        assert!(
+            learned(&world, node) <= WORDS_PER_SPAN_MAX as usize,
+            "{node}"
+        );
+    }
+    world.run_for(100_000);
+    let moved = word(7, 2_000, Visibility::Open, &[address(7)]);
+    world.input(7, Input::Announce(moved));
+    world.run_for(60_000);
+    assert_eq!(holders(&world, 7, 2_000), 49);
 }

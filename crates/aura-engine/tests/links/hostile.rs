@@ -111,6 +111,7 @@ fn answering() -> Links {
             peer: key(1).peer(),
             exporter: EXPORTER,
             remote: Some(address(1)),
+            until_ms: u64::MAX,
         },
     );
     drain(&mut links);
@@ -135,6 +136,7 @@ fn dialling() -> Links {
                 link: LinkId(1),
                 exporter: EXPORTER,
                 address: Some(address(1)),
+                until_ms: u64::MAX,
             }),
             attempts: Vec::new(),
         },
@@ -249,6 +251,7 @@ fn a_crowd_of_links_without_proof_and_a_direct_one_of_a_strict_peer_are_refused(
             peer: key(1).peer(),
             exporter: EXPORTER,
             remote,
+            until_ms: u64::MAX,
         };
         links.handle(now(5), accepted);
         closed(&drain(links))
@@ -291,6 +294,7 @@ fn c58_the_second_device_of_a_person_goes_before_the_only_one_of_another() {
                 peer: key(who).peer(),
                 exporter: EXPORTER,
                 remote: Some(address(who)),
+                until_ms: u64::MAX,
             };
             links.handle(now(0), accepted);
             for message in [hello(), auth(who, EXPORTER, Side::Dialler)] {
@@ -372,6 +376,7 @@ fn a_removed_member_is_cut_off_and_refused() {
         link: LinkId(9_999),
         exporter: EXPORTER,
         address: Some(address(1)),
+        until_ms: u64::MAX,
     };
     let peer = world.id(1);
     world.input(
@@ -549,6 +554,7 @@ impl Storm {
                 link,
                 exporter: EXPORTER,
                 address: at,
+                until_ms: u64::MAX,
             };
             let result = Ok(arrived);
             let attempts = Vec::new();
@@ -564,6 +570,7 @@ impl Storm {
                 peer,
                 exporter: EXPORTER,
                 remote: at,
+                until_ms: u64::MAX,
             };
             (accepted, Side::Dialler)
         };
@@ -600,6 +607,7 @@ impl Storm {
                     peer: self.peer(),
                     exporter: EXPORTER,
                     remote,
+                    until_ms: u64::MAX,
                 }
             }
             6..=8 => {
@@ -609,6 +617,7 @@ impl Storm {
                     link: LinkId(*fresh),
                     exporter: EXPORTER,
                     address: address_,
+                    until_ms: u64::MAX,
                 };
                 let result = if self.next(2) == 0 {
                     Ok(arrived)

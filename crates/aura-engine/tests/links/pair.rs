@@ -302,6 +302,37 @@ fn who_moves_while_it_is_dialled_in_vain_is_dialled_there_without_a_pause() {
 }
 
 #[test]
+fn a_link_ends_with_the_certificate_that_it_began_with_and_whoever_renewed_comes_back() {
+    let mut world = World::new(2, 4);
+    world.until_ms = world.now().wall_ms + 600_000;
+    world.start();
+    world.run_to(595_000);
+    assert!(world.is_linked(0, 1));
+    let before = ups(&world, 0);
+    world.until_ms = u64::MAX;
+    world.run_for(10_000);
+    assert!(world.is_linked(0, 1));
+    let after = ups(&world, 0);
+    assert!(before < after);
+    world.run_for(1_000_000);
+    assert_eq!(ups(&world, 0), after);
+}
+
+#[test]
+fn a_person_who_asks_for_another_link_does_not_lose_a_direct_one_to_a_relay() {
+    let mut world = World::new(2, 5);
+    world.set_visibility(1, Visibility::Outbound);
+    world.start();
+    world.run_for(60_000);
+    assert!(world.way(0, 1).unwrap().is_direct());
+    let id = world.id(1);
+    world.input(0, Input::Reconnect(Some(id)));
+    world.run_for(60_000);
+    assert!(world.way(0, 1).unwrap().is_direct());
+    assert_eq!(ups(&world, 0), 1);
+}
+
+#[test]
 fn c56_two_hundred_peers_do_not_come_back_at_once() {
     let returns = (0..200).map(|seed| {
         let (mut world, node, lost_ms) = lost(seed);

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) lost_percent: u64,
     /// How many times longer everything takes.
     pub(crate) slowness: u64,
+    /// When certificates end, milliseconds since 1970.
+    pub(crate) until_ms: u64,
     /// Whether outputs are kept.
     pub(crate) is_logging: bool,
     sessions: BTreeMap<(usize, LinkId), End>,
@@ -111,6 +113,7 @@ impl World {
             relays: BTreeSet::new(),
             lost_percent: 0,
             slowness: 1,
+            until_ms: u64::MAX,
             is_logging: true,
             sessions: BTreeMap::new(),
             arrivals: BTreeMap::new(),
@@ -326,7 +329,7 @@ impl World {
                 let now_ms = self.now_ms;
                 self.later(now_ms, node, Input::Peer(known));
             }
-            Output::Ask(_) | Output::Heads { .. } | Output::Rtt { .. } => {}
+            Output::Ask(_) | Output::Heads { .. } | Output::Ready(_) | Output::Rtt { .. } => {}
         }
     }
 
@@ -428,11 +431,13 @@ impl World {
             peer: self.nodes[node].id,
             exporter,
             remote: at.map(|_| SocketAddr::from(([10, 9, 9, 9], 40_000))),
+            until_ms: self.until_ms,
         };
         let arrived = Arrived {
             link,
             exporter,
             address: at,
+            until_ms: self.until_ms,
         };
         let dialed = Input::Dialed {
             peer,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aura_net::{
     Clock, LinkEvent, LinkHandle,
-    link::{self, LinkConfig},
+    link::{self, LinkConfig, QUEUED_BYTES_MAX},
 };
 use aura_proto::{
     Code,
@@ -91,7 +91,7 @@ async fn a_heartbeat_overtakes_eight_mebibytes_of_bulk() {
 async fn a_heartbeat_crosses_tls_while_bulk_flows() {
     let (client, mut server) = over_tls(&[Class::Bulk]).await;
     let bulk = Bytes::from(vec![1; MESSAGE_BYTES_MAX]);
-    for _ in 0..4 {
+    for _ in 0..3 {
         client
             .handle
             .send(client.streams[0], FrameType::WAL_EVENT, bulk.clone());
@@ -103,6 +103,21 @@ async fn a_heartbeat_crosses_tls_while_bulk_flows() {
     );
     let order = [server.message().await.0, server.message().await.0];
     assert_eq!(order, [CONTROL_STREAM, client.streams[0]]);
+}
+
+#[tokio::test]
+async fn a_link_that_does_not_take_what_it_is_sent_is_closed_before_memory_is_full() {
+    let (mut client, _server) = over_pipe(512, &[Class::Bulk]).await;
+    let bulk = Bytes::from(vec![1; MESSAGE_BYTES_MAX]);
+    let send = || {
+        client
+            .handle
+            .send(client.streams[0], FrameType::WAL_EVENT, bulk.clone())
+    };
+    let taken = std::iter::from_fn(send).take(100).count();
+    assert_eq!(taken, QUEUED_BYTES_MAX / MESSAGE_BYTES_MAX + 1);
+    let (code, _, by_peer) = client.closed().await;
+    assert_eq!((code, by_peer), (Code::RATE, false));
 }
 
 #[tokio::test]

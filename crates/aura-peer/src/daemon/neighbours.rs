@@ -79,11 +79,15 @@ pub(super) struct Neighbours {
     roster: Option<Arc<Roster>>,
     /// Who verified another history than this device, of which logs, and at which position.
     forks: BTreeMap<(PeerId, LogId), u64>,
+    /// Of which of these people were told; once each, whatever is said later.
+    forks_told: BTreeSet<(PeerId, LogId)>,
     /// Where others were found.
     found: BTreeMap<PeerId, Vec<SocketAddr>>,
     link_last: u64,
     /// Where this device is listened at, and how it gets a fresh certificate.
     door: Option<(SocketAddr, Renewer, tokio::task::JoinHandle<()>)>,
+    /// When it is tried again to listen.
+    door_at_ms: Option<u64>,
     /// Whom TLS refuses.
     removed: Arc<Mutex<BTreeSet<PeerId>>>,
     directory: Directory,
@@ -148,9 +152,11 @@ impl Daemon {
             lan_at_ms: 0,
             roster: None,
             forks: BTreeMap::new(),
+            forks_told: BTreeSet::new(),
             found: BTreeMap::new(),
             link_last: 0,
             door: None,
+            door_at_ms: None,
             removed: Arc::default(),
             directory,
             is_stale: true,
@@ -204,6 +210,9 @@ impl Daemon {
     /// Brings the machine up to date, and carries out what it orders.
     pub(super) fn tend_links(&mut self) {
         self.look_at_own_addresses();
+        self.tend_door();
+        self.tend_lan();
+        self.tell_who_belongs();
         if self.neighbours.as_ref().is_some_and(|known| known.is_stale) {
             self.forget_removed();
             let known = self.known();
@@ -231,7 +240,6 @@ impl Daemon {
             neighbours.machine.handle(now, Input::Tick);
         }
         self.show_heads();
-        self.tend_lan();
         self.tick_circuits();
         self.tick_letters();
         self.pump_links();
@@ -267,6 +275,7 @@ impl Daemon {
             neighbours.machine.deadline(),
             neighbours.circuits.deadline(),
             neighbours.letters.deadline(),
+            neighbours.door_at_ms,
         ];
         exchanges.chain(machines.into_iter().flatten()).min()
     }
@@ -292,6 +301,7 @@ impl Daemon {
                 Output::Send { link, message } => {
                     self.send_on(link, 0, &message);
                 }
+                Output::Ready(link) => self.thread_ready(link),
                 Output::Up { link, peer, .. } => self.thread_up(link, peer),
                 Output::Down { link, peer, detail } => self.thread_down(link, peer, detail),
                 Output::Learned(said) => self.learn(said),
@@ -351,6 +361,7 @@ impl Daemon {
                 link,
                 exporter: dialed.exporter,
                 address,
+                until_ms: dialed.identity.not_after_s.saturating_mul(1_000),
             }
         });
         self.tell_links(Input::Dialed {
@@ -371,6 +382,7 @@ impl Daemon {
             peer: identity.peer,
             exporter: incoming.exporter,
             remote: Some(incoming.remote),
+            until_ms: identity.not_after_s.saturating_mul(1_000),
         });
     }
 
@@ -456,12 +468,16 @@ impl Daemon {
         thread.handle.send(stream, kind, payload)
     }
 
-    fn thread_up(&mut self, link: LinkId, peer: PeerId) {
-        if let Some(neighbours) = &mut self.neighbours
-            && let Some(thread) = neighbours.threads.get_mut(&link)
-        {
+    fn thread_ready(&mut self, link: LinkId) {
+        if let Some(thread) = self.thread_mut(link) {
             thread.handle.authenticated();
-            (thread.slot, thread.is_up, thread.peer) = (None, true, Some(peer));
+            thread.slot = None;
+        }
+    }
+
+    fn thread_up(&mut self, link: LinkId, peer: PeerId) {
+        if let Some(thread) = self.thread_mut(link) {
+            (thread.is_up, thread.peer) = (true, Some(peer));
         }
         self.tell_routes(way::Input::Up { peer, link });
         let is_asked = |known: &Neighbours| known.asked.contains_key(&peer);
@@ -520,10 +536,11 @@ impl Daemon {
     }
 
     /// The round trip of the answer, in milliseconds.
-    pub(super) fn take_pong(&mut self, peer: PeerId) -> Option<u64> {
+    pub(super) fn pong_of(&mut self, peer: PeerId) -> Option<u64> {
         let neighbours = self.neighbours.as_mut()?;
         neighbours.asked.remove(&peer);
-        neighbours.pongs.remove(&peer)
+        // Whoever else asked has the same answer.
+        neighbours.pongs.get(&peer).copied()
     }
 
     fn thread_down(&mut self, link: LinkId, peer: PeerId, detail: String) {

@@ -303,6 +303,8 @@ impl Daemon {
 
     /// The team key has arrived: what was sealed opens, what was held back is published.
     pub(super) fn key_came(&mut self) {
+        // Others are looked for on this network under the keys that are held now.
+        self.end_lan();
         let paths: Vec<PathBuf> = self.desks.keys().cloned().collect();
         for path in paths {
             let done = self.with_desk(&path, |desk, ring| {
@@ -335,9 +337,10 @@ impl Daemon {
         if was_up {
             self.offline_since_ms = self.clock.mono_ms();
             self.emit("link", None, None, None, format!("offline: {detail}"));
+            // Not at each dial in vain: neighbours would be asked anew each time.
+            self.level_anew();
         }
         self.down_why = Some((code, detail));
-        self.level_anew();
         if let Some(team) = &mut self.team {
             team.stream = None;
             team.feed(replica::Input::LinkDown, &mut self.identity);

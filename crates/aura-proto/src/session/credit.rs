@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::{CONTROL_STREAM, Fault, Frame, Session, fault, grant};
-use crate::{codes::Code, frame::FrameType, limits::LINK_WINDOW_BYTES};
+use crate::{RateWindow, codes::Code, frame::FrameType, limits::LINK_WINDOW_BYTES};
 
 /// What the other side may still send, on a stream or on the link.
 #[derive(Debug)]
@@ -46,35 +46,11 @@ impl Window {
     }
 }
 
-/// Counts within fixed spans of time.
-#[derive(Debug)]
-pub(super) struct RateWindow {
-    span_ms: u64,
-    count_max: u32,
-    started_ms: u64,
-    count: u32,
-}
-
-impl RateWindow {
-    pub(super) fn new(span_ms: u64, count_max: u32) -> Self {
-        Self {
-            span_ms,
-            count_max,
-            started_ms: 0,
-            count: 0,
-        }
-    }
-
-    pub(super) fn count(&mut self, now_ms: u64) -> Result<(), Fault> {
-        if self.span_ms <= now_ms.saturating_sub(self.started_ms) {
-            self.started_ms = now_ms;
-            self.count = 0;
-        }
-        self.count += 1;
-        if self.count_max < self.count {
-            return fault(Code::RATE, "too many frames without use");
-        }
-        Ok(())
+/// Counts a frame that costs work without carrying any.
+pub(super) fn useless(window: &mut RateWindow, now_ms: u64) -> Result<(), Fault> {
+    match window.takes(now_ms) {
+        true => Ok(()),
+        false => fault(Code::RATE, "too many frames without use"),
     }
 }
 

@@ -10,8 +10,8 @@ use std::mem;
 use bytes::Bytes;
 
 use super::{
-    CONTROL_STREAM, Class, ClosedBy, Event, Fault, Gate, Pending, Session, Side, Stream, fault,
-    lane,
+    CONTROL_STREAM, Class, ClosedBy, Event, Fault, Gate, Pending, Session, Side, Stream,
+    credit::useless, fault, lane,
 };
 use crate::{
     codec,
@@ -166,7 +166,7 @@ impl Session {
         // One end for each stream is bounded by the streams themselves.
         let is_idle = header.len == 0 && !is_bare_end(header);
         if is_idle || matches!(header.kind, FrameType::HEARTBEAT | FrameType::HEARTBEAT_ACK) {
-            self.empties.count(self.now_ms)?;
+            useless(&mut self.empties, self.now_ms)?;
         }
         self.admit_at_gate(header)?;
         match header.kind {
@@ -351,7 +351,7 @@ impl Session {
         }
         self.last_remote = id;
         if STREAMS_MAX <= self.open_remote {
-            self.resets.count(self.now_ms)?;
+            useless(&mut self.resets, self.now_ms)?;
             self.refuse(id, Code::STREAM_LIMIT);
             return Ok(());
         }
@@ -479,7 +479,7 @@ impl Session {
                 self.enlist(id);
                 Ok(())
             }
-            None if self.was_opened(id) => self.empties.count(self.now_ms),
+            None if self.was_opened(id) => useless(&mut self.empties, self.now_ms),
             None => fault(
                 Code::STREAM_INVALID,
                 "a grant for a stream that was never opened",
@@ -502,7 +502,7 @@ impl Session {
     }
 
     fn take_reset(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), Fault> {
-        self.resets.count(self.now_ms)?;
+        useless(&mut self.resets, self.now_ms)?;
         if !self.was_opened(header.stream) {
             return fault(
                 Code::STREAM_INVALID,

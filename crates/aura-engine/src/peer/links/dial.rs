@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 
-use aura_proto::{Code, PeerId, limits::HINTS_MAX, reach::Visibility};
+use aura_proto::{Code, PeerId, limits::HINTS_MAX, message::feature, reach::Visibility};
 
 use super::{
     Links,
@@ -56,7 +56,10 @@ impl Links {
         let may_mothership = self.is_control_up && peer.known.is_online != Some(false);
         let relays = self.links.iter().filter_map(|(link, state)| {
             let relay = self.peers.get(&state.peer)?;
-            let serves = relay.known.is_relay && state.way.is_direct() && state.peer != id;
+            let serves = relay.known.is_relay
+                && state.way.is_direct()
+                && state.peer != id
+                && state.features & feature::RELAY != 0;
             (serves && relay.up == Some(*link)).then_some((relay.score_ms(), *link))
         });
         let mut relays: Vec<_> = relays.collect();
@@ -167,6 +170,7 @@ impl Links {
         let addresses = self.dialable(now, peer);
         let relay = self.relays_to(id, peer).first().copied();
         let upgrade_at_ms = now.mono_ms + self.chance.about(UPGRADE_MS);
+        let is_direct = peer.up.is_some_and(|up| self.is_direct(up));
         if !addresses.is_empty() {
             self.budget.take(now.mono_ms, addresses.len())?;
         }
@@ -191,7 +195,7 @@ impl Links {
                 addresses,
             };
             self.outputs.push_back(dial);
-        } else if peer.up.is_some() && !is_fresh_asked {
+        } else if peer.up.is_some() && (is_direct || !is_fresh_asked) {
             peer.next_dial_ms = upgrade_at_ms;
         } else if let Some(via) = relay {
             peer.dialing = Some(dialing);

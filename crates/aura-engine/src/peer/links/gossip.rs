@@ -6,6 +6,7 @@
 //! Invariants:
 //! - a word counts only if the peer is a member already, the word is newer, and the peer signed it;
 //! - questions about strangers are few, whatever gossip names;
+//! - a peer that moves all the time is believed now and then, so that its words cost the others little;
 //! - who hides where it is, is never told of with an address, since no such word is well formed.
 
 use std::collections::VecDeque;
@@ -100,6 +101,9 @@ impl Links {
                 continue;
             };
             if peer.known.reach.counter < word.reach.counter {
+                if !peer.words.takes(now.mono_ms) {
+                    continue;
+                }
                 if verify_reach(self.own.team, word).is_err() {
                     is_forged = true;
                     break;

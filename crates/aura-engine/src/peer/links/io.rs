@@ -39,6 +39,8 @@ pub struct Arrived {
     pub exporter: [u8; 32],
     /// The address that answered; none through a relay.
     pub address: Option<SocketAddr>,
+    /// When the peer's certificate ends, milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// What became of one address in a dial.
@@ -169,6 +171,8 @@ pub enum Input {
         exporter: [u8; 32],
         /// Where the other end is; none through a relay.
         remote: Option<SocketAddr>,
+        /// When the peer's certificate ends, milliseconds since 1970.
+        until_ms: u64,
     },
     /// The outcome of [`Output::Dial`] or [`Output::Circuit`].
     Dialed {
@@ -240,6 +244,8 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// Both ends of this link have proved themselves.
+    Ready(LinkId),
     /// From now on this link is the one with that peer.
     Up {
         /// Which.

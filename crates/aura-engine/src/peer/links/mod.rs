@@ -35,7 +35,9 @@ pub use io::{Arrived, Attempt, BadMesh, Input, Known, LinkId, Mesh, Output, Sett
 pub use mesh::CHOICE_MS;
 pub use rows::{AttemptRow, PeerLinkRow, Reachability, Why};
 pub use session::{PENDING_MAX, SETTLED_MS, SPARE_MS};
-pub use table::{ADDRESS_REST_MS, ADDRESSES_REMEMBERED_MAX, DIALS_BURST, DIALS_PER_S};
+pub use table::{
+    ADDRESS_REST_MS, ADDRESSES_REMEMBERED_MAX, DIALS_BURST, DIALS_PER_S, WORDS_PER_SPAN_MAX,
+};
 
 use crate::Now;
 use gossip::Asks;
@@ -152,7 +154,8 @@ impl Links {
                 peer,
                 exporter,
                 remote,
-            } => self.accepted(now, link, peer, exporter, remote),
+                until_ms,
+            } => self.accepted(now, link, (peer, exporter, until_ms), remote),
             Input::Dialed {
                 peer,
                 result,

@@ -6,6 +6,7 @@
 //!   dials has lost it; otherwise the direct one, then that which the smaller id dialled, then the later one;
 //! - the end that dialled the preferred link closes the other one. The other end keeps it as a spare, so that there
 //!   is a link whatever becomes of either;
+//! - a link ends with the certificate that it began with: whoever may renew it comes back with the next;
 //! - `Up` of the next link is told before `Down` of the last one.
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -34,8 +35,14 @@ pub const SPARE_MS: u64 = 20_000;
 pub const PENDING_MAX: usize = 4;
 
 impl Links {
-    fn open(&mut self, now: Now, id: LinkId, link: (PeerId, Way, [u8; 32], bool)) {
-        let (peer, way, exporter, is_dialled_here) = link;
+    fn open(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        link: (PeerId, Way, [u8; 32], u64),
+        is_dialled_here: bool,
+    ) {
+        let (peer, way, exporter, until_ms) = link;
         self.links_begun += 1;
         let link = Link {
             peer,
@@ -47,6 +54,9 @@ impl Links {
             number: self.links_begun,
             opened_ms: now.mono_ms,
             ready_ms: 0,
+            until_ms: now
+                .mono_ms
+                .saturating_add(until_ms.saturating_sub(now.wall_ms)),
             heard_ms: now.mono_ms,
             is_confirmed: false,
             spare_since_ms: 0,
@@ -63,8 +73,7 @@ impl Links {
         &mut self,
         now: Now,
         id: LinkId,
-        peer: PeerId,
-        exporter: [u8; 32],
+        (peer, exporter, until_ms): (PeerId, [u8; 32], u64),
         remote: Option<SocketAddr>,
     ) {
         let way = Way::of(remote);
@@ -80,7 +89,7 @@ impl Links {
         } else if PENDING_MAX <= pending {
             self.push_close(id, Code::BUSY, "too many links without proof");
         } else {
-            self.open(now, id, (peer, way, exporter, false));
+            self.open(now, id, (peer, way, exporter, until_ms), false);
         }
     }
 
@@ -98,7 +107,12 @@ impl Links {
                 peer.memory.proven(address);
             }
         }
-        self.open(now, id, (peer, way, arrived.exporter, true));
+        self.open(
+            now,
+            id,
+            (peer, way, arrived.exporter, arrived.until_ms),
+            true,
+        );
         if self.may_be(peer, way, true) {
             let hello = Message::Hello(self.hello());
             self.send(id, hello);
@@ -258,6 +272,7 @@ impl Links {
         };
         link.stage = Stage::Ready;
         link.ready_ms = now.mono_ms;
+        self.outputs.push_back(Output::Ready(id));
         link.heard_ms = now.mono_ms;
         link.round_at_ms = round_at_ms;
         match (link.way.is_direct(), link.is_dialled_here) {
@@ -430,7 +445,7 @@ impl Links {
     }
 
     pub(super) fn link_due_ms(&self, id: LinkId, link: &Link) -> u64 {
-        let silent_at_ms = self.silent_at_ms(link);
+        let silent_at_ms = self.silent_at_ms(link).min(link.until_ms);
         if link.stage != Stage::Ready {
             link.opened_ms + AUTH_MS_MAX
         } else if self.link_to(link.peer) == Some(id) {
@@ -452,6 +467,13 @@ impl Links {
             let is_up = self.link_to(link.peer) == Some(id);
             if link.stage != Stage::Ready {
                 self.close(now, id, Code::TIMEOUT, "no proof in time");
+            } else if link.until_ms <= now.mono_ms {
+                self.close(
+                    now,
+                    id,
+                    Code::SUPERSEDED,
+                    "the certificate of the link has ended",
+                );
             } else if self.silent_at_ms(link) <= now.mono_ms {
                 self.close(now, id, Code::TIMEOUT, "silent for three heartbeats");
             } else if !is_up {

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use aura_proto::{PeerId, SignedReach, limits::HINTS_MAX, reach::Visibility};
+use aura_proto::{PeerId, RateWindow, SignedReach, limits::HINTS_MAX, reach::Visibility};
 
 use super::io::{Attempt, Known, LinkId, Way};
 
@@ -20,6 +20,10 @@ pub const DIALS_PER_S: u64 = 10;
 pub const DIALS_BURST: u64 = 16;
 /// Attempts kept of one peer, for people.
 const ATTEMPTS_KEPT_MAX: usize = 2 * HINTS_MAX;
+/// New words of one peer that are believed within a minute; honest devices say one when they move.
+pub const WORDS_PER_SPAN_MAX: u32 = 12;
+/// See [`WORDS_PER_SPAN_MAX`], in milliseconds.
+const WORDS_SPAN_MS: u64 = 60_000;
 /// A round trip that is assumed where none was measured, in milliseconds.
 const RTT_GUESS_MS: u64 = 100;
 /// What one failure in a row counts for in a score, in milliseconds of round trip.
@@ -118,6 +122,8 @@ pub(super) struct Peer {
     pub(super) known: Known,
     /// Its newest word that a peer told, as long as nothing newer is known.
     pub(super) word: Option<SignedReach>,
+    /// How often it has said something new lately.
+    pub(super) words: RateWindow,
     pub(super) memory: Addresses,
     /// The link that is up.
     pub(super) up: Option<LinkId>,
@@ -148,6 +154,7 @@ impl Peer {
         Self {
             known,
             word: None,
+            words: RateWindow::new(WORDS_SPAN_MS, WORDS_PER_SPAN_MAX),
             memory: Addresses::default(),
             up: None,
             dialing: None,
@@ -268,6 +275,8 @@ pub(super) struct Link {
     pub(super) number: u64,
     pub(super) opened_ms: u64,
     pub(super) ready_ms: u64,
+    /// When the certificate ends that it began with.
+    pub(super) until_ms: u64,
     pub(super) heard_ms: u64,
     /// Whether anything was heard since it is ready: then both ends know that it is.
     pub(super) is_confirmed: bool,

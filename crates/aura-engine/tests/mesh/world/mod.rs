@@ -355,7 +355,7 @@ impl World {
                 }
             }
             links::Output::Ask(peers) => self.asked(n, &peers),
-            links::Output::Heads { .. } | links::Output::Rtt { .. } => {}
+            links::Output::Ready(_) | links::Output::Heads { .. } | links::Output::Rtt { .. } => {}
         }
     }
 

@@ -267,6 +267,7 @@ impl World {
             link,
             exporter,
             address: Some(address),
+            until_ms: u64::MAX,
         };
         let dialed = Input::Dialed {
             peer: self.nodes[there].id,
@@ -278,6 +279,7 @@ impl World {
             peer: self.nodes[n].id,
             exporter,
             remote: Some(SocketAddr::from(([10, 9, 9, 9], 40_000))),
+            until_ms: u64::MAX,
         };
         let lives = [self.nodes[n].life, self.nodes[there].life];
         self.later(here_ms, Event::Links(n, lives[0], dialed));

@@ -120,7 +120,7 @@ impl Daemon {
     }
 
     fn pong(&mut self, name: &str, peer: PeerId, holds: bool) -> Answer {
-        let rtt_ms = self.take_pong(peer).filter(|_| holds);
+        let rtt_ms = self.pong_of(peer).filter(|_| holds);
         let row = self.link_rows().remove(&peer);
         let way = row.as_ref().and_then(|row| row.way);
         let (Some(rtt_ms), Some(way)) = (rtt_ms, way) else {

@@ -21,7 +21,7 @@ use aura_proto::{
     Code, PeerId,
     limits::{RELAY_CIRCUITS_PER_PEER_MAX, RELAY_OFFER_MS_MAX},
     message::{Message, RelayClose, RelayOpen, Role},
-    session::{Class, DETAIL_BYTES_MAX, Side},
+    session::{Class, Side, cut_detail},
 };
 
 use crate::{
@@ -210,8 +210,8 @@ impl Daemon {
             return;
         };
         // A relay may say anything; people are shown as much as anybody may say.
-        let detail: String = detail.chars().take(DETAIL_BYTES_MAX).collect();
-        path.inlet.closed(code, &detail);
+        let detail = cut_detail(detail);
+        path.inlet.closed(code, detail);
         if path.asked.is_some() {
             self.circuit_failed(path.peer, format!("no circuit: {detail}"));
         }
@@ -306,6 +306,7 @@ impl Daemon {
         let result = result.map(|asked| Arrived {
             exporter: asked.exporter,
             address: None,
+            until_ms: asked.identity.not_after_s.saturating_mul(1_000),
             link: self.drive(asked.stream, Side::Client, None),
         });
         self.tell_links(Input::Dialed {
@@ -317,13 +318,14 @@ impl Daemon {
 
     /// Another device has begun a session with this one within a circuit.
     pub(in crate::daemon) fn circuit_taken(&mut self, offered: Offered) {
-        let peer = offered.identity.peer;
+        let (peer, until_s) = (offered.identity.peer, offered.identity.not_after_s);
         let link = self.drive(offered.stream, Side::Server, None);
         self.tell_links(Input::Accepted {
             link,
             peer,
             exporter: offered.exporter,
             remote: None,
+            until_ms: until_s.saturating_mul(1_000),
         });
     }
 

@@ -46,10 +46,12 @@ impl Daemon {
     }
 
     /// Looks for nobody any more; what was found counts no longer.
-    pub(super) fn end_lan(&mut self) {
+    pub(in crate::daemon) fn end_lan(&mut self) {
         let Some(neighbours) = &mut self.neighbours else {
             return;
         };
+        // What was found may be dialled no longer.
+        neighbours.is_stale |= !neighbours.found.is_empty();
         neighbours.found.clear();
         neighbours.lan_at_ms = 0;
         if let Some((lan, task)) = neighbours.lan.take() {

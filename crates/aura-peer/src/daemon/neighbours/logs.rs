@@ -11,7 +11,10 @@ use std::{
 
 use aura_engine::peer::{exchange, links::LinkId, replica};
 use aura_proto::{
-    Code, Entry, LogId, Writer, event::encode_push, limits::SEND_QUEUE_BYTES_MAX, message::Message,
+    Code, Entry, LogId, Writer,
+    event::encode_push,
+    limits::{FRAGMENT_BYTES, SEND_QUEUE_BYTES_MAX},
+    message::Message,
     session::Class,
 };
 use aura_trust::verify_entry;
@@ -63,20 +66,21 @@ impl Daemon {
         }
         for desk in self.desks.values_mut() {
             for link in &links {
-                desk.book.hear(exchange::Input::Down(*link));
+                desk.book.hear(exchange::Input::Pause(*link));
             }
         }
     }
 
-    fn thread_mut(&mut self, link: LinkId) -> Option<&mut Thread> {
+    pub(super) fn thread_mut(&mut self, link: LinkId) -> Option<&mut Thread> {
         self.neighbours.as_mut()?.threads.get_mut(&link)
     }
 
-    /// Begins to exchange the other logs on links where nothing of the team's log is awaited any more.
+    /// Begins to exchange the other logs on links where nothing of the team's log is awaited any more; whether there
+    /// were such.
     // spec: peers/4.9
-    fn meet_levelled(&mut self) {
+    fn meet_levelled(&mut self) -> bool {
         let (Some(neighbours), Some(team)) = (&mut self.neighbours, &self.team) else {
-            return;
+            return false;
         };
         let exchange = &team.book.exchange;
         let waiting = neighbours.threads.iter_mut();
@@ -85,6 +89,7 @@ impl Daemon {
             Some((*link, early))
         });
         let levelled: Vec<(LinkId, BTreeMap<LogId, Message>)> = levelled.collect();
+        let has_met = !levelled.is_empty();
         for (link, early) in levelled {
             for desk in self.desks.values_mut() {
                 desk.book.meet(link);
@@ -93,6 +98,7 @@ impl Daemon {
                 self.hear_of_log(link, message);
             }
         }
+        has_met
     }
 
     /// A message about a log goes to all who keep it: two clones of one repository keep one each.
@@ -140,7 +146,7 @@ impl Daemon {
     }
 
     /// Who belongs has changed: what was not taken may be now.
-    fn tell_who_belongs(&mut self) {
+    pub(super) fn tell_who_belongs(&mut self) {
         let (Some(team), Some(neighbours)) = (&self.team, &mut self.neighbours) else {
             return;
         };
@@ -149,6 +155,8 @@ impl Daemon {
             return;
         }
         neighbours.roster = Some(Arc::clone(&team.roster));
+        // Whoever was removed is let in by nobody from now on.
+        neighbours.is_stale = true;
         for book in self.books() {
             book.hear(exchange::Input::Belonging);
         }
@@ -179,7 +187,10 @@ impl Daemon {
             }
         }
         self.say_what_was_not_heard();
-        self.meet_levelled();
+        // What those have to say would wait for the next event.
+        if self.meet_levelled() {
+            self.pump_exchanges();
+        }
     }
 
     /// Carries out what one book wants; two clones of one repository have a book each.
@@ -231,11 +242,13 @@ impl Daemon {
         };
         let run = encode_push(log, entries.iter().map(|entry| &entry.bytes()[..]));
         let queued = self.send_on(link, stream, &Message::Push(run));
-        let is_full = queued.is_some_and(|queued| SEND_QUEUE_BYTES_MAX < queued);
-        if is_full
-            && let Some(neighbours) = &mut self.neighbours
-            && let Some(thread) = neighbours.threads.get_mut(&link)
-        {
+        let Some(thread) = self.thread_mut(link) else {
+            return true;
+        };
+        // A log does not wait for what circuits have queued on the same link.
+        let is_full = queued.is_some_and(|queued| SEND_QUEUE_BYTES_MAX < queued)
+            && FRAGMENT_BYTES < thread.handle.queued_on(stream);
+        if is_full {
             thread.full.insert(log);
         }
         !is_full

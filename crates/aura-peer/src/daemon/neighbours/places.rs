@@ -27,6 +27,8 @@ use crate::daemon::{Daemon, Event};
 
 /// How often the addresses of this device are looked at, in milliseconds.
 const LOOK_MS: u64 = 5_000;
+/// How often it is tried again to listen, in milliseconds.
+const DOOR_MS: u64 = 10_000;
 
 /// The file with the directory, below the home.
 const DIRECTORY: &str = "team/directory";
@@ -80,20 +82,40 @@ impl Directory {
 }
 
 impl Daemon {
+    /// Where others may dial this device, as it is set.
+    fn wants_door(&self) -> Option<SocketAddr> {
+        let settings = self.settings.links();
+        let is_open = settings.direct && settings.visibility == Visibility::Open;
+        self.settings.listen().filter(|_| is_open)
+    }
+
+    /// Tries again to listen, where that was not possible: an interface may come late.
+    pub(super) fn tend_door(&mut self) {
+        let now_ms = self.clock.mono_ms();
+        let at_ms = self.neighbours.as_ref().and_then(|known| known.door_at_ms);
+        if at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.open_door();
+            if let Some(neighbours) = &mut self.neighbours {
+                neighbours.look_at_ms = 0;
+            }
+        }
+    }
+
     /// Listens for others, unless nobody is to dial this device.
     pub(in crate::daemon) fn open_door(&mut self) {
-        let (settings, listen) = (self.settings.links(), self.settings.listen());
-        let wanted = settings.direct && settings.visibility == Visibility::Open;
+        let listen = self.wants_door();
+        let again_ms = self.clock.mono_ms() + DOOR_MS;
         let credentials = self.identity.credentials();
         let (Some(neighbours), Some(listen), Some(credentials), Some(enrolment)) = (
             &mut self.neighbours,
-            listen.filter(|_| wanted),
+            listen,
             credentials,
             &self.identity.enrolment,
         ) else {
             return;
         };
         let revoked = neighbours.revoked();
+        neighbours.door_at_ms = None;
         let _guard = self.runtime.enter();
         let bind = |port: u16| {
             let at = SocketAddr::new(listen.ip(), port);
@@ -107,7 +129,8 @@ impl Daemon {
         let mut listener = match bound {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), %listen, "no device can dial this one");
+                tracing::warn!(error = %crate::chain(&error), %listen, "no device can dial this one yet");
+                neighbours.door_at_ms = Some(again_ms);
                 return;
             }
         };
@@ -126,15 +149,24 @@ impl Daemon {
 
     /// Links are made as they are set from now on.
     pub(in crate::daemon) fn links_were_set(&mut self) {
-        let settings = self.settings.links();
+        let (settings, wanted) = (self.settings.links(), self.wants_door());
+        let mut stands = false;
         if let Some(neighbours) = &mut self.neighbours {
-            if let Some((.., task)) = neighbours.door.take() {
+            let is_it = |local: &SocketAddr, at: SocketAddr| {
+                at.ip() == local.ip() && (at.port() == 0 || at.port() == local.port())
+            };
+            let door = neighbours.door.as_ref();
+            stands = door.is_some_and(|(local, ..)| wanted.is_some_and(|at| is_it(local, at)));
+            if !stands && let Some((.., task)) = neighbours.door.take() {
                 task.abort();
             }
+            neighbours.door_at_ms = None;
             (neighbours.is_stale, neighbours.look_at_ms) = (true, 0);
         }
         self.end_lan();
-        self.open_door();
+        if !stands {
+            self.open_door();
+        }
         self.tell_links(Input::Settings(settings));
     }
 

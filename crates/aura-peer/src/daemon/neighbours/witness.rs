@@ -51,7 +51,7 @@ impl Daemon {
                 Some(false) => match neighbours.forks.entry((peer, *log)) {
                     Entry::Vacant(fork) => {
                         fork.insert(*seq);
-                        true
+                        neighbours.forks_told.insert((peer, *log))
                     }
                     Entry::Occupied(_) => false,
                 },
