@@ -69,6 +69,8 @@ pub struct ListenConfig {
     pub calendar: Calendar,
     /// Deadline of the handshake, in total.
     pub handshake: Duration,
+    /// Whether whoever has no certificate yet may ask for one here.
+    pub enrols: bool,
     /// Sockets that have not authenticated, overall.
     pub strangers_max: usize,
     /// Sockets that have not authenticated, from one address.
@@ -80,6 +82,7 @@ impl Default for ListenConfig {
         Self {
             calendar: calendar(),
             handshake: Duration::from_millis(TLS_MS_MAX),
+            enrols: true,
             strangers_max: PRE_AUTH_SOCKETS_MAX,
             strangers_per_address_max: PRE_AUTH_SOCKETS_PER_ADDRESS_MAX,
         }
@@ -147,6 +150,7 @@ impl Listener {
             gate: gate.clone(),
             faces: Arc::clone(&faces),
             handshake: config.handshake,
+            enrols: config.enrols,
             sender,
             clock: Clock::start(),
             waiting: BTreeMap::new(),
@@ -237,6 +241,7 @@ struct Door {
     gate: Gate,
     faces: Arc<ArcSwap<Faces>>,
     handshake: Duration,
+    enrols: bool,
     sender: mpsc::Sender<Incoming>,
     clock: Clock,
     waiting: BTreeMap<IpAddr, VecDeque<Waiting>>,
@@ -316,8 +321,9 @@ impl Door {
 
     fn begin(&self, stream: TcpStream, remote: SocketAddr, slot: Slot) {
         let (faces, sender, limit) = (self.faces.load_full(), self.sender.clone(), self.handshake);
+        let enrols = self.enrols;
         tokio::spawn(async move {
-            match tokio::time::timeout(limit, shake(stream, remote, &faces, slot)).await {
+            match tokio::time::timeout(limit, shake(stream, remote, (&faces, enrols), slot)).await {
                 // The receiver is gone only when the server stops.
                 Ok(Ok(incoming)) => drop(sender.send(incoming).await),
                 Ok(Err(error)) => tracing::info!(%remote, %error, "handshake refused"),
@@ -330,7 +336,7 @@ impl Door {
 async fn shake(
     stream: TcpStream,
     remote: SocketAddr,
-    faces: &Faces,
+    (faces, enrols): (&Faces, bool),
     slot: Slot,
 ) -> io::Result<Incoming> {
     stream.set_nodelay(true)?;
@@ -343,7 +349,7 @@ async fn shake(
     };
     let config = if offers(ALPN_LINK) {
         &faces.link
-    } else if offers(ALPN_JOIN) {
+    } else if enrols && offers(ALPN_JOIN) {
         &faces.join
     } else {
         return Err(io::Error::new(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aura_net::{
-    Clock, Dialer, Expect, LinkEvent, Listener, link,
+    Clock, Dialer, Expect, LinkEvent, ListenConfig, Listener, link,
     tls::{ALPN_JOIN, ALPN_LINK},
 };
 use aura_proto::{Code, message::Role, session::Side};
@@ -244,6 +244,21 @@ async fn a_client_without_a_certificate_or_without_our_protocol_is_refused() {
             .is_ok()
     );
     assert!(listener.next().await.is_some());
+}
+
+#[tokio::test]
+async fn who_enrols_nobody_begins_no_session_with_strangers() {
+    let team = Team::new();
+    let device = team.member(Role::Member);
+    let config = ListenConfig {
+        calendar: calendar(),
+        enrols: false,
+        ..ListenConfig::default()
+    };
+    let mut listener = team.listener_with(&device.credentials, nobody_revoked(), config);
+    let refused = raw(&listener, &careless(None, Some(ALPN_JOIN))).await;
+    assert!(refused.is_err());
+    nothing_came(&mut listener).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aura_engine::peer::links::Input;
-use aura_net::Listener;
+use aura_net::{ListenConfig, Listener};
 use aura_proto::{
     PeerId, Reach, SignedReach, TeamId, Visibility, codec,
     limits::{HINTS_MAX, PEERS_PER_MESSAGE_MAX},
@@ -119,7 +119,17 @@ impl Daemon {
         let _guard = self.runtime.enter();
         let bind = |port: u16| {
             let at = SocketAddr::new(listen.ip(), port);
-            Listener::bind(at, &credentials, enrolment.team, Arc::clone(&revoked))
+            let config = ListenConfig {
+                enrols: false,
+                ..ListenConfig::default()
+            };
+            Listener::bind_with(
+                at,
+                &credentials,
+                enrolment.team,
+                Arc::clone(&revoked),
+                config,
+            )
         };
         let again = Some(neighbours.directory.port).filter(|_| listen.port() == 0);
         let bound = again.map_or_else(
