@@ -56,6 +56,16 @@ pub(crate) struct Process(pub(crate) u32);
 
 impl Process {
     /// Processor time used so far.
+    /// Resident memory in KiB.
+    pub(crate) fn memory_kib(self) -> Result<f64, Failure> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let mut lines = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("VmRSS:"));
+        let field = lines.next().unwrap_or_default().split_whitespace().next();
+        Ok(field.ok_or("no VmRSS")?.parse()?)
+    }
+
     pub(crate) fn cpu(self) -> Result<Duration, Failure> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
         // The name in brackets may hold anything; user and system time follow it at places 11 and 12.

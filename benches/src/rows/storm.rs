@@ -1,4 +1,4 @@
-//! Everybody comes back at once: connect, prove, subscribe.
+//! Everybody comes back at once: connect, prove, subscribe. And what those cost who are there and do nothing.
 
 use std::time::Duration;
 
@@ -19,6 +19,10 @@ use crate::{
 };
 
 const PEERS: usize = 500;
+/// Peers that are there and do nothing.
+const CROWD: usize = 2_000;
+/// Of these, how many come at one time.
+const AT_ONCE: usize = 32;
 
 pub(crate) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     let server = Server::start(ground.scratch.path(), 1 + PEERS).await?;
@@ -27,8 +31,20 @@ pub(crate) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     if let Some(nats) = ground.nats(Syncs::Always, Delivery::Core).await? {
         peer = Some(bounded("storm", storm(nats)).await?);
     }
+    let server = Server::start(ground.scratch.path(), 1 + CROWD).await?;
+    let ours_kib = bounded("crowd", crowd(server)).await?;
+    let mut peer_kib = None;
+    if let Some(nats) = ground.nats(Syncs::Always, Delivery::Core).await? {
+        peer_kib = Some(bounded("crowd", crowd(nats)).await?);
+    }
     let (ours_ms, ours_us) = ours;
     Ok(vec![
+        Figure::new(
+            format!("{CROWD} are there and idle: KiB of the server each"),
+            ours_kib,
+        )
+        .peer(peer_kib)
+        .goal(AtMost, 40.0, One),
         Figure::new(
             format!("storm of {PEERS}: all are back, ms; the peer stores nothing"),
             ours_ms,
@@ -70,4 +86,29 @@ async fn storm<S: System + Send + 'static>(system: S) -> Result<(f64, f64), Fail
     let cpu = system.process().cpu()? - cpu;
     let last = waits.into_iter().max().map_or(0.0, ms);
     Ok((last, cpu.as_secs_f64() * 1e6 / PEERS as f64))
+}
+
+/// KiB of memory that the server takes for each of many that are there; an error if one is refused.
+async fn crowd<S: System + Send + 'static>(system: S) -> Result<f64, Failure> {
+    let topic = system.topic().await?;
+    let system = std::sync::Arc::new(system);
+    let before = system.process().memory_kib()?;
+    let (mut lines, mut running) = (Vec::new(), JoinSet::new());
+    for n in 1..=CROWD {
+        if AT_ONCE <= running.len()
+            && let Some(done) = running.join_next().await
+        {
+            lines.push(done??);
+        }
+        let system = std::sync::Arc::clone(&system);
+        running.spawn(async move {
+            let mut line = system.connect(n, topic).await?;
+            line.subscribe().await?;
+            Ok::<_, Failure>(line)
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        lines.push(done??);
+    }
+    Ok((system.process().memory_kib()? - before) / CROWD as f64)
 }
