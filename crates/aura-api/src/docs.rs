@@ -36,8 +36,10 @@ macro_rules! row {
 }
 
 mod impact;
+mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
+pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
 
 row! {
     /// The state of the control link.
@@ -157,6 +159,9 @@ doc! {
         incoming: IncomingDoc,
         /// The own side.
         mine: MineDoc,
+        /// Zones that this device holds, and those of others that block.
+        #[serde(default)]
+        zones: Vec<ZoneDoc>,
         /// What to do now.
         next: Vec<Next>,
     }

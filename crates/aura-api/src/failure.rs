@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::Exit;
 
@@ -30,6 +31,9 @@ pub struct Failure {
     pub next: Vec<Next>,
     /// Whether repeating the same call may work.
     pub retryable: bool,
+    /// What programs may want to know beside, such as who holds a zone.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub data: Map<String, Value>,
 }
 
 impl Failure {
@@ -41,6 +45,7 @@ impl Failure {
             message: message.into(),
             next: Vec::new(),
             retryable: false,
+            data: Map::new(),
         }
     }
 
@@ -51,6 +56,13 @@ impl Failure {
             cmd: cmd.into(),
             why: why.into(),
         });
+        self
+    }
+
+    /// Adds something for programs.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(key.to_owned(), value.into());
         self
     }
 

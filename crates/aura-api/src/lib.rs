@@ -66,10 +66,72 @@ pub enum At {
     TimeMs(u64),
 }
 
+/// What the daemon can be asked about zones.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZoneCall {
+    /// Answers a question about an own zone; answers `aura.zone/1`.
+    Answer {
+        /// Such as `a-17`.
+        id: String,
+        /// Whether whoever asks gets the zone.
+        grants: bool,
+        /// In words.
+        text: String,
+    },
+    /// Asks the holder of a zone for it; answers `aura.zone/1`.
+    Ask {
+        /// Such as `z-12`.
+        id: String,
+        /// What for.
+        text: String,
+    },
+    /// Claims a zone; answers `aura.zone/1`.
+    Claim {
+        /// Files, directories, patterns, symbols.
+        what: Vec<String>,
+        /// Why.
+        why: String,
+        /// How long it lasts without a change, in milliseconds.
+        ttl_ms: u64,
+        /// Whether changes of others in it do not count.
+        block: bool,
+        /// Whether it is for all branches.
+        everywhere: bool,
+        /// Whether zones in the way end.
+        take: bool,
+        /// How long to wait for zones in the way to end, in milliseconds.
+        wait_ms: u64,
+    },
+    /// Lets a zone last longer; answers `aura.zone/1`.
+    Extend {
+        /// Such as `z-12`.
+        id: String,
+        /// From now on, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// The zones; answers `aura.zones/1`.
+    List {
+        /// Only own ones.
+        mine: bool,
+        /// Only those that cover this.
+        path: Option<String>,
+    },
+    /// Says that zones are over; answers `aura.zone/1`.
+    Release {
+        /// Such as `z-12`.
+        ids: Vec<String>,
+        /// All that this device holds.
+        all: bool,
+    },
+}
+
 /// What the peer daemon can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "call", content = "args", rename_all = "snake_case")]
 pub enum Call {
+    /// About zones.
+    Zone(ZoneCall),
     /// Approves devices that wait for the team key; answers `aura.members/1`.
     Approve {
         /// Names; empty with `all`.

@@ -11,6 +11,7 @@
 pub mod hub;
 pub mod peer;
 pub mod relay;
+pub mod zones;
 
 /// A moment as a machine is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

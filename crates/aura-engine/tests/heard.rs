@@ -583,6 +583,7 @@ fn an_answer_that_may_be_to_an_own_push_gives_nothing_up() {
     device.feed(Input::Offer);
     device.feed(Input::Author {
         kind: Kind::PATCH,
+        fence: 0,
         key_epoch: 1,
         body: b"sealed".to_vec(),
         time_ms: 0,

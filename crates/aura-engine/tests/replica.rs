@@ -158,6 +158,7 @@ fn a_number_that_nobody_has_shown_draws_no_new_life_and_what_waits_is_kept() {
     let mut replica = replica(&entry(1, Digest::ZERO));
     let author = Input::Author {
         kind: Kind::PATCH,
+        fence: 0,
         key_epoch: 1,
         body: b"sealed".to_vec(),
         time_ms: 0,

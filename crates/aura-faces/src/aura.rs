@@ -18,6 +18,7 @@ mod status;
 mod tests;
 mod token;
 mod watch;
+mod zones;
 
 use std::{
     fs,
@@ -167,6 +168,7 @@ impl Face<'_, '_> {
             Command::Wait { wanted } => self.wait(wanted),
             Command::Watch(args) => self.watch(args),
             Command::Whoami => self.whoami(),
+            Command::Zone { what } => self.zone(what),
         }
     }
 

@@ -287,7 +287,7 @@ pub(crate) fn write_failure_json(failure: &Failure, mut out: impl Write) -> io::
         .iter()
         .map(|step| json!({"cmd": escape::without_tokens(&step.cmd), "why": step.why}))
         .collect();
-    let document = json!({
+    let mut document = json!({
         "schema": "aura.error/1",
         "error": {
             "id": failure.id,
@@ -297,6 +297,9 @@ pub(crate) fn write_failure_json(failure: &Failure, mut out: impl Write) -> io::
             "retryable": failure.retryable,
         },
     });
+    if !failure.data.is_empty() {
+        document["error"]["data"] = failure.data.clone().into();
+    }
     writeln!(out, "{}", escape::json(&document.to_string()))?;
     out.flush()
 }

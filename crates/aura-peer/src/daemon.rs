@@ -28,6 +28,7 @@ use aura_engine::{
     peer::{
         control::{self, Control},
         links::LinkId,
+        replica::Own,
     },
 };
 use aura_net::{
@@ -115,10 +116,14 @@ pub(super) enum Until {
     Reached(PeerId),
     /// Own entries of a repository are acknowledged.
     Acknowledged,
+    /// An own entry about zones is at its place.
+    Judged(Own),
+    /// A zone is over.
+    Free(u64),
 }
 
-/// Makes the reply, told whether the condition holds.
-pub(super) type Answer = Box<dyn FnOnce(&mut Daemon, bool) -> Reply + Send>;
+/// Makes the reply, told whether the condition holds; none if it waits for something else now.
+pub(super) type Answer = Box<dyn FnOnce(&mut Daemon, bool) -> Option<Reply> + Send>;
 
 pub(super) struct Waiting {
     pub(super) until: Until,
@@ -664,8 +669,9 @@ impl Daemon {
         for waiting in std::mem::take(&mut self.waiting) {
             let holds = self.holds(&waiting);
             if holds || waiting.deadline_ms <= now {
-                let reply = (waiting.answer)(self, holds);
-                waiting.reply.send(reply).ok();
+                if let Some(reply) = (waiting.answer)(self, holds) {
+                    waiting.reply.send(reply).ok();
+                }
             } else {
                 self.waiting.push(waiting);
             }
@@ -694,6 +700,8 @@ impl Daemon {
             Until::Acknowledged => desk.is_none_or(|desk| desk.book.replica.queued() == 0),
             Until::Introduced => !is_up || self.knows_who_waits(),
             Until::Pong(peer) => self.has_answered(*peer),
+            Until::Judged(own) => desk.is_none_or(|desk| desk.outcome(*own).is_some()),
+            Until::Free(fence) => desk.is_none_or(|desk| desk.law.zones.get(*fence).is_none()),
             Until::Reached(peer) => self.has_reached(*peer),
             Until::Weighed => desk.is_none_or(Desk::is_weighed),
             Until::Still => desk.is_none_or(Desk::is_still),

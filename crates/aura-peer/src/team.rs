@@ -697,6 +697,7 @@ impl Team {
         let before = self.book.replica.queued();
         let input = replica::Input::Author {
             kind,
+            fence: 0,
             key_epoch: 0,
             body,
             time_ms,

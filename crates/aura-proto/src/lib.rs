@@ -21,6 +21,7 @@ pub mod rate;
 pub mod reach;
 pub mod session;
 pub mod vector;
+pub mod zone;
 
 pub use codes::Code;
 pub use entry::{Entry, Header, Kind};

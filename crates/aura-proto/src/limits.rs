@@ -82,6 +82,18 @@ limits! {
     ROUTED_PER_MIN_MAX: u32 = 60;
     /// How far the time of a routed message may be from the own clock, in milliseconds.
     ROUTED_SKEW_MS_MAX: u64 = 600_000;
+    /// Places that one zone covers.
+    ZONE_PLACES_MAX: usize = 64;
+    /// Zones that one device holds in one log.
+    ZONES_PER_HOLDER_MAX: usize = 64;
+    /// Open questions about one zone.
+    ZONE_ASKS_MAX: usize = 16;
+    /// Bytes that say in words what a zone covers and why.
+    ZONE_DETAILS_BYTES_MAX: usize = 32 << 10;
+    /// Longest time that a zone lasts without a change of its holder, in milliseconds: a day.
+    ZONE_TTL_MS_MAX: u64 = 86_400_000;
+    /// A holder that is not heard of for so long has lost its zones, in milliseconds.
+    ZONE_LEASE_MS: u64 = 132_000;
     /// Display names in bytes.
     NAME_BYTES_MAX: usize = 128;
     /// Bytes of a path: half of what Linux takes in one call, the other half is for the root before it.

@@ -144,6 +144,11 @@ pub fn fold_key(name: &str) -> String {
         .collect()
 }
 
+/// A name as people type it, composed as the names of paths are.
+pub fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
 impl AsRef<str> for RepoPath {
     fn as_ref(&self) -> &str {
         &self.0

@@ -20,6 +20,7 @@ pub mod seal;
 pub mod token;
 pub mod words;
 pub mod wrap;
+pub mod zones;
 
 pub use cert::{
     Ca, CaError, CertError, CertIdentity, IssueError, Subject, TlsKey, public_key_hash,
@@ -45,3 +46,4 @@ pub use seal::{OpenError, SEAL_OVERHEAD_BYTES, SealContext, open, seal};
 pub use token::{InviteSeed, Token, TokenShapeError, open_ring_from_invite, seal_ring_for_invite};
 pub use words::words;
 pub use wrap::{UnwrapError, WRAP_BYTES, WrapError, commit, unwrap_key, wrap_key};
+pub use zones::Tagger;

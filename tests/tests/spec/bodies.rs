@@ -11,6 +11,7 @@ use aura_engine::{
 use aura_proto::{
     Digest, Incarnation, PeerId, Writer, codec,
     message::{Role, RoutedBody},
+    zone::{Covered, Place, Sealed, Tag, ZoneBody, ZoneDetails, ZoneMode},
 };
 use aura_semantic::{ContentHash, FilePatch, Op, OwnText, Text, Touched, UnitId, UnitKind};
 use aura_trust::{KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody};
@@ -60,8 +61,61 @@ fn samples() -> Vec<Sample> {
     };
     samples.push(sample("a message that wants an answer", &RoutedBody::Probe));
     samples.push(sample("the answer to a message", &answer));
+    samples.extend(zones().iter().map(|(name, body)| sample(*name, body)));
+    samples.push(sample("what a zone covers", &zone_details()));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
+}
+
+fn zone_details() -> ZoneDetails {
+    let covered = |unit| Covered {
+        path: "src/risk.rs".to_owned(),
+        unit,
+    };
+    ZoneDetails {
+        covers: vec![covered(None), covered(Some(([5; 16], "score".to_owned())))],
+        branch: Some("refs/heads/main".to_owned()),
+        text: "invoices".to_owned(),
+    }
+}
+
+fn zones() -> [(&'static str, ZoneBody); 6] {
+    let details = Sealed {
+        key_epoch: 1,
+        bytes: vec![7; 40],
+    };
+    let claim = |mode| ZoneBody::Claim {
+        mode,
+        branch: Some(Tag([2; 16])),
+        places: vec![Place {
+            above: vec![Tag([3; 16]), Tag([4; 16])],
+            own: Tag([5; 16]),
+        }],
+        ttl_ms: 3_600_000,
+        takes: false,
+        details: details.clone(),
+    };
+    let ask = ZoneBody::Ask {
+        fence: 300,
+        details: details.clone(),
+    };
+    let answer = ZoneBody::Answer {
+        ask: 301,
+        grants: true,
+        details: details.clone(),
+    };
+    let extend = ZoneBody::Extend {
+        fence: 300,
+        ttl_ms: 7_200_000,
+    };
+    [
+        ("a claim that warns", claim(ZoneMode::Warn)),
+        ("a claim that blocks", claim(ZoneMode::Block)),
+        ("the end of a zone", ZoneBody::End { fence: 300 }),
+        ("a zone that lasts longer", extend),
+        ("a question about a zone", ask),
+        ("the answer about a zone", answer),
+    ]
 }
 
 fn card(n: u8, role: Role) -> MemberCard {

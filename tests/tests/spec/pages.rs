@@ -12,7 +12,7 @@ use crate::{
     shapes::{Row, Shapes},
 };
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "01-entry.md",
     "02-framing.md",
     "03-identity.md",
@@ -21,6 +21,7 @@ const PAGES: [&str; 8] = [
     "06-patch.md",
     "07-log.md",
     "08-peers.md",
+    "09-zones.md",
 ];
 
 fn page(name: &str) -> String {

@@ -437,7 +437,7 @@ impl Hub {
             |fact: &Fact| matches!(fact, Fact::Joined { member, .. } if member.founder);
         let queued = self.queue.iter().any(|pending| match pending {
             Pending::Fact { fact, .. } => is_founder(fact),
-            Pending::Push(_) => false,
+            Pending::End { .. } | Pending::Push(_) => false,
         });
         let flying = self.flight.iter().flat_map(|flight| &flight.staged).any(|staged| {
             matches!(&staged.record, super::record::Record::Fact(fact) if is_founder(fact))

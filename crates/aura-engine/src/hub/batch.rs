@@ -4,7 +4,7 @@
 //! - at most one batch is with the disk; what did not fit leaves no trace in the state;
 //! - a Mothership that knows that it lost history stores nothing at all.
 
-use aura_proto::Code;
+use aura_proto::{Code, LogId};
 
 use super::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Hub, LinkId, Output, ledger,
@@ -16,7 +16,15 @@ use crate::Now;
 /// A request that needs the disk.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Fact { fact: Fact, then: Then },
+    /// A zone is over.
+    End {
+        log: LogId,
+        fence: u64,
+    },
+    Fact {
+        fact: Fact,
+        then: Then,
+    },
     Push(PendingPush),
 }
 
@@ -66,6 +74,10 @@ impl Hub {
                     self.not_stored(&fact, then, fault, "the mothership lost history");
                 }
                 (Pending::Push(push), Some(fault)) => self.refuse_pending(push, fault),
+                (Pending::End { .. }, Some(_)) => {}
+                (Pending::End { log, fence }, None) => {
+                    self.stage_end(now, &mut staged, &mut flight, (log, fence));
+                }
                 (Pending::Fact { fact, then }, None) => {
                     flight.is_urgent =
                         flight.staged.is_empty() && matches!(fact, Fact::Revoked { .. });
@@ -111,6 +123,9 @@ impl Hub {
         for (lsn, staged) in (first_lsn..).zip(flight.staged) {
             self.apply(lsn, &staged.record)
                 .expect("the batch was checked against the same state when it was staged");
+            if let Record::Entry { entry, .. } = &staged.record {
+                self.leases.follow(now, entry);
+            }
             match staged.record {
                 Record::Entry { entry, .. } if !touched.contains(&entry.header().log) => {
                     touched.push(entry.header().log);

@@ -256,6 +256,12 @@ impl Ledger {
             || known.writers.range(lives).count() < LIVES_MAX
     }
 
+    /// The next number of a writer, and the hash of the entry before it.
+    pub fn next(&self, staged: &Staged, log: LogId, writer: Writer) -> (u64, Digest) {
+        let (count, last, _) = self.writer_state(staged, log, writer);
+        (count + 1, last)
+    }
+
     /// Remembers a placement for the rest of the batch.
     pub fn stage(&self, staged: &mut Staged, seq: u64, time_ms: u64, entry: &Entry) {
         let header = entry.header();

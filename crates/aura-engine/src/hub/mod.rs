@@ -17,6 +17,7 @@ mod admission;
 mod batch;
 mod circuits;
 mod io;
+mod leases;
 mod ledger;
 mod links;
 mod presence;
@@ -68,6 +69,7 @@ pub struct Hub {
     epoch: u64,
     roll: Roll,
     ledger: Ledger,
+    leases: leases::Leases,
     links: BTreeMap<LinkId, Link>,
     by_peer: BTreeMap<PeerId, LinkId>,
     /// When a peer that lost its link counts as offline, on the monotonic clock.
@@ -103,6 +105,7 @@ impl Hub {
             epoch: 0,
             roll: Roll::default(),
             ledger: Ledger::default(),
+            leases: leases::Leases::default(),
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             away_until_ms: BTreeMap::new(),
@@ -145,6 +148,7 @@ impl Hub {
         for log in logs {
             self.sign_checkpoint(now, log);
         }
+        self.leases.start(now);
         self.next_batch(now);
     }
 
@@ -259,6 +263,7 @@ impl Hub {
             .chain(self.away_until_ms.values().copied())
             .chain(self.presence.deadline())
             .chain(self.relay.deadline())
+            .chain(self.leases.deadline())
             .filter(|at| *at < u64::MAX)
             .min()
     }
@@ -338,6 +343,7 @@ impl Hub {
             }
             Some(_) => {}
         }
+        self.leases.seen(now, peer, true);
         if let Some(older) = self.by_peer.insert(peer, link)
             && older != link
         {
@@ -570,7 +576,9 @@ impl Hub {
                 entry,
             } => {
                 self.time_high_ms = self.time_high_ms.max(*time_ms);
-                self.ledger.apply(lsn, *seq, *time_ms, entry)
+                self.ledger.apply(lsn, *seq, *time_ms, entry)?;
+                self.leases.place(self.config.key.peer(), *seq, entry);
+                Ok(())
             }
             Record::Fact(fact) => {
                 self.time_high_ms = self.time_high_ms.max(fact.at_ms());
@@ -663,10 +671,11 @@ impl Hub {
         }
     }
 
-    fn removed(&mut self, _now: Now, peer: PeerId, reason: String) {
+    fn removed(&mut self, now: Now, peer: PeerId, reason: String) {
         if let Some(link) = self.by_peer.get(&peer).copied() {
             self.close(link, Code::REVOKED, &said_of_removal(&reason));
         }
+        self.leases.removed(now, peer);
         let name = self
             .roll
             .member(peer)
@@ -692,6 +701,7 @@ impl Hub {
         }
         self.age_out(now);
         self.relay.tick(now);
+        self.end_zones(now);
     }
 
     /// Turns `away` into `offline` after the window.
@@ -716,6 +726,7 @@ impl Hub {
         let Some(peer) = state.ready() else { return };
         if self.by_peer.get(&peer) == Some(&link) {
             self.by_peer.remove(&peer);
+            self.leases.seen(now, peer, false);
             self.away_until_ms
                 .insert(peer, now.mono_ms + self.config.offline_after_ms);
             if let Some(name) = self.set_state(now, peer, PeerState::Away) {

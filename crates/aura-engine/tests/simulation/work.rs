@@ -57,6 +57,7 @@ impl World {
         let time_ms = self.now().wall_ms;
         let input = replica::Input::Author {
             kind: Kind::PATCH,
+            fence: 0,
             key_epoch: 1,
             body,
             time_ms,

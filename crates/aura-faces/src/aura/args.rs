@@ -9,6 +9,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use aura_proto::message::{DEVICE_NAME_RULE, is_device_name};
 use clap::{Args as Arguments, Parser, Subcommand};
 
+use super::zones::Zone;
 use crate::{
     common::Common,
     completions::Shell,
@@ -314,6 +315,14 @@ pub(crate) enum Command {
     /// Show the identity of this device
     #[command(before_long_help = "Example:\n  aura whoami")]
     Whoami,
+    /// Show, claim and release zones: leases on files, directories and functions
+    #[command(
+        before_long_help = "Examples:\n  aura zone\n  aura zone claim src/billing --why invoices\n  aura zone release z-12"
+    )]
+    Zone {
+        #[command(subcommand)]
+        what: Option<Zone>,
+    },
 }
 
 /// `conflicts`.

@@ -146,7 +146,7 @@ impl Desk {
             plain = body.encode();
         }
         let has_room = self.book.replica.has_room(plain.len());
-        if !has_room || !self.author(Kind::STATE, &plain, None, ring) {
+        if !has_room || !self.author((Kind::STATE, 0), &plain, None, ring) {
             self.agreement.untold(path, self.clock.mono_ms());
         }
     }

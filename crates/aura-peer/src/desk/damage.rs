@@ -257,13 +257,18 @@ fn is_here(
 }
 
 impl Desk {
-    /// Takes back what the shadows say of the log, where the log no longer says it: an edit is one again.
+    /// Takes back what the shadows say of the log, where the log no longer says it.
     ///
     /// A tracked file is compared with HEAD; of another one, the log is all that can be asked.
     pub(super) fn recall(&mut self, ring: &KeyRing) -> Result<(), Failure> {
-        if !self.book.was_cut && self.damage.is_none() {
-            return Ok(());
+        match self.book.was_cut || self.damage.is_some() {
+            true => self.edit_again(ring),
+            false => Ok(()),
         }
+    }
+
+    /// Whatever the log does not say, and the files hold, is an edit again.
+    pub(super) fn edit_again(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         self.shadows.forget_told();
         let mut files: BTreeMap<RepoPath, Vec<(FilePatch, bool)>> = BTreeMap::new();
         for recorded in self.units.recorded() {

@@ -68,6 +68,15 @@ impl Files {
         self.rows.contains_key(path)
     }
 
+    /// Whether a path is a directory with files.
+    pub(super) fn has_below(&self, dir: &str) -> bool {
+        let is_below = |path: &RepoPath| {
+            let rest = path.as_str().strip_prefix(dir);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.rows.keys().any(is_below)
+    }
+
     pub(super) fn paths(&self) -> impl Iterator<Item = &RepoPath> {
         self.rows.keys()
     }

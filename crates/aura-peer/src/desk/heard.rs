@@ -45,7 +45,7 @@ impl Desk {
                 self.sealed[nth].1 = Came::Placed(place);
             }
         }
-        self.placed(writer, author_seq, place.seq);
+        self.placed_by_number((writer, author_seq), place, ring);
         let log = self.book.replica.log();
         let differs = self
             .judged

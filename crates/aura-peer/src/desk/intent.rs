@@ -43,7 +43,7 @@ impl Desk {
             return Ok(Vec::new());
         };
         let has_room = self.book.replica.has_room(body.encode().len());
-        if !has_room || !self.author(Kind::INTENT, &body.encode(), None, ring) {
+        if !has_room || !self.author((Kind::INTENT, 0), &body.encode(), None, ring) {
             return Err(super::publish::no_space());
         }
         let writer = |named: &EntryRef| Writer {
@@ -131,7 +131,12 @@ impl Desk {
             }
         }
         // A full disk is tried again, and this with it.
-        self.author(Kind::INTENT, &body.encode(), Some(Own::of(entry)), ring);
+        self.author(
+            (Kind::INTENT, 0),
+            &body.encode(),
+            Some(Own::of(entry)),
+            ring,
+        );
         true
     }
 }

@@ -9,6 +9,7 @@ mod agree;
 mod analyses;
 mod batch;
 pub(crate) mod blame;
+pub(crate) mod claim;
 mod counted;
 mod damage;
 mod decide;
@@ -16,6 +17,7 @@ mod files;
 mod heard;
 pub(crate) mod impact;
 mod intent;
+pub(crate) mod law;
 mod loose;
 mod motion;
 mod own;
@@ -209,6 +211,7 @@ pub(crate) struct Desk {
     /// Entries under a key that this device does not have yet: record, and how it came.
     sealed: Vec<(u64, Came)>,
     judged: counted::Ledger,
+    pub(crate) law: law::Law,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,
     /// When the Mothership is offered what others wrote without it.
@@ -264,9 +267,8 @@ impl Desk {
         let head = repo.head().map_err(|error| git_failure(&error))?;
         let log = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
-        let book = damage::open_or_mend(state_dir, ring, |dir| {
-            Book::of(dir, (team, log), &key, checkpoint_key, clock)
-        })?;
+        let open = |dir: &Path| Book::of(dir, (team, log), &key, checkpoint_key, clock);
+        let book = damage::open_or_mend(state_dir, ring, open)?;
         let analyses = Arc::new(Analyses::open(state_dir));
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
@@ -301,6 +303,7 @@ impl Desk {
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
+            law: law::Law::new(log, checkpoint_key),
             not_heard: Vec::new(),
             offer_at_ms: None,
             state_dir: state_dir.to_owned(),
@@ -325,6 +328,7 @@ impl Desk {
         self.book
             .replay(|lsn, record| records.push((lsn, record)))?;
         let last = records.last().map_or(0, |(lsn, _)| *lsn);
+        self.read_law(&records, ring);
         let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
         for (lsn, record) in records {
             match record {
@@ -396,11 +400,14 @@ impl Desk {
         match output {
             replica::Output::Send(message) => self.sends.push(message),
             replica::Output::Queued { lsn, entry } => self.note(lsn, entry, Came::Own, ring),
-            replica::Output::Acknowledged { own, seq, .. } => {
-                self.placed(self.writer(own), own.author_seq, seq);
+            replica::Output::Acknowledged { own, seq, time_ms } => {
+                let number = (self.writer(own), own.author_seq);
+                self.placed_by_number(number, Place { seq, time_ms }, ring);
             }
             replica::Output::Delivered { lsn, placed } => {
-                let came = Came::Placed(Place::of(&placed));
+                let place = Place::of(&placed);
+                self.found_place(&placed.entry, place, false, ring);
+                let came = Came::Placed(place);
                 self.note(lsn, placed.entry, came, ring);
             }
             replica::Output::Heard { lsn, entry } => self.note(lsn, entry, Came::Heard, ring),
@@ -500,6 +507,9 @@ impl Desk {
     fn note(&mut self, lsn: u64, entry: Entry, came: Came, ring: &KeyRing) {
         let header = entry.header();
         if !matches!(header.kind, Kind::PATCH | Kind::INTENT | Kind::STATE) {
+            return;
+        }
+        if !self.law.counts(header.writer, header.author_seq) {
             return;
         }
         if ring.get(header.key_epoch).is_none() {

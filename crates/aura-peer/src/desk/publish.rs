@@ -346,6 +346,10 @@ impl Desk {
         let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
             return Ok(false);
         };
+        if let Some(why) = self.zone_before(&patch, ring) {
+            self.hold_back(path.as_str(), &why);
+            return Ok(false);
+        }
         let made = Made {
             commit: self.commit.clone(),
             why: intent.why.clone(),
@@ -398,7 +402,8 @@ impl Desk {
             self.hold_back(path, "the queue is full until the mothership is back");
             return Ok(false);
         }
-        if !self.author(Kind::PATCH, &plain, replaces, ring) {
+        let fence = self.fence_for(&body.patch, ring);
+        if !self.author((Kind::PATCH, fence), &plain, replaces, ring) {
             return Err(no_space());
         }
         if body.cause == Cause::Edit {
@@ -412,7 +417,7 @@ impl Desk {
     /// Seals an encoded body and puts it into the outbox; `false` when the disk is full or there is no key.
     pub(super) fn author(
         &mut self,
-        kind: Kind,
+        (kind, fence): (Kind, u64),
         plain: &[u8],
         replaces: Option<replica::Own>,
         ring: &KeyRing,
@@ -435,6 +440,7 @@ impl Desk {
         let key_epoch = key.epoch;
         let input = replica::Input::Author {
             kind,
+            fence,
             key_epoch,
             body,
             time_ms,

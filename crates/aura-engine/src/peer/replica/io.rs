@@ -14,6 +14,8 @@ pub enum Input {
     Author {
         /// What it says.
         kind: Kind,
+        /// The zone that it relies on, 0 for none.
+        fence: u64,
         /// The team key that sealed the body, 0 for none.
         key_epoch: u32,
         /// The sealed body.

@@ -272,6 +272,7 @@ impl Replica {
         match input {
             Input::Author {
                 kind,
+                fence,
                 key_epoch,
                 body,
                 time_ms,
@@ -289,7 +290,7 @@ impl Replica {
                     prev: self.staged_own.hash,
                     lamport: self.lamport.saturating_add(1),
                     time_ms,
-                    fence: 0,
+                    fence,
                     key_epoch,
                     body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
                     body_hash: Digest::of(&body),

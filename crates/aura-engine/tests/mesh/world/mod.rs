@@ -232,6 +232,7 @@ impl World {
             let author_seq = running.replica.next_number();
             running.replica.handle(replica::Input::Author {
                 kind: Kind::PATCH,
+                fence: 0,
                 key_epoch: 0,
                 body: body.to_vec(),
                 time_ms,

@@ -40,7 +40,7 @@ impl Daemon {
             deadline_ms: self.clock.mono_ms() + WEIGHED_MS,
             reply: reply.clone(),
             answer: Box::new(move |daemon, is_ready| {
-                reply_of(daemon.impact(&path, asked, is_ready))
+                Some(reply_of(daemon.impact(&path, asked, is_ready)))
             }),
         });
         Ok(())

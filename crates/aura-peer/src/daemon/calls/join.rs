@@ -136,9 +136,9 @@ impl Daemon {
             reply: reply.clone(),
             answer: Box::new(move |daemon, holds| {
                 if !holds {
-                    return Reply::Failed(daemon.unreachable());
+                    return Some(Reply::Failed(daemon.unreachable()));
                 }
-                reply_of(daemon.joined(&for_answer, done))
+                Some(reply_of(daemon.joined(&for_answer, done)))
             }),
         });
         Ok(None)

@@ -63,8 +63,8 @@ impl Daemon {
             deadline_ms: self.clock.mono_ms() + INTRODUCTION_MS,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| match daemon.approve(names, all, &peers) {
-                Ok(document) => Reply::Done(document),
-                Err(failure) => Reply::Failed(failure),
+                Ok(document) => Some(Reply::Done(document)),
+                Err(failure) => Some(Reply::Failed(failure)),
             }),
         });
         None

@@ -9,6 +9,7 @@ mod members;
 mod network;
 mod past;
 mod status;
+mod zones;
 
 use std::{path::PathBuf, sync::mpsc};
 
@@ -90,6 +91,7 @@ impl Daemon {
             Call::Approve { names, all, peers } => {
                 self.approve_when_known(names, all, peers, reply)
             }
+            Call::Zone(call) => self.zone(repo, call, reply),
             Call::Ping { peer, timeout_ms } => self.ping(&peer, timeout_ms, reply).err().map(Err),
             Call::TestMessage {
                 peer,
@@ -139,7 +141,7 @@ impl Daemon {
             deadline_ms: self.clock.mono_ms() + STILL_MS,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| {
-                reply_of(daemon.answer(Some(&path.to_string_lossy()), call))
+                Some(reply_of(daemon.answer(Some(&path.to_string_lossy()), call)))
             }),
         });
     }
@@ -281,7 +283,12 @@ impl Daemon {
             deadline_ms: now + 30_000,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| {
-                reply_of(daemon.published(&for_answer, first, count, &explained))
+                Some(reply_of(daemon.published(
+                    &for_answer,
+                    first,
+                    count,
+                    &explained,
+                )))
             }),
         });
         Ok(None)
@@ -349,17 +356,17 @@ impl Daemon {
                 if !holds {
                     let message = format!("{wanted} did not come in time");
                     let failure = Failure::new("AE-TIMEOUT", Exit::TIMEOUT, message);
-                    return Reply::Failed(
+                    return Some(Reply::Failed(
                         failure
                             .next("aura status", "see what is missing")
                             .retryable(),
-                    );
+                    ));
                 }
-                reply_of(document(&docs::Waited {
+                Some(reply_of(document(&docs::Waited {
                     schema: docs::Waited::SCHEMA.to_owned(),
                     wanted,
                     waited_ms: daemon.clock.mono_ms() - now,
-                }))
+                })))
             }),
         });
         Ok(())

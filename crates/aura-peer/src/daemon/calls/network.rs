@@ -112,8 +112,8 @@ impl Daemon {
             deadline_ms: self.clock.mono_ms().saturating_add(timeout_ms),
             reply: reply.clone(),
             answer: Box::new(move |daemon, holds| match daemon.pong(&name, peer, holds) {
-                Ok(document) => Reply::Done(document),
-                Err(failure) => Reply::Failed(failure),
+                Ok(document) => Some(Reply::Done(document)),
+                Err(failure) => Some(Reply::Failed(failure)),
             }),
         });
         Ok(())
@@ -173,8 +173,8 @@ impl Daemon {
             deadline_ms: until_ms,
             reply: reply.clone(),
             answer: Box::new(move |daemon, _| match daemon.way_to(&name, peer) {
-                Ok(document) => Reply::Done(document),
-                Err(failure) => Reply::Failed(failure),
+                Ok(document) => Some(Reply::Done(document)),
+                Err(failure) => Some(Reply::Failed(failure)),
             }),
         });
         Ok(())

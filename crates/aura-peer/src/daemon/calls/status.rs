@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use aura_api::{Next, docs, shell_operand};
 use aura_engine::peer::{control::Control, units::Conflict};
-use aura_proto::message::{PeerCard, Role};
+use aura_proto::{
+    message::{PeerCard, Role},
+    zone::ZoneMode,
+};
 use aura_semantic::Effect;
 use aura_trust::words;
 use serde_json::Value;
@@ -59,6 +62,7 @@ impl Daemon {
             peers: self.peer_rows(),
             incoming,
             mine: self.mine(desk),
+            zones: self.zones_of_note(desk),
         })
     }
 
@@ -211,6 +215,14 @@ impl Daemon {
             touching_my_edits: touching.count() as u64,
             from,
         }
+    }
+
+    /// Own zones, and those of others that block.
+    fn zones_of_note(&self, desk: &Desk) -> Vec<docs::ZoneDoc> {
+        let me = self.identity.key.peer();
+        let zones = desk.law.zones.live();
+        let zones = zones.filter(|zone| zone.holder == me || zone.mode == ZoneMode::Block);
+        zones.map(|zone| self.zone_doc(desk, zone)).collect()
     }
 
     fn mine(&self, desk: &Desk) -> docs::MineDoc {

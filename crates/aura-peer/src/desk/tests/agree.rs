@@ -209,7 +209,11 @@ fn two_who_add_a_key_at_the_end_of_an_object_have_both_keys() {
 /// What somebody says of a file, as an entry of a member.
 fn says(person: &mut Person, log: &mut Log, body: &StateBody) {
     let ring = &person.ring;
-    assert!(person.desk.author(Kind::STATE, &body.encode(), None, ring));
+    assert!(
+        person
+            .desk
+            .author((Kind::STATE, 0), &body.encode(), None, ring)
+    );
     person.tells(log);
 }
 

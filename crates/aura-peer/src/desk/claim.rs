@@ -1,0 +1,327 @@
+//! Claiming zones, and saying that they are over.
+//!
+//! Invariants:
+//! - whoever claims is told what the log says, never what this device would like;
+//! - what a claim covers is named as its user named it, and compared by tags that say nothing to the Mothership.
+
+use aura_api::{Exit, Failure, shell_operand};
+use aura_engine::{
+    peer::replica::{self, Own},
+    zones::Zone,
+};
+use aura_proto::{
+    Kind, RepoPath,
+    limits::ZONE_PLACES_MAX,
+    path::composed,
+    zone::{Covered, Place, Sealed, ZoneBody, ZoneDetails, ZoneMode},
+};
+use aura_semantic::UnitId;
+use aura_trust::{KeyRing, SealContext, Tagger, seal};
+use globset::GlobBuilder;
+
+use super::Desk;
+
+/// Claims of more than this part of the files are refused.
+const WIDTH_PERCENT_MAX: usize = 25;
+/// Where there are fewer files, a directory is soon a large part of them.
+const FILES_MIN: usize = 20;
+
+/// What somebody wants to claim.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) what: Vec<String>,
+    pub(crate) why: String,
+    pub(crate) ttl_ms: u64,
+    pub(crate) mode: ZoneMode,
+    /// Whether it is for all branches.
+    pub(crate) is_everywhere: bool,
+    pub(crate) takes: bool,
+}
+
+/// A claim that may be made.
+pub(crate) struct Claim {
+    covers: Vec<Covered>,
+    pub(crate) zone: Zone,
+}
+
+impl Desk {
+    /// What a claim would be; nothing of it is sent.
+    pub(crate) fn claim_of(&mut self, wanted: &Wanted, ring: &KeyRing) -> Result<Claim, Failure> {
+        super::intent::check_why(Some(&wanted.why))?;
+        let tagger = self.tagger(ring)?;
+        let mut covers = Vec::new();
+        for what in &wanted.what {
+            covers.append(&mut self.covered(what)?);
+        }
+        if ZONE_PLACES_MAX < covers.len() {
+            let message = format!(
+                "that is {} places; a zone has at most {ZONE_PLACES_MAX}",
+                covers.len()
+            );
+            return Err(Failure::new("AE-ZONE-WIDE", Exit::USAGE, message)
+                .next("aura zone claim 'DIRECTORY/**'", "a directory is one place"));
+        }
+        self.refuse_wide(&covers)?;
+        let places = covers.iter().map(|covered| place_of(&tagger, covered));
+        let branch = tagger.branch(self.units.channel());
+        let zone = Zone {
+            fence: 0,
+            claim: 0,
+            holder: self.key_peer,
+            mode: wanted.mode,
+            branch: (!wanted.is_everywhere).then_some(branch),
+            places: places.collect::<Option<Vec<Place>>>().ok_or_else(|| {
+                Failure::new("AE-USAGE", Exit::USAGE, "a path that no repository has")
+            })?,
+            ttl_ms: wanted.ttl_ms,
+        };
+        Ok(Claim { covers, zone })
+    }
+
+    fn tagger(&self, ring: &KeyRing) -> Result<Tagger, Failure> {
+        Tagger::new(ring, self.book.replica.log()).ok_or_else(|| {
+            let message = "this device does not have the team key yet";
+            Failure::new("AE-NO-KEY", Exit::NOT_SET_UP, message)
+                .next("aura status", "an admin approves it first")
+        })
+    }
+
+    /// What a word names: the repository, a directory, files, or a unit.
+    fn covered(&mut self, what: &str) -> Result<Vec<Covered>, Failure> {
+        let text = composed(what.strip_prefix("./").unwrap_or(what));
+        let text = text.as_str();
+        let dir = text.strip_suffix("/**").or(text.strip_suffix('/'));
+        if matches!(text, "." | "**") {
+            return Ok(vec![whole("")]);
+        }
+        if let Some(dir) = dir
+            && RepoPath::try_from(dir).is_ok()
+            && !is_pattern(dir)
+        {
+            return Ok(vec![whole(dir)]);
+        }
+        if is_pattern(text) {
+            return self.matching(text);
+        }
+        let is_below = |path: &RepoPath| {
+            let rest = path.as_str().strip_prefix(text);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if self.files.paths().any(is_below) {
+            return Ok(vec![whole(text)]);
+        }
+        match self.symbol(text) {
+            Ok(symbol) if symbol.is_file() => Ok(vec![whole(&symbol.path)]),
+            Ok(symbol) => Ok(vec![Covered {
+                path: symbol.path.to_string(),
+                unit: Some((symbol.unit.0, symbol.name)),
+            }]),
+            // A file may be claimed before it is written.
+            Err(_) if text.contains('/') && RepoPath::try_from(text).is_ok() => {
+                Ok(vec![whole(text)])
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The files that a pattern names now.
+    fn matching(&self, pattern: &str) -> Result<Vec<Covered>, Failure> {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        let glob = glob.map_err(|error| {
+            Failure::new("AE-USAGE", Exit::USAGE, format!("no pattern: {error}"))
+        })?;
+        let matcher = glob.compile_matcher();
+        let files = self
+            .files
+            .paths()
+            .filter(|path| matcher.is_match(path.as_str()));
+        let found: Vec<Covered> = files.map(|path| whole(path.as_str())).collect();
+        if found.is_empty() {
+            let message = format!("no file matches {pattern}");
+            return Err(Failure::new("AE-NO-SYMBOL", Exit::USAGE, message)
+                .next("aura find WORD", "finds files and symbols"));
+        }
+        Ok(found)
+    }
+
+    fn refuse_wide(&self, covers: &[Covered]) -> Result<(), Failure> {
+        let is_covered = |path: &&RepoPath| {
+            covers.iter().any(|covered| {
+                let rest = path.as_str().strip_prefix(covered.path.as_str());
+                let is_in = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                covered.unit.is_none() && (covered.path.is_empty() || is_in)
+            })
+        };
+        let (all, count) = (
+            self.files.len(),
+            self.files.paths().filter(is_covered).count(),
+        );
+        let percent = count * 100 / all.max(1);
+        if all < FILES_MIN || percent <= WIDTH_PERCENT_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "that is {percent}% of the repository ({count} of {all} files); the limit is {WIDTH_PERCENT_MAX}%"
+        );
+        Err(Failure::new("AE-ZONE-WIDE", Exit::USAGE, message)
+            .next("aura zone claim 'DIRECTORY/**'", "claim less"))
+    }
+
+    /// Writes a claim; answers which own entry it is.
+    pub(crate) fn claim(
+        &mut self,
+        claim: Claim,
+        wanted: &Wanted,
+        ring: &KeyRing,
+    ) -> Result<Own, Failure> {
+        let branch = (!wanted.is_everywhere).then(|| self.units.channel().to_owned());
+        let details = ZoneDetails {
+            covers: claim.covers,
+            branch,
+            text: wanted.why.clone(),
+        };
+        let body = ZoneBody::Claim {
+            mode: claim.zone.mode,
+            branch: claim.zone.branch,
+            places: claim.zone.places,
+            ttl_ms: claim.zone.ttl_ms,
+            takes: wanted.takes,
+            details: self.sealed(&details, ring)?,
+        };
+        self.say(&body, ring)
+    }
+
+    /// Asks the holder of a zone for it.
+    pub(crate) fn ask_for(
+        &mut self,
+        fence: u64,
+        text: &str,
+        ring: &KeyRing,
+    ) -> Result<Own, Failure> {
+        super::intent::check_why(Some(text))?;
+        let details = self.sealed_text(text, ring)?;
+        self.say(&ZoneBody::Ask { fence, details }, ring)
+    }
+
+    /// Answers a question about an own zone.
+    pub(crate) fn answer(
+        &mut self,
+        (ask, grants): (u64, bool),
+        text: &str,
+        ring: &KeyRing,
+    ) -> Result<Own, Failure> {
+        super::intent::check_why(Some(text))?;
+        let details = self.sealed_text(text, ring)?;
+        let body = ZoneBody::Answer {
+            ask,
+            grants,
+            details,
+        };
+        self.say(&body, ring)
+    }
+
+    fn sealed_text(&self, text: &str, ring: &KeyRing) -> Result<Sealed, Failure> {
+        let details = ZoneDetails {
+            text: text.to_owned(),
+            ..ZoneDetails::default()
+        };
+        self.sealed(&details, ring)
+    }
+
+    /// Seals what is said, for the place that the next own entry has.
+    fn sealed(&self, details: &ZoneDetails, ring: &KeyRing) -> Result<Sealed, Failure> {
+        let Some(key) = ring.current() else {
+            return self.tagger(ring).map(|_| Sealed::default());
+        };
+        let replica = &self.book.replica;
+        let context = SealContext {
+            team: self.team,
+            log: replica.log(),
+            writer: replica.writer(),
+            author_seq: replica.next_number(),
+            kind: Kind::ZONE,
+        };
+        let bytes = seal(key, &context, crate::clock::random(), &details.encode());
+        Ok(Sealed {
+            key_epoch: key.epoch,
+            bytes,
+        })
+    }
+
+    /// Writes an entry about zones.
+    pub(crate) fn say(&mut self, body: &ZoneBody, ring: &KeyRing) -> Result<Own, Failure> {
+        let own = Own {
+            incarnation: self.book.replica.writer().incarnation,
+            author_seq: self.book.replica.next_number(),
+        };
+        let input = replica::Input::Author {
+            kind: Kind::ZONE,
+            fence: 0,
+            key_epoch: 0,
+            body: body.encode(),
+            time_ms: self.clock.wall_ms(),
+            author_seq: own.author_seq,
+            replaces: None,
+        };
+        self.feed(input, ring);
+        match self.book.replica.next_number() != own.author_seq {
+            true => Ok(own),
+            false => Err(super::publish::no_space()),
+        }
+    }
+}
+
+fn whole(path: &str) -> Covered {
+    Covered {
+        path: path.to_owned(),
+        unit: None,
+    }
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+/// The place of what is covered; none where the path is no path.
+pub(crate) fn place_of(tagger: &Tagger, covered: &Covered) -> Option<Place> {
+    if covered.path.is_empty() {
+        return Some(tagger.root());
+    }
+    let path = RepoPath::try_from(covered.path.as_str()).ok()?;
+    Some(match &covered.unit {
+        Some((unit, _)) if UnitId(*unit) != UnitId::file(&covered.path) => tagger.unit(&path, unit),
+        _ => tagger.path(&path),
+    })
+}
+
+/// How people name a zone.
+pub(crate) fn zone_name(fence: u64) -> String {
+    format!("z-{fence}")
+}
+
+/// The fence that a name stands for.
+pub(crate) fn fence_of(name: &str) -> Result<u64, Failure> {
+    let number = name
+        .strip_prefix("z-")
+        .and_then(|number| number.parse().ok());
+    number.ok_or_else(|| {
+        let message = format!("{name} is no zone; zones have names such as z-12");
+        Failure::new("AE-USAGE", Exit::USAGE, message).next("aura zone list", "names them")
+    })
+}
+
+/// What is said of a zone that is not held.
+pub(crate) fn no_zone(name: &str) -> Failure {
+    let message = format!("nobody holds {name} now");
+    Failure::new("AE-NO-ZONE", Exit::USAGE, message)
+        .next("aura zone list --all", "the zones that are held")
+}
+
+/// What is said of somebody else's zone.
+pub(crate) fn not_holder(name: &str, holder: &str) -> Failure {
+    let message = format!("{name} is held by {holder}");
+    Failure::new("FORBIDDEN", Exit::REFUSED, message).next(
+        format!("aura zone ask {} \"text\"", shell_operand(name)),
+        "asks for it",
+    )
+}

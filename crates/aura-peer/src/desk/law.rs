@@ -1,0 +1,415 @@
+//! What the zones of a repository do to changes: the log read as law.
+//!
+//! Invariants:
+//! - only entries at their places are judged, in the order of the log, so that every device that has the same log counts
+//!   the same changes;
+//! - a change that does not count is the author's own edit again: nothing of it is lost, and it is published when the
+//!   zone is over;
+//! - what cannot be opened here is not judged here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aura_engine::{
+    peer::{
+        body::PatchBody,
+        replica::{Own, Record},
+    },
+    zones::{Outcome, Verdict, Zone, Zones},
+};
+use aura_proto::{
+    Entry, Kind, LogId, PeerId, RepoPath, Writer,
+    zone::{Place as Spot, Sealed, ZoneBody, ZoneDetails, ZoneMode},
+};
+use aura_semantic::{FilePatch, UnitId};
+use aura_trust::{KeyRing, Roster, SealContext, Tagger, open};
+
+use super::{Desk, Notice, Place, open_body};
+
+/// What somebody said of a zone.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) details: ZoneDetails,
+    /// By the Mothership's clock.
+    pub(crate) time_ms: u64,
+}
+
+/// What a holder has done in a zone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Activity {
+    pub(crate) changes: u64,
+    pub(crate) last_ms: u64,
+}
+
+/// The zones of one log and what follows from them.
+pub(crate) struct Law {
+    pub(crate) zones: Zones,
+    grantor: PeerId,
+    log: LogId,
+    /// What was said, by the position of the claim, question or answer.
+    pub(crate) told: BTreeMap<u64, Told>,
+    pub(crate) activity: BTreeMap<u64, Activity>,
+    /// What became of own entries about zones: position, and what they did.
+    pub(crate) outcomes: BTreeMap<(Writer, u64), (u64, Outcome)>,
+    /// Changes that do not count.
+    uncounted: BTreeMap<(Writer, u64), Verdict>,
+}
+
+/// What an entry at its place did.
+#[derive(Debug)]
+enum Deed {
+    Nothing,
+    Zone(Outcome),
+    Uncounted(Verdict),
+}
+
+impl Law {
+    pub(super) fn new(log: LogId, grantor: PeerId) -> Self {
+        Self {
+            zones: Zones::new(grantor),
+            grantor,
+            log,
+            told: BTreeMap::new(),
+            activity: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            uncounted: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a change counts, as far as zones go.
+    pub(super) fn counts(&self, writer: Writer, author_seq: u64) -> bool {
+        !self.uncounted.contains_key(&(writer, author_seq))
+    }
+
+    /// Takes the next entry of the log.
+    // spec: zones/3.1
+    fn place(&mut self, entry: &Entry, place: Place, is_own: bool, ring: &KeyRing) -> Deed {
+        let header = entry.header();
+        match header.kind {
+            Kind::ZONE => {
+                let Ok(body) = ZoneBody::decode(&entry.body()) else {
+                    return Deed::Nothing;
+                };
+                let outcome = self.zones.place(place.seq, header.writer.peer, &body);
+                self.remember(entry, place, (&body, &outcome), ring);
+                if is_own {
+                    let own = (header.writer, header.author_seq);
+                    self.outcomes.insert(own, (place.seq, outcome.clone()));
+                }
+                Deed::Zone(outcome)
+            }
+            // Nothing is opened for zones that are not there.
+            Kind::PATCH if header.fence != 0 || self.zones.live().next().is_some() => {
+                let body = open_body(entry, ring).filter(|body| body.check().is_ok());
+                let Some(body) = body else {
+                    return Deed::Nothing;
+                };
+                let Some((branch, spots)) = spots(ring, self.log, &body) else {
+                    return Deed::Nothing;
+                };
+                let author = header.writer.peer;
+                let judged = self.zones.judge(author, header.fence, branch, &spots);
+                match judged {
+                    Ok(()) => {
+                        let zones = self.zones.covering(branch, &spots);
+                        for zone in zones.filter(|zone| zone.holder == author) {
+                            let activity = self.activity.entry(zone.fence).or_default();
+                            activity.changes += body.patch.touched.len() as u64;
+                            activity.last_ms = place.time_ms;
+                        }
+                        Deed::Nothing
+                    }
+                    Err(verdict) => {
+                        let key = (header.writer, header.author_seq);
+                        self.uncounted.insert(key, verdict);
+                        Deed::Uncounted(verdict)
+                    }
+                }
+            }
+            _ => Deed::Nothing,
+        }
+    }
+
+    fn remember(
+        &mut self,
+        entry: &Entry,
+        place: Place,
+        (body, outcome): (&ZoneBody, &Outcome),
+        ring: &KeyRing,
+    ) {
+        if *outcome == Outcome::Void {
+            return;
+        }
+        if let ZoneBody::Claim { details, .. }
+        | ZoneBody::Ask { details, .. }
+        | ZoneBody::Answer { details, .. } = body
+        {
+            let told = Told {
+                details: opened(entry, details, ring).unwrap_or_default(),
+                time_ms: place.time_ms,
+            };
+            self.told.insert(place.seq, told);
+        }
+        let zones = &self.zones;
+        let live: BTreeSet<u64> = zones.live().map(|zone| zone.claim).collect();
+        self.told.retain(|position, _| {
+            live.contains(position) || zones.ask(*position).is_some() || *position == place.seq
+        });
+        self.activity.retain(|fence, _| zones.get(*fence).is_some());
+    }
+
+    /// What the holder of a zone said of it.
+    pub(crate) fn said_of(&self, zone: &Zone) -> Option<&Told> {
+        self.told.get(&zone.claim)
+    }
+}
+
+fn opened(entry: &Entry, sealed: &Sealed, ring: &KeyRing) -> Option<ZoneDetails> {
+    let key = ring.get(sealed.key_epoch)?;
+    let plain = open(key, &SealContext::from(entry.header()), &sealed.bytes).ok()?;
+    ZoneDetails::decode(&plain).ok()
+}
+
+/// The branch and the places of a change.
+fn spots(
+    ring: &KeyRing,
+    log: LogId,
+    body: &PatchBody,
+) -> Option<(aura_proto::zone::Tag, Vec<Spot>)> {
+    let tagger = Tagger::new(ring, log)?;
+    let spots = spots_of(&tagger, &body.patch)?;
+    Some((tagger.branch(&body.channel), spots))
+}
+
+/// The places of a change: each unit that it touches, and the file where it touches what stands between units.
+pub(super) fn spots_of(tagger: &Tagger, patch: &FilePatch) -> Option<Vec<Spot>> {
+    let path = RepoPath::try_from(patch.path.as_str()).ok()?;
+    let file = UnitId::file(&patch.path);
+    let rows = patch.touched.iter();
+    let spots = rows.map(|row| match row.unit == file {
+        true => tagger.path(&path),
+        false => tagger.unit(&path, &row.unit.0),
+    });
+    Some(spots.collect())
+}
+
+impl Desk {
+    /// Reads the law from the whole log, before changes are taken in.
+    pub(super) fn read_law(&mut self, records: &[(u64, Record)], ring: &KeyRing) {
+        self.law = Law::new(self.book.replica.log(), self.law.grantor);
+        let mut unplaced: BTreeMap<(Writer, u64), &Entry> = BTreeMap::new();
+        let roster = Arc::clone(&self.roster);
+        for (_, record) in records {
+            let (entry, place) = match record {
+                Record::Own(entry) | Record::Heard(entry) => {
+                    let header = entry.header();
+                    unplaced.insert((header.writer, header.author_seq), entry);
+                    continue;
+                }
+                Record::Placed(placed) => (&placed.entry, Place::of(placed)),
+                Record::OwnPlaced { seq, own, time_ms } => {
+                    let key = (self.writer(*own), own.author_seq);
+                    let Some(entry) = unplaced.remove(&key) else {
+                        continue;
+                    };
+                    let (seq, time_ms) = (*seq, *time_ms);
+                    (entry, Place { seq, time_ms })
+                }
+                Record::HeardPlaced(settled) => {
+                    let key = (settled.writer, settled.author_seq);
+                    let Some(entry) = unplaced.remove(&key) else {
+                        continue;
+                    };
+                    let (seq, time_ms) = (settled.seq, settled.time_ms);
+                    (entry, Place { seq, time_ms })
+                }
+                _ => continue,
+            };
+            self.judge_placed(&roster, entry, place, ring);
+        }
+    }
+
+    /// Takes an entry into the law, if its author may write.
+    fn judge_placed(
+        &mut self,
+        roster: &Roster,
+        entry: &Entry,
+        place: Place,
+        ring: &KeyRing,
+    ) -> Deed {
+        let header = entry.header();
+        if !matches!(header.kind, Kind::ZONE | Kind::PATCH) {
+            return Deed::Nothing;
+        }
+        let (writer, author_seq) = (header.writer, header.author_seq);
+        let is_own = writer.peer == self.key_peer;
+        let may_write = is_own
+            || writer.peer == self.law.grantor && header.kind == Kind::ZONE
+            || roster.counts(header.log, writer, author_seq, place.time_ms);
+        match may_write {
+            true => self.law.place(entry, place, is_own, ring),
+            false => Deed::Nothing,
+        }
+    }
+
+    /// An entry has come to its place just now; whether it was taken into the versions before.
+    pub(super) fn found_place(
+        &mut self,
+        entry: &Entry,
+        place: Place,
+        is_recorded: bool,
+        ring: &KeyRing,
+    ) {
+        let roster = Arc::clone(&self.roster);
+        match self.judge_placed(&roster, entry, place, ring) {
+            Deed::Nothing => {}
+            Deed::Zone(outcome) => self.tell_of_zone(entry.header().writer.peer, place, &outcome),
+            Deed::Uncounted(verdict) => {
+                let peer = entry.header().writer.peer;
+                self.notices.push(Notice {
+                    kind: "refused",
+                    symbol: None,
+                    peer: Some(peer),
+                    text: said_of(verdict),
+                });
+                if is_recorded {
+                    let recounted = self.recount(ring).and_then(|()| self.edit_again(ring));
+                    if let Err(failure) = recounted {
+                        tracing::error!(%failure, "the log cannot be taken in anew");
+                    }
+                }
+            }
+        }
+    }
+
+    /// An own entry, or one that was heard, has come to its place.
+    pub(super) fn placed_by_number(
+        &mut self,
+        (writer, author_seq): (Writer, u64),
+        place: Place,
+        ring: &KeyRing,
+    ) {
+        self.placed(writer, author_seq, place.seq);
+        let entry = self.book.entries(writer, author_seq, author_seq).pop();
+        if let Some(entry) = entry {
+            self.found_place(&entry, place, true, ring);
+        }
+    }
+
+    fn tell_of_zone(&mut self, author: PeerId, place: Place, outcome: &Outcome) {
+        let me = self.key_peer;
+        let (kind, text) = match outcome {
+            Outcome::Granted { taken } => {
+                let words = self.words_of(place.seq);
+                let taken = match taken.is_empty() {
+                    true => String::new(),
+                    false => format!(", taking {}", zone_names(taken)),
+                };
+                ("zone", format!("claimed z-{} {words}{taken}", place.seq))
+            }
+            Outcome::Ended(fence) => ("zone", format!("z-{fence} is over")),
+            Outcome::Asked(ask) => {
+                let text = self.law.told.get(&place.seq);
+                let text = text.map(|told| told.details.text.clone());
+                let text = text.unwrap_or_default();
+                ("zone_ask", format!("asks for z-{}: {text}", ask.fence))
+            }
+            Outcome::Answered { asked, grants, .. } => {
+                let what = if *grants { "granted" } else { "denied" };
+                let whom = if asked.asker == me { " to you" } else { "" };
+                ("zone", format!("{what} z-{}{whom}", asked.fence))
+            }
+            Outcome::Extended(_) | Outcome::Held { .. } | Outcome::Void => return,
+        };
+        self.notices.push(Notice {
+            kind,
+            symbol: None,
+            peer: Some(author),
+            text,
+        });
+        // What was kept back by a zone may go now.
+        self.retry_in(0);
+    }
+
+    /// What a zone covers, in words.
+    fn words_of(&self, claim: u64) -> String {
+        let zone = self.law.zones.get(claim);
+        zone.map(|zone| self.covers(zone).join(", "))
+            .unwrap_or_default()
+    }
+
+    /// What a zone covers, as its holder named it.
+    pub(crate) fn covers(&self, zone: &Zone) -> Vec<String> {
+        let told = self.law.said_of(zone);
+        let covers = told.iter().flat_map(|told| &told.details.covers);
+        let named = covers.map(|covered| match (&covered.unit, covered.path.as_str()) {
+            (Some((_, name)), path) => format!("{path}::{name}"),
+            (None, "") => "**".to_owned(),
+            (None, path) if self.files.has_below(path) => format!("{path}/**"),
+            (None, path) => path.to_owned(),
+        });
+        named.collect()
+    }
+
+    /// How many patches of others wait that are in a zone.
+    pub(crate) fn behind_in(&self, fence: u64, ring: &KeyRing) -> u64 {
+        let is_in = |index: &&usize| {
+            let body = self.body_of(**index, ring);
+            body.is_some_and(|body| {
+                let zones = self.zones_of(&body.patch, ring);
+                zones.iter().any(|zone| zone.fence == fence)
+            })
+        };
+        self.waiting.iter().filter(is_in).count() as u64
+    }
+
+    /// Why a change of one's own must not be published now: somebody else's zone is in the way.
+    // spec: zones/3.3
+    pub(super) fn zone_before(&self, patch: &FilePatch, ring: &KeyRing) -> Option<String> {
+        let blocks = |zone: &&Zone| zone.mode == ZoneMode::Block && zone.holder != self.key_peer;
+        let found = self.zones_of(patch, ring);
+        found.into_iter().find(blocks).map(|zone| {
+            let fence = zone.fence;
+            format!("z-{fence} of somebody else blocks it; see: aura zone list")
+        })
+    }
+
+    /// The zone that a change of one's own relies on, 0 for none.
+    pub(super) fn fence_for(&self, patch: &FilePatch, ring: &KeyRing) -> u64 {
+        let is_own = |zone: &&Zone| zone.holder == self.key_peer;
+        let found = self.zones_of(patch, ring).into_iter().find(is_own);
+        found.map_or(0, |zone| zone.fence)
+    }
+
+    fn zones_of(&self, patch: &FilePatch, ring: &KeyRing) -> Vec<&Zone> {
+        if self.law.zones.live().next().is_none() {
+            return Vec::new();
+        }
+        let Some(tagger) = Tagger::new(ring, self.law.log) else {
+            return Vec::new();
+        };
+        let spots = spots_of(&tagger, patch).unwrap_or_default();
+        let branch = tagger.branch(self.units.channel());
+        self.law.zones.covering(branch, &spots).collect()
+    }
+
+    /// What became of an own entry about zones, once it is at its place.
+    pub(crate) fn outcome(&self, own: Own) -> Option<&(u64, Outcome)> {
+        self.law.outcomes.get(&(self.writer(own), own.author_seq))
+    }
+}
+
+/// Why a change does not count, for people.
+fn said_of(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Stale => "STALE_FENCE: its author does not hold that zone any more".to_owned(),
+        Verdict::Held { by } => format!("ZONE_HELD: somebody else holds z-{by}"),
+    }
+}
+
+fn zone_names(fences: &[u64]) -> String {
+    let names = fences.iter().map(|fence| format!("z-{fence}"));
+    names.collect::<Vec<_>>().join(", ")
+}
