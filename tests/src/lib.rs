@@ -464,6 +464,21 @@ impl Drop for Laptop {
     }
 }
 
+/// Every file below a directory.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
+    };
+    entries.flat_map(below).collect()
+}
+
 /// Writes bytes to a file that must exist already.
 pub fn overwrite(path: &Path, bytes: &[u8]) {
     fs::OpenOptions::new()

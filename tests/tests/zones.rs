@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use mothership_tests::{Laptop, Mothership, Team, send_signal};
+use mothership_tests::{Laptop, Mothership, Team, files, send_signal};
 use serde_json::Value;
 
 fn pair(team: &Team) -> (Mothership, Laptop, Laptop) {
@@ -279,7 +279,7 @@ fn i12_the_mothership_sees_neither_paths_nor_names_nor_reasons_of_zones() {
         .ok();
     heard(&bob, "secretplan");
     box_.signal("-KILL");
-    for entry in walk(&team.state()) {
+    for entry in files(&team.state()) {
         let bytes = std::fs::read(&entry).unwrap_or_default();
         for word in ["secretplan", "hushhush", "work"] {
             let found = bytes
@@ -288,15 +288,4 @@ fn i12_the_mothership_sees_neither_paths_nor_names_nor_reasons_of_zones() {
             assert!(!found, "{word} is in {}", entry.display());
         }
     }
-}
-
-fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let found = entries.flat_map(|path| match path.is_dir() {
-        true => walk(&path),
-        false => vec![path],
-    });
-    found.collect()
 }

@@ -36,9 +36,11 @@ macro_rules! row {
 }
 
 mod impact;
+mod messages;
 mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
+pub use messages::{Inbox, MessageDoc, Sent};
 pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
 
 row! {

@@ -66,6 +66,40 @@ pub enum At {
     TimeMs(u64),
 }
 
+/// What the daemon can be asked about messages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageCall {
+    /// Tells its sender that a message was taken note of; answers `aura.message/1`.
+    Ack {
+        /// Such as `m-7sy5pp`.
+        id: String,
+    },
+    /// Messages; answers `aura.inbox/1`.
+    Inbox {
+        /// Only those that were not read.
+        unread: bool,
+    },
+    /// Messages with their threads, which are read now; answers `aura.inbox/1`.
+    Read {
+        /// Such as `m-7sy5pp`; all that is unread when empty.
+        ids: Vec<String>,
+    },
+    /// Sends one; answers `aura.message/1`.
+    Send {
+        /// `@name`, `@all`, `@zone:z-4`, `@editing:symbol`.
+        to: Vec<String>,
+        /// The words.
+        text: String,
+        /// A symbol, a conflict, a zone.
+        about: Option<String>,
+        /// The message that it answers; then it is for those who had that one.
+        re: Option<String>,
+        /// Whether it should not wait.
+        urgent: bool,
+    },
+}
+
 /// What the daemon can be asked about zones.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +164,8 @@ pub enum ZoneCall {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "call", content = "args", rename_all = "snake_case")]
 pub enum Call {
+    /// About messages.
+    Message(MessageCall),
     /// About zones.
     Zone(ZoneCall),
     /// Approves devices that wait for the team key; answers `aura.members/1`.

@@ -11,6 +11,7 @@ mod device;
 mod editor;
 mod git;
 mod local;
+mod messages;
 mod past;
 mod show;
 mod status;
@@ -122,6 +123,8 @@ impl Face<'_, '_> {
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
             Command::Help { topic } => help(self.screen, &topic),
+            Command::Inbox { unread } => self.inbox(unread),
+            Command::Msg { what } => self.msg(what),
             Command::Impact { symbol, what } => self.impact(symbol, what),
             Command::Init(args) => self.init(&args),
             Command::Invite(args) => self.invite(args),

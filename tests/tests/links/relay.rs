@@ -1,12 +1,9 @@
 //! Laptops that cannot dial each other, and who passes on between them.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use aura_proto::PeerId;
-use mothership_tests::{Laptop, proxy::Proxy, token};
+use mothership_tests::{Laptop, files, proxy::Proxy, token};
 use serde_json::Value;
 
 use crate::{Mesh, dial::row, free, linked};
@@ -99,21 +96,6 @@ fn id_of(laptop: &Laptop, name: &str) -> Vec<u8> {
     let row = peers.iter().find(|row| row["name"] == name).unwrap();
     let id: PeerId = row["peer"].as_str().unwrap().parse().unwrap();
     id.0.to_vec()
-}
-
-/// Every file below a directory.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let below = |path: PathBuf| {
-        if path.is_dir() {
-            files(&path)
-        } else {
-            vec![path]
-        }
-    };
-    entries.flat_map(below).collect()
 }
 
 #[test]

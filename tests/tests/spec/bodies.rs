@@ -5,6 +5,7 @@ use aura_engine::{
     peer::{
         agreement::{Holding, PatchSet, StateBody},
         body::{Cause, EntryRef, INTENT_ENTRIES_MAX, IntentBody, PatchBody, VersionId},
+        mail::{EntryName, MessageBody},
         units::Origin,
     },
 };
@@ -63,8 +64,26 @@ fn samples() -> Vec<Sample> {
     samples.push(sample("the answer to a message", &answer));
     samples.extend(zones().iter().map(|(name, body)| sample(*name, body)));
     samples.push(sample("what a zone covers", &zone_details()));
+    samples.extend(messages().iter().map(|(name, body)| sample(*name, body)));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
+}
+
+fn messages() -> [(&'static str, MessageBody); 2] {
+    let named = EntryName {
+        peer: peer(2),
+        incarnation: Incarnation(7),
+        author_seq: 301,
+    };
+    let text = MessageBody::Text {
+        to: vec![peer(1)],
+        about: Some("src/risk.rs::score".to_owned()),
+        re: Some(named),
+        is_urgent: false,
+        text: "ok?".to_owned(),
+    };
+    let ack = MessageBody::Ack { of: named };
+    [("a message", text), ("note of a message", ack)]
 }
 
 fn zone_details() -> ZoneDetails {

@@ -12,7 +12,7 @@ use crate::{
     shapes::{Row, Shapes},
 };
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "01-entry.md",
     "02-framing.md",
     "03-identity.md",
@@ -22,6 +22,7 @@ const PAGES: [&str; 9] = [
     "07-log.md",
     "08-peers.md",
     "09-zones.md",
+    "10-messages.md",
 ];
 
 fn page(name: &str) -> String {

@@ -12,7 +12,7 @@ use aura_engine::peer::replica::Record;
 use aura_store::{RealDisk, verify_with};
 use bytes::Bytes;
 use mothership_tests::{
-    Laptop, Mothership, Outcome, RISK, Team, amount,
+    Laptop, Mothership, Outcome, RISK, Team, amount, files,
     proxy::Proxy,
     strace::{Fault, Strace, WRITES, sweep, traced},
     token,
@@ -185,14 +185,8 @@ fn case_051_a_daemon_whose_sync_failed_promises_nothing_and_ends() {
 
 /// The files of all logs below a directory.
 fn logs(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let found = entries.flat_map(|path| match path.is_dir() {
-        true => logs(&path),
-        false => Vec::from_iter(Some(path).filter(|path| path.extension() == Some("wal".as_ref()))),
-    });
-    found.collect()
+    let is_log = |path: &PathBuf| path.extension() == Some("wal".as_ref());
+    files(dir).into_iter().filter(is_log).collect()
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod body;
 pub mod control;
 pub mod exchange;
 pub mod links;
+pub mod mail;
 pub mod replica;
 pub mod routes;
 pub mod units;

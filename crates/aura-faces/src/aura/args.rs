@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use aura_proto::message::{DEVICE_NAME_RULE, is_device_name};
 use clap::{Args as Arguments, Parser, Subcommand};
 
-use super::zones::Zone;
+use super::{messages::Msg, zones::Zone};
 use crate::{
     common::Common,
     completions::Shell,
@@ -315,6 +315,21 @@ pub(crate) enum Command {
     /// Show the identity of this device
     #[command(before_long_help = "Example:\n  aura whoami")]
     Whoami,
+    /// Show messages
+    #[command(before_long_help = "Examples:\n  aura inbox\n  aura inbox --unread")]
+    Inbox {
+        /// Only those that you have not read
+        #[arg(long)]
+        unread: bool,
+    },
+    /// Send, read and answer messages
+    #[command(
+        before_long_help = "Examples:\n  aura msg send @bob \"done?\"\n  aura msg read\n  aura msg reply m-7sy5pp yes"
+    )]
+    Msg {
+        #[command(subcommand)]
+        what: Msg,
+    },
     /// Show, claim and release zones: leases on files, directories and functions
     #[command(
         before_long_help = "Examples:\n  aura zone\n  aura zone claim src/billing --why invoices\n  aura zone release z-12"

@@ -120,6 +120,7 @@ impl Desk {
         self.agreement = Agreement::new(self.key_peer);
         self.doubts = Doubts::default();
         self.judged = Ledger::default();
+        self.inbox.clear();
         self.waiting.clear();
         self.tried.clear();
         self.sealed.clear();

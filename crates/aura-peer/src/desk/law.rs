@@ -26,7 +26,7 @@ use aura_proto::{
 use aura_semantic::{FilePatch, UnitId};
 use aura_trust::{KeyRing, Roster, SealContext, Tagger, open};
 
-use super::{Desk, Notice, Place, open_body};
+use super::{Desk, Notice, Place, open_body, symbols::Symbol};
 
 /// What somebody said of a zone.
 #[derive(Debug, Clone)]
@@ -393,6 +393,21 @@ impl Desk {
         let spots = spots_of(&tagger, patch).unwrap_or_default();
         let branch = tagger.branch(self.units.channel());
         self.law.zones.covering(branch, &spots).collect()
+    }
+
+    /// Who holds a zone in which a symbol is.
+    pub(super) fn holders_of(&self, symbol: &Symbol, ring: &KeyRing) -> Vec<PeerId> {
+        let path = RepoPath::try_from(&*symbol.path).ok();
+        let (Some(tagger), Some(path)) = (Tagger::new(ring, self.law.log), path) else {
+            return Vec::new();
+        };
+        let spot = match symbol.is_file() {
+            true => tagger.path(&path),
+            false => tagger.unit(&path, &symbol.unit.0),
+        };
+        let branch = tagger.branch(self.units.channel());
+        let zones = self.law.zones.covering(branch, std::slice::from_ref(&spot));
+        zones.map(|zone| zone.holder).collect()
     }
 
     /// What became of an own entry about zones, once it is at its place.

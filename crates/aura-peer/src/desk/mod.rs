@@ -16,10 +16,12 @@ mod decide;
 mod files;
 mod heard;
 pub(crate) mod impact;
+pub(crate) mod inbox;
 mod intent;
 pub(crate) mod law;
 mod loose;
 mod motion;
+mod open;
 mod own;
 mod pass;
 pub(crate) mod publish;
@@ -35,7 +37,7 @@ mod undo;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -43,21 +45,22 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     agreement::Agreement,
     body::PatchBody,
-    replica::{self, Fates, Record},
+    replica,
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{
-    Digest, Entry, Kind, LogId, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message,
+    Digest, Entry, Kind, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message,
 };
 use aura_semantic::{Budget, ContentHash, Indexed, OwnText, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
-use aura_trust::{IdentityKey, KeyRing, Roster, SealContext, open};
+use aura_trust::{KeyRing, Roster, SealContext, open};
 use serde::{Deserialize, Serialize};
 
 use crate::{book::Book, clock::Clock};
 use analyses::Analyses;
 use files::Files;
 use loose::Loose;
+pub(crate) use open::Ground;
 use shadow::Shadows;
 
 /// What incoming versions do to files.
@@ -212,6 +215,7 @@ pub(crate) struct Desk {
     sealed: Vec<(u64, Came)>,
     judged: counted::Ledger,
     pub(crate) law: law::Law,
+    pub(crate) inbox: inbox::Inbox,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,
     /// When the Mothership is offered what others wrote without it.
@@ -235,134 +239,7 @@ pub(crate) struct Desk {
 /// How long after a full disk it is tried again, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 5_000;
 
-/// What a desk is made of.
-pub(crate) struct Ground<'a> {
-    pub(crate) repo: Repo,
-    pub(crate) state_dir: &'a Path,
-    pub(crate) team: TeamId,
-    pub(crate) roster: Arc<Roster>,
-    pub(crate) distrust: Option<String>,
-    pub(crate) key: IdentityKey,
-    pub(crate) checkpoint_key: PeerId,
-    pub(crate) mode: Mode,
-    pub(crate) publishing: Publishing,
-    pub(crate) clock: Clock,
-}
-
 impl Desk {
-    /// Opens the repository's log and replays it. The working copy is indexed by [`Desk::index`].
-    pub(crate) fn open(ground: Ground<'_>, ring: &KeyRing) -> Result<Self, Failure> {
-        let Ground {
-            repo,
-            state_dir,
-            team,
-            roster,
-            distrust,
-            key,
-            checkpoint_key,
-            mode,
-            publishing,
-            clock,
-        } = ground;
-        let head = repo.head().map_err(|error| git_failure(&error))?;
-        let log = LogId::of_repository(team, repo.root_commit().as_str());
-        let key_peer = key.peer();
-        let open = |dir: &Path| Book::of(dir, (team, log), &key, checkpoint_key, clock);
-        let book = damage::open_or_mend(state_dir, ring, open)?;
-        let analyses = Arc::new(Analyses::open(state_dir));
-        let mut desk = Self {
-            path: repo.work_tree().to_owned(),
-            mode,
-            publishing,
-            copy: WorkingCopy::open(&repo).map_err(|error| storage(&error))?,
-            motion: Motion::new(clock.mono_ms(), repo.observe()),
-            book,
-            units: Units::new(key_peer, head.channel()),
-            files: Files::open(&state_dir.join("files")),
-            held_back: BTreeMap::new(),
-            stream: None,
-            notices: Vec::new(),
-            sends: Vec::new(),
-            fault: None,
-            damage: damage::Damage::open_of(state_dir),
-            roster,
-            distrust,
-            team,
-            key_peer,
-            shadows: Shadows::open(state_dir, &repo)?,
-            impacts: impact::Impacts::open(state_dir, &analyses),
-            analyses,
-            commit: head.commit.to_string(),
-            waiting: BTreeSet::new(),
-            loose: Loose::open(state_dir),
-            agreement: Agreement::new(key_peer),
-            doubts: agree::Doubts::default(),
-            lately: stale::Lately::default(),
-            adopted: BTreeSet::new(),
-            due: pass::Due::All,
-            tried: BTreeMap::new(),
-            sealed: Vec::new(),
-            judged: counted::Ledger::default(),
-            law: law::Law::new(log, checkpoint_key),
-            not_heard: Vec::new(),
-            offer_at_ms: None,
-            state_dir: state_dir.to_owned(),
-            conflicts_seen: BTreeSet::new(),
-            left: BTreeSet::new(),
-            pulls: batch::Pulls::default(),
-            unsettled: None,
-            postponed: None,
-            retry_at_ms: None,
-            parsed: None,
-            budget: Budget::default(),
-            clock,
-            repo,
-        };
-        desk.replay_units(ring)?;
-        desk.recall(ring).map(|()| desk)
-    }
-
-    fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
-        let mut records = Vec::new();
-        self.impacts.replays();
-        self.book
-            .replay(|lsn, record| records.push((lsn, record)))?;
-        let last = records.last().map_or(0, |(lsn, _)| *lsn);
-        self.read_law(&records, ring);
-        let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
-        for (lsn, record) in records {
-            match record {
-                Record::Own(entry) => self.note(lsn, entry, Came::Own, ring),
-                Record::Placed(placed) => {
-                    let came = Came::Placed(Place::of(&placed));
-                    self.note(lsn, placed.entry, came, ring);
-                }
-                Record::Heard(entry) => {
-                    if let Some(came) = heard::came(&fates, lsn, &entry) {
-                        self.note(lsn, entry, came, ring);
-                    }
-                }
-                Record::OwnPlaced { seq, own, .. } => {
-                    self.placed(self.writer(own), own.author_seq, seq)
-                }
-                Record::Retired(own) => self.units.retire(self.writer(own), own.author_seq),
-                Record::Checkpoint(_)
-                | Record::Evidence(_)
-                | Record::GivenUp(_)
-                | Record::HeardPlaced(_)
-                | Record::Incarnation(_) => {}
-            }
-        }
-        self.loose.replayed();
-        self.doubts.replayed = self.units.recorded().len();
-        self.loose.save();
-        self.impacts.replayed(last);
-        self.notices.clear();
-        let open = self.open_conflicts(ring).into_iter();
-        self.conflicts_seen = open.map(|conflict| conflict.id).collect();
-        Ok(())
-    }
-
     /// An entry has its place in the Mothership's log.
     fn placed(&mut self, writer: Writer, author_seq: u64, seq: u64) {
         self.units.placed(writer, author_seq, seq);
@@ -506,7 +383,10 @@ impl Desk {
     /// Takes a durable entry into the versions.
     fn note(&mut self, lsn: u64, entry: Entry, came: Came, ring: &KeyRing) {
         let header = entry.header();
-        if !matches!(header.kind, Kind::PATCH | Kind::INTENT | Kind::STATE) {
+        if !matches!(
+            header.kind,
+            Kind::PATCH | Kind::INTENT | Kind::STATE | Kind::MESSAGE
+        ) {
             return;
         }
         if !self.law.counts(header.writer, header.author_seq) {
@@ -531,8 +411,10 @@ impl Desk {
             let why = "FORBIDDEN: its author may not write".to_owned();
             return self.refused(header.writer.peer, why);
         }
-        if header.kind == Kind::INTENT {
-            return self.note_intent(&entry, ring);
+        match header.kind {
+            Kind::INTENT => return self.note_intent(&entry, ring),
+            Kind::MESSAGE => return self.note_message(lsn, &entry, ring),
+            _ => {}
         }
         let (author_seq, writer, time_ms) = (header.author_seq, header.writer, header.time_ms);
         let origin = Origin {

@@ -6,6 +6,7 @@ mod history;
 mod impact;
 mod join;
 mod members;
+mod messages;
 mod network;
 mod past;
 mod status;
@@ -194,6 +195,7 @@ impl Daemon {
                 self.log(repo, &listed)
             }
             Call::Members => self.members(Vec::new()),
+            Call::Message(call) => self.message(repo, call),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
             Call::Pull {
                 symbols,

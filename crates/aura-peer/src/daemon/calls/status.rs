@@ -18,7 +18,7 @@ use super::{Answer, document, held_back};
 use crate::{
     clock::rfc3339,
     daemon::Daemon,
-    desk::{Desk, take::Taken},
+    desk::{Desk, inbox::Row, take::Taken},
     docs as shape, team,
 };
 
@@ -126,7 +126,7 @@ impl Daemon {
             text: damage.text.clone(),
         });
         let needs = self.own_standing().into_iter().chain(fault).chain(forks);
-        let needs = needs.chain(damage);
+        let needs = needs.chain(damage).chain(self.unread(desk));
         let needs = needs.chain(conflicts.iter().map(conflict));
         let needs = needs.chain(self.alerts(desk));
         needs.chain(others.map(approval)).collect()
@@ -217,6 +217,30 @@ impl Daemon {
         }
     }
 
+    /// Messages that were not read, the urgent ones first.
+    fn unread(&self, desk: &Desk) -> Vec<docs::NeedDoc> {
+        let me = self.identity.key.peer();
+        let unread = desk
+            .inbox
+            .rows()
+            .filter(|row| desk.inbox.is_unread(row, me));
+        let mut rows: Vec<_> = unread.collect();
+        rows.sort_by_key(|row| !row.is_urgent);
+        let need = |row: &Row| {
+            let doc = self.message_doc(desk, row);
+            let urgent = if doc.urgent { "urgent: " } else { "" };
+            docs::NeedDoc {
+                kind: "message".to_owned(),
+                id: doc.id,
+                symbol: doc.about,
+                with: vec![doc.from],
+                since: Some(doc.at),
+                text: format!("{urgent}{}", doc.text),
+            }
+        };
+        rows.into_iter().map(need).collect()
+    }
+
     /// Own zones, and those of others that block.
     fn zones_of_note(&self, desk: &Desk) -> Vec<docs::ZoneDoc> {
         let me = self.identity.key.peer();
@@ -297,6 +321,10 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
                 "when you have looked at it",
             ))
         }
+        (Some(need), _) if need.kind == "message" => Some((
+            format!("aura msg read {}", need.id),
+            "a message that you have not read",
+        )),
         (Some(need), _) if need.kind == "damage" => Some((
             "aura publish".to_owned(),
             "publishes what your files hold; aura diff shows it first",

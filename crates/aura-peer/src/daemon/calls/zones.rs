@@ -85,13 +85,8 @@ impl Daemon {
         }
     }
 
-    fn desk(&self, path: &Path) -> Result<&Desk, Failure> {
-        let desk = self.desks.get(path);
-        desk.ok_or_else(|| Failure::new("AE-INTERNAL", Exit::BUG, "no such clone"))
-    }
-
     fn zones(&self, path: &Path, mine: bool, of: Option<&str>) -> Answer {
-        let desk = self.desk(path)?;
+        let desk = self.desk_at(path)?;
         let me = self.identity.key.peer();
         let is_meant = |zone: &&Zone| !mine || zone.holder == me;
         let zones = desk.law.zones.live().filter(is_meant);
@@ -156,7 +151,7 @@ impl Daemon {
     }
 
     fn held(&self, path: &Path, fence: u64) -> Result<&Zone, Failure> {
-        let zone = self.desk(path)?.law.zones.get(fence);
+        let zone = self.desk_at(path)?.law.zones.get(fence);
         zone.ok_or_else(|| no_zone(&zone_name(fence)))
     }
 
@@ -190,7 +185,7 @@ impl Daemon {
         let claim = self.with_desk(path, |desk, ring| desk.claim_of(&wanted, ring))?;
         let obstacle = match wanted.takes {
             true => None,
-            false => self.desk(path)?.law.zones.obstacle(&claim.zone).cloned(),
+            false => self.desk_at(path)?.law.zones.obstacle(&claim.zone).cloned(),
         };
         if let Some(zone) = obstacle {
             let by = zone.fence;
@@ -246,7 +241,7 @@ impl Daemon {
     /// What is said of a zone that is in the way.
     fn is_held(&self, path: &Path, by: u64) -> Failure {
         let name = zone_name(by);
-        let found = self.desk(path).ok();
+        let found = self.desk_at(path).ok();
         let found = found.and_then(|desk| Some(self.zone_doc(desk, desk.law.zones.get(by)?)));
         let message = match &found {
             Some(doc) => format!(
@@ -280,7 +275,7 @@ impl Daemon {
         match outcome {
             Some((fence, Outcome::Granted { taken })) => {
                 let waiting = self.with_desk(path, |desk, ring| Ok(desk.behind_in(fence, ring)))?;
-                let desk = self.desk(path)?;
+                let desk = self.desk_at(path)?;
                 let zone = desk.law.zones.get(fence);
                 document(&docs::ZoneDone {
                     schema: docs::ZoneDone::SCHEMA.to_owned(),
@@ -373,7 +368,7 @@ impl Daemon {
     ) -> Result<Option<serde_json::Value>, Failure> {
         let me = self.identity.key.peer();
         if all {
-            let live = self.desk(path)?.law.zones.live();
+            let live = self.desk_at(path)?.law.zones.live();
             let own = live.filter(|zone| zone.holder == me);
             ids = own.map(|zone| zone_name(zone.fence)).collect();
         }
@@ -381,7 +376,7 @@ impl Daemon {
         for id in &ids {
             let fence = fence_of(id)?;
             // What is over is released: whoever says so twice has what it wants.
-            if self.desk(path)?.law.zones.get(fence).is_some() {
+            if self.desk_at(path)?.law.zones.get(fence).is_some() {
                 self.own_zone(path, id, fence)?;
                 fences.push(fence);
             }
@@ -433,7 +428,7 @@ impl Daemon {
         reply: &mpsc::Sender<Reply>,
     ) -> Result<Option<serde_json::Value>, Failure> {
         let number = id.strip_prefix("a-").and_then(|number| number.parse().ok());
-        let ask = number.and_then(|ask| Some((ask, self.desk(path).ok()?.law.zones.ask(ask)?)));
+        let ask = number.and_then(|ask| Some((ask, self.desk_at(path).ok()?.law.zones.ask(ask)?)));
         let Some((position, ask)) = ask else {
             let message = format!("there is no open question {id}");
             return Err(Failure::new("AE-NO-ZONE", Exit::USAGE, message)

@@ -1,0 +1,162 @@
+//! How a desk begins: from the log, and from what was kept beside it.
+//!
+//! Invariant: what a desk knows after it was opened is what it would know had it run all the time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use aura_api::Failure;
+use aura_engine::peer::{
+    agreement::Agreement,
+    replica::{Fates, Record},
+    units::Units,
+};
+use aura_proto::{LogId, PeerId, TeamId};
+use aura_semantic::Budget;
+use aura_tree::{Motion, Repo, WorkingCopy};
+use aura_trust::{IdentityKey, KeyRing, Roster};
+
+use super::{
+    Came, Desk, Mode, Place, Publishing, agree, analyses::Analyses, batch, counted, damage,
+    files::Files, git_failure, heard, impact, inbox, law, loose::Loose, pass, shadow::Shadows,
+    stale, storage,
+};
+use crate::{book::Book, clock::Clock};
+
+/// What a desk is made of.
+pub(crate) struct Ground<'a> {
+    pub(crate) repo: Repo,
+    pub(crate) state_dir: &'a Path,
+    pub(crate) team: TeamId,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) distrust: Option<String>,
+    pub(crate) key: IdentityKey,
+    pub(crate) checkpoint_key: PeerId,
+    pub(crate) mode: Mode,
+    pub(crate) publishing: Publishing,
+    pub(crate) clock: Clock,
+}
+
+impl Desk {
+    /// Opens the repository's log and replays it. The working copy is indexed by [`Desk::index`].
+    pub(crate) fn open(ground: Ground<'_>, ring: &KeyRing) -> Result<Self, Failure> {
+        let Ground {
+            repo,
+            state_dir,
+            team,
+            roster,
+            distrust,
+            key,
+            checkpoint_key,
+            mode,
+            publishing,
+            clock,
+        } = ground;
+        let head = repo.head().map_err(|error| git_failure(&error))?;
+        let log = LogId::of_repository(team, repo.root_commit().as_str());
+        let key_peer = key.peer();
+        let open = |dir: &Path| Book::of(dir, (team, log), &key, checkpoint_key, clock);
+        let book = damage::open_or_mend(state_dir, ring, open)?;
+        let analyses = Arc::new(Analyses::open(state_dir));
+        let desk = Self {
+            path: repo.work_tree().to_owned(),
+            mode,
+            publishing,
+            copy: WorkingCopy::open(&repo).map_err(|error| storage(&error))?,
+            motion: Motion::new(clock.mono_ms(), repo.observe()),
+            book,
+            units: Units::new(key_peer, head.channel()),
+            files: Files::open(&state_dir.join("files")),
+            held_back: BTreeMap::new(),
+            stream: None,
+            notices: Vec::new(),
+            sends: Vec::new(),
+            fault: None,
+            damage: damage::Damage::open_of(state_dir),
+            roster,
+            distrust,
+            team,
+            key_peer,
+            shadows: Shadows::open(state_dir, &repo)?,
+            impacts: impact::Impacts::open(state_dir, &analyses),
+            analyses,
+            commit: head.commit.to_string(),
+            waiting: BTreeSet::new(),
+            loose: Loose::open(state_dir),
+            agreement: Agreement::new(key_peer),
+            doubts: agree::Doubts::default(),
+            lately: stale::Lately::default(),
+            adopted: BTreeSet::new(),
+            due: pass::Due::All,
+            tried: BTreeMap::new(),
+            sealed: Vec::new(),
+            judged: counted::Ledger::default(),
+            law: law::Law::new(log, checkpoint_key),
+            inbox: inbox::Inbox::open(state_dir),
+            not_heard: Vec::new(),
+            offer_at_ms: None,
+            state_dir: state_dir.to_owned(),
+            conflicts_seen: BTreeSet::new(),
+            left: BTreeSet::new(),
+            pulls: batch::Pulls::default(),
+            unsettled: None,
+            postponed: None,
+            retry_at_ms: None,
+            parsed: None,
+            budget: Budget::default(),
+            clock,
+            repo,
+        };
+        desk.taken_up(ring)
+    }
+
+    fn taken_up(mut self, ring: &KeyRing) -> Result<Self, Failure> {
+        self.replay_units(ring)?;
+        self.recall(ring)?;
+        Ok(self)
+    }
+
+    pub(super) fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let mut records = Vec::new();
+        self.impacts.replays();
+        self.book
+            .replay(|lsn, record| records.push((lsn, record)))?;
+        let last = records.last().map_or(0, |(lsn, _)| *lsn);
+        self.read_law(&records, ring);
+        let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
+        for (lsn, record) in records {
+            match record {
+                Record::Own(entry) => self.note(lsn, entry, Came::Own, ring),
+                Record::Placed(placed) => {
+                    let came = Came::Placed(Place::of(&placed));
+                    self.note(lsn, placed.entry, came, ring);
+                }
+                Record::Heard(entry) => {
+                    if let Some(came) = heard::came(&fates, lsn, &entry) {
+                        self.note(lsn, entry, came, ring);
+                    }
+                }
+                Record::OwnPlaced { seq, own, .. } => {
+                    self.placed(self.writer(own), own.author_seq, seq)
+                }
+                Record::Retired(own) => self.units.retire(self.writer(own), own.author_seq),
+                Record::Checkpoint(_)
+                | Record::Evidence(_)
+                | Record::GivenUp(_)
+                | Record::HeardPlaced(_)
+                | Record::Incarnation(_) => {}
+            }
+        }
+        self.loose.replayed();
+        self.doubts.replayed = self.units.recorded().len();
+        self.loose.save();
+        self.impacts.replayed(last);
+        self.notices.clear();
+        let open = self.open_conflicts(ring).into_iter();
+        self.conflicts_seen = open.map(|conflict| conflict.id).collect();
+        Ok(())
+    }
+}
