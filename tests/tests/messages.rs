@@ -76,10 +76,11 @@ fn h14_a_message_reaches_whom_it_names_once_and_is_answered_and_acknowledged() {
     );
     alice.synced();
     bob.synced();
-    let acked = || inbox(&alice)[0]["acks"] == json!(["bob"]);
-    while !acked() {
+    let acked = (0..1_000).any(|_| {
         alice.synced();
-    }
+        inbox(&alice)[0]["acks"] == json!(["bob"])
+    });
+    assert!(acked);
     // Nobody else is asked to look, and what was read stays read.
     assert_eq!(carol.aura(&["status"]).ok()["needs_you"], json!([]));
     bob.aura(&["down"]).ok();
@@ -165,6 +166,38 @@ fn case_108_a_message_that_would_drive_a_terminal_is_shown_and_drives_nothing() 
         let is_forged = |line: &str| line.starts_with("2026-01-01");
         assert!(!shown.lines().any(is_forged), "{shown}");
     }
+}
+
+#[test]
+fn the_prompt_counts_what_waits_and_needs_somebody_and_is_silent_when_all_is_quiet() {
+    let team = Team::new();
+    let (mut box_, [alice, bob, _carol]) = three(&team);
+    let prompt = || {
+        let mut command = bob.plain_command();
+        command.args(["prompt", "--format", "{word} {waiting} {needs}"]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let until = |wanted: &str| {
+        let comes = (0..1_000).any(|_| {
+            let is_it = prompt() == wanted;
+            bob.aura(&["status"]).ok();
+            is_it
+        });
+        assert!(comes, "{wanted:?} never came, but {:?}", prompt());
+    };
+    until("");
+    alice.aura(&["msg", "send", "@bob", "hello"]).ok();
+    came(&bob, "hello");
+    until("synced 0 1\n");
+    bob.aura(&["msg", "read"]).ok();
+    until("");
+    box_.signal("-KILL");
+    bob.event(|event| {
+        event["kind"] == "link" && event["text"].as_str().unwrap().starts_with("offline")
+    });
+    until("offline 0 0\n");
+    bob.aura(&["down"]).ok();
+    assert_eq!(prompt(), "");
 }
 
 #[test]

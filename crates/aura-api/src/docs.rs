@@ -37,10 +37,12 @@ macro_rules! row {
 
 mod impact;
 mod messages;
+mod prompts;
 mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
+pub use prompts::{PromptDoc, Prompts};
 pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
 
 row! {

@@ -21,6 +21,8 @@ pub const DAEMON_SOCKET: &str = "daemon.sock";
 /// Name of what a starting daemon writes in [`Home::run_dir`]: a word that is another one whenever it has gone on, a
 /// space, and what it is at.
 pub const STARTING_FILE: &str = "starting";
+/// Name of what shell prompts read in [`Home::run_dir`], an `aura.prompts/1`.
+pub const PROMPTS_FILE: &str = "prompts.json";
 /// Name of the operator's socket in a Mothership's state directory.
 pub const ADMIN_SOCKET: &str = "admin.sock";
 

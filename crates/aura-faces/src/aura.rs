@@ -13,6 +13,7 @@ mod git;
 mod local;
 mod messages;
 mod past;
+mod prompt;
 mod show;
 mod status;
 #[cfg(test)]
@@ -144,6 +145,7 @@ impl Face<'_, '_> {
             Command::Ping { peer } => self.ping(peer),
             Command::TestMessage { peer, hops } => self.test_message(&peer, hops),
             Command::Reconnect { peer } => self.peers(Call::Reconnect { peer }),
+            Command::Prompt { format } => self.prompt(format.as_deref()),
             Command::Publish {
                 why,
                 symbols,

@@ -94,6 +94,11 @@ impl View {
         if self.ascii { " - " } else { " · " }
     }
 
+    /// What stands for this program in a prompt.
+    pub(crate) fn mark(&self) -> &'static str {
+        if self.ascii { "<>" } else { "⇄" }
+    }
+
     /// What stands before a step that worked.
     pub(crate) fn tick(&self) -> &'static str {
         if self.ascii { "+" } else { "✓" }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod neighbours;
+mod prompts;
 mod starting;
 mod wire;
 
@@ -20,7 +21,7 @@ use std::{
 
 use aura_api::{
     Exit, Failure, Reply, Request, docs,
-    home::{DAEMON_SOCKET, STARTING_FILE},
+    home::{DAEMON_SOCKET, PROMPTS_FILE, STARTING_FILE},
     socket,
 };
 use aura_engine::{
@@ -156,6 +157,8 @@ pub(crate) struct Daemon {
     event_last: u64,
     subscribers: Vec<mpsc::Sender<Reply>>,
     pub(super) waiting: Vec<Waiting>,
+    /// What shell prompts were told.
+    prompts: Vec<docs::PromptDoc>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) sender: mpsc::Sender<Event>,
     pub(super) is_stopping: bool,
@@ -262,6 +265,7 @@ impl Daemon {
             event_last: clock.wall_ms(),
             subscribers: Vec::new(),
             waiting: Vec::new(),
+            prompts: Vec::new(),
             runtime,
             sender,
             is_stopping: false,
@@ -485,6 +489,7 @@ impl Daemon {
                 self.weigh();
             }
             self.answer_waiting();
+            self.tell_prompts();
         }
         self.stop();
         Ok(())
@@ -723,7 +728,9 @@ impl Daemon {
             waiting.reply.send(Reply::Failed(failure)).ok();
         }
         if !self.is_homeless() {
-            std::fs::remove_file(self.home.join("run").join(DAEMON_SOCKET)).ok();
+            let run = self.home.join("run");
+            std::fs::remove_file(run.join(PROMPTS_FILE)).ok();
+            std::fs::remove_file(run.join(DAEMON_SOCKET)).ok();
         }
     }
 

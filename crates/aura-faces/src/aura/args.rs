@@ -322,6 +322,15 @@ pub(crate) enum Command {
         #[arg(long)]
         unread: bool,
     },
+    /// Print a few characters for the prompt of a shell, nothing when all is quiet
+    #[command(
+        before_long_help = "Examples:\n  PS1='$(aura prompt) \\$ '\n  aura prompt --format '{word} {waiting} {needs}'"
+    )]
+    Prompt {
+        /// With {mark}, {word}, {waiting} and {needs}
+        #[arg(long)]
+        format: Option<String>,
+    },
     /// Send, read and answer messages
     #[command(
         before_long_help = "Examples:\n  aura msg send @bob \"done?\"\n  aura msg read\n  aura msg reply m-7sy5pp yes"

@@ -135,6 +135,7 @@ fn is_quiet(status: &docs::Status) -> bool {
     status.needs_you.is_empty()
         && status.mine.unpublished == 0
         && status.mine.held_back.is_empty()
+        && status.zones.is_empty()
         && status.incoming.touching_my_edits == 0
 }
 
@@ -234,6 +235,15 @@ fn own(status: &docs::Status) -> String {
     });
     for held in &mine.held_back {
         text.push_str(&format!("  held back  {}\n", line(held)));
+    }
+    for zone in &status.zones {
+        let covers = line(&zone.covers.join(", "));
+        let whose = match zone.mine {
+            true => format!("until {} unless you work in it", when::clock(&zone.ends)),
+            false => format!("{} keeps others out", line(&zone.holder)),
+        };
+        let (id, mode) = (line(&zone.id), line(&zone.mode));
+        text.push_str(&format!("  zone {id} {covers} ({mode}), {whose}\n"));
     }
     let incoming = &status.incoming;
     if 0 < incoming.patches {

@@ -117,6 +117,11 @@ impl Inbox {
         }
     }
 
+    /// How many messages are for this device and were not read.
+    pub(crate) fn unread(&self, me: PeerId) -> usize {
+        self.rows().filter(|row| self.is_unread(row, me)).count()
+    }
+
     /// These were read.
     pub(crate) fn read(&mut self, ids: &[String]) -> Result<(), Failure> {
         let before = self.kept.read.len();

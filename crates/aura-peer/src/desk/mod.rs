@@ -253,6 +253,16 @@ impl Desk {
         }
     }
 
+    /// How many patches of others the working copy does not have.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many conflicts are open, as far as was told.
+    pub(crate) fn conflicts_open(&self) -> usize {
+        self.conflicts_seen.len()
+    }
+
     /// The commit that is checked out.
     pub(crate) fn commit(&self) -> &str {
         &self.commit

@@ -261,7 +261,7 @@ impl Daemon {
     }
 
     /// The state in one word.
-    fn word(&self, desk: &Desk) -> &'static str {
+    pub(in crate::daemon) fn word(&self, desk: &Desk) -> &'static str {
         let is_up = self.is_control_up();
         match (
             self.trouble(desk).is_some(),
