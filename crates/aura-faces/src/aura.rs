@@ -115,11 +115,7 @@ impl Face<'_, '_> {
             }
             Command::Config { what } => self.config(what),
             Command::Conflicts(args) => self.conflicts(args),
-            Command::Daemon { what } => match what {
-                Daemon::Logs { lines } => self.logs(lines),
-                Daemon::Restart => self.restart(),
-                Daemon::Run { detached } => self.run_daemon(detached, run_daemon),
-            },
+            Command::Daemon { what } => self.daemon(what, run_daemon),
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
@@ -174,6 +170,14 @@ impl Face<'_, '_> {
             Command::Watch(args) => self.watch(args),
             Command::Whoami => self.whoami(),
             Command::Zone { what } => self.zone(what),
+        }
+    }
+
+    fn daemon(&mut self, what: Daemon, run_daemon: RunDaemon) -> Outcome {
+        match what {
+            Daemon::Logs { lines } => self.logs(lines),
+            Daemon::Restart => self.restart(),
+            Daemon::Run { detached } => self.run_daemon(detached, run_daemon),
         }
     }
 
