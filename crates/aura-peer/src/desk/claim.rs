@@ -248,8 +248,20 @@ impl Desk {
         })
     }
 
+    /// Whoever may only read has nothing to say: the Mothership would refuse it, and all that is written behind it.
+    pub(super) fn may_speak(&self) -> Result<(), Failure> {
+        let member = self.roster.member(self.key_peer);
+        if member.is_none_or(|member| member.role.may_write()) {
+            return Ok(());
+        }
+        let message = "the role of this device is to read";
+        Err(Failure::new("FORBIDDEN", Exit::REFUSED, message)
+            .next("aura whoami", "its role; an admin can give it another one"))
+    }
+
     /// Writes an entry about zones.
     pub(crate) fn say(&mut self, body: &ZoneBody, ring: &KeyRing) -> Result<Own, Failure> {
+        self.may_speak()?;
         let own = Own {
             incarnation: self.book.replica.writer().incarnation,
             author_seq: self.book.replica.next_number(),

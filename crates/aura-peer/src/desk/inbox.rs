@@ -200,6 +200,7 @@ impl Desk {
         body: &MessageBody,
         ring: &KeyRing,
     ) -> Result<Option<String>, Failure> {
+        self.may_speak()?;
         if body.check().is_err() {
             let message = "a message has at most 64 KiB";
             return Err(Failure::new("AE-USAGE", Exit::USAGE, message)

@@ -28,6 +28,11 @@ use aura_trust::{KeyRing, Roster, SealContext, Tagger, open};
 
 use super::{Desk, Notice, Place, open_body, symbols::Symbol};
 
+/// How it is said of a change that a zone keeps it back.
+const BLOCKED: &str = " of somebody else blocks it";
+/// Own entries about zones of which it is known what became of them: far more than are waited for.
+const OUTCOMES_MAX: usize = 1_024;
+
 /// What somebody said of a zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
@@ -55,6 +60,8 @@ pub(crate) struct Law {
     pub(crate) outcomes: BTreeMap<(Writer, u64), (u64, Outcome)>,
     /// Changes that do not count.
     uncounted: BTreeMap<(Writer, u64), Verdict>,
+    /// Whether one of them was taken in before it was judged.
+    is_recount_due: bool,
 }
 
 /// What an entry at its place did.
@@ -75,6 +82,7 @@ impl Law {
             activity: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             uncounted: BTreeMap::new(),
+            is_recount_due: false,
         }
     }
 
@@ -97,6 +105,9 @@ impl Law {
                 if is_own {
                     let own = (header.writer, header.author_seq);
                     self.outcomes.insert(own, (place.seq, outcome.clone()));
+                    if OUTCOMES_MAX < self.outcomes.len() {
+                        self.outcomes.pop_first();
+                    }
                 }
                 Deed::Zone(outcome)
             }
@@ -274,12 +285,17 @@ impl Desk {
                     peer: Some(peer),
                     text: said_of(verdict),
                 });
-                if is_recorded {
-                    let recounted = self.recount(ring).and_then(|()| self.edit_again(ring));
-                    if let Err(failure) = recounted {
-                        tracing::error!(%failure, "the log cannot be taken in anew");
-                    }
-                }
+                self.law.is_recount_due |= is_recorded;
+            }
+        }
+    }
+
+    /// Takes the log in anew where something counts no more; once for all that came together.
+    pub(super) fn obey(&mut self, ring: &KeyRing) {
+        if std::mem::take(&mut self.law.is_recount_due) {
+            let recounted = self.recount(ring).and_then(|()| self.edit_again(ring));
+            if let Err(failure) = recounted {
+                tracing::error!(%failure, "the log cannot be taken in anew");
             }
         }
     }
@@ -330,7 +346,9 @@ impl Desk {
             text,
         });
         // What was kept back by a zone may go now.
-        self.retry_in(0);
+        if self.held_back.values().any(|why| why.contains(BLOCKED)) {
+            self.retry_in(0);
+        }
     }
 
     /// What a zone covers, in words.
@@ -372,7 +390,7 @@ impl Desk {
         let found = self.zones_of(patch, ring);
         found.into_iter().find(blocks).map(|zone| {
             let fence = zone.fence;
-            format!("z-{fence} of somebody else blocks it; see: aura zone list")
+            format!("z-{fence}{BLOCKED}; see: aura zone list")
         })
     }
 

@@ -281,6 +281,7 @@ impl Desk {
         for output in self.book.feed(input) {
             self.carry_out(output, ring);
         }
+        self.obey(ring);
     }
 
     fn carry_out(&mut self, output: replica::Output, ring: &KeyRing) {

@@ -346,10 +346,6 @@ impl Desk {
         let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
             return Ok(false);
         };
-        if let Some(why) = self.zone_before(&patch, ring) {
-            self.hold_back(path.as_str(), &why);
-            return Ok(false);
-        }
         let made = Made {
             commit: self.commit.clone(),
             why: intent.why.clone(),
@@ -382,6 +378,10 @@ impl Desk {
         let path = &body.patch.path;
         // spec: identity/5.5
         if let Some(why) = self.distrust.clone() {
+            self.hold_back(path, &why);
+            return Ok(false);
+        }
+        if let Some(why) = self.zone_before(&body.patch, ring) {
             self.hold_back(path, &why);
             return Ok(false);
         }

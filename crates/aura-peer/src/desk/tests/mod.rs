@@ -7,6 +7,7 @@ mod alike;
 mod damage;
 mod held;
 mod impact;
+mod law;
 mod orphans;
 mod past;
 
