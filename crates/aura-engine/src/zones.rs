@@ -202,9 +202,13 @@ impl Zones {
         self.in_the_way(zone).next()
     }
 
+    fn has_room(&self, holder: PeerId) -> bool {
+        let held = self.live.values().filter(|held| held.holder == holder);
+        held.count() < ZONES_PER_HOLDER_MAX
+    }
+
     fn claim(&mut self, zone: Zone, takes: bool) -> Outcome {
-        let held = self.live.values().filter(|held| held.holder == zone.holder);
-        if ZONES_PER_HOLDER_MAX <= held.count() {
+        if !self.has_room(zone.holder) {
             return Outcome::Void;
         }
         let taken: Vec<u64> = self.in_the_way(&zone).map(|zone| zone.fence).collect();
@@ -239,15 +243,20 @@ impl Zones {
         let Some(zone) = self.live.get(&asked.fence).filter(is_holder).cloned() else {
             return Outcome::Void;
         };
+        let granted = Zone {
+            fence: position,
+            holder: asked.asker,
+            ..zone
+        };
+        let is_it = |other: &Zone| other.fence == asked.fence;
+        let is_free = self.in_the_way(&granted).all(is_it);
+        if grants && !(is_free && self.has_room(asked.asker)) {
+            return Outcome::Void;
+        }
         self.asks.remove(&ask);
         if grants {
             self.end(asked.fence);
-            let zone = Zone {
-                fence: position,
-                holder: asked.asker,
-                ..zone
-            };
-            self.live.insert(position, zone);
+            self.live.insert(position, granted);
         }
         Outcome::Answered { ask, asked, grants }
     }

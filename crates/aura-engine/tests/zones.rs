@@ -611,6 +611,31 @@ fn case_085_a_write_that_relies_on_a_zone_that_is_over_does_not_count() {
 }
 
 #[test]
+fn a_zone_inside_another_one_of_its_holder_is_not_given_away_alone() {
+    let [alice, bob, box_] = [1, 2, 0].map(|n| key(n).peer());
+    let mut zones = Zones::new(box_);
+    zones.place(1, alice, &claim(ZoneMode::Block, vec![directory(1)], false));
+    zones.place(2, alice, &claim(ZoneMode::Block, vec![file(1, 1)], false));
+    let ask = ZoneBody::Ask {
+        fence: 2,
+        details: Sealed::default(),
+    };
+    zones.place(3, bob, &ask);
+    let grant = ZoneBody::Answer {
+        ask: 3,
+        grants: true,
+        details: Sealed::default(),
+    };
+    assert_eq!(zones.place(4, alice, &grant), Outcome::Void);
+    zones.place(5, alice, &ZoneBody::End { fence: 1 });
+    assert!(matches!(
+        zones.place(6, alice, &grant),
+        Outcome::Answered { .. }
+    ));
+    assert_eq!(zones.get(6).map(|zone| zone.holder), Some(bob));
+}
+
+#[test]
 fn what_others_can_make_grow_has_a_limit() {
     let [alice, bob, box_] = [1, 2, 0].map(|n| key(n).peer());
     let mut zones = Zones::new(box_);

@@ -262,6 +262,9 @@ impl Desk {
     /// Writes an entry about zones.
     pub(crate) fn say(&mut self, body: &ZoneBody, ring: &KeyRing) -> Result<Own, Failure> {
         self.may_speak()?;
+        if let ZoneBody::End { fence } = body {
+            self.law.ending.insert(*fence);
+        }
         let own = Own {
             incarnation: self.book.replica.writer().incarnation,
             author_seq: self.book.replica.next_number(),
@@ -326,7 +329,7 @@ pub(crate) fn fence_of(name: &str) -> Result<u64, Failure> {
 pub(crate) fn no_zone(name: &str) -> Failure {
     let message = format!("nobody holds {name} now");
     Failure::new("AE-NO-ZONE", Exit::USAGE, message)
-        .next("aura zone list --all", "the zones that are held")
+        .next("aura zone list", "the zones that are held")
 }
 
 /// What is said of somebody else's zone.

@@ -60,6 +60,8 @@ pub(crate) struct Law {
     pub(crate) outcomes: BTreeMap<(Writer, u64), (u64, Outcome)>,
     /// Changes that do not count.
     uncounted: BTreeMap<(Writer, u64), Verdict>,
+    /// Own zones whose end is on its way: no change that comes behind it relies on them.
+    pub(super) ending: BTreeSet<u64>,
     /// Whether one of them was taken in before it was judged.
     is_recount_due: bool,
 }
@@ -82,6 +84,7 @@ impl Law {
             activity: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             uncounted: BTreeMap::new(),
+            ending: BTreeSet::new(),
             is_recount_due: false,
         }
     }
@@ -240,6 +243,14 @@ impl Desk {
             };
             self.judge_placed(&roster, entry, place, ring);
         }
+        let waiting = unplaced
+            .values()
+            .filter(|entry| entry.header().kind == Kind::ZONE);
+        let bodies = waiting.filter_map(|entry| ZoneBody::decode(&entry.body()).ok());
+        self.law.ending.extend(bodies.filter_map(|body| match body {
+            ZoneBody::End { fence } => Some(fence),
+            _ => None,
+        }));
     }
 
     /// Takes an entry into the law, if its author may write.
@@ -297,6 +308,8 @@ impl Desk {
             if let Err(failure) = recounted {
                 tracing::error!(%failure, "the log cannot be taken in anew");
             }
+            // What is an edit again is held back with its reason, or goes out.
+            self.retry_in(0);
         }
     }
 
@@ -396,7 +409,12 @@ impl Desk {
 
     /// The zone that a change of one's own relies on, 0 for none.
     pub(super) fn fence_for(&self, patch: &FilePatch, ring: &KeyRing) -> u64 {
-        let is_own = |zone: &&Zone| zone.holder == self.key_peer;
+        // Without the Mothership a zone may be over before the change has its place; it counts without one as well.
+        if !self.book.replica.is_served() {
+            return 0;
+        }
+        let is_own =
+            |zone: &&Zone| zone.holder == self.key_peer && !self.law.ending.contains(&zone.fence);
         let found = self.zones_of(patch, ring).into_iter().find(is_own);
         found.map_or(0, |zone| zone.fence)
     }

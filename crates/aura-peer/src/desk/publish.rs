@@ -101,7 +101,8 @@ impl Desk {
         } else {
             self.explain(intent, ring)?
         };
-        if !self.is_postponed() {
+        // Who publishes a part has not decided about the rest.
+        if !self.is_postponed() && intent.symbols.is_empty() {
             self.decided()?;
         }
         Ok((count, explained))

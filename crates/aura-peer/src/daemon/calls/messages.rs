@@ -103,7 +103,7 @@ impl Daemon {
         re: Option<&str>,
     ) -> Result<Vec<PeerId>, Failure> {
         let me = self.identity.key.peer();
-        let mut peers = BTreeSet::new();
+        let (mut peers, mut is_for_all) = (BTreeSet::new(), false);
         if let Some(re) = re {
             let desk = self.desk_at(path)?;
             let (_, row) = desk.inbox.named(re).ok_or_else(|| no_message(re))?;
@@ -115,7 +115,8 @@ impl Daemon {
         for word in to {
             let word = word.trim_start_matches('@');
             if word == "all" {
-                return Ok(Vec::new());
+                is_for_all = true;
+                continue;
             }
             if let Some(zone) = word.strip_prefix("zone:") {
                 let zone = self.desk_at(path)?.law.zones.get(fence_of(zone)?);
@@ -135,6 +136,9 @@ impl Daemon {
                 }
                 peers.extend(found);
             }
+        }
+        if is_for_all {
+            return Ok(Vec::new());
         }
         peers.remove(&me);
         if peers.is_empty() && !to.is_empty() {
