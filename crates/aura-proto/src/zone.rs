@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{self, DecodeError},
-    ids::PeerId,
     limits::{PATH_COMPONENTS_MAX, ZONE_DETAILS_BYTES_MAX, ZONE_PLACES_MAX, ZONE_TTL_MS_MAX},
 };
 
@@ -182,13 +181,4 @@ impl ZoneDetails {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode(bytes)
     }
-}
-
-/// Who holds a zone, and since when it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
-    /// The device.
-    pub peer: PeerId,
-    /// Position of the claim or the grant.
-    pub fence: u64,
 }

@@ -22,7 +22,10 @@ use super::{
     ledger::{self, Placement},
     record::Record,
 };
-use crate::{Now, zones::Zones};
+use crate::{
+    Now,
+    zones::{Zone, Zones},
+};
 
 /// How long an end that could not be stored waits, in milliseconds.
 const AGAIN_MS: u64 = 10_000;
@@ -130,20 +133,20 @@ impl Leases {
     }
 
     /// When a zone is over, as far as is known now.
-    fn over_ms(&self, log: LogId, zones: &Zones, fence: u64) -> Option<u64> {
-        let zone = zones.get(fence)?;
-        let until_ms = self.until_ms.get(&(log, fence)).copied();
+    fn over_ms(&self, log: LogId, zone: &Zone) -> u64 {
+        let until_ms = self.until_ms.get(&(log, zone.fence)).copied();
         let left_ms = self.left_ms.get(&zone.holder);
         let lapses_ms = left_ms.map(|left_ms| left_ms + ZONE_LEASE_MS);
-        let over_ms = until_ms.into_iter().chain(lapses_ms).min()?;
-        Some(over_ms.max(self.ending.get(&(log, fence)).copied().unwrap_or(0)))
+        let times = until_ms.into_iter().chain(lapses_ms);
+        times.min().unwrap_or(u64::MAX)
     }
 
     fn all(&self) -> impl Iterator<Item = (LogId, u64, u64)> + '_ {
         self.logs.iter().flat_map(move |(log, zones)| {
             zones.live().map(move |zone| {
-                let over_ms = self.over_ms(*log, zones, zone.fence);
-                (*log, zone.fence, over_ms.unwrap_or(u64::MAX))
+                let again_ms = self.ending.get(&(*log, zone.fence)).copied();
+                let over_ms = self.over_ms(*log, zone).max(again_ms.unwrap_or(0));
+                (*log, zone.fence, over_ms)
             })
         })
     }
@@ -174,12 +177,7 @@ impl Leases {
     /// Whether a zone whose end is on its way is over still.
     fn is_over(&self, now: Now, log: LogId, fence: u64) -> bool {
         let zone = self.zones(log).and_then(|zones| zones.get(fence));
-        zone.is_some_and(|zone| {
-            let until_ms = self.until_ms.get(&(log, fence));
-            let left_ms = self.left_ms.get(&zone.holder);
-            until_ms.is_some_and(|until_ms| *until_ms <= now.mono_ms)
-                || left_ms.is_some_and(|left_ms| left_ms + ZONE_LEASE_MS <= now.mono_ms)
-        })
+        zone.is_some_and(|zone| self.over_ms(log, zone) <= now.mono_ms)
     }
 }
 

@@ -103,11 +103,7 @@ impl Desk {
         if is_pattern(text) {
             return self.matching(text);
         }
-        let is_below = |path: &RepoPath| {
-            let rest = path.as_str().strip_prefix(text);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if self.files.paths().any(is_below) {
+        if self.files.paths().any(|path| is_in(path, text)) {
             return Ok(vec![whole(text)]);
         }
         match self.symbol(text) {
@@ -147,9 +143,8 @@ impl Desk {
     fn refuse_wide(&self, covers: &[Covered]) -> Result<(), Failure> {
         let is_covered = |path: &&RepoPath| {
             covers.iter().any(|covered| {
-                let rest = path.as_str().strip_prefix(covered.path.as_str());
-                let is_in = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                covered.unit.is_none() && (covered.path.is_empty() || is_in)
+                let dir = covered.path.as_str();
+                covered.unit.is_none() && (dir.is_empty() || is_in(path, dir))
             })
         };
         let (all, count) = (
@@ -291,6 +286,12 @@ fn whole(path: &str) -> Covered {
         path: path.to_owned(),
         unit: None,
     }
+}
+
+/// Whether a path is this one, or in this directory.
+fn is_in(path: &RepoPath, dir: &str) -> bool {
+    let rest = path.as_str().strip_prefix(dir);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_pattern(text: &str) -> bool {

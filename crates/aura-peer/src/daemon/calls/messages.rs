@@ -11,7 +11,7 @@ use aura_proto::{PeerId, message::Role};
 use super::{Answer, document, no_peer};
 use crate::{
     clock::rfc3339,
-    daemon::Daemon,
+    daemon::{Daemon, neighbours::person_of},
     desk::{Desk, claim::fence_of, inbox::Row},
     docs as shape,
 };
@@ -127,8 +127,7 @@ impl Daemon {
                 let editors = self.with_desk(path, |desk, ring| desk.editors(&symbol, ring))?;
                 peers.extend(editors);
             } else {
-                let is_meant =
-                    |name: &str| name == word || name.split(['/', '@', '#']).next() == Some(word);
+                let is_meant = |name: &str| name == word || person_of(name) == word;
                 let cards = self.peers.values().filter(|card| is_meant(&card.name));
                 let found: Vec<PeerId> = cards.map(|card| card.peer).collect();
                 if found.is_empty() {
