@@ -47,6 +47,7 @@ mod untrue;
 mod value;
 mod walk;
 mod whole;
+mod without;
 
 pub use apply::{Applied, Landing, apply, land, splice};
 pub use diff::{Change, UnitChange, diff_files, diff_indexed};
@@ -74,3 +75,4 @@ pub use references::{
 pub use unified::{kept_lines, unified};
 pub use untrue::Untrue;
 pub use value::{ContentHash, OwnText, ParseHexError, Text, UnitId};
+pub use without::{Without, without};

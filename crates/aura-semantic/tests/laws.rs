@@ -9,7 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use aura_semantic::{ContentHash, Indexed, Op, Problem, UnitId, apply, extract};
+use aura_semantic::{ContentHash, Indexed, Op, Problem, UnitId, apply, extract, without};
 use common::{
     Dice, all_fixtures, assert_tiled, bodies, code_fixtures, disguises, edit, edit_body, fixture,
     fresh, next,
@@ -98,6 +98,63 @@ fn check_law(before: &Indexed, after: &Indexed, note: &str) -> u64 {
         "{note}: twice is once"
     );
     u64::from(matches!(patch.ops[..], [Op::File { .. }]))
+}
+
+#[test]
+fn what_a_patch_did_can_be_taken_out_again_and_the_patch_brings_it_back() {
+    for name in code_fixtures() {
+        let (mut exact, mut left) = (0, 0);
+        let base = fresh(name, &fixture(name));
+        for seed in 0..patches() {
+            let mut dice = Dice::new(seed * 37 + 11);
+            let after = next(&base, &edit(&base, &mut dice, &seed.to_string()));
+            let Some(patch) = extract(Some(&base), Some(&after)) else {
+                continue;
+            };
+            let note = format!("{name} {seed}: {:?}", patch.ops);
+            let taken = without(Some(&after), &patch, &|_| true);
+            if !taken.left.is_empty() {
+                left += 1;
+
+                continue;
+            }
+            let taken = taken.file.unwrap();
+            exact += u64::from(taken.bytes == base.bytes);
+            assert_eq!(texts_of(&taken), texts_of(&base), "{note}");
+            let again = extract(Some(&taken), Some(&after)).expect(&note);
+            let again = apply(Some(&taken), &again).unwrap();
+            assert_eq!(again.bytes(), Some(&after.bytes[..]), "{note}");
+        }
+        // Members that were moved out of their container are not moved back.
+        assert!(left * 20 <= patches(), "{name}: {left} of {}", patches());
+        assert!(patches() < exact * 2, "{name}: {exact} of {}", patches());
+    }
+}
+
+#[test]
+fn a_patch_is_taken_out_of_a_file_in_which_others_went_on() {
+    for name in code_fixtures() {
+        let base = fresh(name, &fixture(name));
+        let units = bodies(&base);
+        for pair in units.windows(2) {
+            let mine = next(&base, &edit_body(&base, pair[0], "mine"));
+            let both = next(&mine, &edit_body(&mine, pair[1], "theirs"));
+            let theirs = next(&base, &edit_body(&base, pair[1], "theirs"));
+            let patch = extract(Some(&base), Some(&mine)).unwrap();
+            let taken = without(Some(&both), &patch, &|_| true);
+            assert_eq!(taken.file.unwrap().bytes, theirs.bytes, "{name}");
+            // What stands otherwise by now stays.
+            let stays = without(Some(&both), &patch, &|_| false);
+            assert_eq!(stays.file.unwrap().bytes, both.bytes, "{name}");
+        }
+    }
+}
+
+/// What the units say, in no order; a unit that was moved to another container is not moved back.
+fn texts_of(file: &Indexed) -> Vec<ContentHash> {
+    let mut texts: Vec<_> = file.outline.units.iter().map(|u| u.own_hash).collect();
+    texts.sort();
+    texts
 }
 
 #[test]

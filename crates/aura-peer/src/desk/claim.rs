@@ -113,7 +113,7 @@ impl Desk {
                 unit: Some((symbol.unit.0, symbol.name)),
             }]),
             // A file may be claimed before it is written.
-            Err(_) if text.contains('/') && RepoPath::try_from(text).is_ok() => {
+            Err(_) if what.contains('/') && RepoPath::try_from(text).is_ok() => {
                 Ok(vec![whole(text)])
             }
             Err(failure) => Err(failure),

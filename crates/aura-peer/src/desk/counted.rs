@@ -77,7 +77,7 @@ impl Ledger {
     }
 
     /// Whether this roster judges an entry in another way.
-    fn differs(&self, roster: &Roster, log: LogId) -> bool {
+    pub(super) fn differs(&self, roster: &Roster, log: LogId) -> bool {
         let differs = |writer: Writer, row: &Judged| {
             counts(roster, log, (writer, row.author_seq), row.time_ms) != row.counts
         };
@@ -105,13 +105,16 @@ impl Desk {
             return Ok(());
         }
         self.roster = Arc::clone(roster);
-        if self.judged.differs(roster, self.book.replica.log()) {
-            self.recount(ring)?;
+        let log = self.book.replica.log();
+        if self.judged.differs(roster, log) || self.law.differs(roster, log) {
+            self.recount("members have changed", ring)?;
         }
         Ok(())
     }
 
-    pub(super) fn recount(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+    /// Takes the log in anew, and out of the files what counts no more; `why` is said.
+    pub(super) fn recount(&mut self, why: &str, ring: &KeyRing) -> Result<(), Failure> {
+        let before = self.counted_records();
         let notices = std::mem::take(&mut self.notices);
         let seen = std::mem::take(&mut self.conflicts_seen);
         self.loose.save();
@@ -129,11 +132,14 @@ impl Desk {
         self.notices = notices;
         self.conflicts_seen = seen;
         replayed?;
+        let after = self.counted_records();
+        self.withdrawn.extend(before.difference(&after));
+        self.withdraw(ring)?;
         self.notices.push(Notice {
             kind: "recounted",
             symbol: None,
             peer: None,
-            text: "members have changed, and with them which entries count".to_owned(),
+            text: format!("{why}, and with that which entries count"),
         });
         self.due = pass::Due::All;
         self.settle(ring);

@@ -50,7 +50,7 @@ impl Desk {
         let differs = self
             .judged
             .settle(&self.roster, log, (writer, author_seq), place.time_ms);
-        if differs && let Err(failure) = self.recount(ring) {
+        if differs && let Err(failure) = self.recount("an entry has got its place", ring) {
             tracing::error!(%failure, "the log cannot be taken in anew");
         }
     }
@@ -70,7 +70,7 @@ impl Desk {
 
     /// Something that was heard does not count any more.
     fn unheard(&mut self, peer: PeerId, why: String, ring: &KeyRing) {
-        if let Err(failure) = self.recount(ring) {
+        if let Err(failure) = self.recount("something that was heard is void", ring) {
             tracing::error!(%failure, "the log cannot be taken in anew");
         }
         self.refused(peer, why);

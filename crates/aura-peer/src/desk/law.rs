@@ -21,15 +21,15 @@ use aura_engine::{
 };
 use aura_proto::{
     Entry, Kind, LogId, PeerId, RepoPath, Writer,
-    zone::{Place as Spot, Sealed, ZoneBody, ZoneDetails, ZoneMode},
+    zone::{Place as Spot, Sealed, Tag, ZoneBody, ZoneDetails, ZoneMode},
 };
-use aura_semantic::{FilePatch, UnitId};
+use aura_semantic::{FilePatch, Indexed, Op, UnitId};
 use aura_trust::{KeyRing, Roster, SealContext, Tagger, open};
 
-use super::{Desk, Notice, Place, open_body, symbols::Symbol};
+use super::{
+    Desk, Notice, Place, counted::Ledger, held::Held, open_body, publish::part_of, symbols::Symbol,
+};
 
-/// How it is said of a change that a zone keeps it back.
-const BLOCKED: &str = " of somebody else blocks it";
 /// Own entries about zones of which it is known what became of them: far more than are waited for.
 const OUTCOMES_MAX: usize = 1_024;
 
@@ -46,6 +46,18 @@ pub(crate) struct Told {
 pub(crate) struct Activity {
     pub(crate) changes: u64,
     pub(crate) last_ms: u64,
+    /// Position of the last change that relied on it.
+    renewed: u64,
+}
+
+/// What of a change may be published.
+#[derive(Debug)]
+pub(super) enum Free {
+    All,
+    /// A part, what the file is with it, and a zone that keeps the rest back.
+    Part(Box<(FilePatch, Option<Indexed>)>, u64),
+    /// Nothing, for this zone.
+    Nothing(u64),
 }
 
 /// The zones of one log and what follows from them.
@@ -64,6 +76,10 @@ pub(crate) struct Law {
     pub(super) ending: BTreeSet<u64>,
     /// Whether one of them was taken in before it was judged.
     is_recount_due: bool,
+    /// What others said of zones, as it was judged by the roster.
+    judged: Ledger,
+    /// Whether there ever was something about zones.
+    is_in_force: bool,
 }
 
 /// What an entry at its place did.
@@ -86,7 +102,19 @@ impl Law {
             uncounted: BTreeMap::new(),
             ending: BTreeSet::new(),
             is_recount_due: false,
+            judged: Ledger::default(),
+            is_in_force: false,
         }
+    }
+
+    /// Whether this roster judges what was said of zones in another way.
+    pub(super) fn differs(&self, roster: &Roster, log: LogId) -> bool {
+        self.judged.differs(roster, log)
+    }
+
+    /// Whether a change that cannot be opened yet may be one that does not count.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.is_in_force
     }
 
     /// Whether a change counts, as far as zones go.
@@ -132,6 +160,10 @@ impl Law {
                             let activity = self.activity.entry(zone.fence).or_default();
                             activity.changes += body.patch.touched.len() as u64;
                             activity.last_ms = place.time_ms;
+                        }
+                        if header.fence != 0 {
+                            let activity = self.activity.entry(header.fence).or_default();
+                            activity.renewed = place.seq;
                         }
                         Deed::Nothing
                     }
@@ -187,11 +219,7 @@ fn opened(entry: &Entry, sealed: &Sealed, ring: &KeyRing) -> Option<ZoneDetails>
 }
 
 /// The branch and the places of a change.
-fn spots(
-    ring: &KeyRing,
-    log: LogId,
-    body: &PatchBody,
-) -> Option<(aura_proto::zone::Tag, Vec<Spot>)> {
+fn spots(ring: &KeyRing, log: LogId, body: &PatchBody) -> Option<(Tag, Vec<Spot>)> {
     let tagger = Tagger::new(ring, log)?;
     let spots = spots_of(&tagger, &body.patch)?;
     Some((tagger.branch(&body.channel), spots))
@@ -265,11 +293,19 @@ impl Desk {
         if !matches!(header.kind, Kind::ZONE | Kind::PATCH) {
             return Deed::Nothing;
         }
-        let (writer, author_seq) = (header.writer, header.author_seq);
-        let is_own = writer.peer == self.key_peer;
-        let may_write = is_own
-            || writer.peer == self.law.grantor && header.kind == Kind::ZONE
-            || roster.counts(header.log, writer, author_seq, place.time_ms);
+        let peer = header.writer.peer;
+        let is_own = peer == self.key_peer;
+        let is_zone = header.kind == Kind::ZONE;
+        self.law.is_in_force |= is_zone || header.fence != 0;
+        let time_ms = place.time_ms;
+        let may_write = match is_own || is_zone && peer == self.law.grantor {
+            true => true,
+            false if is_zone => {
+                let judged = &mut self.law.judged;
+                judged.judge(roster, header.log, header, Some(time_ms))
+            }
+            false => roster.counts(header.log, header.writer, header.author_seq, time_ms),
+        };
         match may_write {
             true => self.law.place(entry, place, is_own, ring),
             false => Deed::Nothing,
@@ -304,8 +340,7 @@ impl Desk {
     /// Takes the log in anew where something counts no more; once for all that came together.
     pub(super) fn obey(&mut self, ring: &KeyRing) {
         if std::mem::take(&mut self.law.is_recount_due) {
-            let recounted = self.recount(ring).and_then(|()| self.edit_again(ring));
-            if let Err(failure) = recounted {
+            if let Err(failure) = self.recount("a zone was in the way", ring) {
                 tracing::error!(%failure, "the log cannot be taken in anew");
             }
             // What is an edit again is held back with its reason, or goes out.
@@ -359,7 +394,7 @@ impl Desk {
             text,
         });
         // What was kept back by a zone may go now.
-        if self.held_back.values().any(|why| why.contains(BLOCKED)) {
+        if (self.held_back.values()).any(|why| matches!(why, Held::Zone(_))) {
             self.retry_in(0);
         }
     }
@@ -396,18 +431,52 @@ impl Desk {
         self.waiting.iter().filter(is_in).count() as u64
     }
 
-    /// Why a change of one's own must not be published now: somebody else's zone is in the way.
+    /// The units of a change of one's own that must not be published now, each with a zone of somebody else.
     // spec: zones/3.3
-    pub(super) fn zone_before(&self, patch: &FilePatch, ring: &KeyRing) -> Option<String> {
+    pub(super) fn blocking(&self, patch: &FilePatch, ring: &KeyRing) -> BTreeMap<UnitId, u64> {
         let blocks = |zone: &&Zone| zone.mode == ZoneMode::Block && zone.holder != self.key_peer;
-        let found = self.zones_of(patch, ring);
-        found.into_iter().find(blocks).map(|zone| {
-            let fence = zone.fence;
-            format!("z-{fence}{BLOCKED}; see: aura zone list")
-        })
+        if !self.law.zones.live().any(|zone| blocks(&zone)) {
+            return BTreeMap::new();
+        }
+        let Some((branch, spots)) = self.spots_here(patch, ring) else {
+            return BTreeMap::new();
+        };
+        let rows = patch.touched.iter().zip(&spots);
+        let found = rows.filter_map(|(row, spot)| {
+            let mut zones = self.law.zones.covering(branch, std::slice::from_ref(spot));
+            Some((row.unit, zones.find(blocks)?.fence))
+        });
+        found.collect()
     }
 
-    /// The zone that a change of one's own relies on, 0 for none.
+    /// What of a change no zone of somebody else keeps back.
+    pub(super) fn free_of_zones(
+        &self,
+        before: Option<&Indexed>,
+        patch: &FilePatch,
+        ring: &KeyRing,
+    ) -> Free {
+        let blocked = self.blocking(patch, ring);
+        let Some(fence) = blocked.values().next().copied() else {
+            return Free::All;
+        };
+        let file = UnitId::file(&patch.path);
+        let is_blocked = |op: &Op| blocked.contains_key(&op.unit().unwrap_or(file));
+        // What uses a function is changed together with its name: a part of that would fit nothing.
+        let names = |op: &Op| !matches!(op, Op::Gap { .. } | Op::Move { .. } | Op::Replace { .. });
+        if patch.ops.iter().any(|op| is_blocked(op) && names(op)) {
+            return Free::Nothing(fence);
+        }
+        let units = patch.touched.iter().map(|row| row.unit);
+        let free = units.filter(|unit| !blocked.contains_key(unit)).collect();
+        match part_of(before, patch, &free) {
+            Some(part) => Free::Part(Box::new(part), fence),
+            None => Free::Nothing(fence),
+        }
+    }
+
+    /// The zone that a change of one's own relies on, 0 for none: of several the one that was relied on longest ago, as
+    /// each lasts on from then.
     pub(super) fn fence_for(&self, patch: &FilePatch, ring: &KeyRing) -> u64 {
         // Without the Mothership a zone may be over before the change has its place; it counts without one as well.
         if !self.book.replica.is_served() {
@@ -415,20 +484,27 @@ impl Desk {
         }
         let is_own =
             |zone: &&Zone| zone.holder == self.key_peer && !self.law.ending.contains(&zone.fence);
-        let found = self.zones_of(patch, ring).into_iter().find(is_own);
-        found.map_or(0, |zone| zone.fence)
+        let renewed = |zone: &&Zone| {
+            let activity = self.law.activity.get(&zone.fence);
+            activity.map_or(0, |activity| activity.renewed)
+        };
+        let own = self.zones_of(patch, ring).into_iter().filter(is_own);
+        own.min_by_key(renewed).map_or(0, |zone| zone.fence)
+    }
+
+    fn spots_here(&self, patch: &FilePatch, ring: &KeyRing) -> Option<(Tag, Vec<Spot>)> {
+        let tagger = Tagger::new(ring, self.law.log)?;
+        let spots = spots_of(&tagger, patch)?;
+        Some((tagger.branch(self.units.channel()), spots))
     }
 
     fn zones_of(&self, patch: &FilePatch, ring: &KeyRing) -> Vec<&Zone> {
         if self.law.zones.live().next().is_none() {
             return Vec::new();
         }
-        let Some(tagger) = Tagger::new(ring, self.law.log) else {
-            return Vec::new();
-        };
-        let spots = spots_of(&tagger, patch).unwrap_or_default();
-        let branch = tagger.branch(self.units.channel());
-        self.law.zones.covering(branch, &spots).collect()
+        let spots = self.spots_here(patch, ring);
+        let zones = spots.map(|(branch, spots)| self.law.zones.covering(branch, &spots).collect());
+        zones.unwrap_or_default()
     }
 
     /// Who holds a zone in which a symbol is.

@@ -15,6 +15,7 @@ mod damage;
 mod decide;
 mod files;
 mod heard;
+pub(crate) mod held;
 pub(crate) mod impact;
 pub(crate) mod inbox;
 mod intent;
@@ -34,6 +35,7 @@ pub(crate) mod take;
 mod tests;
 pub(crate) mod then;
 mod undo;
+mod withdraw;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,9 +50,7 @@ use aura_engine::peer::{
     replica,
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
-use aura_proto::{
-    Digest, Entry, Kind, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message,
-};
+use aura_proto::{Entry, Kind, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message};
 use aura_semantic::{Budget, ContentHash, Indexed, OwnText, UnitId};
 use aura_tree::{Keep, Motion, Repo, WorkingCopy};
 use aura_trust::{KeyRing, Roster, SealContext, open};
@@ -182,7 +182,7 @@ pub(crate) struct Desk {
     pub(crate) book: Book,
     pub(crate) units: Units,
     pub(crate) files: Files,
-    pub(crate) held_back: BTreeMap<RepoPath, String>,
+    pub(crate) held_back: BTreeMap<RepoPath, held::Held>,
     pub(crate) stream: Option<u32>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) sends: Vec<Message>,
@@ -228,6 +228,8 @@ pub(crate) struct Desk {
     unsettled: Option<aura_tree::Settled>,
     /// A publication that was asked for while git moved.
     postponed: Option<publish::Intent>,
+    /// Records of changes that count no more and are still to be taken out of the shadows.
+    withdrawn: BTreeSet<u64>,
     /// When what could not be done is tried again.
     retry_at_ms: Option<u64>,
     /// The shadow that was asked for last, with the ids that its units were born with.
@@ -384,6 +386,7 @@ impl Desk {
         }
         self.retry_at_ms = None;
         self.settle_late(ring)?;
+        self.withdraw(ring)?;
         self.due = pass::Due::All;
         self.feed(replica::Input::Retry, ring);
         self.publish_saved(ring)?;
@@ -494,6 +497,14 @@ impl Desk {
 
     /// Opens what could not be opened before, after the team key arrived.
     pub(crate) fn unseal(&mut self, ring: &KeyRing) {
+        // What was sealed was not judged either.
+        if self.law.is_in_force() {
+            if let Err(failure) = self.recount("a team key has arrived", ring) {
+                tracing::error!(%failure, "the log cannot be taken in anew");
+            }
+            self.retry_in(0);
+            return;
+        }
         for (lsn, came) in std::mem::take(&mut self.sealed) {
             if let Some(entry) = self.book.entry(lsn) {
                 self.note(lsn, entry, came, ring);
@@ -661,19 +672,9 @@ impl Desk {
         let notices = &mut self.notices;
         sweep(&self.copy, &mut |rescued| {
             let path = rescued.path.as_ref().map_or("unknown", RepoPath::as_str);
-            let hash = Digest::of(&rescued.bytes).to_string();
-            let name: String = path
-                .rsplit('/')
-                .next()
-                .unwrap_or(path)
-                .chars()
-                .take(50)
-                .collect();
-            // Two of one name differ in what they hold.
-            let file = dir.join(format!("{wall_ms}-{}-{name}", &hash[..16]));
-            let kept = aura_store::write_atomic(&file, &rescued.bytes, 0o600);
+            let kept = shadow::keep_beside(&dir, wall_ms, path, &rescued.bytes);
             let text = match &kept {
-                Ok(()) => format!("is kept in {}", file.display()),
+                Ok(file) => format!("is kept in {}", file.display()),
                 Err(error) => format!("could not be kept yet: {}", crate::chain(error)),
             };
             notices.push(Notice {

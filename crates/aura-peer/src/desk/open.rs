@@ -14,7 +14,7 @@ use aura_engine::peer::{
     replica::{Fates, Record},
     units::Units,
 };
-use aura_proto::{LogId, PeerId, TeamId};
+use aura_proto::{Kind, LogId, PeerId, TeamId};
 use aura_semantic::Budget;
 use aura_tree::{Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, Roster};
@@ -104,6 +104,7 @@ impl Desk {
             pulls: batch::Pulls::default(),
             unsettled: None,
             postponed: None,
+            withdrawn: BTreeSet::new(),
             retry_at_ms: None,
             parsed: None,
             budget: Budget::default(),
@@ -114,12 +115,14 @@ impl Desk {
     }
 
     fn taken_up(mut self, ring: &KeyRing) -> Result<Self, Failure> {
-        self.replay_units(ring)?;
+        let uncounted = self.replay_units(ring)?;
+        self.withdraw_late(uncounted, ring)?;
         self.recall(ring)?;
         Ok(self)
     }
 
-    pub(super) fn replay_units(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+    /// Takes in the whole log; answers the records of changes in it that do not count.
+    pub(super) fn replay_units(&mut self, ring: &KeyRing) -> Result<Vec<u64>, Failure> {
         let mut records = Vec::new();
         self.impacts.replays();
         self.book
@@ -127,7 +130,10 @@ impl Desk {
         let last = records.last().map_or(0, |(lsn, _)| *lsn);
         self.read_law(&records, ring);
         let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
+        let mut uncounted = Vec::new();
         for (lsn, record) in records {
+            let change = record.entry().filter(|e| e.header().kind == Kind::PATCH);
+            let change = change.map(|entry| entry.header().clone());
             match record {
                 Record::Own(entry) => self.note(lsn, entry, Came::Own, ring),
                 Record::Placed(placed) => {
@@ -149,6 +155,11 @@ impl Desk {
                 | Record::HeardPlaced(_)
                 | Record::Incarnation(_) => {}
             }
+            uncounted.extend(
+                change
+                    .filter(|header| !self.is_taken_in(header, lsn, &fates))
+                    .map(|_| lsn),
+            );
         }
         self.loose.replayed();
         self.doubts.replayed = self.units.recorded().len();
@@ -157,6 +168,6 @@ impl Desk {
         self.notices.clear();
         let open = self.open_conflicts(ring).into_iter();
         self.conflicts_seen = open.map(|conflict| conflict.id).collect();
-        Ok(())
+        Ok(uncounted)
     }
 }

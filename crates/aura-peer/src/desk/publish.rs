@@ -18,14 +18,14 @@ use aura_engine::peer::{
 };
 use aura_proto::{Kind, RepoPath, limits::BODY_BYTES_MAX};
 use aura_semantic::{FilePatch, Indexed, Touched, UnitId};
-use aura_tree::{AtHead, FileBytes, ReadError, SkipKind, Skipped, root::FILE_BYTES_MAX};
+use aura_tree::{AtHead, FileBytes, ReadError, SkipKind, Skipped};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, seal};
 
 /// More deletions than this at once, and more than one file in [`DELETIONS_SHARE`], are not taken for an edit.
 const DELETIONS_MAX: usize = 50;
 const DELETIONS_SHARE: usize = 10;
 
-use super::{Desk, take::names};
+use super::{Desk, held::Held, law::Free, take::names};
 
 /// How long a file must have been empty to be published as empty, in milliseconds.
 const EMPTY_MS: u64 = 2_000;
@@ -54,25 +54,31 @@ impl Intent {
             let mut symbols = self.symbols.iter();
             symbols.any(|symbol| names(&patch.path, &row.name, symbol))
         };
-        let units: BTreeSet<UnitId> = patch
-            .touched
-            .iter()
-            .filter(|row| is_wanted(row))
-            .map(|row| row.unit)
-            .collect();
-        if units.len() == patch.touched.len() {
-            return Some((patch, after));
+        let wanted = patch.touched.iter().filter(|row| is_wanted(row));
+        let units: BTreeSet<UnitId> = wanted.map(|row| row.unit).collect();
+        match units.len() == patch.touched.len() {
+            true => Some((patch, after)),
+            false => part_of(before, &patch, &units),
         }
-        let file = UnitId::file(&patch.path);
-        let mut part = patch.clone();
-        part.ops
-            .retain(|op| units.contains(&op.unit().unwrap_or(file)));
-        part.touched.retain(|row| units.contains(&row.unit));
-        part.result = None;
-        let known = aura_semantic::apply(before, &part).ok()?.after;
-        part.result = known.as_ref().map(Indexed::hash);
-        (!part.ops.is_empty()).then_some((part, known))
     }
+}
+
+/// What a patch does to some units, and what the file is once the team knows that; nothing where it does nothing to them
+/// or that cannot be told apart.
+pub(super) fn part_of(
+    before: Option<&Indexed>,
+    patch: &FilePatch,
+    units: &BTreeSet<UnitId>,
+) -> Option<(FilePatch, Option<Indexed>)> {
+    let file = UnitId::file(&patch.path);
+    let mut part = patch.clone();
+    part.ops
+        .retain(|op| units.contains(&op.unit().unwrap_or(file)));
+    part.touched.retain(|row| units.contains(&row.unit));
+    part.result = None;
+    let known = aura_semantic::apply(before, &part).ok()?.after;
+    part.result = known.as_ref().map(Indexed::hash);
+    (!part.ops.is_empty()).then_some((part, known))
 }
 
 impl Desk {
@@ -141,7 +147,7 @@ impl Desk {
     pub(super) fn publish_released(&mut self, ring: &KeyRing) {
         let held = self.held_back.iter();
         let is_free = |path: &RepoPath| !self.units.is_orphaned(path.as_str());
-        let free = held.filter(|(path, why)| *why == ORPHANED && is_free(path));
+        let free = held.filter(|(path, why)| **why == Held::Orphaned && is_free(path));
         let free: BTreeSet<RepoPath> = free.map(|(path, _)| path.clone()).collect();
         free.iter().for_each(|path| {
             self.held_back.remove(path);
@@ -177,7 +183,7 @@ impl Desk {
             }
             count += usize::from(self.publish_file(path, intent, ring)?);
         }
-        let left_out = |path| self.held_back.get(path).is_some_and(|why| is_left_out(why));
+        let left_out = |path| self.held_back.get(path).is_some_and(Held::is_left_out);
         if paths.iter().any(left_out) {
             self.forgive_what_git_has()?;
         }
@@ -214,7 +220,7 @@ impl Desk {
             if gone.iter().any(|path| !self.held_back.contains_key(path)) {
                 self.notice("held_back", None, why.clone());
             }
-            let rows = gone.iter().map(|path| (path.clone(), why.clone()));
+            let rows = gone.iter().map(|path| (path.clone(), Held::from(&*why)));
             self.held_back.extend(rows);
             stays.append(&mut gone);
         }
@@ -281,14 +287,14 @@ impl Desk {
             return Ok(false);
         }
         if (disk.as_ref()).is_some_and(|file| aura_tree::is_binary(&file.bytes)) {
-            self.hold_back(path.as_str(), BINARY);
+            self.hold_back(path.as_str(), Held::Binary);
             return Ok(false);
         }
         let Some(before) = self.shadow_or_later(path) else {
             return Ok(false);
         };
         if before.is_none() && self.units.is_orphaned(path.as_str()) {
-            self.hold_back(path.as_str(), ORPHANED);
+            self.hold_back(path.as_str(), Held::Orphaned);
             return Ok(false);
         }
         let after = disk
@@ -321,8 +327,8 @@ impl Desk {
         match self.copy.root().read_file(path) {
             Ok(file) => return Some(Some(file)),
             Err(_) if self.copy.root().lacks(path) => return Some(None),
-            Err(ReadError::Link) => self.hold_back(path.as_str(), LINK),
-            Err(ReadError::TooLarge { .. }) => self.hold_back(path.as_str(), TOO_LARGE),
+            Err(ReadError::Link) => self.hold_back(path.as_str(), Held::Link),
+            Err(ReadError::TooLarge { .. }) => self.hold_back(path.as_str(), Held::TooLarge),
             // Unreadable or still being written: the next event or scan looks again.
             Err(_) => {}
         }
@@ -347,6 +353,14 @@ impl Desk {
         let Some((patch, after)) = intent.narrow(before.as_ref(), patch, after) else {
             return Ok(false);
         };
+        let (patch, after, blocked) = match self.free_of_zones(before.as_ref(), &patch, ring) {
+            Free::All => (patch, after, None),
+            Free::Part(part, fence) => (part.0, part.1, Some(fence)),
+            Free::Nothing(fence) => {
+                self.hold_back(path.as_str(), Held::Zone(fence));
+                return Ok(false);
+            }
+        };
         let made = Made {
             commit: self.commit.clone(),
             why: intent.why.clone(),
@@ -361,6 +375,9 @@ impl Desk {
         }
         self.shadows.set_told(path, after.as_ref(), is_whole)?;
         self.due.add(path.as_str());
+        if let Some(fence) = blocked {
+            self.hold_back(path.as_str(), Held::Zone(fence));
+        }
         Ok(true)
     }
 
@@ -379,11 +396,11 @@ impl Desk {
         let path = &body.patch.path;
         // spec: identity/5.5
         if let Some(why) = self.distrust.clone() {
-            self.hold_back(path, &why);
+            self.hold_back(path, &*why);
             return Ok(false);
         }
-        if let Some(why) = self.zone_before(&body.patch, ring) {
-            self.hold_back(path, &why);
+        if let Some(fence) = self.blocking(&body.patch, ring).into_values().next() {
+            self.hold_back(path, Held::Zone(fence));
             return Ok(false);
         }
         if ring.current().is_none() {
@@ -486,37 +503,38 @@ impl Desk {
     pub(super) fn name_left_out(&mut self, skipped: &[Skipped]) -> Result<(), Failure> {
         let named = |skipped: &Skipped| {
             let why = match skipped.why {
-                SkipKind::Binary => BINARY,
-                SkipKind::Link => LINK,
-                SkipKind::TooLarge => TOO_LARGE,
+                SkipKind::Binary => Held::Binary,
+                SkipKind::Link => Held::Link,
+                SkipKind::TooLarge => Held::TooLarge,
                 SkipKind::NestedRepository | SkipKind::NotRegular => return None,
             };
             Some((RepoPath::try_from(skipped.path.as_str()).ok()?, why))
         };
         for (path, why) in skipped.iter().filter_map(named) {
-            self.held_back.insert(path, why.to_owned());
+            self.held_back.insert(path, why);
         }
         self.forgive_what_git_has()
     }
 
     /// What was left out for what it is and is in git as it is needs nobody's attention.
     pub(super) fn forgive_what_git_has(&mut self) -> Result<(), Failure> {
-        if self.held_back.values().any(|why| is_left_out(why)) {
+        if self.held_back.values().any(Held::is_left_out) {
             let dirty = self.repo.dirty();
             let dirty = dirty.map_err(|error| super::git_failure(&error))?;
             self.held_back
-                .retain(|path, why| !is_left_out(why) || dirty.contains(path));
+                .retain(|path, why| !why.is_left_out() || dirty.contains(path));
         }
         Ok(())
     }
 
-    fn hold_back(&mut self, path: &str, why: &str) {
+    fn hold_back(&mut self, path: &str, why: impl Into<Held>) {
         let Ok(known) = RepoPath::try_from(path) else {
             return;
         };
-        let before = self.held_back.insert(known, why.to_owned());
-        if before.as_deref() != Some(why) {
-            self.notice("held_back", None, format!("{path}: {why}"));
+        let why = why.into();
+        let text = format!("{path}: {why}");
+        if self.held_back.insert(known, why.clone()) != Some(why) {
+            self.notice("held_back", None, text);
         }
     }
 
@@ -528,18 +546,6 @@ impl Desk {
         }
     }
 }
-
-/// Whether something is held back for what it is, not for what it holds.
-fn is_left_out(why: &str) -> bool {
-    [BINARY, LINK, TOO_LARGE].contains(&why)
-}
-
-const BINARY: &str = "UNSUPPORTED_ENCODING: it holds a NUL, so it is no text";
-const LINK: &str = "LINK: it is a symbolic link, or below one; links are not shared";
-const TOO_LARGE: &str = "TOO_LARGE: it is larger than 8 MiB";
-const ORPHANED: &str =
-    "CONFLICT: it was deleted while others worked in it; aura conflicts shows what to settle first";
-const _: () = assert!(FILE_BYTES_MAX == 8 << 20);
 
 pub(super) fn no_space() -> Failure {
     let message = "the disk is full; what is saved stays in its file and was not queued";

@@ -18,7 +18,7 @@ use std::{
 use aura_api::{Exit, Failure};
 use aura_proto::{Digest, RepoPath, codec};
 use aura_semantic::{Indexed, Text, UnitId};
-use aura_store::{ensure_private_dir, sweep_temporaries, write_atomic, write_unsynced};
+use aura_store::{FileError, ensure_private_dir, sweep_temporaries, write_atomic, write_unsynced};
 use aura_tree::{ObjectId, Repo, git::Blobs};
 use serde::{Deserialize, Serialize};
 
@@ -326,6 +326,22 @@ impl Shadows {
         self.dir
             .join(&Digest::of(path.as_str().as_bytes()).to_string()[..32])
     }
+}
+
+/// Keeps content that is in no file any more in `dir`; answers where.
+pub(super) fn keep_beside(
+    dir: &Path,
+    wall_ms: u64,
+    path: &str,
+    bytes: &[u8],
+) -> Result<PathBuf, FileError> {
+    let hash = Digest::of(bytes).to_string();
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let name: String = name.chars().take(50).collect();
+    // Two of one name differ in what they hold.
+    let file = dir.join(format!("{wall_ms}-{}-{name}", &hash[..16]));
+    write_atomic(&file, bytes, 0o600)?;
+    Ok(file)
 }
 
 /// A kept shadow, if it is whole.

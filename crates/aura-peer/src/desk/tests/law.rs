@@ -3,7 +3,7 @@
 use aura_proto::zone::{ZoneBody, ZoneMode};
 
 use super::*;
-use crate::desk::claim::Wanted;
+use crate::desk::{claim::Wanted, held::Held};
 
 const FILES: &[(&str, &str)] = &[("a.rs", "fn a() {}\n\nfn b() {}\n")];
 
@@ -54,7 +54,12 @@ fn case_085_a_change_that_got_its_place_behind_a_claim_counts_nowhere_and_is_an_
     anna = anna.restarts();
     ben = ben.restarts();
     queues(&mut anna);
-    assert!(anna.desk.held_back.values().any(|why| why.contains("z-1")));
+    assert!(
+        anna.desk
+            .held_back
+            .values()
+            .any(|why| *why == Held::Zone(1))
+    );
     assert_eq!(anna.desk.own_records().len(), 1);
     assert_eq!(log.entries.len(), entries);
     ends(&mut ben, fence, &mut log);
@@ -65,6 +70,128 @@ fn case_085_a_change_that_got_its_place_behind_a_claim_counts_nowhere_and_is_an_
     for person in [&mut anna, &mut ben] {
         assert_eq!(person.desk.conflicts(&person.ring).len(), 0);
     }
+}
+
+/// Anna queues what she has saved, and it comes to its place behind a claim of Ben; both hear of it.
+fn comes_too_late(anna: &mut Person, ben: &mut Person, what: &str, log: &mut Log) -> u64 {
+    queues(anna);
+    let fence = claims(ben, what, log);
+    anna.tells(log);
+    for person in [anna, ben] {
+        person.hears(log);
+    }
+    fence
+}
+
+/// The zone is over, and what anna has is told.
+fn tells_after(anna: &mut Person, ben: &mut Person, fence: u64, log: &mut Log) {
+    ends(ben, fence, log);
+    anna.hears(log);
+    anna.publishes(log);
+    ben.hears(log);
+    for person in [anna, ben] {
+        assert_eq!(person.desk.conflicts(&person.ring).len(), 0);
+        assert_eq!(person.desk.waiting(), 0);
+    }
+}
+
+fn two() -> (Person, Person) {
+    (
+        Person::new(1, Mode::Live, FILES),
+        Person::new(2, Mode::Live, FILES),
+    )
+}
+
+#[test]
+fn a_new_file_whose_creation_did_not_count_is_shared_when_the_zone_is_over() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    anna.writes("new.rs", "fn n() {}\n");
+    let fence = comes_too_late(&mut anna, &mut ben, "./new.rs", &mut log);
+    // What she goes on to write in it is no change of a file that nobody has.
+    anna.edits("new.rs", "n() {}", "n() { 1 }");
+    queues(&mut anna);
+    assert_eq!(anna.desk.own_records().len(), 1);
+    tells_after(&mut anna, &mut ben, fence, &mut log);
+    assert_eq!(ben.reads("new.rs"), "fn n() { 1 }\n");
+}
+
+#[test]
+fn a_change_that_did_not_count_and_ends_at_the_text_of_head_is_told_again() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    anna.edits("a.rs", "a() {}", "a() { 1 }");
+    anna.publishes(&mut log);
+    ben.hears(&log);
+    anna.hears(&log);
+    anna.edits("a.rs", "a() { 1 }", "a() {}");
+    let fence = comes_too_late(&mut anna, &mut ben, "a", &mut log);
+    assert!(ben.reads("a.rs").contains("a() { 1 }"));
+    anna = anna.restarts();
+    tells_after(&mut anna, &mut ben, fence, &mut log);
+    assert_eq!(ben.reads("a.rs"), FILES[0].1);
+}
+
+#[test]
+fn what_others_have_changed_in_the_file_is_not_told_again_as_ones_own() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    ben.writes("bens.rs", "fn z() {}\n");
+    ben.edits("a.rs", "b() {}", "b() { 2 }");
+    ben.publishes(&mut log);
+    anna.hears(&log);
+    anna.edits("bens.rs", "z() {}", "z() { 1 }");
+    anna.edits("a.rs", "fn a() {}", "// Mine.\nfn c() {}\n\nfn a() { 1 }");
+    let fence = comes_too_late(&mut anna, &mut ben, ".", &mut log);
+    ends(&mut ben, fence, &mut log);
+    anna.hears(&log);
+    let before = anna.desk.own_records().len();
+    anna.publishes(&mut log);
+    let own = anna.desk.units.recorded().iter();
+    let own = own.filter(|patch| patch.origin.writer.peer == anna.desk.key_peer);
+    let names: BTreeSet<&str> = own
+        .flat_map(|patch| &patch.touched)
+        .map(|(_, name, ..)| &**name)
+        .collect();
+    assert!(!names.contains("b"), "{names:?}");
+    assert_eq!(anna.desk.own_records().len(), before + 2);
+    ben.hears(&log);
+    for path in ["a.rs", "bens.rs"] {
+        assert_eq!(ben.reads(path), anna.reads(path));
+    }
+}
+
+#[test]
+fn comments_and_order_that_did_not_count_are_told_again_and_a_process_may_end_at_any_moment() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    anna.writes("a.rs", "// A word.\n\nfn b() {}\n\nfn a() {}\n");
+    queues(&mut anna);
+    let shadows = anna.dir.path().join("state/shadow");
+    let kept: Vec<_> = fs::read_dir(&shadows)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    let kept: Vec<_> = kept
+        .iter()
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    assert!(!kept.is_empty());
+    let fence = comes_too_late(&mut anna, &mut ben, "a.rs", &mut log);
+    // Her process ended before the shadows were mended.
+    for (path, bytes) in &kept {
+        fs::write(path, bytes).unwrap();
+    }
+    anna = anna.restarts();
+    anna = anna.restarts();
+    tells_after(&mut anna, &mut ben, fence, &mut log);
+    assert_eq!(ben.reads("a.rs"), anna.reads("a.rs"));
+    assert!(ben.reads("a.rs").starts_with("// A word."));
+    let told = anna.desk.own_records().len();
+    anna = anna.restarts();
+    queues(&mut anna);
+    assert_eq!(anna.desk.own_records().len(), told, "nothing is told twice");
 }
 
 #[test]
@@ -85,4 +212,46 @@ fn whoever_holds_a_zone_changes_it_and_the_rest_of_the_file_is_free() {
         person.hears(&log);
         assert_eq!(person.reads("a.rs"), "fn a() { 2 }\n\nfn b() { 3 }\n");
     }
+}
+
+#[test]
+fn a_held_function_holds_back_the_rest_of_its_file_only_where_a_name_changes_with_it() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    let fence = claims(&mut ben, "a", &mut log);
+    anna.hears(&log);
+    anna.writes("a.rs", "fn a() { 1 }\n\nfn b() { 1 }\n");
+    anna.publishes(&mut log);
+    assert!(
+        anna.desk
+            .held_back
+            .values()
+            .any(|why| *why == Held::Zone(fence))
+    );
+    ben.hears(&log);
+    assert_eq!(ben.reads("a.rs"), "fn a() {}\n\nfn b() { 1 }\n");
+    anna.writes("a.rs", "fn c() { 1 }\n\nfn b() { c() }\n");
+    queues(&mut anna);
+    assert_eq!(anna.desk.own_records().len(), 1, "half a rename is none");
+    tells_after(&mut anna, &mut ben, fence, &mut log);
+    assert_eq!(ben.reads("a.rs"), anna.reads("a.rs"));
+}
+
+#[test]
+fn a_change_that_is_in_several_own_zones_renews_one_after_the_other() {
+    let mut log = Log::default();
+    let (mut anna, _) = two();
+    let fences = ["a", "b"].map(|what| claims(&mut anna, what, &mut log));
+    anna.hears(&log);
+    let mut relied = BTreeSet::new();
+    for nth in 1..3 {
+        anna.writes(
+            "a.rs",
+            &format!("fn a() {{ {nth} }}\n\nfn b() {{ {nth} }}\n"),
+        );
+        anna.publishes(&mut log);
+        anna.hears(&log);
+        relied.insert(log.entries.last().unwrap().header().fence);
+    }
+    assert_eq!(relied, BTreeSet::from(fences));
 }

@@ -266,7 +266,7 @@ fn a_file_made_anew_is_not_published_before_what_others_did_in_the_old_one_is_se
     team.people[1].writes(PATH, anew);
     team.people[1].publishes_what_there_is(&mut team.log);
     let held = &team.people[1].desk.held_back;
-    let why = held.values().next().map(String::as_str).unwrap_or_default();
+    let why = held.values().next().unwrap().to_string();
     assert!(why.contains("aura conflicts"), "{held:?}");
     assert_eq!(team.people[1].has(PATH).as_deref(), Some(anew));
     team.settles(0, &Choice::Theirs);

@@ -1,0 +1,272 @@
+//! Changes that were in the files and count no more.
+//!
+//! A zone may have been in the way of a change at its place, the Mothership may have refused it, its author may have been
+//! removed, or told others something else.
+//!
+//! Invariants:
+//! - an own change that counts no more is an edit again: what the team is taken to know goes back to what it was before;
+//! - a change of somebody else goes out of the file as well, unless this user has edited it since; what was there is kept;
+//! - what was told again since stays told;
+//! - doing it twice changes nothing, so a process may end anywhere in it.
+
+use std::collections::BTreeSet;
+
+use aura_api::Failure;
+use aura_engine::peer::{replica::Fates, units::PLACEMENT};
+use aura_proto::{Header, RepoPath, Writer};
+use aura_semantic::{ContentHash, FilePatch, Indexed, UnitId, Without, without};
+use aura_tree::{Expect, WriteRefusal};
+use aura_trust::KeyRing;
+
+use super::{
+    Desk, Notice, open_body,
+    shadow::keep_beside,
+    take::{MOVED_RETRY_MS, explain_write},
+};
+
+/// A change that counts no more.
+struct Withdrawn {
+    lsn: u64,
+    writer: Writer,
+    path: RepoPath,
+    patch: FilePatch,
+}
+
+impl Withdrawn {
+    /// What the patch left a unit as; nothing where it did not touch it.
+    fn left(&self, unit: UnitId) -> Option<Option<ContentHash>> {
+        let row = self.patch.touched.iter().find(|row| row.unit == unit);
+        row.map(|row| row.after)
+    }
+
+    fn creates_file(&self) -> bool {
+        self.patch.is_whole() && self.patch.base.is_none()
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.patch.touched.iter().map(|row| &*row.name).collect();
+        names.join(", ")
+    }
+}
+
+/// What became of a file that had it.
+enum Left {
+    /// The file is as it was without it.
+    Clean,
+    /// This user has edited what it did.
+    Edited,
+}
+
+impl Desk {
+    /// Whether a change in the log counts, or may once it can be opened.
+    pub(super) fn is_taken_in(&self, header: &Header, lsn: u64, fates: &Fates) -> bool {
+        let is_sealed = || self.sealed.iter().any(|(sealed, _)| *sealed == lsn);
+        let is_recorded = self.units.index_of(header.writer, header.author_seq);
+        !fates.is_void(lsn) && (is_recorded.is_some() || is_sealed())
+    }
+
+    /// At a start it is looked whether what does not count is still taken as known: a process may have ended before that
+    /// was mended. What git has of others is none of it.
+    pub(super) fn withdraw_late(
+        &mut self,
+        mut uncounted: Vec<u64>,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        uncounted.retain(|lsn| {
+            self.withdrawn_of(*lsn, ring).is_some_and(|change| {
+                change.writer.peer == self.key_peer || !self.may_be_of_git(&change)
+            })
+        });
+        self.withdrawn.extend(uncounted);
+        self.withdraw(ring)
+    }
+
+    fn may_be_of_git(&mut self, change: &Withdrawn) -> bool {
+        if self.shadows.is_local(&change.path) {
+            return true;
+        }
+        let Ok(Some(text)) = self.shadows.head_text(&change.path) else {
+            return false;
+        };
+        let at_head = Self::contents(Some(&self.indexed(&change.path, text, None)));
+        let mut rows = change.patch.touched.iter();
+        rows.all(|row| at_head.get(&row.unit) == row.after.as_ref())
+    }
+
+    /// Takes what counts no more out of what the team is taken to know, the newest first; later where git moves files.
+    pub(super) fn withdraw(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        if self.withdrawn.is_empty() {
+            return Ok(());
+        }
+        if self.git_moves() {
+            self.retry_in(MOVED_RETRY_MS);
+            return Ok(());
+        }
+        for lsn in self.withdrawn.clone().into_iter().rev() {
+            if let Some(change) = self.withdrawn_of(lsn, ring)
+                && !self.take_out(&change)?
+            {
+                self.retry_in(MOVED_RETRY_MS);
+                return Ok(());
+            }
+            self.withdrawn.remove(&lsn);
+        }
+        Ok(())
+    }
+
+    fn withdrawn_of(&self, lsn: u64, ring: &KeyRing) -> Option<Withdrawn> {
+        let entry = self.book.entry(lsn)?;
+        let body = open_body(&entry, ring).filter(|body| body.check().is_ok())?;
+        let path = RepoPath::try_from(body.patch.path.as_str()).ok()?;
+        let is_here = body.channel == *self.units.channel();
+        is_here.then(|| Withdrawn {
+            lsn,
+            writer: entry.header().writer,
+            path,
+            patch: body.patch,
+        })
+    }
+
+    /// Takes a change out of shadow and file; `false` where its file is being written.
+    fn take_out(&mut self, change: &Withdrawn) -> Result<bool, Failure> {
+        let shadow = self.shadow(&change.path)?;
+        if shadow.is_none() && !change.patch.touched.iter().any(|row| row.after.is_none()) {
+            return Ok(true);
+        }
+        let told = self.told_since(change);
+        let here = Self::contents(shadow.as_ref());
+        let of_file = UnitId::file(change.path.as_str());
+        let stands = |unit: UnitId| {
+            let is_left = unit == of_file || change.left(unit) == Some(here.get(&unit).copied());
+            is_left && !told.contains(&unit)
+        };
+        let Without { file, left } = without(shadow.as_ref(), &change.patch, &stands);
+        let is_same = file.as_ref().map(Indexed::hash) == shadow.as_ref().map(Indexed::hash);
+        if is_same && left.is_empty() {
+            return Ok(true);
+        }
+        if change.writer.peer != self.key_peer {
+            match self.take_out_of_file(change, (shadow.as_ref(), file.as_ref()), &stands) {
+                Ok(left) => self.tell_of_withdrawal(change, &left),
+                Err(WriteRefusal::Moved) => return Ok(false),
+                Err(refusal) => tracing::warn!(path = %change.path, "{}", explain_write(&refusal)),
+            }
+        }
+        match left.is_empty() {
+            true if file.is_none() && !self.shadows.is_tracked(&change.path) => {
+                self.shadows.forget(&change.path);
+            }
+            true => self.shadows.set_told(&change.path, file.as_ref(), false)?,
+            // It cannot be told apart: all that HEAD does not have is an edit again.
+            false => self.shadows.forget(&change.path),
+        }
+        self.due.add(change.path.as_str());
+        Ok(true)
+    }
+
+    /// Units of a change that were told again since, as it left them.
+    fn told_since(&self, change: &Withdrawn) -> BTreeSet<UnitId> {
+        let path = change.path.as_str();
+        let of_file = UnitId::file(path);
+        let mut told = BTreeSet::new();
+        for index in self.units.patches_of(path) {
+            let recorded = &self.units.recorded()[index];
+            if recorded.origin.lsn <= change.lsn {
+                continue;
+            }
+            // What stands between units has no content of its own: whoever could tell the same again has told it.
+            let peer = recorded.origin.writer.peer;
+            let may_repeat = peer == self.key_peer || peer == change.writer.peer;
+            for (unit, _, version, number) in &recorded.touched {
+                let content = self.units.content(path, *unit, *version);
+                let is_again = match (*unit == of_file, *number == PLACEMENT) {
+                    (true, _) if change.creates_file() => {
+                        recorded.is_whole() && content != Some(None)
+                    }
+                    (true, _) | (_, true) => may_repeat,
+                    (false, false) => content.is_some() && content == change.left(*unit),
+                };
+                if is_again {
+                    told.insert(*unit);
+                }
+            }
+        }
+        told
+    }
+
+    /// Takes somebody else's change out of the file, where its user has not edited what it did.
+    fn take_out_of_file(
+        &mut self,
+        change: &Withdrawn,
+        (shadow, after): (Option<&Indexed>, Option<&Indexed>),
+        stands: &dyn Fn(UnitId) -> bool,
+    ) -> Result<Left, WriteRefusal> {
+        let path = &change.path;
+        let Ok(disk) = self.copy.root().read_file(path).map(|file| file.bytes) else {
+            return Ok(Left::Clean);
+        };
+        let is_shadow = shadow.is_some_and(|shadow| *shadow.bytes == *disk);
+        let (file, left) = match is_shadow {
+            true => (after.cloned(), Left::Clean),
+            // Its user writes in a file that the change has made.
+            false if change.creates_file() => return Ok(Left::Edited),
+            false => {
+                let now = self.indexed(path, disk.clone(), shadow);
+                let here = Self::contents(Some(&now));
+                let of_file = UnitId::file(path.as_str());
+                let is_left = |unit: UnitId| {
+                    unit == of_file || change.left(unit) == Some(here.get(&unit).copied())
+                };
+                let mut units = change.patch.touched.iter().map(|row| row.unit);
+                let is_edited = units.any(|unit| stands(unit) && !is_left(unit));
+                let taken = without(Some(&now), &change.patch, &|unit| {
+                    stands(unit) && is_left(unit)
+                });
+                let is_clean = !is_edited && taken.left.is_empty();
+                (
+                    taken.file,
+                    if is_clean { Left::Clean } else { Left::Edited },
+                )
+            }
+        };
+        let bytes = file.as_ref().map(|file| &file.bytes[..]);
+        if bytes != Some(&disk) {
+            let wall_ms = self.clock.wall_ms();
+            let kept = keep_beside(&self.shadows.rescue_dir(), wall_ms, path.as_str(), &disk);
+            if let Err(error) = kept {
+                tracing::warn!(%path, %error, "the file as it was could not be kept");
+            }
+            let expect = Expect::Hash(blake3::hash(&disk));
+            self.copy
+                .replace(self.clock.mono_ms(), path, expect, bytes)?;
+            self.count_units(path, file.as_ref());
+        }
+        Ok(left)
+    }
+
+    fn tell_of_withdrawal(&mut self, change: &Withdrawn, left: &Left) {
+        let (names, path) = (change.names(), &change.path);
+        let dir = self.shadows.rescue_dir();
+        let text = match left {
+            Left::Clean => format!(
+                "the change of {names} counts no more and was taken out of {path}; the file as it was is in {}",
+                dir.display()
+            ),
+            Left::Edited => format!(
+                "the change of {names} counts no more; it stays in {path}, where you have edited it since"
+            ),
+        };
+        self.notices.push(Notice {
+            kind: "withdrawn",
+            symbol: change.patch.touched.first().map(|row| row.name.clone()),
+            peer: Some(change.writer.peer),
+            text,
+        });
+    }
+
+    /// The records of the changes that count now.
+    pub(super) fn counted_records(&self) -> BTreeSet<u64> {
+        let recorded = self.units.recorded().iter();
+        recorded.map(|recorded| recorded.origin.lsn).collect()
+    }
+}
