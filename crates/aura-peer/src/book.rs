@@ -4,7 +4,12 @@
 //! - what the machine wants stored is durable before it hears so;
 //! - a disk that fails a sync ends the process: what it holds is known only after the next start has read it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::{
@@ -15,7 +20,7 @@ use aura_engine::peer::{
 use aura_proto::{
     Entry, Incarnation, LogId, PeerId, TeamId, Writer, limits::ENTRIES_PER_BATCH_MAX,
 };
-use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk};
+use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk, recovery::QUARANTINE};
 use aura_trust::IdentityKey;
 use bytes::Bytes;
 
@@ -33,8 +38,9 @@ pub(crate) struct Book {
     pub(crate) exchange: Exchange,
     /// The record of each writer's entries, by their numbers from 1 on.
     records: BTreeMap<Writer, Vec<u64>>,
-    /// Whether the open cut what was behind the last good record: it may have counted as queued.
+    /// Whether an open cut what was behind the last good record, and what counted as queued may be lost with it.
     pub(crate) was_cut: bool,
+    dir: PathBuf,
     clock: Clock,
     log: Log,
     reader: Reader,
@@ -60,12 +66,14 @@ impl Book {
         let mut unread = None;
         let mut records = BTreeMap::new();
         let mut is_new = true;
+        let mut is_fresh = false;
         let visit = |record: aura_store::RecordView<'_>| {
             // Boot records carry nothing.
             if !record.payload.is_empty() {
                 is_new = false;
                 match Record::decode(&Bytes::copy_from_slice(record.payload)) {
                     Ok(known) => {
+                        is_fresh = matches!(known, Record::Incarnation(_));
                         replica.replay(&known);
                         if let Some(entry) = known.entry() {
                             keep_record(&mut records, entry, record.lsn);
@@ -75,7 +83,7 @@ impl Book {
                 }
             }
         };
-        let (log, recovery) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
+        let (log, _) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
             .map_err(|error| open_failure(&error))?;
         if let Some((lsn, error)) = unread {
             let message = format!("record {lsn} in {}: {error}", dir.display());
@@ -86,7 +94,9 @@ impl Book {
         let mut book = Self {
             exchange,
             records,
-            was_cut: recovery.torn.is_some(),
+            // What was cut is kept before it is cut, so that a process may end between the two.
+            was_cut: !cut_tails(dir).is_empty(),
+            dir: dir.to_owned(),
             clock,
             replica,
             reader: log.reader(),
@@ -95,12 +105,22 @@ impl Book {
         if is_new {
             let incarnation = book.replica.writer().incarnation;
             book.feed(replica::Input::Incarnation(incarnation));
-        } else if book.was_cut {
+        } else if book.was_cut && !is_fresh {
             // A number of what was cut may be known to others.
             let incarnation = Incarnation(u64::from_be_bytes(random()));
             book.feed(replica::Input::Incarnation(incarnation));
         }
         Ok(book)
+    }
+
+    /// What was cut is made good, or is no loss.
+    pub(crate) fn forget_cut(&mut self) {
+        if std::mem::take(&mut self.was_cut) {
+            for tail in cut_tails(&self.dir) {
+                // One that keeps its name is looked at again after the next start.
+                fs::rename(&tail, tail.with_extension("seen")).ok();
+            }
+        }
     }
 
     /// Feeds the machine and stores what it orders; answers what else it wants or tells.
@@ -245,6 +265,14 @@ impl Book {
         }
         usize::try_from(self.log.durable() - before).unwrap_or(0)
     }
+}
+
+/// What opens of the log in `dir` have cut and nobody has looked after yet.
+fn cut_tails(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.join(QUARANTINE)).into_iter().flatten();
+    let files = files.flatten().map(|file| file.path());
+    let is_tail = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "tail");
+    files.filter(is_tail).collect()
 }
 
 /// Remembers where an entry is; the last record of a number is the one that counts.

@@ -1,16 +1,18 @@
 //! A log that the disk has damaged: what is whole goes on, and the rest is kept for its user.
 //!
-//! The log up to the damage is copied into a directory of its own, which then takes the place of the damaged one. So
-//! everything else that was derived from the lost records goes as well, and is derived anew.
+//! The log up to the damage is copied into a directory of its own, which then takes the place of the damaged one, with
+//! what the team is taken to know. Most of what is lost the team has, and it is fetched again; only then it is known what
+//! it does not have, and that is an edit again.
 //!
 //! Invariants:
 //! - the damaged directory is kept as it was found, but for the report that is added;
 //! - the mended log goes on under a new incarnation: numbers behind the damage may be known to others;
 //! - whatever moment the process ends in, the next start finds one of the two in place, whole;
-//! - until its user publishes, nothing is published only because it was saved.
+//! - until its user publishes, nothing is published only because it was saved, and nothing at all before the lost end was
+//!   fetched: it would follow from what this device does not know.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,7 +23,7 @@ use aura_engine::peer::{
     body::PatchBody,
     replica::{Own, Record},
 };
-use aura_proto::{Entry, Incarnation, RepoPath};
+use aura_proto::{Entry, Incarnation, RepoPath, codec};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Text, UnitId};
 use aura_store::{
     Corruption, Disk, Log, Options, RealDisk, RecordView, VerifyError, ensure_private_dir, salvage,
@@ -29,14 +31,37 @@ use aura_store::{
 };
 use aura_trust::KeyRing;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::{Desk, open_body, storage};
+use super::{Desk, open_body, storage, take::MOVED_RETRY_MS, withdraw::Since};
 use crate::{book::Book, clock::random};
 
 /// What is known of the damage, in the damaged directory; its first line is shown.
 const REPORT: &str = "damage.txt";
+/// What a mended directory remembers of the log that it took the place of.
+const MEND: &str = "mend";
 /// Records that are copied with one sync.
 const BATCH: u64 = 1_000;
+
+/// What is known of the log that a mended one took the place of.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Mend {
+    /// The last record that was whole.
+    end: u64,
+    /// Position up to which the damaged log had placed entries.
+    placed: u64,
+}
+
+impl Mend {
+    pub(super) fn of(state_dir: &Path) -> Option<Self> {
+        codec::decode(&fs::read(state_dir.join(MEND)).ok()?).ok()
+    }
+
+    /// Whether an entry is one that was lost and is back: what it did is in the files.
+    pub(super) fn had(self, lsn: u64, seq: u64) -> bool {
+        self.end < lsn && seq <= self.placed
+    }
+}
 
 /// A damaged log whose user has not decided yet.
 #[derive(Debug)]
@@ -102,8 +127,16 @@ fn mend(state_dir: &Path, ring: &KeyRing) -> Result<bool, Failure> {
     };
     // This working copy was looked at before, so a file that git does not have is not taken as known.
     fs::write(mended.join("files"), b"").map_err(|error| storage(&error))?;
+    carry(state_dir, &mended).map_err(|error| storage(&error))?;
     let damaged = beside(state_dir, "damaged");
-    let report = report(&old, &found, &damaged, ring)?;
+    let (behind, placed) = behind(&old, &found)?;
+    let mend = Mend {
+        end: found.first_lsn.saturating_sub(1),
+        placed,
+    };
+    let mend = codec::encode(&mend);
+    write_atomic(&mended.join(MEND), &mend, 0o600).map_err(|error| storage(&error))?;
+    let report = report(&found, &behind, &damaged, ring);
     tracing::error!(log = %old.display(), error = %found, "the log is damaged; what is whole of it goes on");
     write_atomic(&state_dir.join(REPORT), report.as_bytes(), 0o600)
         .map_err(|error| storage(&error))?;
@@ -164,25 +197,67 @@ fn append(log: &mut Log, payload: &[u8], commits: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is told of the damage: a sentence, then every own change behind it that can be read and has no place.
-fn report(
-    log: &Path,
-    found: &Corruption,
-    damaged: &Path,
-    ring: &KeyRing,
-) -> Result<String, Failure> {
-    let mut behind: BTreeMap<Own, Entry> = BTreeMap::new();
-    let visit =
-        |record: RecordView<'_>| match Record::decode(&Bytes::copy_from_slice(record.payload)) {
+/// Takes over what was not derived from the log alone: what the team is taken to know, and which moves wait.
+fn carry(from: &Path, to: &Path) -> io::Result<()> {
+    copy_dir(&from.join("shadow"), &to.join("shadow"))?;
+    let loose = fs::copy(from.join("loose"), to.join("loose"));
+    // Without it nothing old is carried out again.
+    loose.map(|_| ()).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    ensure_private_dir(to).map_err(io::Error::other)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        let copy = to.join(file.file_name());
+        match file.file_type()?.is_dir() {
+            true => copy_dir(&file.path(), &copy)?,
+            false => {
+                fs::copy(file.path(), &copy)?;
+                fs::File::open(&copy)?.sync_all()?;
+            }
+        }
+    }
+    RealDisk.sync_dir(to)
+}
+
+/// Every own entry behind the damage that can be read and has no place there, and the last position that any has.
+fn behind(log: &Path, found: &Corruption) -> Result<(BTreeMap<Own, Entry>, u64), Failure> {
+    let (mut behind, mut placed_to) = (BTreeMap::new(), 0);
+    let visit = |record: RecordView<'_>| {
+        let seq = match Record::decode(&Bytes::copy_from_slice(record.payload)) {
             Ok(Record::Own(entry)) => {
                 behind.insert(Own::of(&entry), entry);
+                0
             }
-            Ok(Record::OwnPlaced { own, .. } | Record::Retired(own)) => {
+            Ok(Record::OwnPlaced { own, seq, .. }) => {
                 behind.remove(&own);
+                seq
             }
-            Ok(_) | Err(_) => {}
+            Ok(Record::Retired(own)) => {
+                behind.remove(&own);
+                0
+            }
+            Ok(Record::Placed(placed)) => placed.seq,
+            Ok(Record::HeardPlaced(settled)) => settled.seq,
+            Ok(_) | Err(_) => 0,
         };
+        placed_to = placed_to.max(seq);
+    };
     salvage(&RealDisk, log, found, visit).map_err(|error| storage(&error))?;
+    Ok((behind, placed_to))
+}
+
+/// What is told of the damage: a sentence, then every own change behind it that can be read and has no place.
+fn report(
+    found: &Corruption,
+    behind: &BTreeMap<Own, Entry>,
+    damaged: &Path,
+    ring: &KeyRing,
+) -> String {
     let records = match (found.first_lsn, found.last_lsn) {
         (first, last) if first < last => format!("records {first} to {last} are"),
         (first, _) => format!("record {first} is"),
@@ -194,10 +269,10 @@ fn report(
         behind.len(),
         report.display()
     );
-    for (own, entry) in &behind {
+    for (own, entry) in behind {
         text.push_str(&shown(own, open_body(entry, ring).as_ref()));
     }
-    Ok(text)
+    text
 }
 
 /// One change as a person reads it.
@@ -240,68 +315,195 @@ fn lossy(text: &Text) -> String {
     String::from_utf8_lossy(text.bytes()).into_owned()
 }
 
-/// Whether a patch is in the files: it is this device's own, or its units are as it left them, or own ones followed it.
-fn is_here(
-    (patch, is_own): &(FilePatch, bool),
-    later: &[(FilePatch, bool)],
-    disk: &BTreeMap<UnitId, ContentHash>,
-) -> bool {
-    let follows = |unit: UnitId| {
-        let own = later.iter().filter(|(_, is_own)| *is_own);
-        own.flat_map(|(patch, _)| &patch.touched)
-            .any(|row| row.unit == unit)
-    };
-    let rows = patch.touched.iter();
-    let mut units = rows.filter(|row| row.unit != UnitId::file(&patch.path));
-    *is_own || units.all(|row| disk.get(&row.unit) == row.after.as_ref() || follows(row.unit))
+/// What the log tells of a file, or what is lost followed from.
+struct Told {
+    gaps: BTreeSet<Text>,
+    moved: BTreeSet<UnitId>,
+    contents: BTreeSet<(UnitId, Option<ContentHash>)>,
+}
+
+impl Told {
+    fn of(desk: &Desk, path: &RepoPath, lost: &[FilePatch], ring: &KeyRing) -> Self {
+        let mut told = Self {
+            gaps: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            contents: BTreeSet::new(),
+        };
+        for index in desk.units.patches_of(path.as_str()) {
+            let Some(body) = desk.body_of(index, ring) else {
+                continue;
+            };
+            told.base(&body.patch);
+            for op in body.patch.ops {
+                match op {
+                    Op::Gap { text, .. } => told.gaps.insert(text),
+                    Op::Move { unit, .. } => told.moved.insert(unit),
+                    _ => false,
+                };
+            }
+            let rows = body.patch.touched.into_iter();
+            told.contents.extend(rows.map(|row| (row.unit, row.after)));
+        }
+        let of_file = lost.iter().filter(|patch| *patch.path == *path.as_str());
+        of_file.for_each(|patch| told.base(patch));
+        told
+    }
+
+    /// What a patch was made from was there before it.
+    fn base(&mut self, patch: &FilePatch) {
+        let rows = patch.touched.iter();
+        self.contents.extend(rows.map(|row| (row.unit, row.before)));
+        let gaps = patch.ops.iter().filter_map(|op| match op {
+            Op::Gap { base_text, .. } => Some(base_text.clone()),
+            _ => None,
+        });
+        self.gaps.extend(gaps);
+    }
+
+    /// Whether a file has a unit of which the log tells nothing.
+    fn lacks_some(&self, contents: &BTreeMap<UnitId, ContentHash>, path: &RepoPath) -> bool {
+        let file = UnitId::file(path.as_str());
+        let mut units = contents.iter().filter(|(unit, _)| **unit != file);
+        units.any(|(unit, content)| !self.contents.contains(&(*unit, Some(*content))))
+    }
+
+    /// Whether the log tells what an operation of this patch leads to.
+    fn has(&self, op: &Op, patch: &FilePatch) -> bool {
+        match op {
+            Op::Gap { text, .. } => self.gaps.contains(text),
+            Op::Move { unit, .. } => self.moved.contains(unit),
+            Op::Delete { .. }
+            | Op::File { .. }
+            | Op::Insert { .. }
+            | Op::Rename { .. }
+            | Op::Replace { .. } => {
+                let unit = op.unit().unwrap_or(UnitId::file(&patch.path));
+                let row = patch.touched.iter().find(|row| row.unit == unit);
+                row.is_none_or(|row| self.contents.contains(&(unit, row.after)))
+            }
+        }
+    }
 }
 
 impl Desk {
-    /// Takes back what the shadows say of the log, where the log no longer says it.
-    ///
-    /// A tracked file is compared with HEAD; of another one, the log is all that can be asked.
+    /// The log is known as far as it goes: what the disk has lost and the team does not have either is an edit again.
     pub(super) fn recall(&mut self, ring: &KeyRing) -> Result<(), Failure> {
-        match self.book.was_cut || self.damage.is_some() {
-            true => self.edit_again(ring),
-            false => Ok(()),
+        if !self.is_recall_due || !self.book.replica.is_caught_up() {
+            return Ok(());
         }
+        if self.git_moves() {
+            self.retry_in(MOVED_RETRY_MS);
+            return Ok(());
+        }
+        // Whatever is an edit again goes out soon, where saving is what makes it travel.
+        self.retry_in(0);
+        self.is_recall_due = false;
+        let recalled = self.recall_lost(ring);
+        match recalled {
+            Ok(()) => self.book.forget_cut(),
+            Err(_) => self.is_recall_due = true,
+        }
+        recalled
     }
 
-    /// Whatever the log does not say, and the files hold, is an edit again.
-    pub(super) fn edit_again(&mut self, ring: &KeyRing) -> Result<(), Failure> {
-        self.shadows.forget_told();
-        let mut files: BTreeMap<RepoPath, Vec<(FilePatch, bool)>> = BTreeMap::new();
-        for recorded in self.units.recorded() {
-            let path = RepoPath::try_from(&*recorded.path).ok();
-            let is_meant = |path: &RepoPath| {
-                let is_here = *recorded.channel == *self.units.channel();
-                is_here && !self.shadows.is_tracked(path) && !self.shadows.is_local(path)
+    fn recall_lost(&mut self, ring: &KeyRing) -> Result<(), Failure> {
+        let mut lost = Vec::new();
+        if let Some(damage) = &self.damage {
+            let log = damage.dir.join("log");
+            let behind = match verify_with(&RealDisk, &log, |_| {}) {
+                Err(VerifyError::Corrupt(found)) => behind(&log, &found)?.0,
+                Ok(_) | Err(_) => BTreeMap::new(),
             };
-            if let Some(path) = path.filter(is_meant)
-                && let Some(body) = self.body(recorded, ring)
-            {
-                let is_own = recorded.origin.writer.peer == self.key_peer;
-                files.entry(path).or_default().push((body.patch, is_own));
-            }
-        }
-        for (path, patches) in files {
-            let disk = self.copy.root().read_file(&path).ok();
-            let disk = disk.map(|file| self.indexed(&path, file.bytes, None));
-            let disk = Self::contents(disk.as_ref());
-            let mut known = None;
-            for (n, patch) in patches.iter().enumerate() {
-                if is_here(patch, &patches[n + 1..], &disk)
-                    && let Ok(applied) = aura_semantic::apply(known.as_ref(), &patch.0)
+            let since = Since::Mend(self.book.replica.writer());
+            for (own, entry) in behind.iter().rev() {
+                // It may have had a place that was lost with the record that told it.
+                if self
+                    .units
+                    .index_of(self.writer(*own), own.author_seq)
+                    .is_none()
                 {
-                    known = applied.after;
+                    self.withdraw_lost(entry, since, ring)?;
+                    lost.extend(open_body(entry, ring).map(|body| body.patch));
                 }
             }
-            let is_as_kept = |known: &Indexed| self.shadows.equals(&path, &known.bytes);
-            if known.as_ref().is_some_and(|known| !is_as_kept(known)) {
-                self.shadows.set_told(&path, known.as_ref(), false)?;
+        }
+        for path in self.shadows.told() {
+            self.forget_unknown(&path, &lost, ring)?;
+        }
+        self.due = super::pass::Due::All;
+        Ok(())
+    }
+
+    /// Takes out of a shadow what neither the log nor HEAD has.
+    fn forget_unknown(
+        &mut self,
+        path: &RepoPath,
+        lost: &[FilePatch],
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let Some(shadow) = self.shadow(path)? else {
+            return Ok(());
+        };
+        let told = Told::of(self, path, lost, ring);
+        let Some(head) = self.shadows.head_text(path)? else {
+            if told.lacks_some(&Self::contents(Some(&shadow)), path) {
+                let rebuilt = self.rebuilt(&shadow, &told, ring);
+                self.shadows.set_told(path, rebuilt.as_ref(), false)?;
+            }
+            return Ok(());
+        };
+        let head = self.indexed(path, head, None);
+        let Some(patch) = aura_semantic::extract(Some(&head), Some(&shadow)) else {
+            return Ok(());
+        };
+        let is_known = |op: &Op| told.has(op, &patch);
+        if patch.ops.iter().all(is_known) {
+            return Ok(());
+        }
+        let mut known = patch.clone();
+        known.ops.retain(is_known);
+        known.result = None;
+        let known = aura_semantic::apply(Some(&head), &known);
+        let after = known.ok().and_then(|applied| applied.after);
+        self.shadows
+            .set_told(path, after.as_ref().or(Some(&head)), false)
+    }
+
+    /// What the log alone makes of a file that git does not have, as far as this working copy has it.
+    fn rebuilt(&self, shadow: &Indexed, told: &Told, ring: &KeyRing) -> Option<Indexed> {
+        let here = shadow.contents();
+        let file = UnitId::file(&shadow.path);
+        // Own ones were in it, and so was what something unknown followed from.
+        let had = |unit: UnitId, after: Option<ContentHash>| match here.get(&unit) {
+            Some(content) if told.contents.contains(&(unit, Some(*content))) => {
+                after == Some(*content)
+            }
+            Some(_) => true,
+            None => after.is_none(),
+        };
+        let mut known = None;
+        for index in self.units.patches_of(&shadow.path) {
+            let Some(body) = self.body_of(index, ring) else {
+                continue;
+            };
+            let is_own = self.units.recorded()[index].origin.writer.peer == self.key_peer;
+            let rows = body.patch.touched.iter();
+            let mut units = rows.filter(|row| row.unit != file);
+            if (is_own || units.all(|row| had(row.unit, row.after)))
+                && let Ok(applied) = aura_semantic::apply(known.as_ref(), &body.patch)
+            {
+                known = applied.after;
             }
         }
-        Ok(())
+        known
+    }
+
+    /// Why nothing can be published yet, if the disk has lost a part of the log that is still to be fetched.
+    pub(super) fn lost_end(&self) -> Option<&'static str> {
+        let is_lost = self.damage.is_some() && self.is_recall_due;
+        is_lost.then_some(
+            "what the disk has lost of the log is fetched first; aura status shows the link",
+        )
     }
 
     /// Whether what is saved is published by that alone.
@@ -311,6 +513,9 @@ impl Desk {
 
     /// Its user has published, so the damage is decided about.
     pub(super) fn decided(&mut self) -> Result<(), Failure> {
+        if self.is_recall_due {
+            return Ok(());
+        }
         match self.damage.take() {
             Some(damage) => damage.close(&self.state_dir),
             None => Ok(()),

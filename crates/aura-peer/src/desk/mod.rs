@@ -189,6 +189,9 @@ pub(crate) struct Desk {
     pub(crate) fault: Option<(aura_proto::Code, String)>,
     /// What the disk did to the log, until its user has decided.
     pub(crate) damage: Option<damage::Damage>,
+    mend: Option<damage::Mend>,
+    /// Whether the log may have lost something and is not known again as far as it goes.
+    is_recall_due: bool,
     /// Whose patches count.
     pub(crate) roster: Arc<Roster>,
     /// Why nothing may be sealed.
@@ -323,6 +326,9 @@ impl Desk {
                 self.fault = Some((code, detail));
             }
             replica::Output::CaughtUp { .. } => {
+                if let Err(failure) = self.recall(ring) {
+                    tracing::error!(%failure, "it is not known yet what the disk has lost");
+                }
                 self.agreement.look_again(self.clock.mono_ms());
             }
             replica::Output::RetryLater => {
@@ -387,6 +393,7 @@ impl Desk {
         self.retry_at_ms = None;
         self.settle_late(ring)?;
         self.withdraw(ring)?;
+        self.recall(ring)?;
         self.due = pass::Due::All;
         self.feed(replica::Input::Retry, ring);
         self.publish_saved(ring)?;
@@ -453,8 +460,11 @@ impl Desk {
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
         if is_new && (is_for_files || self.loose.is_dropped(lsn)) {
             self.waiting.insert(index);
-            let moves_again = self.units.inserts_again(index);
-            self.loose.note(lsn, &body.patch, moves_again);
+            let place = origin.seq.zip(self.mend);
+            if !place.is_some_and(|(seq, mend)| mend.had(lsn, seq)) {
+                let moves_again = self.units.inserts_again(index);
+                self.loose.note(lsn, &body.patch, moves_again);
+            }
         }
         if is_new {
             let now_ms = self.clock.mono_ms();

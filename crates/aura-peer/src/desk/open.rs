@@ -60,6 +60,8 @@ impl Desk {
         let key_peer = key.peer();
         let open = |dir: &Path| Book::of(dir, (team, log), &key, checkpoint_key, clock);
         let book = damage::open_or_mend(state_dir, ring, open)?;
+        let damage = damage::Damage::open_of(state_dir);
+        let is_recall_due = book.was_cut || damage.is_some();
         let analyses = Arc::new(Analyses::open(state_dir));
         let desk = Self {
             path: repo.work_tree().to_owned(),
@@ -75,7 +77,9 @@ impl Desk {
             notices: Vec::new(),
             sends: Vec::new(),
             fault: None,
-            damage: damage::Damage::open_of(state_dir),
+            is_recall_due,
+            damage,
+            mend: damage::Mend::of(state_dir),
             roster,
             distrust,
             team,
@@ -117,7 +121,6 @@ impl Desk {
     fn taken_up(mut self, ring: &KeyRing) -> Result<Self, Failure> {
         let uncounted = self.replay_units(ring)?;
         self.withdraw_late(uncounted, ring)?;
-        self.recall(ring)?;
         Ok(self)
     }
 

@@ -399,6 +399,10 @@ impl Desk {
             self.hold_back(path, &*why);
             return Ok(false);
         }
+        if let (Some(why), None) = (self.lost_end(), replaces) {
+            self.hold_back(path, why);
+            return Ok(false);
+        }
         if let Some(fence) = self.blocking(&body.patch, ring).into_values().next() {
             self.hold_back(path, Held::Zone(fence));
             return Ok(false);

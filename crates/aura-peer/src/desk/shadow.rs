@@ -283,11 +283,9 @@ impl Shadows {
         self.held().filter(|path| !self.is_tracked(path))
     }
 
-    /// Takes HEAD as the shadow of every tracked file of which the team was told.
-    pub(super) fn forget_told(&self) {
-        let told = self.held().filter(|path| !self.is_local(path));
-        let tracked = told.filter(|path| self.is_tracked(path));
-        tracked.for_each(|path| self.forget(&path));
+    /// Every file whose shadow holds nothing but what HEAD has or the team was told.
+    pub(super) fn told(&self) -> Vec<RepoPath> {
+        self.held().filter(|path| !self.is_local(path)).collect()
     }
 
     /// Every kept shadow of a file that is there.

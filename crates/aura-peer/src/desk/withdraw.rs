@@ -12,8 +12,11 @@
 use std::collections::BTreeSet;
 
 use aura_api::Failure;
-use aura_engine::peer::{replica::Fates, units::PLACEMENT};
-use aura_proto::{Header, RepoPath, Writer};
+use aura_engine::peer::{
+    replica::Fates,
+    units::{Origin, PLACEMENT},
+};
+use aura_proto::{Entry, Header, RepoPath, Writer};
 use aura_semantic::{ContentHash, FilePatch, Indexed, UnitId, Without, without};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
@@ -24,9 +27,27 @@ use super::{
     take::{MOVED_RETRY_MS, explain_write},
 };
 
+/// What was told after a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Since {
+    /// What came after this record.
+    Record(u64),
+    /// What is told under this incarnation: the record itself is lost.
+    Mend(Writer),
+}
+
+impl Since {
+    fn has(self, origin: &Origin) -> bool {
+        match self {
+            Self::Record(lsn) => lsn < origin.lsn,
+            Self::Mend(writer) => origin.writer == writer,
+        }
+    }
+}
+
 /// A change that counts no more.
 struct Withdrawn {
-    lsn: u64,
+    since: Since,
     writer: Writer,
     path: RepoPath,
     patch: FilePatch,
@@ -114,13 +135,29 @@ impl Desk {
         Ok(())
     }
 
+    /// Takes an own change out of what the team is taken to know: the disk has lost it, and the team never had it.
+    pub(super) fn withdraw_lost(
+        &mut self,
+        entry: &Entry,
+        since: Since,
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        match self.withdrawn_from(entry, since, ring) {
+            Some(change) => self.take_out(&change).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     fn withdrawn_of(&self, lsn: u64, ring: &KeyRing) -> Option<Withdrawn> {
-        let entry = self.book.entry(lsn)?;
-        let body = open_body(&entry, ring).filter(|body| body.check().is_ok())?;
+        self.withdrawn_from(&self.book.entry(lsn)?, Since::Record(lsn), ring)
+    }
+
+    fn withdrawn_from(&self, entry: &Entry, since: Since, ring: &KeyRing) -> Option<Withdrawn> {
+        let body = open_body(entry, ring).filter(|body| body.check().is_ok())?;
         let path = RepoPath::try_from(body.patch.path.as_str()).ok()?;
         let is_here = body.channel == *self.units.channel();
         is_here.then(|| Withdrawn {
-            lsn,
+            since,
             writer: entry.header().writer,
             path,
             patch: body.patch,
@@ -171,7 +208,7 @@ impl Desk {
         let mut told = BTreeSet::new();
         for index in self.units.patches_of(path) {
             let recorded = &self.units.recorded()[index];
-            if recorded.origin.lsn <= change.lsn {
+            if !change.since.has(&recorded.origin) {
                 continue;
             }
             // What stands between units has no content of its own: whoever could tell the same again has told it.

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aura_proto::RepoPath;
+
 use super::*;
 
 fn segment(dir: &Path) -> PathBuf {
@@ -16,16 +18,21 @@ fn segment(dir: &Path) -> PathBuf {
 }
 
 /// Flips a bit in the `nth` own entry of a desk that is closed.
-fn rots(person: Person, nth: usize) -> Person {
+fn rots(mut person: Person, nth: usize) -> Person {
+    let lsn = person.desk.own_records()[nth];
+    rots_at(person, lsn)
+}
+
+/// Flips a bit in the entry of a record of a desk that is closed.
+fn rots_at(person: Person, lsn: u64) -> Person {
     let Person {
         dir,
         seed,
         mode,
-        mut desk,
+        desk,
         ring,
         told,
     } = person;
-    let lsn = desk.own_records()[nth];
     let entry = desk.book.entry(lsn).unwrap();
     drop(desk);
     let file = segment(dir.path());
@@ -95,6 +102,12 @@ fn case_100_what_is_published_behind_a_damage_is_what_the_files_hold_and_nothing
     let before = anna.desk.own_records().len();
     let mut all = Log::default();
     anna.told.clear();
+    // What follows from what is lost is not known before the rest is fetched.
+    anna.publishes(&mut all);
+    assert!(anna.desk.damage.is_some());
+    assert_eq!(anna.desk.own_records().len(), before);
+    anna.hears(&Log::default());
+    let before = anna.desk.own_records().len();
     anna.publishes(&mut all);
     assert!(anna.desk.damage.is_none());
     assert_eq!(anna.desk.own_records().len(), before + 2, "a.rs and new.rs");
@@ -125,8 +138,93 @@ fn case_100_a_change_whose_record_was_cut_as_the_newest_is_an_edit_again() {
         let mut anna = rots(anna, newest);
         assert!(anna.desk.damage.is_none() && anna.desk.book.was_cut);
         assert_eq!(anna.desk.own_records().len(), newest);
+        // Another end of the process, before it is known what was lost, changes nothing.
+        let mut anna = anna.restarts();
+        anna.hears(&Log::default());
+        let before = anna.desk.own_records().len();
         anna.publishes(&mut log);
-        assert_eq!(anna.desk.own_records().len(), newest + 1, "{text:?}");
+        assert_eq!(anna.desk.own_records().len(), before + 1, "{text:?}");
         assert!(anna.reads(text.0).contains(text.2));
+    }
+}
+
+#[test]
+fn case_100_what_the_team_has_comes_back_and_nothing_but_the_edits_since_is_published() {
+    let files = [("a.rs", "// A.\n\nfn a() {}\n\nfn b() {}\n")];
+    let mut log = Log::default();
+    let mut anna = Person::new(1, Mode::Live, &files);
+    let mut ben = Person::new(2, Mode::Live, &files);
+    // It was there before she joined, and nobody was told of it.
+    anna.writes("notes.rs", "fn secret() {}\n");
+    let notes = RepoPath::try_from("notes.rs").unwrap();
+    let adopted = anna
+        .desk
+        .shadows
+        .adopt_untracked(&notes, b"fn secret() {}\n");
+    adopted.unwrap();
+    ben.edits("a.rs", "b() {}", "b() { 2 }");
+    ben.publishes(&mut log);
+    ben.edits("a.rs", "// A.", "// Ben.");
+    ben.writes("new.rs", "fn x() {}\n\nfn y() {}\n");
+    ben.publishes(&mut log);
+    anna.hears(&log);
+    anna.edits("a.rs", "// Ben.", "// Anna.");
+    anna.edits("new.rs", "x() {}", "x() { 1 }");
+    anna.publishes(&mut log);
+    for person in [&mut anna, &mut ben] {
+        person.hears(&log);
+    }
+    // One edit on top of what Ben did is queued, one is saved.
+    anna.edits("a.rs", "b() { 2 }", "b() { 3 }");
+    let intent = Intent::default();
+    anna.desk.publish_all(&intent, &anna.ring).unwrap();
+    anna.edits("new.rs", "y() {}", "y() { 1 }");
+    let first = anna.desk.units.recorded()[0].origin.lsn;
+    let mut anna = rots_at(anna, first);
+    assert!(anna.desk.damage.is_some());
+    assert_eq!(anna.desk.units.recorded().len(), 0, "all of it is lost");
+    anna.hears(&log);
+    anna = anna.restarts();
+    anna.hears(&log);
+    let told = log.entries.len();
+    anna.publishes(&mut log);
+    let new: Vec<String> = anna.desk.units.recorded()[told..]
+        .iter()
+        .flat_map(|patch| patch.touched.iter().map(|(_, name, ..)| name.to_string()))
+        .collect();
+    assert_eq!(new, ["b", "y"]);
+    ben.hears(&log);
+    for person in [&mut anna, &mut ben] {
+        assert_eq!(person.desk.conflicts(&person.ring).len(), 0);
+        assert_eq!(person.desk.waiting(), 0);
+        assert_eq!(
+            person.reads("a.rs"),
+            "// Anna.\n\nfn a() {}\n\nfn b() { 3 }\n"
+        );
+        assert_eq!(person.reads("new.rs"), "fn x() { 1 }\n\nfn y() { 1 }\n");
+    }
+    assert!(!ben.dir.path().join("repo/notes.rs").exists());
+}
+
+#[test]
+fn case_100_a_change_that_was_committed_before_it_was_lost_reaches_the_team() {
+    let mut log = Log::default();
+    let mut anna = Person::new(1, Mode::Live, &[("a.rs", "fn a() {}\n")]);
+    let mut ben = Person::new(2, Mode::Live, &[("a.rs", "fn a() {}\n")]);
+    anna.writes("b.rs", "fn b() {}\n");
+    let intent = Intent::default();
+    anna.desk.publish_all(&intent, &anna.ring).unwrap();
+    anna.edits("a.rs", "a() {}", "a() { 1 }");
+    anna.desk.publish_all(&intent, &anna.ring).unwrap();
+    let repo = anna.dir.path().join("repo");
+    git(&repo, &["add", "a.rs"]);
+    git(&repo, &["commit", "-q", "-m", "done"]);
+    let mut anna = rots(anna, 0);
+    anna.told.clear();
+    anna.hears(&log);
+    anna.publishes(&mut log);
+    ben.hears(&log);
+    for path in ["a.rs", "b.rs"] {
+        assert_eq!(ben.reads(path), anna.reads(path));
     }
 }
