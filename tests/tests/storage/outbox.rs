@@ -363,6 +363,14 @@ fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_u
     alice.synced();
     let status = alice.aura(&["status"]).ok();
     assert_eq!(status["needs_you"][0]["text"], said);
+    // What would be published is shown before it is: the lost ones, the one on top of what the team has, and the save.
+    assert_eq!(status["mine"]["unpublished"], count - bad + 3);
+    let diff = alice.aura(&["diff"]).ok();
+    let rows = diff["units"].as_array().unwrap();
+    let row = |symbol: &str| rows.iter().find(|row| row["symbol"] == symbol).unwrap();
+    assert!(rows.iter().all(|row| row["state"] == "unpublished"));
+    assert_eq!(row(&name(count))["mine"], text(count, count));
+    assert_eq!(row("src/n0.rs::f0")["team"], text(0, 7).trim_end());
     assert_eq!(
         alice.aura(&["log", "score"]).ok()["ops"],
         serde_json::json!([])

@@ -118,9 +118,13 @@ fn case_050_whenever_the_power_fails_in_a_first_start_the_next_one_is_good() {
     args.extend(["-o", trace.to_str().unwrap()]);
     let box_ = Mothership::start(traced(&command, &args)).unwrap();
     let invite = token(&box_.ready);
+    let is_ready = |call: &Call| call.name == "write" && call.file().starts_with("pipe:");
+    // What it has said is here before strace has written it down, and a kill would leave it out.
+    while !strace::read(&trace).iter().any(is_ready) {
+        std::thread::yield_now();
+    }
     box_.stop("-KILL");
     let recorded = Recorded::of(before, &trace);
-    let is_ready = |call: &Call| call.name == "write" && call.file().starts_with("pipe:");
     let told = recorded
         .calls
         .iter()

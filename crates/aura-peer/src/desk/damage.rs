@@ -506,6 +506,15 @@ impl Desk {
         )
     }
 
+    /// What its user is told of a damage that is not decided about.
+    pub(crate) fn told_of_damage(&self) -> Option<String> {
+        let text = &self.damage.as_ref()?.text;
+        Some(match self.lost_end() {
+            Some(why) => format!("{text}; {why}"),
+            None => text.clone(),
+        })
+    }
+
     /// Whether what is saved is published by that alone.
     pub(super) fn saving_publishes(&self) -> bool {
         self.publishing == super::Publishing::Save && self.damage.is_none()

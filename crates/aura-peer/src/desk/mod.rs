@@ -13,6 +13,7 @@ pub(crate) mod claim;
 mod counted;
 mod damage;
 mod decide;
+mod edits;
 mod files;
 mod heard;
 pub(crate) mod held;

@@ -2,12 +2,18 @@
 //!
 //! Invariant: a file is written only through the desk.
 
+use std::collections::BTreeMap;
+
 use aura_api::{Choice, Next, docs};
+use aura_semantic::{FilePatch, Op, UnitId};
 use serde_json::Value;
 
 use super::{Answer, document, no_conflict};
 use crate::daemon::Daemon;
-use crate::desk::take::{Taken, Wanted};
+use crate::desk::{
+    symbols::full,
+    take::{Taken, Wanted},
+};
 use crate::docs as shape;
 
 impl Daemon {
@@ -105,23 +111,47 @@ impl Daemon {
             is_dry_run: true,
             ..Wanted::default()
         };
-        let taken = self.with_desk(&path, |desk, ring| Ok(desk.take_waiting(&wanted, ring)))?;
+        let (edits, taken) = self.with_desk(&path, |desk, ring| {
+            let edits = desk.edits(symbols)?;
+            Ok((edits, desk.take_waiting(&wanted, ring)))
+        })?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let mut units = Vec::new();
+        let mut units: BTreeMap<(String, UnitId), docs::DiffDoc> = BTreeMap::new();
+        for edit in edits {
+            let symbol = full(edit.path.as_str(), &edit.name);
+            let row = docs::DiffDoc {
+                symbol,
+                path: edit.path.to_string(),
+                state: "unpublished".to_owned(),
+                mine: edit.mine,
+                team: edit.team,
+            };
+            units.insert((row.path.clone(), edit.unit), row);
+        }
         for index in taken.keys() {
-            let recorded = &desk.units.recorded()[*index];
-            for (_, name, ..) in &recorded.touched {
-                units.push(docs::DiffDoc {
-                    symbol: format!("{}::{name}", recorded.path),
-                    path: recorded.path.to_string(),
+            let Some(body) = desk.body_of(*index, &self.identity.ring) else {
+                continue;
+            };
+            for row in body.patch.touched.iter() {
+                let team = text_after(&body.patch, row.unit);
+                let symbol = full(&body.patch.path, &row.name);
+                let key = (body.patch.path.clone(), row.unit);
+                let known = units.entry(key).or_insert_with(|| docs::DiffDoc {
+                    symbol,
+                    path: body.patch.path.clone(),
                     state: "incoming".to_owned(),
                     mine: None,
                     team: None,
                 });
+                if known.state == "unpublished" {
+                    known.state = "both".to_owned();
+                }
+                known.team = team;
             }
         }
+        let units = units.into_values().collect();
         document(&docs::Diff {
             schema: docs::Diff::SCHEMA.to_owned(),
             units,
@@ -184,4 +214,19 @@ impl Daemon {
             op,
         })
     }
+}
+
+/// What a patch leaves a unit as; nothing where it is gone, or only its place or what is around it is new.
+fn text_after(patch: &FilePatch, unit: UnitId) -> Option<String> {
+    let text = patch.ops.iter().find_map(|op| match op {
+        Op::Replace { text, .. } | Op::Rename { text, .. } if op.unit() == Some(unit) => {
+            Some(text.flat())
+        }
+        Op::Insert { text, .. } if op.unit() == Some(unit) => Some(text.bytes().to_vec()),
+        Op::File {
+            text: Some(text), ..
+        } if unit == UnitId::file(&patch.path) => Some(text.bytes().to_vec()),
+        _ => None,
+    })?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }

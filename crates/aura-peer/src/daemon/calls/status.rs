@@ -25,7 +25,10 @@ use crate::{
 impl Daemon {
     pub(in crate::daemon) fn status(&mut self, repo: Option<&str>) -> Answer {
         let path = self.repo_of(repo)?;
-        let taken = self.with_desk(&path, |desk, ring| Ok(desk.incoming(ring)))?;
+        let (taken, unpublished) = self.with_desk(&path, |desk, ring| {
+            let taken = desk.incoming(ring);
+            Ok((taken, desk.unpublished()?))
+        })?;
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
@@ -61,7 +64,7 @@ impl Daemon {
             needs_you,
             peers: self.peer_rows(),
             incoming,
-            mine: self.mine(desk),
+            mine: self.mine(desk, unpublished),
             zones: self.zones_of_note(desk),
         })
     }
@@ -117,13 +120,13 @@ impl Daemon {
             since: None,
             text,
         });
-        let damage = desk.damage.as_ref().map(|damage| docs::NeedDoc {
+        let damage = desk.told_of_damage().map(|text| docs::NeedDoc {
             kind: "damage".to_owned(),
             id: "log".to_owned(),
             symbol: None,
             with: Vec::new(),
             since: None,
-            text: damage.text.clone(),
+            text,
         });
         let needs = self.own_standing().into_iter().chain(fault).chain(forks);
         let needs = needs.chain(damage).chain(self.unread(desk));
@@ -249,12 +252,12 @@ impl Daemon {
         zones.map(|zone| self.zone_doc(desk, zone)).collect()
     }
 
-    fn mine(&self, desk: &Desk) -> docs::MineDoc {
+    fn mine(&self, desk: &Desk, unpublished: usize) -> docs::MineDoc {
         let me = self.identity.key.peer();
         let recorded = desk.units.recorded().iter();
         let own = recorded.filter(|recorded| recorded.origin.writer.peer == me);
         docs::MineDoc {
-            unpublished: desk.held_back.len() as u64,
+            unpublished: unpublished as u64,
             published: own.count() as u64,
             held_back: held_back(desk),
         }
