@@ -4,7 +4,7 @@
 
 use aura_engine::{
     Now,
-    peer::control::{Control, Input, Output},
+    peer::control::{Control, DOUBT_MS, Input, Output},
 };
 use aura_proto::{
     Code, TeamId,
@@ -42,7 +42,29 @@ fn an_answered_link_lives_and_beats_once_in_each_period() {
     }
 }
 
+#[test]
+fn case_044_a_mothership_that_does_not_answer_is_doubted_long_before_it_is_given_up() {
+    let mut link = Link::ready();
+    link.answer();
+    link.on_to(1_000);
+    link.control.handle(now(1_000), Input::Asked);
+    link.on_to(3_000);
+    // A second word waits for the same answer.
+    link.control.handle(now(3_000), Input::Asked);
+    assert_eq!(link.control.deadline(), Some(1_000 + DOUBT_MS));
+    link.on_to(1_000 + DOUBT_MS);
+    assert_eq!(link.doubts, [true]);
+    link.on_to(20_000);
+    link.control.handle(now(20_000), Input::Heard);
+    link.on_to(20_001);
+    assert_eq!(link.doubts, [true, false]);
+    // Whoever has said nothing waits for nothing.
+    link.on_to(29_000);
+    assert_eq!(link.doubts.len(), 2);
+}
+
 struct Link {
+    doubts: Vec<bool>,
     control: Control,
     now_ms: u64,
     /// The newest heartbeat that is not answered.
@@ -58,6 +80,7 @@ impl Link {
         control.handle(now, Input::Tick);
         control.handle(now, Input::Dialed { exporter: [2; 32] });
         let mut link = Self {
+            doubts: Vec::new(),
             control,
             now_ms: 0,
             asked: None,
@@ -114,6 +137,7 @@ impl Link {
             match output {
                 Output::Send(Message::Heartbeat(beat)) => self.asked = Some(beat),
                 Output::Close(code) => self.closed = Some(code),
+                Output::Doubt(is_doubted) => self.doubts.push(is_doubted),
                 _ => {}
             }
         }

@@ -41,6 +41,8 @@ pub(crate) struct Book {
     /// Whether an open cut what was behind the last good record, and what counted as queued may be lost with it.
     pub(crate) was_cut: bool,
     dir: PathBuf,
+    /// Whether the Mothership does not answer, as far as is known.
+    is_doubted: bool,
     clock: Clock,
     log: Log,
     reader: Reader,
@@ -97,6 +99,7 @@ impl Book {
             // What was cut is kept before it is cut, so that a process may end between the two.
             was_cut: !cut_tails(dir).is_empty(),
             dir: dir.to_owned(),
+            is_doubted: false,
             clock,
             replica,
             reader: log.reader(),
@@ -149,10 +152,23 @@ impl Book {
                 }
             }
         }
-        // A Mothership that is there and does not serve this log is none to it.
-        let is_alone = exchange::Input::Alone(!self.replica.is_served());
-        self.exchange.handle(now(self.clock), is_alone);
+        self.tell_whether_alone();
         rest
+    }
+
+    /// Whether the Mothership does not answer, so that neighbours are told what it was told.
+    pub(crate) fn doubt(&mut self, is_doubted: bool) {
+        self.is_doubted = is_doubted;
+        self.tell_whether_alone();
+    }
+
+    /// Whether this log is without the Mothership: one that is there and does not serve it is none to it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_doubted || !self.replica.is_served()
+    }
+
+    fn tell_whether_alone(&mut self) {
+        self.hear(exchange::Input::Alone(self.is_alone()));
     }
 
     /// What neighbours may hear of what the machine told.

@@ -3,7 +3,10 @@
 use std::{cell::OnceCell, process::Command};
 
 use aura_trust::Token;
-use mothership_tests::{Laptop, proxy::Proxy};
+use mothership_tests::{
+    Laptop,
+    proxy::{Fate, Proxy, Way},
+};
 use serde_json::Value;
 
 use crate::{Mesh, free, linked, received};
@@ -145,6 +148,33 @@ fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
     bob.synced();
     assert_eq!(places(bob), places(carol));
     assert_eq!(places(bob).len(), 2);
+}
+
+#[test]
+fn case_044_whose_mothership_swallows_what_it_is_sent_works_on_through_a_neighbour() {
+    let proxy = OnceCell::new();
+    let through = |n: usize, invite: String| {
+        if n != 1 {
+            return invite;
+        }
+        let mut token = Token::parse(&invite).unwrap();
+        let proxy = proxy.get_or_init(|| Proxy::to(&token.endpoints[0]));
+        token.endpoints = vec![proxy.listen.clone()];
+        token.to_text().unwrap().to_string()
+    };
+    let mesh = Mesh::with(&["alice", "bob"], |_, _| {}, through);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    let proxy = proxy.get().unwrap();
+    proxy.set(Way::There, Fate::Lose);
+    proxy.set(Way::Back, Fate::Lose);
+    bob.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    alice.applied("score");
+    // The link has not been given up: it is far from three heartbeats.
+    assert_eq!(bob.aura(&["status"]).ok()["link"]["state"], "online");
+    alice.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    bob.applied("load");
 }
 
 #[test]

@@ -347,15 +347,11 @@ fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_u
     }
     assert_eq!(bob.read(&name(0)), text(0, 7));
     let status = alice.aura(&["status"]).ok();
-    let need = &status["needs_you"][0];
-    assert_eq!(need["kind"], "damage", "{status}");
-    let said = need["text"].as_str().unwrap();
-    let behind = format!("{} changes of yours behind", count + 1 - bad);
-    assert!(said.contains(&behind), "{said}");
-    let (_, report) = said.split_once("are kept in ").unwrap();
-    let (report, _) = report.split_once(';').unwrap();
-    let report = fs::read_to_string(report).unwrap();
-    assert!(report.contains(&text(count, count)) && report.contains(&text(0, 8)));
+    let said = damage_told(
+        &status,
+        count + 1 - bad,
+        &[&text(count, count), &text(0, 8)],
+    );
     // A start changes nothing of it, and neither does another save.
     alice.aura(&["down"]).ok();
     alice.aura(&["up"]).ok();
@@ -365,12 +361,13 @@ fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_u
     assert_eq!(status["needs_you"][0]["text"], said);
     // What would be published is shown before it is: the lost ones, the one on top of what the team has, and the save.
     assert_eq!(status["mine"]["unpublished"], count - bad + 3);
-    let diff = alice.aura(&["diff"]).ok();
-    let rows = diff["units"].as_array().unwrap();
-    let row = |symbol: &str| rows.iter().find(|row| row["symbol"] == symbol).unwrap();
-    assert!(rows.iter().all(|row| row["state"] == "unpublished"));
-    assert_eq!(row(&name(count))["mine"], text(count, count));
-    assert_eq!(row("src/n0.rs::f0")["team"], text(0, 7).trim_end());
+    shows_unpublished(
+        alice,
+        &[
+            (&name(count), "mine", &text(count, count)),
+            ("src/n0.rs::f0", "team", text(0, 7).trim_end()),
+        ],
+    );
     assert_eq!(
         alice.aura(&["log", "score"]).ok()["ops"],
         serde_json::json!([])
@@ -390,6 +387,31 @@ fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_u
     }
     alice.save(&name(0), text(0, 9));
     bob.event(|event| event["kind"] == "applied" && bob.read(&name(0)) == text(0, 9));
+}
+
+/// What a laptop says of its damaged log; so many changes behind the damage are kept, these texts among them.
+fn damage_told(status: &serde_json::Value, behind: usize, texts: &[&str]) -> String {
+    let need = &status["needs_you"][0];
+    assert_eq!(need["kind"], "damage", "{status}");
+    let said = need["text"].as_str().unwrap();
+    let behind = format!("{behind} changes of yours behind");
+    assert!(said.contains(&behind), "{said}");
+    let (_, report) = said.split_once("are kept in ").unwrap();
+    let (report, _) = report.split_once(';').unwrap();
+    let report = fs::read_to_string(report).unwrap();
+    assert!(texts.iter().all(|text| report.contains(text)));
+    said.to_owned()
+}
+
+/// All that differs is this laptop's own, and these symbols have these texts on that side.
+fn shows_unpublished(laptop: &Laptop, symbols: &[(&str, &str, &str)]) {
+    let diff = laptop.aura(&["diff"]).ok();
+    let rows = diff["units"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["state"] == "unpublished"));
+    for (symbol, side, text) in symbols {
+        let row = rows.iter().find(|row| row["symbol"] == *symbol).unwrap();
+        assert_eq!(row[*side], *text);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! - AUTH is sent only after the server's HELLO, everything else only after WELCOME;
 //! - attempts are spaced 1, 2, 4, 8, 16, 30, 30 … seconds with jitter of a fifth, from the seed;
 //! - silence for three heartbeats ends the link;
+//! - one that does not answer for five seconds is doubted: meanwhile neighbours are told what it was told;
 //! - a certificate is renewed from half its life on, a tenth of it sooner or later, so that a team does not come at once.
 
 use std::collections::VecDeque;
@@ -22,6 +23,10 @@ use crate::Now;
 
 /// Longest pause between attempts in milliseconds.
 pub const BACKOFF_MS_MAX: u64 = 30_000;
+
+/// A Mothership that was told something and has said nothing for so long is doubted, in milliseconds: longer than a disk
+/// takes to sync, shorter than a person waits.
+pub const DOUBT_MS: u64 = 5_000;
 
 /// Longest heartbeat period that a Mothership can ask for: a day.
 const HEARTBEAT_MS_MAX: u64 = 86_400_000;
@@ -58,6 +63,10 @@ pub enum Input {
     },
     /// A message of the control stream.
     Received(Message),
+    /// Anything of another stream.
+    Heard,
+    /// The Mothership was sent something that it answers.
+    Asked,
     /// Somebody asks to dial now.
     Reconnect,
     /// A deadline passed.
@@ -82,6 +91,8 @@ pub enum Output {
         /// For people.
         detail: String,
     },
+    /// Whether the Mothership is doubted from now on.
+    Doubt(bool),
     /// The peer list or a change of it.
     Peer(PeerEvent),
     /// A fresh certificate, to be checked, kept, and told with [`Input::Certified`].
@@ -126,6 +137,9 @@ pub struct Control {
     leaf: Option<Leaf>,
     /// Wall clock in milliseconds when a fresh certificate is wanted.
     renew_at_ms: u64,
+    /// Since when an answer is waited for.
+    asked_ms: Option<u64>,
+    is_doubted: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -147,6 +161,8 @@ impl Control {
             heads: Vec::new(),
             leaf: None,
             renew_at_ms: u64::MAX,
+            asked_ms: None,
+            is_doubted: false,
             outputs: VecDeque::new(),
         }
     }
@@ -193,6 +209,11 @@ impl Control {
             }
             Input::Down { code, detail } => self.down(now, code, detail),
             Input::Received(message) => self.received(now, message),
+            Input::Heard => self.heard(now),
+            Input::Asked if self.is_up() => {
+                self.asked_ms.get_or_insert(now.mono_ms);
+            }
+            Input::Asked => {}
             Input::Reconnect => {
                 if matches!(self.state, State::Waiting { .. } | State::Barred) {
                     self.attempts = 0;
@@ -219,7 +240,10 @@ impl Control {
                 beat_at_ms,
                 heard_ms,
                 ..
-            } => Some(beat_at_ms.min(self.silent_at_ms(heard_ms))),
+            } => {
+                let at = beat_at_ms.min(self.silent_at_ms(heard_ms));
+                Some(self.doubt_at_ms().map_or(at, |doubt| at.min(doubt)))
+            }
             State::Barred | State::Dialing | State::Greeting | State::Proving => None,
         }
     }
@@ -239,11 +263,30 @@ impl Control {
         heard_ms + u64::from(HEARTBEATS_MISSED_MAX) * self.heartbeat_ms
     }
 
-    // spec: session/2.1, session/2.5
-    fn received(&mut self, now: Now, message: Message) {
+    /// When an answer is late, if one is waited for and that is not told yet.
+    fn doubt_at_ms(&self) -> Option<u64> {
+        let asked_ms = self.asked_ms.filter(|_| !self.is_doubted);
+        asked_ms.map(|asked_ms| asked_ms + DOUBT_MS)
+    }
+
+    fn doubt(&mut self, is_doubted: bool) {
+        if self.is_doubted != is_doubted {
+            self.is_doubted = is_doubted;
+            self.outputs.push_back(Output::Doubt(is_doubted));
+        }
+    }
+
+    fn heard(&mut self, now: Now) {
         if let State::Ready { heard_ms, .. } = &mut self.state {
             *heard_ms = now.mono_ms;
         }
+        self.asked_ms = None;
+        self.doubt(false);
+    }
+
+    // spec: session/2.1, session/2.5
+    fn received(&mut self, now: Now, message: Message) {
+        self.heard(now);
         match (self.state, message) {
             (_, Message::Error(refusal)) => {
                 self.outputs
@@ -304,6 +347,9 @@ impl Control {
             }
         };
         self.outputs.push_back(Output::Down { code, detail });
+        // Who is not there is not doubted.
+        self.asked_ms = None;
+        self.doubt(false);
     }
 
     /// The next pause: doubling, capped, with jitter.
@@ -356,6 +402,9 @@ impl Control {
     }
 
     fn tick(&mut self, now: Now) {
+        if self.doubt_at_ms().is_some_and(|at| at <= now.mono_ms) {
+            self.doubt(true);
+        }
         match self.state {
             State::Waiting { until_ms } if until_ms <= now.mono_ms => {
                 self.state = State::Dialing;

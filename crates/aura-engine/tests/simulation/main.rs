@@ -268,6 +268,10 @@ impl World {
         let Some(peer) = self.links.get(&link).copied() else {
             return;
         };
+        if let Message::Push(_) = message {
+            let now = self.now();
+            self.peers[peer].control.handle(now, control::Input::Asked);
+        }
         let message = &self.by_features(message);
         let (kind, payload) = message.encode();
         let (kind, payload) = (kind.0, payload.to_vec());
@@ -288,6 +292,10 @@ impl World {
         let Some(link) = self.peers[peer].link else {
             return;
         };
+        if let Message::Push(_) = message {
+            let now = self.now();
+            self.peers[peer].control.handle(now, control::Input::Asked);
+        }
         let message = &self.by_features(message);
         let (kind, payload) = message.encode();
         let (kind, payload) = (kind.0, payload.to_vec());
@@ -338,6 +346,9 @@ impl World {
             control::Output::Down { .. } => {
                 self.peers[n].replica.handle(replica::Input::LinkDown);
                 self.tell_exchange(n, exchange::Input::Alone(true));
+            }
+            control::Output::Doubt(is_doubted) => {
+                self.tell_exchange(n, exchange::Input::Alone(is_doubted));
             }
             control::Output::Deliver(_)
             | control::Output::Heads(_)
@@ -530,6 +541,7 @@ impl World {
         if stream == 0 {
             node.control.handle(now, control::Input::Received(message));
         } else {
+            node.control.handle(now, control::Input::Heard);
             node.replica.handle(replica::Input::Received(message));
         }
         self.pump_peer(peer);

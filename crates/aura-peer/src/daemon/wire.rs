@@ -57,6 +57,13 @@ impl Daemon {
                     self.emit("link", None, None, None, text);
                 }
                 control::Output::Down { code, detail } => self.link_down(code, detail),
+                control::Output::Doubt(is_doubted) => {
+                    if is_doubted {
+                        self.level_anew();
+                    }
+                    self.books().for_each(|book| book.doubt(is_doubted));
+                    self.pump_exchanges();
+                }
                 control::Output::Peer(event) => self.peer_event(event),
                 control::Output::Renewed(grant) => {
                     self.renewed(grant);
@@ -249,7 +256,12 @@ impl Daemon {
                         control.handle(now, control::Input::Received(message));
                     }
                 }
-                Ok(message) => self.deliver(stream, message),
+                Ok(message) => {
+                    if let Some(control) = &mut self.control {
+                        control.handle(now, control::Input::Heard);
+                    }
+                    self.deliver(stream, message);
+                }
                 Err(error) => {
                     if let Some(link) = &self.link {
                         link.close(Code::DECODE, &error.to_string());
@@ -561,7 +573,11 @@ impl Daemon {
                     .filter_map(|message| Some((stream?, message))),
             );
         }
+        let now = self.now();
         for (stream, message) in sends {
+            if let (Message::Push(_), Some(control)) = (&message, &mut self.control) {
+                control.handle(now, control::Input::Asked);
+            }
             self.send(stream, &message);
         }
         for (path, notice) in notices {

@@ -479,7 +479,7 @@ impl Desk {
     /// each lasts on from then.
     pub(super) fn fence_for(&self, patch: &FilePatch, ring: &KeyRing) -> u64 {
         // Without the Mothership a zone may be over before the change has its place; it counts without one as well.
-        if !self.book.replica.is_served() {
+        if self.book.is_alone() {
             return 0;
         }
         let is_own =

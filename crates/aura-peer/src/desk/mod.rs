@@ -456,10 +456,19 @@ impl Desk {
             Ok(body) => body,
             Err(why) => return self.refused(writer.peer, why),
         };
-        let (index, is_new) = self.units.record(&body, origin);
+        self.record(&body, origin, is_own);
+    }
+
+    /// Takes in a change that counts.
+    fn record(&mut self, body: &PatchBody, origin: Origin, is_own: bool) {
+        let lsn = origin.lsn;
+        let (index, is_new) = self.units.record(body, origin);
         self.due.add(&body.patch.path);
+        if !is_new {
+            return;
+        }
         let is_for_files = !is_own || body.cause != aura_engine::peer::body::Cause::Edit;
-        if is_new && (is_for_files || self.loose.is_dropped(lsn)) {
+        if is_for_files || self.loose.is_dropped(lsn) {
             self.waiting.insert(index);
             let place = origin.seq.zip(self.mend);
             if !place.is_some_and(|(seq, mend)| mend.had(lsn, seq)) {
@@ -467,12 +476,10 @@ impl Desk {
                 self.loose.note(lsn, &body.patch, moves_again);
             }
         }
-        if is_new {
-            let now_ms = self.clock.mono_ms();
-            (self.agreement).patched(&body.patch.path, origin.seq, now_ms);
-        }
-        if is_new && !is_own {
-            self.received(index, &body);
+        let now_ms = self.clock.mono_ms();
+        (self.agreement).patched(&body.patch.path, origin.seq, now_ms);
+        if !is_own {
+            self.received(index, body);
         }
     }
 

@@ -43,30 +43,20 @@ pub(crate) struct Ground<'a> {
 impl Desk {
     /// Opens the repository's log and replays it. The working copy is indexed by [`Desk::index`].
     pub(crate) fn open(ground: Ground<'_>, ring: &KeyRing) -> Result<Self, Failure> {
-        let Ground {
-            repo,
-            state_dir,
-            team,
-            roster,
-            distrust,
-            key,
-            checkpoint_key,
-            mode,
-            publishing,
-            clock,
-        } = ground;
+        let (state_dir, clock) = (ground.state_dir, ground.clock);
+        let (repo, team, key) = (ground.repo, ground.team, ground.key);
         let head = repo.head().map_err(|error| git_failure(&error))?;
         let log = LogId::of_repository(team, repo.root_commit().as_str());
         let key_peer = key.peer();
-        let open = |dir: &Path| Book::of(dir, (team, log), &key, checkpoint_key, clock);
+        let open = |dir: &Path| Book::of(dir, (team, log), &key, ground.checkpoint_key, clock);
         let book = damage::open_or_mend(state_dir, ring, open)?;
         let damage = damage::Damage::open_of(state_dir);
         let is_recall_due = book.was_cut || damage.is_some();
         let analyses = Arc::new(Analyses::open(state_dir));
-        let desk = Self {
+        let mut desk = Self {
             path: repo.work_tree().to_owned(),
-            mode,
-            publishing,
+            mode: ground.mode,
+            publishing: ground.publishing,
             copy: WorkingCopy::open(&repo).map_err(|error| storage(&error))?,
             motion: Motion::new(clock.mono_ms(), repo.observe()),
             book,
@@ -80,8 +70,8 @@ impl Desk {
             is_recall_due,
             damage,
             mend: damage::Mend::of(state_dir),
-            roster,
-            distrust,
+            roster: ground.roster,
+            distrust: ground.distrust,
             team,
             key_peer,
             shadows: Shadows::open(state_dir, &repo)?,
@@ -98,7 +88,7 @@ impl Desk {
             tried: BTreeMap::new(),
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
-            law: law::Law::new(log, checkpoint_key),
+            law: law::Law::new(log, ground.checkpoint_key),
             inbox: inbox::Inbox::open(state_dir),
             not_heard: Vec::new(),
             offer_at_ms: None,
@@ -115,13 +105,9 @@ impl Desk {
             clock,
             repo,
         };
-        desk.taken_up(ring)
-    }
-
-    fn taken_up(mut self, ring: &KeyRing) -> Result<Self, Failure> {
-        let uncounted = self.replay_units(ring)?;
-        self.withdraw_late(uncounted, ring)?;
-        Ok(self)
+        let uncounted = desk.replay_units(ring)?;
+        desk.withdraw_late(uncounted, ring)?;
+        Ok(desk)
     }
 
     /// Takes in the whole log; answers the records of changes in it that do not count.
