@@ -24,7 +24,10 @@ use aura_store::{AppendError, CommitError, Log, Options, Reader, RealDisk, recov
 use aura_trust::IdentityKey;
 use bytes::Bytes;
 
-use crate::clock::{Clock, now, random};
+use crate::{
+    clock::{Clock, now, random},
+    tip::{Memory, Tip},
+};
 
 // A record that the log refuses would stop the daemon at every start.
 const _: () = assert!(replica::RECORD_BYTES_MAX <= Options::peer().record_bytes_max as usize);
@@ -41,6 +44,11 @@ pub(crate) struct Book {
     /// Whether an open cut what was behind the last good record, and what counted as queued may be lost with it.
     pub(crate) was_cut: bool,
     dir: PathBuf,
+    tip: Memory,
+    /// How far the log once came, if it has lost some of that.
+    lost: Option<Tip>,
+    /// The last record that the open found.
+    found: u64,
     /// Whether the Mothership does not answer, as far as is known.
     is_doubted: bool,
     clock: Clock,
@@ -85,12 +93,14 @@ impl Book {
                 }
             }
         };
-        let (log, _) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
+        let (log, recovery) = Log::open_with(Arc::new(RealDisk), dir, Options::peer(), visit)
             .map_err(|error| open_failure(&error))?;
         if let Some((lsn, error)) = unread {
             let message = format!("record {lsn} in {}: {error}", dir.display());
             return Err(Failure::new("AE-LOG-CORRUPT", Exit::INTEGRITY, message));
         }
+        let (tip, known) = Memory::beside(dir);
+        let lost = known.filter(|known| !known.is_in(&log));
         let mut exchange = Exchange::new(replica.log(), replica.held());
         exchange.handle(now(clock), exchange::Input::Alone(true));
         let mut book = Self {
@@ -99,21 +109,42 @@ impl Book {
             // What was cut is kept before it is cut, so that a process may end between the two.
             was_cut: !cut_tails(dir).is_empty(),
             dir: dir.to_owned(),
+            tip,
+            lost,
+            found: recovery.last_lsn,
             is_doubted: false,
             clock,
             replica,
             reader: log.reader(),
             log,
         };
+        book.keep_tip();
         if is_new {
             let incarnation = book.replica.writer().incarnation;
             book.feed(replica::Input::Incarnation(incarnation));
-        } else if book.was_cut && !is_fresh {
+        } else if (book.was_cut || book.lost.is_some()) && !is_fresh {
             // A number of what was cut may be known to others.
             let incarnation = Incarnation(u64::from_be_bytes(random()));
             book.feed(replica::Input::Incarnation(incarnation));
         }
         Ok(book)
+    }
+
+    /// How far the log once came, if it has lost some of that; and the last record that was found.
+    pub(crate) fn lost(&self) -> Option<(Tip, u64)> {
+        self.lost.map(|tip| (tip, self.found))
+    }
+
+    /// It is durable somewhere else what was lost.
+    pub(crate) fn forget_lost(&mut self) {
+        self.lost = None;
+        self.keep_tip();
+    }
+
+    fn keep_tip(&mut self) {
+        if self.lost.is_none() {
+            self.tip.keep(Tip::of(&self.log, self.replica.cursor().0));
+        }
     }
 
     /// What was cut is made good, or is no loss.
@@ -275,7 +306,10 @@ impl Book {
             }
         }
         match self.log.commit() {
-            Ok(_) => self.log.prepare(),
+            Ok(_) => {
+                self.log.prepare();
+                self.keep_tip();
+            }
             Err(CommitError::NoSpace) => {}
             Err(error) => crate::storage_failed(&error),
         }

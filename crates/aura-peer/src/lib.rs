@@ -16,6 +16,7 @@ mod identity;
 mod parses;
 mod settings;
 mod team;
+mod tip;
 
 use std::path::Path;
 

@@ -89,7 +89,7 @@ impl Team {
             enrolment.checkpoint_key,
             clock,
         );
-        let book = book.map_err(|failure| match failure.exit {
+        let mut book = book.map_err(|failure| match failure.exit {
             // Its own words in it are few, and only a person knows which were on their way.
             Exit::INTEGRITY => failure.next(
                 format!(
@@ -100,6 +100,10 @@ impl Team {
             ),
             _ => failure,
         })?;
+        if book.lost().is_some() {
+            tracing::warn!("the team's log has lost its end; it is fetched again");
+            book.forget_lost();
+        }
         let mut team = Self {
             book,
             roster: Arc::new(Roster::rooted(enrolment.team, identity.root())),

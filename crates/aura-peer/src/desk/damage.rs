@@ -26,15 +26,15 @@ use aura_engine::peer::{
 use aura_proto::{Entry, Incarnation, RepoPath, codec};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Text, UnitId};
 use aura_store::{
-    Corruption, Disk, Log, Options, RealDisk, RecordView, VerifyError, ensure_private_dir, salvage,
-    verify_with, write_atomic,
+    Corruption, Disk, FileError, Log, Options, RealDisk, RecordView, VerifyError,
+    ensure_private_dir, salvage, verify_with, write_atomic,
 };
 use aura_trust::KeyRing;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Desk, open_body, storage, take::MOVED_RETRY_MS, withdraw::Since};
-use crate::{book::Book, clock::random};
+use crate::{book::Book, clock::random, tip::Tip};
 
 /// What is known of the damage, in the damaged directory; its first line is shown.
 const REPORT: &str = "damage.txt";
@@ -99,10 +99,34 @@ pub(super) fn open_or_mend(
     let log = state_dir.join("log");
     finish(state_dir)?;
     ensure_private_dir(state_dir).map_err(|error| storage(&error))?;
-    match open(&log) {
+    let mut book = match open(&log) {
         Err(failure) if failure.exit == Exit::INTEGRITY && mend(state_dir, ring)? => open(&log),
         book => book,
+    }?;
+    if let Some((tip, found)) = book.lost() {
+        note_loss(state_dir, tip, found).map_err(|error| storage(&error))?;
+        book.forget_lost();
     }
+    Ok(book)
+}
+
+/// Records that the end of a log is gone without a trace in it.
+fn note_loss(state_dir: &Path, tip: Tip, found: u64) -> Result<(), FileError> {
+    let mend = Mend {
+        end: found.min(tip.lsn),
+        placed: tip.seq,
+    };
+    write_atomic(&state_dir.join(MEND), &codec::encode(&mend), 0o600)?;
+    let dir = beside(state_dir, "damaged");
+    retire(state_dir, &dir).ok();
+    ensure_private_dir(&dir)?;
+    let text = format!(
+        "the log of this clone has lost its end: it once had {} records; what the team has of it is fetched again; \
+         nothing is published by saving until you run aura publish\n",
+        tip.lsn
+    );
+    tracing::error!(records = tip.lsn, found, "the log has lost its end");
+    write_atomic(&dir.join(REPORT), text.as_bytes(), 0o600)
 }
 
 /// Ends what a process began that ended between two renames.

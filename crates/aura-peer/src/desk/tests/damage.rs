@@ -136,7 +136,9 @@ fn case_100_a_change_whose_record_was_cut_as_the_newest_is_an_edit_again() {
         // Only the newest record can be taken for one that was never synced.
         let newest = anna.desk.own_records().len() - 1;
         let mut anna = rots(anna, newest);
-        assert!(anna.desk.damage.is_none() && anna.desk.book.was_cut);
+        assert!(anna.desk.book.was_cut);
+        let said = anna.desk.told_of_damage().unwrap();
+        assert!(said.contains("has lost its end"), "{said}");
         assert_eq!(anna.desk.own_records().len(), newest);
         // Another end of the process, before it is known what was lost, changes nothing.
         let mut anna = anna.restarts();
@@ -145,6 +147,7 @@ fn case_100_a_change_whose_record_was_cut_as_the_newest_is_an_edit_again() {
         anna.publishes(&mut log);
         assert_eq!(anna.desk.own_records().len(), before + 1, "{text:?}");
         assert!(anna.reads(text.0).contains(text.2));
+        assert!(anna.desk.damage.is_none());
     }
 }
 
@@ -226,5 +229,61 @@ fn case_100_a_change_that_was_committed_before_it_was_lost_reaches_the_team() {
     ben.hears(&log);
     for path in ["a.rs", "b.rs"] {
         assert_eq!(ben.reads(path), anna.reads(path));
+    }
+}
+
+#[test]
+fn case_100_a_log_that_is_gone_or_has_lost_its_end_is_noticed_and_fetched_again() {
+    let mut log = Log::default();
+    for is_gone in [true, false] {
+        let mut ben = Person::new(2, Mode::Live, &[("a.rs", "fn a() {}\n\nfn b() {}\n")]);
+        let mut anna = writer(&mut log);
+        anna.hears(&log);
+        ben.hears(&log);
+        let before = anna.desk.units.recorded().len();
+        let Person {
+            dir,
+            seed,
+            mode,
+            desk,
+            ring,
+            told,
+        } = anna;
+        drop(desk);
+        let wal = segment(dir.path());
+        match is_gone {
+            true => fs::remove_dir_all(wal.parent().unwrap()).unwrap(),
+            // Nothing but its first page is left.
+            false => {
+                let len = fs::metadata(&wal).unwrap().len();
+                let head = fs::read(&wal).unwrap()[..4096].to_vec();
+                fs::write(&wal, head).unwrap();
+                fs::File::options()
+                    .write(true)
+                    .open(&wal)
+                    .unwrap()
+                    .set_len(len)
+                    .unwrap();
+            }
+        }
+        let anna = Person::sits_down(dir, (seed, mode), ring, told);
+        assert!(
+            anna.desk
+                .told_of_damage()
+                .unwrap()
+                .contains("has lost its end")
+        );
+        assert!(anna.desk.units.recorded().len() < before);
+        let mut anna = anna.restarts();
+        anna.edits("a.rs", "b() { 1 }", "b() { 2 }");
+        anna.hears(&log);
+        anna.publishes(&mut log);
+        assert_eq!(anna.desk.units.recorded().len(), before + 1);
+        ben.hears(&log);
+        for path in ["a.rs", "new.rs"] {
+            assert_eq!(ben.reads(path), anna.reads(path));
+        }
+        assert_eq!(ben.desk.conflicts(&ben.ring).len(), 0);
+        log = Log::default();
     }
 }
