@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use aura_engine::peer::replica::Record;
@@ -382,6 +382,31 @@ fn case_100_of_a_damaged_queue_all_before_is_sent_and_all_behind_waits_for_its_u
     }
     alice.save(&name(0), text(0, 9));
     bob.event(|event| event["kind"] == "applied" && bob.read(&name(0)) == text(0, 9));
+}
+
+#[test]
+fn case_100_of_a_damaged_team_log_the_start_names_a_cure_that_works() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let members = alice.aura(&["members"]).ok();
+    alice.aura(&["down"]).ok();
+    let log = alice.home.join("team/log");
+    let [file] = &logs(&log)[..] else {
+        panic!("one segment");
+    };
+    let mut bytes = fs::read(file).unwrap();
+    // The seal of a segment that goes on says so.
+    bytes[600] ^= 1;
+    fs::write(file, bytes).unwrap();
+    let refused = alice.aura(&["up"]);
+    let cure = refused.json["error"]["next"][0]["cmd"].as_str().unwrap();
+    assert_eq!((refused.exit, &cure[..3]), (15, "mv "), "{cure}");
+    let cured = Command::new("sh").args(["-c", cure]).status();
+    assert!(cured.unwrap().success());
+    alice.aura(&["up"]).ok();
+    alice.synced();
+    assert_eq!(alice.aura(&["members"]).ok(), members);
 }
 
 /// What a laptop says of its damaged log; so many changes behind the damage are kept, these texts among them.

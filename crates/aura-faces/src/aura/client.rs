@@ -243,10 +243,10 @@ impl Client {
     /// Passes on what a daemon said when it could not start.
     fn start_failure(&self, status: ExitStatus, log_start: u64) -> Failure {
         let said = self.log_tail(log_start).unwrap_or_default();
-        let said = said
-            .lines()
-            .rev()
-            .find_map(|line| line.strip_prefix("error: "));
+        let lines: Vec<&str> = said.lines().collect();
+        let told = lines.iter().rposition(|line| line.starts_with("error: "));
+        let told = told.map_or(&[][..], |at| &lines[at..]);
+        let said = told.first().and_then(|line| line.strip_prefix("error: "));
         let exit = match status.code().and_then(|code| u8::try_from(code).ok()) {
             Some(code @ 13..=16) => Exit(code),
             _ => Exit::NO_DAEMON,
@@ -257,8 +257,14 @@ impl Client {
         } else {
             "AE-DAEMON"
         };
-        Failure::new(id, exit, format!("the daemon did not start: {why}"))
-            .next("aura daemon logs", "what it said")
+        let failure = Failure::new(id, exit, format!("the daemon did not start: {why}"));
+        // The way out that it knows comes first.
+        let steps = told.windows(2).filter_map(|pair| {
+            let step = pair[0].strip_prefix("next: ")?;
+            Some((step.to_owned(), pair[1].trim().to_owned()))
+        });
+        let failure = steps.fold(failure, |failure, (step, why)| failure.next(step, why));
+        failure.next("aura daemon logs", "what it said")
     }
 
     /// The end of the daemon's log, from `start` at the earliest.
