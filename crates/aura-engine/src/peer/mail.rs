@@ -102,5 +102,5 @@ impl MessageBody {
 
 /// How people name a message: `m-` and six characters.
 pub fn message_name(entry: &Entry) -> String {
-    format!("m-{}", &base32().encode(&entry.hash().0)[..6])
+    format!("m-{}", &base32().encode(&entry.hash().0)[..8])
 }

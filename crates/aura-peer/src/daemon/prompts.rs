@@ -10,12 +10,11 @@ use super::Daemon;
 impl Daemon {
     /// Writes down what has changed since the last time.
     pub(super) fn tell_prompts(&mut self) {
-        let me = self.identity.key.peer();
         let clone = |desk: &crate::desk::Desk| docs::PromptDoc {
             path: desk.path.display().to_string(),
             word: self.word(desk).to_owned(),
             waiting: desk.waiting() as u64,
-            needs: (desk.conflicts_open() + desk.inbox.unread(me)) as u64,
+            needs: (desk.conflicts_open() + desk.inbox.unread()) as u64,
         };
         let clones: Vec<docs::PromptDoc> = self.desks.values().map(clone).collect();
         if clones == self.prompts {

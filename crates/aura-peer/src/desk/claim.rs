@@ -11,12 +11,12 @@ use aura_engine::{
 };
 use aura_proto::{
     Kind, RepoPath,
-    limits::ZONE_PLACES_MAX,
+    limits::{ZONE_DETAILS_BYTES_MAX, ZONE_PLACES_MAX, ZONE_TTL_MS_MAX},
     path::composed,
     zone::{Covered, Place, Sealed, ZoneBody, ZoneDetails, ZoneMode},
 };
 use aura_semantic::UnitId;
-use aura_trust::{KeyRing, SealContext, Tagger, seal};
+use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, Tagger, seal};
 use globset::GlobBuilder;
 
 use super::Desk;
@@ -48,10 +48,15 @@ impl Desk {
     /// What a claim would be; nothing of it is sent.
     pub(crate) fn claim_of(&mut self, wanted: &Wanted, ring: &KeyRing) -> Result<Claim, Failure> {
         super::intent::check_why(Some(&wanted.why))?;
+        check_ttl(wanted.ttl_ms)?;
         let tagger = self.tagger(ring)?;
         let mut covers = Vec::new();
         for what in &wanted.what {
-            covers.append(&mut self.covered(what)?);
+            for covered in self.covered(what)? {
+                if !covers.contains(&covered) {
+                    covers.push(covered);
+                }
+            }
         }
         if ZONE_PLACES_MAX < covers.len() {
             let message = format!(
@@ -76,6 +81,14 @@ impl Desk {
             ttl_ms: wanted.ttl_ms,
         };
         Ok(Claim { covers, zone })
+    }
+
+    /// The places that a word names, to be compared with those of zones.
+    pub(crate) fn places_of(&mut self, what: &str, ring: &KeyRing) -> Result<Vec<Place>, Failure> {
+        let tagger = self.tagger(ring)?;
+        let covers = self.covered(what)?;
+        let places = covers.iter().filter_map(|one| place_of(&tagger, one));
+        Ok(places.collect())
     }
 
     fn tagger(&self, ring: &KeyRing) -> Result<Tagger, Failure> {
@@ -175,6 +188,11 @@ impl Desk {
             branch,
             text: wanted.why.clone(),
         };
+        if ZONE_DETAILS_BYTES_MAX < details.encode().len() + SEAL_OVERHEAD_BYTES {
+            let message = "the names of what it covers are too long together";
+            return Err(Failure::new("AE-ZONE-WIDE", Exit::USAGE, message)
+                .next("aura zone claim 'DIRECTORY/**'", "a directory is one name"));
+        }
         let body = ZoneBody::Claim {
             mode: claim.zone.mode,
             branch: claim.zone.branch,
@@ -308,6 +326,18 @@ pub(crate) fn place_of(tagger: &Tagger, covered: &Covered) -> Option<Place> {
         Some((unit, _)) if UnitId(*unit) != UnitId::file(&covered.path) => tagger.unit(&path, unit),
         _ => tagger.path(&path),
     })
+}
+
+/// Refuses a time that no zone has.
+pub(crate) fn check_ttl(ttl_ms: u64) -> Result<(), Failure> {
+    if (1..=ZONE_TTL_MS_MAX).contains(&ttl_ms) {
+        return Ok(());
+    }
+    let message = "a zone lasts a day at most, from the last change of its holder in it";
+    Err(Failure::new("AE-USAGE", Exit::USAGE, message).next(
+        "aura zone claim WHAT --ttl 8h",
+        "a zone that is worked in is renewed",
+    ))
 }
 
 /// How people name a zone.

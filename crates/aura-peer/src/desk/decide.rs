@@ -20,7 +20,7 @@ use aura_semantic::{
 };
 use aura_trust::KeyRing;
 
-use super::{Desk, Mode, take::Wanted};
+use super::{Desk, Mode, claim::zone_name, held::Held, take::Wanted};
 
 impl Desk {
     /// What follows from new versions: joins that this peer owes, and files in live mode.
@@ -222,10 +222,8 @@ impl Desk {
                 Failure::new("CONFLICT", Exit::CONFLICT, why)
                     .next("aura publish", "makes your edits known first")
             })?;
-        if !self.decide(patch, cause, shown, ring)? {
-            let message = "it was not queued";
-            return Err(Failure::new("AE-NOT-QUEUED", Exit::BUSY, message)
-                .next("aura status", "see what is held back"));
+        if let Err(why) = self.decide_or_why(patch, cause, shown, ring)? {
+            return Err(not_queued(why.as_ref()));
         }
         let own = Wanted {
             from: Some(self.key_peer),
@@ -353,6 +351,18 @@ impl Desk {
         shown: Option<Shown>,
         ring: &KeyRing,
     ) -> Result<bool, Failure> {
+        let decided = self.decide_or_why(patch, cause, shown, ring)?;
+        Ok(decided.is_ok())
+    }
+
+    /// The same; answers why it is not queued, as far as that is known.
+    fn decide_or_why(
+        &mut self,
+        patch: FilePatch,
+        cause: Cause,
+        shown: Option<Shown>,
+        ring: &KeyRing,
+    ) -> Result<Result<(), Option<Held>>, Failure> {
         let parents = patch.touched.iter().map(|row| {
             if let Some((unit, versions, _)) = &shown
                 && *unit == row.unit
@@ -381,12 +391,19 @@ impl Desk {
             parents,
             patch,
         };
-        let is_queued = self.queue(&body, ring)?;
-        if is_queued {
+        let path = checked(&body.patch.path)?;
+        let held = self.held_back.get(&path).cloned();
+        if self.queue(&body, ring)? {
             let path: Arc<str> = body.patch.path.into();
             self.doubt(&path);
+            return Ok(Ok(()));
         }
-        Ok(is_queued)
+        // No edit waits in the file for it.
+        let why = match held {
+            Some(held) => self.held_back.insert(path, held),
+            None => self.held_back.remove(&path),
+        };
+        Ok(Err(why))
     }
 
     /// Whether a patch makes heads of a unit: what stands between units has none.
@@ -722,5 +739,26 @@ fn both(base: Option<&OwnText>, mine: &OwnText, theirs: &OwnText) -> OwnText {
     OwnText {
         head: Text(head),
         foot: mine.foot.clone(),
+    }
+}
+
+/// What is said of a decision that cannot be told to the team.
+fn not_queued(why: Option<&Held>) -> Failure {
+    match why {
+        Some(why @ Held::Zone(fence)) => {
+            let name = zone_name(*fence);
+            Failure::new("ZONE_HELD", Exit::ZONE_HELD, why.to_string()).next(
+                format!("aura zone ask {name} \"text\""),
+                "asks its holder for it",
+            )
+        }
+        Some(why) => Failure::new(
+            "AE-NOT-QUEUED",
+            Exit::BUSY,
+            format!("it was not queued: {why}"),
+        )
+        .next("aura status", "what waits, and for what"),
+        None => Failure::new("AE-NOT-QUEUED", Exit::BUSY, "it was not queued")
+            .next("aura status", "see what is held back"),
     }
 }

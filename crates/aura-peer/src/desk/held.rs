@@ -4,6 +4,8 @@ use std::fmt;
 
 use aura_tree::root::FILE_BYTES_MAX;
 
+use super::claim::zone_name;
+
 /// Why something is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Held {
@@ -48,7 +50,8 @@ impl fmt::Display for Held {
                 "CONFLICT: it was deleted while others worked in it; aura conflicts shows what to settle first",
             ),
             Self::Zone(fence) => {
-                write!(f, "z-{fence} of somebody else blocks it; see: aura zone list")
+                let name = zone_name(*fence);
+                write!(f, "{name} of somebody else blocks it; see: aura zone list")
             }
             Self::Other(why) => f.write_str(why),
         }

@@ -13,6 +13,7 @@ use std::{
 
 use aura_api::{Exit, Failure};
 use aura_engine::peer::{
+    body::WORD_BYTES_MAX,
     mail::{EntryName, MessageBody, message_name},
     replica::Own,
 };
@@ -58,6 +59,8 @@ pub(crate) struct Inbox {
     kept: Kept,
     rows: BTreeMap<(Writer, u64), Row>,
     order: VecDeque<(Writer, u64)>,
+    /// Those for this device that were not read.
+    unread: BTreeSet<(Writer, u64)>,
 }
 
 impl Inbox {
@@ -70,6 +73,7 @@ impl Inbox {
             kept: kept.unwrap_or_default(),
             rows: BTreeMap::new(),
             order: VecDeque::new(),
+            unread: BTreeSet::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Inbox {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.order.clear();
+        self.unread.clear();
     }
 
     /// The messages in the order in which they came.
@@ -106,7 +111,10 @@ impl Inbox {
         is_for_me && !self.kept.read.contains(&row.id)
     }
 
-    fn insert(&mut self, key: (Writer, u64), row: Row) {
+    fn insert(&mut self, key: (Writer, u64), row: Row, me: PeerId) {
+        if self.is_unread(&row, me) {
+            self.unread.insert(key);
+        }
         self.rows.insert(key, row);
         self.order.push_back(key);
         if LISTED_MAX < self.order.len()
@@ -114,18 +122,22 @@ impl Inbox {
             && let Some(row) = self.rows.remove(&oldest)
         {
             self.kept.read.remove(&row.id);
+            self.unread.remove(&oldest);
         }
     }
 
     /// How many messages are for this device and were not read.
-    pub(crate) fn unread(&self, me: PeerId) -> usize {
-        self.rows().filter(|row| self.is_unread(row, me)).count()
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.len()
     }
 
     /// These were read.
     pub(crate) fn read(&mut self, ids: &[String]) -> Result<(), Failure> {
         let before = self.kept.read.len();
         self.kept.read.extend(ids.iter().cloned());
+        let (rows, read) = (&self.rows, &self.kept.read);
+        self.unread
+            .retain(|key| rows.get(key).is_some_and(|row| !read.contains(&row.id)));
         if self.kept.read.len() == before {
             return Ok(());
         }
@@ -173,7 +185,7 @@ impl Desk {
                         text: format!("{} {text}", row.id),
                     });
                 }
-                self.inbox.insert(key, row);
+                self.inbox.insert(key, row, self.key_peer);
             }
             Some(MessageBody::Ack { of }) => {
                 if let Some(row) = self.inbox.rows.get_mut(&of.key()) {
@@ -201,10 +213,23 @@ impl Desk {
         ring: &KeyRing,
     ) -> Result<Option<String>, Failure> {
         self.may_speak()?;
-        if body.check().is_err() {
-            let message = "a message has at most 64 KiB";
-            return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
-                .next("aura msg send @NAME TEXT", "say less, or name a file"));
+        if let MessageBody::Text { text, about, .. } = body {
+            let problem = if text.trim().is_empty() {
+                Some("a message says something")
+            } else if about
+                .as_ref()
+                .is_some_and(|about| WORD_BYTES_MAX < about.len())
+            {
+                Some("what a message is about is a name, and that is too long for one")
+            } else {
+                body.check()
+                    .is_err()
+                    .then_some("a message has at most 64 KiB")
+            };
+            if let Some(message) = problem {
+                return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
+                    .next("aura msg send @NAME TEXT", "in fewer words, or name a file"));
+            }
         }
         let plain = body.encode();
         let own = Own {

@@ -27,7 +27,8 @@ use aura_semantic::{FilePatch, Indexed, Op, UnitId};
 use aura_trust::{KeyRing, Roster, SealContext, Tagger, open};
 
 use super::{
-    Desk, Notice, Place, counted::Ledger, held::Held, open_body, publish::part_of, symbols::Symbol,
+    Desk, Notice, Place, claim::zone_name, counted::Ledger, held::Held, open_body,
+    publish::part_of, symbols::Symbol,
 };
 
 /// Own entries about zones of which it is known what became of them: far more than are waited for.
@@ -48,6 +49,8 @@ pub(crate) struct Activity {
     pub(crate) last_ms: u64,
     /// Position of the last change that relied on it.
     renewed: u64,
+    /// When its time began anew, by the Mothership's clock.
+    pub(crate) renewed_ms: u64,
 }
 
 /// What of a change may be published.
@@ -164,6 +167,7 @@ impl Law {
                         if header.fence != 0 {
                             let activity = self.activity.entry(header.fence).or_default();
                             activity.renewed = place.seq;
+                            activity.renewed_ms = place.time_ms;
                         }
                         Deed::Nothing
                     }
@@ -188,6 +192,9 @@ impl Law {
         if *outcome == Outcome::Void {
             return;
         }
+        if let Outcome::Extended(fence) = outcome {
+            self.activity.entry(*fence).or_default().renewed_ms = place.time_ms;
+        }
         if let ZoneBody::Claim { details, .. }
         | ZoneBody::Ask { details, .. }
         | ZoneBody::Answer { details, .. } = body
@@ -199,7 +206,9 @@ impl Law {
             self.told.insert(place.seq, told);
         }
         let zones = &self.zones;
-        let live: BTreeSet<u64> = zones.live().map(|zone| zone.claim).collect();
+        // What was said of a zone, and, where it was granted, when.
+        let live = zones.live().flat_map(|zone| [zone.claim, zone.fence]);
+        let live: BTreeSet<u64> = live.collect();
         self.told.retain(|position, _| {
             live.contains(position) || zones.ask(*position).is_some() || *position == place.seq
         });
@@ -371,19 +380,25 @@ impl Desk {
                     true => String::new(),
                     false => format!(", taking {}", zone_names(taken)),
                 };
-                ("zone", format!("claimed z-{} {words}{taken}", place.seq))
+                (
+                    "zone",
+                    format!("claimed {} {words}{taken}", zone_name(place.seq)),
+                )
             }
-            Outcome::Ended(fence) => ("zone", format!("z-{fence} is over")),
+            Outcome::Ended(fence) => ("zone", format!("{} is over", zone_name(*fence))),
             Outcome::Asked(ask) => {
                 let text = self.law.told.get(&place.seq);
                 let text = text.map(|told| told.details.text.clone());
                 let text = text.unwrap_or_default();
-                ("zone_ask", format!("asks for z-{}: {text}", ask.fence))
+                (
+                    "zone_ask",
+                    format!("asks for {}: {text}", zone_name(ask.fence)),
+                )
             }
             Outcome::Answered { asked, grants, .. } => {
                 let what = if *grants { "granted" } else { "denied" };
                 let whom = if asked.asker == me { " to you" } else { "" };
-                ("zone", format!("{what} z-{}{whom}", asked.fence))
+                ("zone", format!("{what} {}{whom}", zone_name(asked.fence)))
             }
             Outcome::Extended(_) | Outcome::Held { .. } | Outcome::Void => return,
         };
@@ -532,11 +547,11 @@ impl Desk {
 fn said_of(verdict: Verdict) -> String {
     match verdict {
         Verdict::Stale => "STALE_FENCE: its author does not hold that zone any more".to_owned(),
-        Verdict::Held { by } => format!("ZONE_HELD: somebody else holds z-{by}"),
+        Verdict::Held { by } => format!("ZONE_HELD: somebody else holds {}", zone_name(by)),
     }
 }
 
 fn zone_names(fences: &[u64]) -> String {
-    let names = fences.iter().map(|fence| format!("z-{fence}"));
+    let names = fences.iter().copied().map(zone_name);
     names.collect::<Vec<_>>().join(", ")
 }

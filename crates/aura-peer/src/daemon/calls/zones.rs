@@ -12,7 +12,7 @@ use aura_engine::{
     peer::replica::Own,
     zones::{Outcome, Zone},
 };
-use aura_proto::zone::{ZoneBody, ZoneMode};
+use aura_proto::zone::{Place, ZoneBody, ZoneMode};
 
 use super::{Answer, Until, Waiting, document, reply_of};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     daemon::Daemon,
     desk::{
         Desk,
-        claim::{Wanted, fence_of, no_zone, not_holder, zone_name},
+        claim::{Wanted, check_ttl, fence_of, no_zone, not_holder, zone_name},
     },
     docs as shape,
 };
@@ -65,6 +65,7 @@ impl Daemon {
             ZoneCall::Extend { id, ttl_ms } => {
                 let fence = fence_of(&id)?;
                 self.own_zone(&path, &id, fence)?;
+                check_ttl(ttl_ms)?;
                 self.say(
                     &path,
                     &ZoneBody::Extend { fence, ttl_ms },
@@ -85,22 +86,24 @@ impl Daemon {
         }
     }
 
-    fn zones(&self, path: &Path, mine: bool, of: Option<&str>) -> Answer {
+    fn zones(&mut self, path: &Path, mine: bool, of: Option<&str>) -> Answer {
+        let places = match of {
+            Some(of) => Some(self.with_desk(path, |desk, ring| desk.places_of(of, ring))?),
+            None => None,
+        };
         let desk = self.desk_at(path)?;
         let me = self.identity.key.peer();
         let is_meant = |zone: &&Zone| !mine || zone.holder == me;
-        let zones = desk.law.zones.live().filter(is_meant);
-        let covers = |doc: &docs::ZoneDoc| {
-            of.is_none_or(|of| doc.covers.iter().any(|covered| is_within(of, covered)))
+        let covers = |zone: &&Zone| {
+            let meets = |place: &Place| zone.places.iter().any(|there| there.meets(place));
+            (places.as_ref()).is_none_or(|places| places.iter().any(meets))
         };
+        let zones = desk.law.zones.live().filter(is_meant).filter(covers);
         let is_up = self.is_control_up();
         let offline_ms = self.clock.mono_ms().saturating_sub(self.offline_since_ms);
         document(&docs::Zones {
             schema: docs::Zones::SCHEMA.to_owned(),
-            zones: zones
-                .map(|zone| self.zone_doc(desk, zone))
-                .filter(covers)
-                .collect(),
+            zones: zones.map(|zone| self.zone_doc(desk, zone)).collect(),
             offline_for_s: (!is_up).then_some(offline_ms / 1_000),
         })
     }
@@ -108,9 +111,12 @@ impl Daemon {
     /// A zone as faces see it.
     pub(in crate::daemon) fn zone_doc(&self, desk: &Desk, zone: &Zone) -> docs::ZoneDoc {
         let told = desk.law.said_of(zone);
-        let since_ms = told.map_or(0, |told| told.time_ms);
+        // One that was granted began when that was said.
+        let began = desk.law.told.get(&zone.fence).or(told);
+        let since_ms = began.map_or(0, |told| told.time_ms);
         let activity = desk.law.activity.get(&zone.fence);
-        let last_ms = activity.map_or(since_ms, |activity| activity.last_ms.max(since_ms));
+        let activity = activity.copied().unwrap_or_default();
+        let renewed_ms = activity.renewed_ms.max(since_ms);
         let asks = desk
             .law
             .zones
@@ -143,9 +149,9 @@ impl Daemon {
                 .map(|told| told.details.text.clone())
                 .unwrap_or_default(),
             since: rfc3339(since_ms),
-            ends: rfc3339(last_ms.saturating_add(zone.ttl_ms)),
-            changes: activity.map_or(0, |activity| activity.changes),
-            last_change: activity.map(|activity| rfc3339(activity.last_ms)),
+            ends: rfc3339(renewed_ms.saturating_add(zone.ttl_ms)),
+            changes: activity.changes,
+            last_change: (0 < activity.changes).then(|| rfc3339(activity.last_ms)),
             asks: asks.collect(),
         }
     }
@@ -441,16 +447,6 @@ impl Daemon {
         let state = if grants { "granted" } else { "denied" };
         self.done_when_placed(path, own, (state, vec![id]), reply)
     }
-}
-
-/// Whether a path, or a symbol, is covered by what is shown of a zone.
-fn is_within(path: &str, covered: &str) -> bool {
-    let covered = covered.strip_suffix("/**").unwrap_or(covered);
-    let holds = |outer: &str, inner: &str| {
-        let rest = inner.strip_prefix(outer);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
-    };
-    covered == "**" || holds(covered, path) || holds(path, covered)
 }
 
 fn unplaced() -> Failure {
