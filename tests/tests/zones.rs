@@ -106,6 +106,68 @@ fn h13_case_086_what_meets_is_refused_with_its_holder_and_what_does_not_is_grant
 }
 
 #[test]
+fn h13_what_no_zone_can_be_is_refused_at_once_and_a_place_is_found_in_whatever_form_it_is_named() {
+    let team = Team::new();
+    let (_box, alice, bob) = pair(&team);
+    for ttl in ["25h", "400d"] {
+        let args = ["zone", "claim", "score", "--why", "work", "--ttl", ttl];
+        alice.aura(&args).fails(2, "AE-USAGE");
+    }
+    let held = claim(&alice, &["score", "score", "src/risk.rs::score", "--block"]);
+    let id = held["ids"][0].as_str().unwrap().to_owned();
+    assert_eq!(held["zone"]["covers"].as_array().unwrap().len(), 1);
+    heard(&bob, &id);
+    let covering = |place: &str| {
+        let list = bob.aura(&["zone", "list", "--path", place]).ok();
+        list["zones"].as_array().unwrap().len()
+    };
+    for place in [
+        "score",
+        "src/risk.rs::score",
+        "src/risk.rs",
+        "./src/risk.rs",
+        "src/",
+        "SRC/Risk.rs",
+        ".",
+    ] {
+        assert_eq!(covering(place), 1, "{place}");
+    }
+    assert_eq!(covering("load"), 0);
+    alice
+        .aura(&["zone", "extend", &id, "--ttl", "30h"])
+        .fails(2, "AE-USAGE");
+    alice.aura(&["zone", "extend", &id, "--ttl", "20h"]).ok();
+    let list = alice.aura(&["zone", "list"]).ok();
+    let zone = &list["zones"][0];
+    assert_eq!(zone["changes"], 0);
+    // Whoever wants to take back what is in it is told whose it is, and nothing waits for the end of the zone.
+    let op = {
+        alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+        alice.aura(&["publish"]).ok();
+        let ops = alice.aura(&["log", "score"]).ok()["ops"].clone();
+        ops[0]["op"].as_str().unwrap().to_owned()
+    };
+    bob.applied("score");
+    let refused = bob.aura(&["restore", "score", "--at", &op]);
+    assert_eq!(refused.exit, 0, "it is what is here");
+    alice.aura(&["zone", "release", &id]).ok();
+    heard(&bob, &format!("{id} is over"));
+    let again = claim(&bob, &["score", "--block"]);
+    let again = again["ids"][0].as_str().unwrap().to_owned();
+    heard(&alice, &again);
+    let refused = alice.aura(&["undo"]).fails(8, "ZONE_HELD");
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains(&again)
+    );
+    let status = alice.aura(&["status"]).ok();
+    assert_eq!(status["mine"]["held_back"], serde_json::json!([]));
+    assert!(alice.read("src/risk.rs").contains("let cap = 101"));
+}
+
+#[test]
 fn h13_a_zone_is_taken_asked_for_granted_and_denied_and_each_hears_of_it() {
     let team = Team::new();
     let (_box, alice, bob) = pair(&team);
