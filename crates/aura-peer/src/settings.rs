@@ -7,7 +7,11 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use aura_engine::peer::links;
-use aura_proto::{Visibility, limits::PEER_HEARTBEAT_MS};
+use aura_proto::{
+    Visibility,
+    limits::{HINT_PORT_MIN, HINTS_MAX, PEER_HEARTBEAT_MS},
+    reach::{Locality, class_of},
+};
 
 /// What a setting takes.
 enum Takes {
@@ -197,8 +201,13 @@ impl Takes {
             Self::OneOf(words) => words.contains(&value),
             Self::Address => value.parse::<SocketAddr>().is_ok(),
             Self::Addresses => {
-                let mut words = value.split(',').map(str::trim);
-                value.is_empty() || words.all(|word| word.parse::<SocketAddr>().is_ok())
+                let words: Vec<&str> = value.split(',').map(str::trim).collect();
+                // What nobody would dial is no address of this device.
+                let is_dialled = |word: &&str| {
+                    let address = word.parse::<SocketAddr>().ok();
+                    address.is_some_and(|address| class_of(address, Locality::Machine).is_some())
+                };
+                value.is_empty() || words.len() <= HINTS_MAX && words.iter().all(is_dialled)
             }
             Self::Mesh => mesh(value).is_some(),
             Self::Duration => {
@@ -213,7 +222,10 @@ impl Takes {
             Self::Address => {
                 "an address with a port, like 192.168.1.7:7777; port 0 is any".to_owned()
             }
-            Self::Addresses => "addresses with ports between commas, or nothing".to_owned(),
+            Self::Addresses => format!(
+                "nothing, or up to {HINTS_MAX} addresses between commas that others can dial, with ports from \
+                 {HINT_PORT_MIN} on"
+            ),
             Self::Mesh => {
                 "numbers of links LOW/TARGET/HIGH, 1 ≤ LOW ≤ TARGET ≤ HIGH ≤ 32, like 3/4/8"
                     .to_owned()
@@ -274,6 +286,13 @@ mod tests {
             ("links.direct", "yes"),
             ("links.listen", "somewhere"),
             ("links.announce", "10.0.0.1"),
+            ("links.announce", "10.0.0.1:22"),
+            ("links.announce", "10.0.0.1:0"),
+            ("links.announce", "0.0.0.0:7777"),
+            (
+                "links.announce",
+                &["10.0.0.1:7777"; HINTS_MAX + 1].join(","),
+            ),
             ("links.heartbeat", "5"),
             ("links.heartbeat", "99999999h"),
             ("links.mesh", "4"),

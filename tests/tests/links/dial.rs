@@ -75,12 +75,16 @@ fn a_device_listens_as_soon_as_its_address_is_free() {
     let [alice, bob] = &mesh.laptops[..] else {
         panic!("two laptops");
     };
-    assert_eq!(
-        alice.aura(&["netcheck"]).ok()["listens"],
-        serde_json::json!([])
+    let netcheck = alice.aura(&["netcheck"]).ok();
+    assert_eq!(netcheck["listens"], serde_json::json!([]));
+    let why = netcheck["listens_not"].as_str().unwrap();
+    assert!(
+        why.starts_with(&format!("cannot listen at {place}: ")),
+        "{why}"
     );
     drop(taken);
     linked(alice, "bob");
-    let pong = bob.aura(&["ping", "alice"]).ok();
+    assert_eq!(alice.aura(&["netcheck"]).ok()["listens_not"], Value::Null);
+    let pong = bob.aura(&["ping", "@alice"]).ok();
     assert_eq!(pong["address"], place.as_str(), "{pong}");
 }

@@ -109,6 +109,9 @@ doc! {
         reachable: String,
         /// Where this device can be dialled.
         listens: Vec<AddressDoc>,
+        /// Why it cannot be dialled where it is set to listen.
+        #[serde(default)]
+        listens_not: Option<String>,
         /// Every other device, or the one that was asked for.
         peers: Vec<PeerDoc>,
     }

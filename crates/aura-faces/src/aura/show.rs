@@ -395,9 +395,10 @@ pub(super) fn netcheck(doc: &docs::Netcheck, view: &View) -> String {
     let mut text = format!("mothership: {}{rtt}\n", line(&doc.mothership));
     let address = |row: &docs::AddressDoc| format!("{} ({})", line(&row.address), line(&row.class));
     let listens: Vec<String> = doc.listens.iter().map(address).collect();
-    let listens = match listens.is_empty() {
-        true => "no other device can dial this one".to_owned(),
-        false => format!("listens at {}", listens.join(", ")),
+    let listens = match (listens.is_empty(), &doc.listens_not) {
+        (_, Some(why)) => format!("no other device can dial this one: {}", line(why)),
+        (true, None) => "no other device can dial this one".to_owned(),
+        (false, None) => format!("listens at {}", listens.join(", ")),
     };
     let (visibility, reachable) = (line(&doc.visibility), line(&doc.reachable));
     text += &format!("this device: {visibility}, {listens}; reached so far: {reachable}\n");

@@ -146,6 +146,9 @@ fn quiet(status: &docs::Status) -> String {
         .filter(|peer| peer.state == "online" && peer.path != "self")
         .map(|peer| peer.name.as_str())
         .collect();
+    let linked = status.peers.iter();
+    let linked = linked.filter(|peer| peer.path.starts_with("direct") || peer.path == "relayed");
+    let linked: Vec<String> = linked.map(|peer| line(&peer.name)).collect();
     let waits = match status.incoming.patches {
         0 => String::new(),
         1 => "; 1 patch waits (aura pull)".to_owned(),
@@ -153,7 +156,10 @@ fn quiet(status: &docs::Status) -> String {
     };
     let who = match status.link.state.as_str() {
         "online" => who_is_online(&online),
-        _ => "Who is there is not known without the mothership".to_owned(),
+        _ => match &linked[..] {
+            [] => "Who is there is not known without the mothership".to_owned(),
+            linked => format!("Without the mothership, linked with {}", linked.join(", ")),
+        },
     };
     format!("Nothing needs you. {who}{waits}.\n")
 }

@@ -88,6 +88,8 @@ pub(super) struct Neighbours {
     door: Option<(SocketAddr, Renewer, tokio::task::JoinHandle<()>)>,
     /// When it is tried again to listen.
     door_at_ms: Option<u64>,
+    /// Why this device cannot listen where it is set to.
+    pub(in crate::daemon) door_why: Option<String>,
     /// Whom TLS refuses.
     removed: Arc<Mutex<BTreeSet<PeerId>>>,
     directory: Directory,
@@ -157,6 +159,7 @@ impl Daemon {
             link_last: 0,
             door: None,
             door_at_ms: None,
+            door_why: None,
             removed: Arc::default(),
             directory,
             is_stale: true,

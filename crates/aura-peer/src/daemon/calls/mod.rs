@@ -374,9 +374,12 @@ impl Daemon {
         Ok(())
     }
 
+    /// A device of the team by its name, with or without `@`.
     fn peer_named(&self, name: &str) -> Result<PeerId, Failure> {
+        // As messages name people.
+        let plain = name.trim_start_matches('@');
         let mut cards = self.peers.values();
-        let found = cards.find(|card| card.name == name);
+        let found = cards.find(|card| card.name == plain);
         found.map(|card| card.peer).ok_or_else(|| no_peer(name))
     }
 

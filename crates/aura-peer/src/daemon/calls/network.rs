@@ -8,7 +8,7 @@ use aura_api::{Call, Exit, Failure, Reply, docs};
 use aura_engine::peer::links::{Input, PeerLinkRow, Reachability, Way};
 use aura_proto::PeerId;
 
-use super::{Answer, Until, Waiting, document, no_peer};
+use super::{Answer, Until, Waiting, document};
 use crate::{
     daemon::{Daemon, neighbours::Wish},
     docs as shape,
@@ -27,14 +27,13 @@ impl Daemon {
 
     /// A device of the team by its name.
     fn other_device(&self, name: &str) -> Result<PeerId, Failure> {
-        let card = self.peers.values().find(|card| card.name == name);
-        let card = card.ok_or_else(|| no_peer(name))?;
-        if card.peer == self.identity.key.peer() {
+        let peer = self.peer_named(name)?;
+        if peer == self.identity.key.peer() {
             let message = format!("{name} is this device");
             return Err(Failure::new("AE-USAGE", Exit::USAGE, message)
                 .next("aura peers", "the other devices"));
         }
-        Ok(card.peer)
+        Ok(peer)
     }
 
     /// Answers what is asked about other devices at once.
@@ -78,6 +77,10 @@ impl Daemon {
                 .flat_map(|reach| &reach.addresses)
                 .map(address)
                 .collect(),
+            listens_not: self
+                .neighbours
+                .as_ref()
+                .and_then(|known| known.door_why.clone()),
             peers: self.peer_rows().into_iter().filter(is_wanted).collect(),
         })
     }

@@ -116,6 +116,7 @@ impl Daemon {
         };
         let revoked = neighbours.revoked();
         neighbours.door_at_ms = None;
+        let known = neighbours.door_why.take();
         let _guard = self.runtime.enter();
         let bind = |port: u16| {
             let at = SocketAddr::new(listen.ip(), port);
@@ -139,8 +140,13 @@ impl Daemon {
         let mut listener = match bound {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), %listen, "no device can dial this one yet");
+                let why = format!("cannot listen at {listen}: {}", crate::chain(&error));
                 neighbours.door_at_ms = Some(again_ms);
+                neighbours.door_why = Some(why.clone());
+                if known.as_ref() != Some(&why) {
+                    tracing::warn!("{why}");
+                    self.emit("link", None, None, None, why);
+                }
                 return;
             }
         };
