@@ -460,8 +460,8 @@ impl Driver {
                 inlet.adapt(count);
             }
             Err(error) => match refusal_of(&error) {
-                Some(code) => state.session.refused_below(code, &error.to_string()),
-                None => state.session.transport_ended(Code::BYE, &error.to_string()),
+                Some(code) => state.session.refused_below(code, &plain(&error)),
+                None => state.session.transport_ended(Code::BYE, &plain(&error)),
             },
         }
     }
@@ -473,7 +473,7 @@ impl Driver {
         let now = self.clock.mono_ms();
         let mut state = self.shared.lock();
         if state.session.is_closed() || !state.session.wants_input() {
-            state.session.transport_ended(Code::BYE, &error.to_string());
+            state.session.transport_ended(Code::BYE, &plain(error));
             self.linger_until_ms = Some(now);
         } else {
             self.linger_until_ms.get_or_insert(now + LINGER_MS);
@@ -626,5 +626,13 @@ impl Alarm {
             }
             _ => std::future::pending().await,
         }
+    }
+}
+
+/// What went wrong, without the address of a manual that rustls adds for programmers.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+        _ => error.to_string(),
     }
 }

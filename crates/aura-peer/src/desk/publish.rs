@@ -56,7 +56,9 @@ impl Intent {
         };
         let wanted = patch.touched.iter().filter(|row| is_wanted(row));
         let units: BTreeSet<UnitId> = wanted.map(|row| row.unit).collect();
-        match units.len() == patch.touched.len() {
+        // A function of a file that comes as one piece comes with its file.
+        let is_all = units.len() == patch.touched.len() || patch.is_whole() && !units.is_empty();
+        match is_all {
             true => Some((patch, after)),
             false => part_of(before, &patch, &units),
         }
