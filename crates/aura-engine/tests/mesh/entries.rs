@@ -1,6 +1,6 @@
 //! How entries get to everybody without the Mothership.
 
-use aura_engine::peer::exchange::ROUND_MS;
+use aura_engine::peer::{exchange::ROUND_MS, links::Mesh};
 
 use crate::{
     checks::percentile,
@@ -66,6 +66,42 @@ fn c31_c50_on_a_calm_network_one_tree_brings_everybodys_entries_to_each_once_and
         // Nobody has to ask for what comes by itself.
         let asks = counts.messages.get("ask").copied().unwrap_or(0);
         assert!(asks <= 10, "{count}: {asks} asks");
+    }
+}
+
+#[test]
+fn c57_what_is_lacking_comes_from_whoever_is_near_and_whole_and_little_from_the_others() {
+    for seed in 0..5 {
+        // The last one is linked with all six others, of whom one is far away and one often loses its link.
+        let mut world = World::new(7, 0, seed);
+        for n in 0..7 {
+            world.nodes[n].settings.mesh = Mesh::new(6, 6, 8).unwrap();
+        }
+        world.start_all(0, 10_000);
+        let (far, lossy, late) = (4, 5, 6);
+        world.crash(late, true);
+        let body = vec![7; 1 << 10];
+        for n in 0..400 {
+            world.write(n % 6, &body);
+            world.run_for(50);
+        }
+        world.run_for(5_000);
+        world.net.slow_ms.insert(far, 200);
+        world.net.lossy.insert(lossy, 10);
+        world.start(late);
+        world.run_for(60_000);
+        assert_eq!(world.lacking(), 0, "seed {seed}");
+        world.counts = Counts::default();
+        for n in 0..600 {
+            world.write(n % 4, &body);
+            world.run_for(100);
+        }
+        world.run_for(30_000);
+        assert_eq!(world.lacking(), 0, "seed {seed}");
+        let brought = |from: usize| world.counts.brought.get(&(from, late)).copied();
+        let good: u64 = (0..4).filter_map(brought).sum();
+        let all: u64 = (0..7).filter_map(brought).sum();
+        assert!(all * 9 <= good * 10, "seed {seed}: {good} of {all}");
     }
 }
 

@@ -16,7 +16,7 @@ use aura_proto::{
     zone::{Covered, Place, Sealed, ZoneBody, ZoneDetails, ZoneMode},
 };
 use aura_semantic::UnitId;
-use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, SealContext, Tagger, seal};
+use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, Tagger, seal};
 use globset::GlobBuilder;
 
 use super::Desk;
@@ -246,14 +246,7 @@ impl Desk {
         let Some(key) = ring.current() else {
             return self.tagger(ring).map(|_| Sealed::default());
         };
-        let replica = &self.book.replica;
-        let context = SealContext {
-            team: self.team,
-            log: replica.log(),
-            writer: replica.writer(),
-            author_seq: replica.next_number(),
-            kind: Kind::ZONE,
-        };
+        let context = self.next_context(Kind::ZONE);
         let bytes = seal(key, &context, crate::clock::random(), &details.encode());
         Ok(Sealed {
             key_epoch: key.epoch,
@@ -307,7 +300,7 @@ fn whole(path: &str) -> Covered {
 }
 
 /// Whether a path is this one, or in this directory.
-fn is_in(path: &RepoPath, dir: &str) -> bool {
+pub(super) fn is_in(path: &RepoPath, dir: &str) -> bool {
     let rest = path.as_str().strip_prefix(dir);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

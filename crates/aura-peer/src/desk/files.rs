@@ -23,7 +23,7 @@ use aura_semantic::Budget;
 use aura_tree::{FileStamp, Repo, Root, Skipped};
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, git_failure, shadow::Shadows};
+use super::{Desk, claim::is_in, git_failure, shadow::Shadows};
 
 /// Times of files are this coarse at worst, in nanoseconds.
 const GRAIN_NS: i128 = 100_000_000;
@@ -70,11 +70,8 @@ impl Files {
 
     /// Whether a path is a directory with files.
     pub(super) fn has_below(&self, dir: &str) -> bool {
-        let is_below = |path: &RepoPath| {
-            let rest = path.as_str().strip_prefix(dir);
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        };
-        self.rows.keys().any(is_below)
+        let is_below = |path: &&RepoPath| is_in(path, dir) && path.as_str() != dir;
+        self.rows.keys().any(|path| is_below(&path))
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &RepoPath> {

@@ -438,6 +438,18 @@ impl Desk {
         Ok(true)
     }
 
+    /// What the next own entry is sealed for.
+    pub(super) fn next_context(&self, kind: Kind) -> SealContext {
+        let replica = &self.book.replica;
+        SealContext {
+            team: self.team,
+            log: replica.log(),
+            writer: replica.writer(),
+            author_seq: replica.next_number(),
+            kind,
+        }
+    }
+
     /// Seals an encoded body and puts it into the outbox; `false` when the disk is full or there is no key.
     pub(super) fn author(
         &mut self,
@@ -449,14 +461,8 @@ impl Desk {
         let Some(key) = ring.current() else {
             return false;
         };
-        let author_seq = self.book.replica.next_number();
-        let context = SealContext {
-            team: self.team,
-            log: self.book.replica.log(),
-            writer: self.book.replica.writer(),
-            author_seq,
-            kind,
-        };
+        let context = self.next_context(kind);
+        let author_seq = context.author_seq;
         // spec: patch/1.3
         let body = seal(key, &context, crate::clock::random(), plain);
         let time_ms = self.clock.wall_ms();

@@ -75,6 +75,8 @@ pub(crate) struct Counts {
     pub(crate) delays_ms: Vec<u64>,
     /// Links on the way of an entry to each node.
     pub(crate) hops: Vec<u32>,
+    /// Bytes of entries that came from one node to another.
+    pub(crate) brought: BTreeMap<(usize, usize), u64>,
     /// Copies of each entry that reached each node.
     pub(crate) copies: BTreeMap<(usize, Name), u32>,
     /// Most bytes of entries that waited on one link.
@@ -480,6 +482,7 @@ impl World {
 
     /// Notes who sent which entries to whom.
     fn count_push(&mut self, from: usize, to: usize, run: &bytes::Bytes) {
+        *self.counts.brought.entry((from, to)).or_default() += run.len() as u64;
         for entry in decode_push(run).unwrap().1 {
             let name = node::name(&entry.unwrap());
             *self.counts.copies.entry((to, name)).or_default() += 1;

@@ -41,6 +41,10 @@ pub(super) struct Session {
 pub(crate) struct Net {
     /// Of a hundred dials, and of a hundred messages of gossip or entries, how many fail; the latter with their link.
     pub(crate) lost_percent: u64,
+    /// The same of what one node sends.
+    pub(crate) lossy: BTreeMap<usize, u64>,
+    /// How much longer what one node sends is under way, in milliseconds.
+    pub(crate) slow_ms: BTreeMap<usize, u64>,
     /// On which side of a partition each node is.
     sides: Vec<u8>,
     /// Ways that are silent, from and to.
@@ -57,6 +61,8 @@ impl Net {
     pub(super) fn new(count: usize, seed: u64) -> Self {
         Self {
             lost_percent: 0,
+            lossy: BTreeMap::new(),
+            slow_ms: BTreeMap::new(),
             sides: vec![0; count],
             silent: BTreeSet::new(),
             reached: BTreeSet::new(),
@@ -295,7 +301,9 @@ impl World {
         }
         self.count(n, &message);
         let is_eager = matches!(message, Message::Reach(_) | Message::Push(_));
-        if is_eager && self.random.chance(self.net.lost_percent) {
+        let lost_percent = self.net.lossy.get(&n).copied().unwrap_or(0);
+        let lost_percent = lost_percent.max(self.net.lost_percent);
+        if is_eager && self.random.chance(lost_percent) {
             return self.kill(link.0);
         }
         if let Message::Push(run) = &message {
@@ -348,7 +356,9 @@ impl World {
             return;
         };
         let [a, b] = session.nodes;
-        let at_ms = self.now_ms + pause_ms + self.net.base_ms(a, b) + self.random.below(5);
+        let slow_ms = self.net.slow_ms.get(&session.nodes[1 - to]);
+        let way_ms = self.net.base_ms(a, b) + slow_ms.copied().unwrap_or(0);
+        let at_ms = self.now_ms + pause_ms + way_ms + self.random.below(5);
         let last_ms = &mut self.net.sessions.get_mut(&id).unwrap().last_ms[to];
         *last_ms = at_ms.max(*last_ms);
         let at_ms = *last_ms;
