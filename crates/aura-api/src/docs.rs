@@ -43,7 +43,7 @@ mod zones;
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
 pub use prompts::{PromptDoc, Prompts};
-pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
+pub use zones::{AskDoc, Touching, ZoneDoc, ZoneDone, Zones};
 
 row! {
     /// The state of the control link.

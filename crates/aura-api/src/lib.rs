@@ -212,6 +212,11 @@ pub enum Call {
         /// Only these symbols.
         symbols: Vec<String>,
     },
+    /// What blocks these files or is open in them; answers `aura.touching/1`.
+    Touching {
+        /// Files, from the root of the repository.
+        paths: Vec<String>,
+    },
     /// Stops the daemon; answers `aura.down/1`.
     Down,
     /// Symbols by a part of their names; answers `aura.find/1`.

@@ -119,6 +119,7 @@ impl Face<'_, '_> {
             Command::Diff(args) => self.diff(args),
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
+            Command::GitHook { name, given } => self.git_hook(&name, &given),
             Command::Help { topic } => help(self.screen, &topic),
             Command::Inbox { unread } => self.inbox(unread),
             Command::Msg { what } => self.msg(what),

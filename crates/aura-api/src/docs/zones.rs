@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ConflictDoc;
+
 row! {
     /// A question about a zone that its holder has not answered.
     AskDoc {
@@ -71,5 +73,15 @@ doc! {
         taken: Vec<String>,
         /// Patches of others in it that this working copy does not have.
         waiting: u64,
+    }
+}
+
+doc! {
+    /// Answer of `touching`: what somebody who changes some files should know.
+    Touching = "aura.touching/1" {
+        /// Zones of others that block one of them.
+        zones: Vec<ZoneDoc>,
+        /// Open conflicts in them.
+        conflicts: Vec<ConflictDoc>,
     }
 }

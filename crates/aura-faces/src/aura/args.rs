@@ -152,6 +152,15 @@ pub(crate) enum Command {
         )]
         given: Vec<OsString>,
     },
+    /// Say what a commit or a push touches, for git's hooks; only an open conflict in a push ends with 7
+    #[command(before_long_help = "Example, as aura init writes it:\n  aura git-hook pre-commit")]
+    GitHook {
+        /// `pre-commit` or `pre-push`
+        name: String,
+        /// What git gives the hook
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        given: Vec<String>,
+    },
     /// Merge what standard input holds, for whoever must outlive it
     #[command(hide = true, before_long_help = "Example:\n  aura merge-worker < job")]
     MergeWorker,

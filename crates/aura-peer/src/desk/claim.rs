@@ -91,6 +91,23 @@ impl Desk {
         Ok(places.collect())
     }
 
+    /// Zones of others that keep changes of these files back, or of something in them.
+    pub(crate) fn zones_over(&self, paths: &[String], ring: &KeyRing) -> Vec<&Zone> {
+        let Ok(tagger) = self.tagger(ring) else {
+            return Vec::new();
+        };
+        let branch = tagger.branch(self.units.channel());
+        let paths = paths.iter().map(|path| whole(path));
+        let places: Vec<Place> = paths.filter_map(|one| place_of(&tagger, &one)).collect();
+        let blocks = |zone: &&Zone| {
+            let is_others = zone.mode == ZoneMode::Block && zone.holder != self.key_peer;
+            let is_here = zone.branch.is_none_or(|there| there == branch);
+            let meets = |place: &Place| zone.places.iter().any(|there| there.meets(place));
+            is_others && is_here && places.iter().any(meets)
+        };
+        self.law.zones.live().filter(blocks).collect()
+    }
+
     fn tagger(&self, ring: &KeyRing) -> Result<Tagger, Failure> {
         Tagger::new(ring, self.book.replica.log()).ok_or_else(|| {
             let message = "this device does not have the team key yet";

@@ -1,7 +1,7 @@
-//! What `aura` does for git: `init`, `uninit`, `merge-driver`, `merge preview`, `merge explain`.
+//! What `aura` does for git: `init`, `uninit`, `merge-driver`, `git-hook`, `merge preview`, `merge explain`.
 //!
 //! Invariants:
-//! - none of it needs a daemon or a team;
+//! - none of it needs a daemon or a team; a hook asks the daemon that runs;
 //! - git is asked through its program, with the caller's variables, so that `git -c` and linked work trees count;
 //! - nothing is changed in git's directory but by `init`, `uninit` and the record of the driver.
 
@@ -9,6 +9,8 @@ mod attributes;
 mod attributes_file;
 mod driver;
 mod explain;
+mod hook;
+mod hooks;
 mod job;
 mod preview;
 mod record;

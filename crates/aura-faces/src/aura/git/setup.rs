@@ -24,6 +24,7 @@ use super::{
     attributes::{self, Source},
     attributes_file::AttributesFile,
     fields,
+    hooks::{self, Hook},
 };
 use crate::{
     aura::{Face, args::Init},
@@ -36,6 +37,8 @@ use crate::{
 const NAME: &str = "functions instead of lines (aura)";
 /// What the step is called that is about it.
 const DRIVER_STEP: &str = "merge driver";
+/// What the step is called that is about hooks.
+const HOOKS_STEP: &str = "hooks";
 /// A driver that is missing, too old, somebody else's or killed would leave our side alone, unmarked, or stop the whole
 /// merge; then git merges lines.
 ///
@@ -71,6 +74,8 @@ struct Planned {
 
 /// One thing that is changed.
 enum Change {
+    /// A hook comes, or goes.
+    Hook { hook: Hook, comes: bool },
     /// A setting of the repository: its value, or that it goes.
     Config {
         key: String,
@@ -223,6 +228,50 @@ fn driver_away(git: Git<'_>, places: &Places) -> Result<Step, Failure> {
     })
 }
 
+/// The step that puts the hooks there.
+fn hooks(git: Git<'_>) -> Result<Step, Failure> {
+    let mut step = Step {
+        name: HOOKS_STEP,
+        text: hooks::NAMES.join(", "),
+        changes: Vec::new(),
+    };
+    match hooks::of(git)? {
+        Some(hooks) => {
+            for hook in hooks {
+                let is_needed = hook.is_wanted()?;
+                let change = Change::Hook { hook, comes: true };
+                step.changes.push(Planned { change, is_needed });
+            }
+        }
+        None => {
+            step.text =
+                "core.hooksPath is set, so they are yours: run `aura git-hook pre-commit` and \
+                         `aura git-hook pre-push` in them"
+                    .to_owned();
+        }
+    }
+    Ok(step)
+}
+
+/// The step that takes them back.
+fn hooks_away(git: Git<'_>) -> Result<Step, Failure> {
+    let mut changes = Vec::new();
+    for hook in hooks::of(git)?.into_iter().flatten() {
+        if hook.is_ours()? {
+            let change = Change::Hook { hook, comes: false };
+            changes.push(Planned {
+                change,
+                is_needed: true,
+            });
+        }
+    }
+    Ok(Step {
+        name: HOOKS_STEP,
+        text: "git asks nobody before it commits or pushes".to_owned(),
+        changes,
+    })
+}
+
 /// All that says something about merges with less weight than git's own info/attributes, the weakest first.
 fn sources(git: Git<'_>, places: &Places) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
@@ -254,6 +303,8 @@ fn sources(git: Git<'_>, places: &Places) -> Result<Vec<Source>, Failure> {
 impl Change {
     fn show(&self, root: &Path) -> String {
         match self {
+            Self::Hook { hook, comes: true } => hook.shown(root),
+            Self::Hook { hook, comes: false } => hook.shown_away(root),
             Self::Config { key, value } => match value {
                 Some(value) => format!("git config --local {key} {}", shell_word(value)),
                 None => format!("git config --local --unset-all {key}"),
@@ -273,6 +324,8 @@ impl Change {
 
     fn carry_out(&self, git: Git<'_>) -> Result<(), Failure> {
         match self {
+            Self::Hook { hook, comes: true } => hook.put(),
+            Self::Hook { hook, comes: false } => hook.take_back(),
             Self::Config { key, value } => {
                 let args = match value {
                     Some(value) => vec!["config", "--local", "--replace-all", key, value],
@@ -297,6 +350,7 @@ impl Face<'_, '_> {
         let is_dry = args.dry_run || args.show;
         let mut rows = vec![self.about(&places)?];
         rows.push(self.carry_out(&places, step, is_dry)?);
+        rows.push(self.carry_out(&places, hooks(self.git())?, is_dry)?);
         rows.extend(self.not_found());
         let document = docs::SetUp {
             schema: docs::SetUp::SCHEMA.to_owned(),
@@ -319,6 +373,9 @@ impl Face<'_, '_> {
             let places = Places::find(self.git())?;
             let step = driver(self.git(), &places, places.tracked().has_block()?)?;
             let mut row = self.carry_out(&places, step, false)?;
+            let hooks = self.carry_out(&places, hooks(self.git())?, false)?;
+            row.text = format!("{}; hooks: {}", row.text, hooks.text);
+            row.changes.extend(hooks.changes);
             if let Some(but) = self.not_found() {
                 row.text = format!("{}; {}", row.text, but.text);
             }
@@ -335,12 +392,13 @@ impl Face<'_, '_> {
     /// `uninit`.
     pub(in crate::aura) fn uninit(&mut self, is_dry: bool) -> Outcome {
         let places = Places::find(self.git())?;
-        let step = driver_away(self.git(), &places)?;
+        let steps = [driver_away(self.git(), &places)?, hooks_away(self.git())?];
+        let steps = steps.map(|step| self.carry_out(&places, step, is_dry));
         let document = docs::SetUp {
             schema: docs::SetUp::SCHEMA.to_owned(),
             repository: places.root.display().to_string(),
             dry_run: is_dry,
-            steps: vec![self.carry_out(&places, step, is_dry)?],
+            steps: steps.into_iter().collect::<Result<_, Failure>>()?,
             jj: None,
             next: Vec::new(),
         };

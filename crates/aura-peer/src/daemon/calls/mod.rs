@@ -170,6 +170,7 @@ impl Daemon {
             Call::Dag { symbol, quick } => self.dag(repo, symbol.as_deref(), quick),
             Call::Diff { symbols } => self.diff(repo, &symbols),
             Call::Down => self.down(),
+            Call::Touching { paths } => self.touching(repo, &paths),
             Call::Find { text, at, limit } => self.find(repo, &text, at.as_ref(), limit),
             Call::Hello => self.hello(),
             Call::Invite {

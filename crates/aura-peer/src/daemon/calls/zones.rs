@@ -108,6 +108,24 @@ impl Daemon {
         })
     }
 
+    /// What somebody should know who changes these files.
+    pub(in crate::daemon) fn touching(&mut self, repo: Option<&str>, paths: &[String]) -> Answer {
+        let path = self.repo_of(repo)?;
+        let desk = self.desk_at(&path)?;
+        let zones = desk.zones_over(paths, &self.identity.ring).into_iter();
+        let open = desk.conflicts_unseen(&self.identity.ring);
+        let open = open
+            .iter()
+            .filter(|conflict| paths.iter().any(|path| *path == *conflict.path));
+        document(&docs::Touching {
+            schema: docs::Touching::SCHEMA.to_owned(),
+            zones: zones.map(|zone| self.zone_doc(desk, zone)).collect(),
+            conflicts: open
+                .map(|conflict| shape::conflict(desk, conflict, &self.peers, false))
+                .collect(),
+        })
+    }
+
     /// A zone as faces see it.
     pub(in crate::daemon) fn zone_doc(&self, desk: &Desk, zone: &Zone) -> docs::ZoneDoc {
         let told = desk.law.said_of(zone);
