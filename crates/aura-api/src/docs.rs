@@ -46,6 +46,24 @@ pub use prompts::{PromptDoc, Prompts};
 pub use zones::{AskDoc, Touching, ZoneDoc, ZoneDone, Zones};
 
 row! {
+    /// What of a repository holds still: until when, or `resume` for until its user says so.
+    PauseDoc {
+        /// Publishing.
+        publishing: Option<String>,
+        /// Taking what others publish by itself.
+        taking: Option<String>,
+    }
+}
+
+doc! {
+    /// Answer of `pause` and `resume`.
+    Paused = "aura.pause/1" {
+        /// What holds still now; null where nothing does.
+        paused: Option<PauseDoc>,
+    }
+}
+
+row! {
     /// The state of the control link.
     LinkDoc {
         /// `online`, `connecting`, `offline` or `revoked`.
@@ -166,6 +184,9 @@ doc! {
         /// Zones that this device holds, and those of others that block.
         #[serde(default)]
         zones: Vec<ZoneDoc>,
+        /// What holds still; null where nothing does.
+        #[serde(default)]
+        paused: Option<PauseDoc>,
         /// What to do now.
         next: Vec<Next>,
     }

@@ -287,6 +287,17 @@ pub enum Call {
         /// New mode.
         set: Option<String>,
     },
+    /// Holds still for a while; answers `aura.pause/1`.
+    Pause {
+        /// Whether nothing is published.
+        publishing: bool,
+        /// Whether nothing of others is taken by itself.
+        taking: bool,
+        /// For so many milliseconds; until [`Call::Resume`] when absent.
+        for_ms: Option<u64>,
+    },
+    /// Goes on; answers `aura.pause/1`.
+    Resume,
     /// The peer list; answers `aura.peers/1`.
     Peers,
     /// Asks another device whether it is there; answers `aura.ping/1`.
@@ -330,6 +341,9 @@ pub enum Call {
         symbols: Vec<String>,
         /// Only from this peer.
         from: Option<String>,
+        /// Only these files: a path, a directory or a pattern.
+        #[serde(default)]
+        path: Option<String>,
         /// Only say what would happen.
         dry_run: bool,
     },

@@ -133,6 +133,8 @@ impl Face<'_, '_> {
             Command::MergeDriver { given } => Ok(self.merge_driver(&given)),
             Command::MergeWorker => git::work(self.input, self.screen),
             Command::Mode { mode } => self.mode(mode),
+            Command::Pause(args) => self.pause(&args),
+            Command::Resume => self.simple(Call::Resume, status::paused),
             Command::Outline { file, path } => {
                 local::outline(self.screen, &self.dir, &file, path.as_deref())
             }
@@ -148,12 +150,7 @@ impl Face<'_, '_> {
                 symbols,
                 no_wait,
             } => self.publish(why, symbols, no_wait),
-            Command::Pull {
-                symbols,
-                from,
-                check,
-                dry_run,
-            } => self.pull(symbols, from, check.as_deref(), dry_run),
+            Command::Pull(args) => self.pull(args),
             Command::Resolve(args) => self.resolve(args),
             Command::Restore {
                 symbol,

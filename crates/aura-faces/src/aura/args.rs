@@ -170,6 +170,12 @@ pub(crate) enum Command {
         /// observe, ask or live
         mode: Option<String>,
     },
+    /// Publish nothing, or take nothing, until you resume or a time is over
+    #[command(before_long_help = "Examples:\n  aura pause --for 30m\n  aura pause --out")]
+    Pause(Pause),
+    /// Go on after a pause
+    #[command(before_long_help = "Example:\n  aura resume")]
+    Resume,
     /// List the units of a file, without a team
     #[command(before_long_help = "Example:\n  aura outline src/risk.rs")]
     Outline {
@@ -232,19 +238,7 @@ pub(crate) enum Command {
     #[command(
         before_long_help = "Examples:\n  aura pull --from bob@mbp --dry-run\n  aura pull --check 'cargo check'"
     )]
-    Pull {
-        /// Only these symbols
-        symbols: Vec<String>,
-        /// Only from this peer
-        #[arg(long, value_name = "PEER")]
-        from: Option<String>,
-        /// Run a shell command afterwards; if it fails, everything is as before
-        #[arg(long, value_name = "CMD", conflicts_with = "dry_run")]
-        check: Option<String>,
-        /// Only say what would happen
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Pull(Pull),
     /// Dial the mothership and other devices anew
     #[command(before_long_help = "Examples:\n  aura reconnect\n  aura reconnect carol")]
     Reconnect {
@@ -686,4 +680,37 @@ fn wanted(text: &str) -> Result<String, &'static str> {
     is_known
         .then(|| text.to_owned())
         .ok_or("one of up, synced, quiet, peer:NAME")
+}
+
+/// `aura pull`.
+#[derive(Arguments)]
+pub(super) struct Pull {
+    /// Only these symbols
+    pub(super) symbols: Vec<String>,
+    /// Only from this peer
+    #[arg(long, value_name = "PEER")]
+    pub(super) from: Option<String>,
+    /// Only files that match: a path, a directory or a pattern
+    #[arg(long, value_name = "GLOB")]
+    pub(super) path: Option<String>,
+    /// Run a shell command afterwards; if it fails, everything is as before
+    #[arg(long, value_name = "CMD", conflicts_with = "dry_run")]
+    pub(super) check: Option<String>,
+    /// Only say what would happen
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// `aura pause`.
+#[derive(Arguments)]
+pub(super) struct Pause {
+    /// Publish nothing
+    #[arg(long)]
+    pub(super) out: bool,
+    /// Take nothing by itself; aura pull still does
+    #[arg(long = "in")]
+    pub(super) taking: bool,
+    /// For how long
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) for_: Option<Duration>,
 }

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::{
     Face,
-    args::{Config, Conflicts, ConflictsWhat, Diff, Impact, Invite, Join, Members},
+    args::{Config, Conflicts, ConflictsWhat, Diff, Impact, Invite, Join, Members, Pause, Pull},
     client::{self, Limit, not_understood},
-    device, local, show, token,
+    device, local, show, status, token,
 };
 use crate::{
     common::{self, answer, to_value},
@@ -390,19 +390,31 @@ impl Face<'_, '_> {
         })
     }
 
-    pub(super) fn pull(
-        &mut self,
-        symbols: Vec<String>,
-        from: Option<String>,
-        check: Option<&str>,
-        dry_run: bool,
-    ) -> Outcome {
+    /// Holds still.
+    pub(super) fn pause(&mut self, args: &Pause) -> Outcome {
+        let call = Call::Pause {
+            publishing: args.out,
+            taking: args.taking,
+            for_ms: args.for_.map(duration::millis),
+        };
+        self.simple(call, status::paused)
+    }
+
+    pub(super) fn pull(&mut self, args: Pull) -> Outcome {
+        let Pull {
+            symbols,
+            from,
+            path,
+            check,
+            dry_run,
+        } = args;
         let document = self.ask(Call::Pull {
             symbols,
             from,
+            path,
             dry_run,
         })?;
-        if let (Some(check), Some(op)) = (check, document["op"].as_str()) {
+        if let (Some(check), Some(op)) = (check.as_deref(), document["op"].as_str()) {
             self.keep_if(check, op)?;
         }
         let shape: Option<docs::Pulled> = self.say(&document, show::pulled)?;

@@ -56,6 +56,7 @@ pub(super) fn short(status: &docs::Status) -> String {
 pub(super) fn screen(status: &docs::Status, view: &View) -> String {
     let mut text = head(status, view) + "\n";
     text.push_str(&trouble(status, view));
+    text.extend(status.paused.iter().map(holding_still));
     if is_quiet(status) {
         text.push_str(&quiet(status));
         return text;
@@ -137,6 +138,30 @@ fn is_quiet(status: &docs::Status) -> bool {
         && status.mine.held_back.is_empty()
         && status.zones.is_empty()
         && status.incoming.touching_my_edits == 0
+}
+
+/// What `pause` and `resume` answer.
+pub(super) fn paused(doc: &docs::Paused, _: &View) -> String {
+    match &doc.paused {
+        Some(paused) => holding_still(paused),
+        None => "nothing is paused; what waited goes on\n".to_owned(),
+    }
+}
+
+fn holding_still(paused: &docs::PauseDoc) -> String {
+    let row = |what: &str, until: &Option<String>| {
+        let until = until.as_deref()?;
+        let until = match until {
+            "resume" => "until aura resume".to_owned(),
+            until => format!("until {}", when::clock(until)),
+        };
+        Some(format!("{what} is paused {until}\n"))
+    };
+    let rows = [
+        row("publishing", &paused.publishing),
+        row("taking", &paused.taking),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 fn quiet(status: &docs::Status) -> String {

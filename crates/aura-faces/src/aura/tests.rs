@@ -205,6 +205,7 @@ fn status() -> docs::Status {
             touching_my_edits: 0,
             from: Vec::new(),
         },
+        paused: None,
         zones: Vec::new(),
         mine: docs::MineDoc {
             unpublished: 0,

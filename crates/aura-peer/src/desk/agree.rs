@@ -19,7 +19,7 @@ use aura_semantic::{ContentHash, Indexed, OwnText, Text, UnitId};
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES};
 
 use super::{
-    Desk, Mode, opened,
+    Desk, opened,
     pass::is_passing,
     take::{Taken, Wanted, is_result},
 };
@@ -37,7 +37,7 @@ impl Desk {
     /// Looks at the files in doubt whose time has come.
     pub(crate) fn agree(&mut self, now_ms: u64, ring: &KeyRing) {
         if !self.may_compare(ring) {
-            self.agreement.put_off(self.mode != Mode::Live);
+            self.agreement.put_off(!self.takes_by_itself());
             return;
         }
         let due = self.agreement.due(now_ms);
@@ -65,7 +65,7 @@ impl Desk {
     /// Whether this device carries out what the team does, knows all of it, and may speak.
     fn may_compare(&self, ring: &KeyRing) -> bool {
         let member = self.roster.member(self.key_peer);
-        self.mode == Mode::Live
+        self.takes_by_itself()
             && self.is_still()
             && ring.current().is_some()
             && self.distrust.is_none()

@@ -17,7 +17,7 @@ use aura_proto::{
 };
 use aura_semantic::UnitId;
 use aura_trust::{KeyRing, SEAL_OVERHEAD_BYTES, Tagger, seal};
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::Desk;
 
@@ -152,11 +152,7 @@ impl Desk {
 
     /// The files that a pattern names now.
     fn matching(&self, pattern: &str) -> Result<Vec<Covered>, Failure> {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        let glob = glob.map_err(|error| {
-            Failure::new("AE-USAGE", Exit::USAGE, format!("no pattern: {error}"))
-        })?;
-        let matcher = glob.compile_matcher();
+        let matcher = matcher(pattern)?;
         let files = self
             .files
             .paths()
@@ -320,6 +316,50 @@ fn whole(path: &str) -> Covered {
 pub(super) fn is_in(path: &RepoPath, dir: &str) -> bool {
     let rest = path.as_str().strip_prefix(dir);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Files that somebody names.
+#[derive(Debug, Clone)]
+pub(crate) enum Meant {
+    /// This one, or all in this directory.
+    In(String),
+    /// Those that a pattern names.
+    Matching(GlobMatcher),
+}
+
+impl Meant {
+    /// What a word names.
+    pub(crate) fn of(word: &str) -> Result<Self, Failure> {
+        let text = composed(word.strip_prefix("./").unwrap_or(word));
+        let text = text.as_str();
+        let dir = text.strip_suffix("/**").or(text.strip_suffix('/'));
+        match dir.unwrap_or(text) {
+            "." | "**" => Ok(Self::In(String::new())),
+            plain if !is_pattern(plain) => Ok(Self::In(plain.to_owned())),
+            _ => Ok(Self::Matching(matcher(text)?)),
+        }
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        match self {
+            Self::In(dir) if dir.is_empty() => true,
+            Self::In(dir) => path
+                .strip_prefix(&**dir)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Matching(matcher) => matcher.is_match(path),
+        }
+    }
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, Failure> {
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+    let glob = glob.map_err(|error| {
+        Failure::new("AE-USAGE", Exit::USAGE, format!("no pattern: {error}")).next(
+            "aura help",
+            "a path, a directory, or a pattern such as 'src/**/*.rs'",
+        )
+    })?;
+    Ok(glob.compile_matcher())
 }
 
 fn is_pattern(text: &str) -> bool {

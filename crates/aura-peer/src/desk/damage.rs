@@ -541,7 +541,8 @@ impl Desk {
 
     /// Whether what is saved is published by that alone.
     pub(super) fn saving_publishes(&self) -> bool {
-        self.publishing == super::Publishing::Save && self.damage.is_none()
+        let is_held = self.damage.is_some() || self.pause.publishing.is_some();
+        self.publishing == super::Publishing::Save && !is_held
     }
 
     /// Its user has published, so the damage is decided about.

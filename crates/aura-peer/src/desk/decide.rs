@@ -20,7 +20,7 @@ use aura_semantic::{
 };
 use aura_trust::KeyRing;
 
-use super::{Desk, Mode, claim::zone_name, held::Held, take::Wanted};
+use super::{Desk, claim::zone_name, held::Held, take::Wanted};
 
 impl Desk {
     /// What follows from new versions: joins that this peer owes, and files in live mode.
@@ -35,7 +35,7 @@ impl Desk {
             }
         }
         self.carry_along(ring);
-        if self.mode == Mode::Live && self.is_still() {
+        if self.takes_by_itself() && self.is_still() {
             let wanted = Wanted {
                 is_patient: true,
                 ..Wanted::default()

@@ -19,6 +19,8 @@ pub(crate) enum Held {
     Orphaned,
     /// Somebody else's zone blocks it.
     Zone(u64),
+    /// Publishing is paused.
+    Paused,
     /// Anything else, in words.
     Other(String),
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Held {
                 let name = zone_name(*fence);
                 write!(f, "{name} of somebody else blocks it; see: aura zone list")
             }
+            Self::Paused => f.write_str("publishing is paused; aura resume goes on"),
             Self::Other(why) => f.write_str(why),
         }
     }

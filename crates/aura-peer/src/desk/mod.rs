@@ -26,6 +26,7 @@ mod motion;
 mod open;
 mod own;
 mod pass;
+pub(crate) mod pause;
 pub(crate) mod publish;
 pub(crate) mod restore;
 mod shadow;
@@ -230,6 +231,7 @@ pub(crate) struct Desk {
     pulls: batch::Pulls,
     /// A motion of git that could not be acted on yet.
     unsettled: Option<aura_tree::Settled>,
+    pub(crate) pause: pause::Pause,
     /// A publication that was asked for while git moved.
     postponed: Option<publish::Intent>,
     /// Records of changes that count no more and are still to be taken out of the shadows.
@@ -376,6 +378,7 @@ impl Desk {
             self.retry_at_ms,
             self.offer_at_ms,
             self.agreement.deadline(),
+            self.pause_ends_ms(),
         ];
         times.into_iter().flatten().min()
     }
@@ -384,6 +387,7 @@ impl Desk {
     pub(crate) fn retry(&mut self, ring: &KeyRing) -> Result<(), Failure> {
         let now_ms = self.clock.mono_ms();
         self.agree(now_ms, ring);
+        self.end_pause(ring);
         if self.offer_at_ms.is_some_and(|at| at <= now_ms) {
             self.offer_at_ms = None;
             self.feed(replica::Input::Offer, ring);

@@ -171,7 +171,8 @@ impl Desk {
         commit: &ObjectId,
         ring: &KeyRing,
     ) -> Result<(), Failure> {
-        if self.publishing == Publishing::Commit && self.damage.is_none() {
+        let is_held = self.damage.is_some() || self.pause.publishing.is_some();
+        if self.publishing == Publishing::Commit && !is_held {
             let intent = Intent {
                 why: self.repo.subject(commit).ok(),
                 ..Intent::default()

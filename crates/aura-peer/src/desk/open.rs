@@ -21,8 +21,8 @@ use aura_trust::{IdentityKey, KeyRing, Roster};
 
 use super::{
     Came, Desk, Mode, Place, Publishing, agree, analyses::Analyses, batch, counted, damage,
-    files::Files, git_failure, heard, impact, inbox, law, loose::Loose, pass, shadow::Shadows,
-    stale, storage,
+    files::Files, git_failure, heard, impact, inbox, law, loose::Loose, pass, pause,
+    shadow::Shadows, stale, storage,
 };
 use crate::{book::Book, clock::Clock};
 
@@ -97,6 +97,7 @@ impl Desk {
             left: BTreeSet::new(),
             pulls: batch::Pulls::default(),
             unsettled: None,
+            pause: pause::Pause::open(state_dir),
             postponed: None,
             withdrawn: BTreeSet::new(),
             retry_at_ms: None,

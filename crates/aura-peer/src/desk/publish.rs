@@ -401,6 +401,10 @@ impl Desk {
             self.hold_back(path, &*why);
             return Ok(false);
         }
+        if self.pause.publishing.is_some() && replaces.is_none() {
+            self.hold_back(path, Held::Paused);
+            return Ok(false);
+        }
         if let (Some(why), None) = (self.lost_end(), replaces) {
             self.hold_back(path, why);
             return Ok(false);

@@ -21,6 +21,7 @@ use aura_trust::KeyRing;
 
 use super::{
     Desk, RETRY_MS, batch,
+    claim::Meant,
     pass::{Due, Pass},
 };
 
@@ -106,6 +107,7 @@ impl Written {
 pub(crate) struct Wanted {
     pub(crate) symbols: Vec<String>,
     pub(crate) from: Option<PeerId>,
+    pub(crate) files: Option<Meant>,
     pub(crate) is_dry_run: bool,
     /// Whether nobody waits: a file whose editor is at it is left alone until it is quiet.
     pub(crate) is_patient: bool,
@@ -283,6 +285,8 @@ impl Desk {
         let from = wanted
             .from
             .is_none_or(|from| recorded.origin.writer.peer == from);
+        let is_meant = |files: &Meant| files.has(&recorded.path);
+        let file = wanted.files.as_ref().is_none_or(is_meant);
         let symbol = wanted.symbols.is_empty()
             || recorded.touched.iter().any(|(_, name, ..)| {
                 wanted
@@ -290,7 +294,7 @@ impl Desk {
                     .iter()
                     .any(|symbol| names(&recorded.path, name, symbol))
             });
-        on_channel && from && symbol
+        on_channel && from && file && symbol
     }
 
     pub(super) fn take(

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Answer, document, no_conflict};
 use crate::daemon::Daemon;
 use crate::desk::{
+    claim::Meant,
     symbols::full,
     take::{Taken, Wanted},
 };
@@ -161,11 +162,11 @@ impl Daemon {
     pub(in crate::daemon) fn pull(
         &mut self,
         repo: Option<&str>,
-        symbols: Vec<String>,
-        from: Option<String>,
+        (symbols, from, files): (Vec<String>, Option<String>, Option<&str>),
         is_dry_run: bool,
     ) -> Answer {
         let path = self.repo_of(repo)?;
+        let files = files.map(Meant::of).transpose()?;
         let from = match from {
             None => None,
             Some(name) => Some(self.peer_named(&name)?),
@@ -174,6 +175,7 @@ impl Daemon {
         let wanted = Wanted {
             symbols,
             from,
+            files,
             is_dry_run,
             is_patient: false,
         };

@@ -198,11 +198,13 @@ impl Daemon {
             Call::Members => self.members(Vec::new()),
             Call::Message(call) => self.message(repo, call),
             Call::Mode { set } => self.mode(repo, set.as_deref()),
+            Call::Pause { .. } | Call::Resume => self.pause(repo, &call),
             Call::Pull {
                 symbols,
                 from,
+                path,
                 dry_run,
-            } => self.pull(repo, symbols, from, dry_run),
+            } => self.pull(repo, (symbols, from, path.as_deref()), dry_run),
             Call::Resolve { ids, choice } => self.resolve(repo, &ids, &choice),
             Call::Restore {
                 symbol,

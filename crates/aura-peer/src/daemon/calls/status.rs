@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aura_api::{Next, docs, shell_operand};
+use aura_api::{Call, Next, docs, shell_operand};
 use aura_engine::peer::{control::Control, units::Conflict};
 use aura_proto::{
     message::{PeerCard, Role},
@@ -18,7 +18,7 @@ use super::{Answer, document, held_back};
 use crate::{
     clock::rfc3339,
     daemon::Daemon,
-    desk::{Desk, inbox::Row, take::Taken},
+    desk::{Desk, inbox::Row, pause::Pause, take::Taken},
     docs as shape, team,
 };
 
@@ -66,6 +66,32 @@ impl Daemon {
             incoming,
             mine: self.mine(desk, unpublished),
             zones: self.zones_of_note(desk),
+            paused: pause_doc(desk.pause),
+        })
+    }
+
+    /// Holds still in what is meant, in both where nothing is; or goes on.
+    pub(in crate::daemon) fn pause(&mut self, repo: Option<&str>, call: &Call) -> Answer {
+        let path = self.repo_of(repo)?;
+        let wall_ms = self.clock.wall_ms();
+        let pause = self.with_desk(&path, |desk, _| match call {
+            Call::Pause {
+                publishing,
+                taking,
+                for_ms,
+            } => {
+                let both = publishing == taking;
+                let until_ms = for_ms.map_or(u64::MAX, |for_ms| wall_ms.saturating_add(for_ms));
+                desk.hold_still(Pause {
+                    publishing: (*publishing || both).then_some(until_ms),
+                    taking: (*taking || both).then_some(until_ms),
+                })
+            }
+            _ => desk.go_on(),
+        })?;
+        document(&docs::Paused {
+            schema: docs::Paused::SCHEMA.to_owned(),
+            paused: pause_doc(pause),
         })
     }
 
@@ -310,6 +336,18 @@ impl Daemon {
         let own = own.map(|(code, detail)| format!("{code}: {detail}"));
         team.map(str::to_owned).or(own)
     }
+}
+
+/// What holds still, as faces see it.
+fn pause_doc(pause: Pause) -> Option<docs::PauseDoc> {
+    let until = |until_ms: u64| match until_ms {
+        u64::MAX => "resume".to_owned(),
+        until_ms => rfc3339(until_ms),
+    };
+    (pause != Pause::default()).then(|| docs::PauseDoc {
+        publishing: pause.publishing.map(until),
+        taking: pause.taking.map(until),
+    })
 }
 
 fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
