@@ -127,6 +127,28 @@ pub fn binary(name: &str) -> PathBuf {
     dir.join(name)
 }
 
+/// Like [`git`], at one moment of history: what is committed alike twice is one commit.
+pub fn git_at_one_time(dir: &Path, args: &[&str]) -> String {
+    let date = "2026-01-01T00:00:00Z";
+    let mut command = Command::new("git");
+    command
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@t",
+            "-c",
+            "commit.gpgsign=false",
+        ])
+        .args(args)
+        .current_dir(dir)
+        .env("GIT_AUTHOR_DATE", date)
+        .env("GIT_COMMITTER_DATE", date);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 pub fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args([

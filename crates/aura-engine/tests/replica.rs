@@ -240,7 +240,7 @@ fn lonely() -> Replica {
 
 // spec: peers/4.3
 #[test]
-fn c77_what_a_neighbour_forged_doubled_or_left_out_is_not_taken() {
+fn c76_c77_what_a_neighbour_forged_doubled_or_left_out_is_not_taken() {
     let first = entry(1, Digest::ZERO);
     let second = entry(2, first.hash());
     let third = entry(3, second.hash());

@@ -343,3 +343,68 @@ fn two_clones_on_one_laptop_both_go_on_without_the_mothership() {
     let is_in = |laptop: &Laptop| laptop.read("src/risk.rs").contains("name.into()");
     second.event(|event| event["kind"] == "applied" && event["symbol"] == "load" && is_in(&second));
 }
+
+/// Connections with this address at either end, as this process's network has them.
+fn connections(address: &str) -> usize {
+    let (ip, port) = address.rsplit_once(':').unwrap();
+    let ip: std::net::Ipv4Addr = ip.parse().unwrap();
+    let port: u16 = port.parse().unwrap();
+    let number = u32::from_ne_bytes(ip.octets());
+    let wanted = format!("{number:08X}:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    // Each connection stands there once for each end; 01 is established.
+    let is_meant = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words[..], [_, here, _, "01", ..] if here == wanted)
+    };
+    table.lines().filter(is_meant).count()
+}
+
+#[test]
+fn c60_many_repositories_share_one_connection_and_one_that_the_other_side_lacks_stops_none() {
+    let places = ["127.0.2.31", "127.0.2.32"].map(free);
+    let prepare = |n: usize, laptop: &mut Laptop| laptop.listen = Some(places[n].clone());
+    let mut mesh = Mesh::with(&["alice", "bob"], prepare, |_, invite| invite);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    // Repositories of other histories; the last one bob does not have.
+    let clone = |laptop: &Laptop, nth: usize| {
+        let repo = mesh
+            .team
+            .dir
+            .path()
+            .join(format!("more/{}-{nth}", laptop.listen.as_ref().unwrap()));
+        std::fs::create_dir_all(&repo).unwrap();
+        std::fs::write(repo.join("lib.rs"), format!("pub fn f{nth}() {{ 0 }}\n")).unwrap();
+        for args in [
+            &["init", "-q", "-b", "main"][..],
+            &["add", "."],
+            &["commit", "-q", "-m", "start"],
+        ] {
+            mothership_tests::git_at_one_time(&repo, args);
+        }
+        let clone = Laptop {
+            home: laptop.home.clone(),
+            repo,
+            listen: laptop.listen.clone(),
+            announce: None,
+            links: Vec::new(),
+        };
+        clone.aura(&["join", "--mode", "live"]).ok();
+        clone
+    };
+    let count = mothership_tests::amount(6, 20);
+    let hers: Vec<Laptop> = (0..count).map(|nth| clone(alice, nth)).collect();
+    let his: Vec<Laptop> = (0..count - 1).map(|nth| clone(bob, nth)).collect();
+    his.iter().for_each(Laptop::synced);
+    mesh.box_.signal("-KILL");
+    for (nth, clone) in hers.iter().enumerate() {
+        clone.edit("lib.rs", "{ 0 }", "{ 1 }");
+        if let Some(there) = his.get(nth) {
+            there.applied(&format!("f{nth}"));
+        }
+    }
+    let here: usize = places.iter().map(|place| connections(place)).sum();
+    assert_eq!(here, 1, "the end that listens, once");
+}
