@@ -125,6 +125,7 @@ impl Face<'_, '_> {
             Command::Msg { what } => self.msg(what),
             Command::Impact { symbol, what } => self.impact(symbol, what),
             Command::Init(args) => self.init(&args),
+            Command::Intent { why } => self.publish(Some(why), Vec::new(), false),
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
             Command::Log(args) => self.log(args),

@@ -170,6 +170,12 @@ pub(crate) enum Command {
         /// observe, ask or live
         mode: Option<String>,
     },
+    /// Say why: the reason goes to all that you saved and published without one, back to a day ago
+    #[command(before_long_help = "Example:\n  aura intent \"limits per currency\"")]
+    Intent {
+        /// The reason, shown to the others
+        why: String,
+    },
     /// Publish nothing, or take nothing, until you resume or a time is over
     #[command(before_long_help = "Examples:\n  aura pause --for 30m\n  aura pause --out")]
     Pause(Pause),
