@@ -255,3 +255,65 @@ fn a_change_that_is_in_several_own_zones_renews_one_after_the_other() {
     }
     assert_eq!(relied, BTreeSet::from(fences));
 }
+
+#[test]
+fn c45_what_may_not_count_and_what_stands_on_it_counts_nowhere_in_whatever_pieces_it_came() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    anna.edits("a.rs", "a() {}", "a() { 1 }");
+    queues(&mut anna);
+    anna.edits("a.rs", "a() { 1 }", "a() { 12 }");
+    anna.writes("other.rs", "fn o() {}\n");
+    queues(&mut anna);
+    claims(&mut ben, "a", &mut log);
+    anna.tells(&mut log);
+    ben.hears(&log);
+    ben.edits("a.rs", "a() {}", "a() { 3 }");
+    ben.publishes(&mut log);
+    let mut others: Vec<Person> = (3..6)
+        .map(|seed| Person::new(seed, Mode::Live, FILES))
+        .collect();
+    let pieces = |person: &mut Person, step: usize, restarts: bool| {
+        for end in (step..=log.entries.len())
+            .step_by(step)
+            .chain([log.entries.len()])
+        {
+            let part = Log {
+                entries: log.entries[..end].to_vec(),
+            };
+            person.hears(&part);
+            if restarts {
+                let seed = person.seed;
+                let fresh = Person::new(99, Mode::Live, FILES);
+                let old = std::mem::replace(person, fresh);
+                *person = old.restarts();
+                assert_eq!(person.seed, seed);
+            }
+        }
+    };
+    pieces(&mut others[0], 1, false);
+    pieces(&mut others[1], 2, true);
+    pieces(&mut others[2], 100, false);
+    let state = |person: &mut Person| {
+        let sets = ["a.rs", "other.rs"].map(|path| person.desk.units.patch_set(path));
+        (
+            person.reads("a.rs"),
+            person.reads("other.rs"),
+            format!("{sets:?}"),
+        )
+    };
+    let wanted = state(&mut ben);
+    assert!(wanted.0.contains("a() { 3 }"), "{wanted:?}");
+    for person in &mut others {
+        assert_eq!(state(person), wanted);
+        assert_eq!(person.desk.conflicts(&person.ring).len(), 0);
+    }
+    // Its author keeps what it wrote, and has what counts beside it: a conflict, not a loss.
+    anna.hears(&log);
+    assert!(anna.reads("a.rs").contains("a() { 12 }"));
+    let set = anna.desk.units.patch_set("a.rs");
+    assert_eq!(
+        format!("{set:?}"),
+        format!("{:?}", ben.desk.units.patch_set("a.rs"))
+    );
+}
