@@ -131,9 +131,10 @@ impl Desk {
         let replayed = self.replay_units(ring);
         self.notices = notices;
         self.conflicts_seen = seen;
-        replayed?;
+        let void = replayed?;
         let after = self.counted_records();
-        self.withdrawn.extend(before.difference(&after));
+        let gone = before.difference(&after).copied().collect();
+        self.withdraw_with(gone, void, ring);
         self.withdraw(ring)?;
         self.notices.push(Notice {
             kind: "recounted",

@@ -22,6 +22,7 @@ use aura_api::{Exit, Failure};
 use aura_engine::peer::{
     body::PatchBody,
     replica::{Own, Record},
+    units::Origin,
 };
 use aura_proto::{Entry, Incarnation, RepoPath, codec};
 use aura_semantic::{ContentHash, FilePatch, Indexed, Op, OwnText, Text, UnitId};
@@ -33,7 +34,7 @@ use aura_trust::KeyRing;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, open_body, storage, take::MOVED_RETRY_MS, withdraw::Since};
+use super::{Desk, Mode, open_body, storage, take::MOVED_RETRY_MS, withdraw::Since};
 use crate::{book::Book, clock::random, tip::Tip};
 
 /// What is known of the damage, in the damaged directory; its first line is shown.
@@ -55,6 +56,11 @@ pub(super) struct Mend {
 impl Mend {
     pub(super) fn of(state_dir: &Path) -> Option<Self> {
         codec::decode(&fs::read(state_dir.join(MEND)).ok()?).ok()
+    }
+
+    /// Whether a change was here before the damage.
+    fn knew(self, origin: &Origin) -> bool {
+        origin.lsn <= self.end || origin.seq.is_some_and(|seq| self.had(origin.lsn, seq))
     }
 
     /// Whether an entry is one that was lost and is back: what it did is in the files.
@@ -344,6 +350,8 @@ struct Told {
     gaps: BTreeSet<Text>,
     moved: BTreeSet<UnitId>,
     contents: BTreeSet<(UnitId, Option<ContentHash>)>,
+    /// What of that was here before the damage, in the order of the log.
+    had: Vec<FilePatch>,
 }
 
 impl Told {
@@ -352,12 +360,17 @@ impl Told {
             gaps: BTreeSet::new(),
             moved: BTreeSet::new(),
             contents: BTreeSet::new(),
+            had: Vec::new(),
         };
         for index in desk.units.patches_of(path.as_str()) {
             let Some(body) = desk.body_of(index, ring) else {
                 continue;
             };
             told.base(&body.patch);
+            let origin = &desk.units.recorded()[index].origin;
+            if desk.mend.is_some_and(|mend| mend.knew(origin)) {
+                told.had.push(body.patch.clone());
+            }
             for op in body.patch.ops {
                 match op {
                     Op::Gap { text, .. } => told.gaps.insert(text),
@@ -375,13 +388,67 @@ impl Told {
 
     /// What a patch was made from was there before it.
     fn base(&mut self, patch: &FilePatch) {
-        let rows = patch.touched.iter();
+        // That something was not there is no deletion.
+        let rows = patch.touched.iter().filter(|row| row.before.is_some());
         self.contents.extend(rows.map(|row| (row.unit, row.before)));
         let gaps = patch.ops.iter().filter_map(|op| match op {
             Op::Gap { base_text, .. } => Some(base_text.clone()),
             _ => None,
         });
         self.gaps.extend(gaps);
+    }
+
+    /// What an operation of which the log tells nothing was made from: what it brings about, with the text that was here
+    /// before; nothing where the log tells of no such text.
+    fn base_of(&self, op: &Op) -> Option<Op> {
+        let mut newest = self
+            .had
+            .iter()
+            .rev()
+            .flat_map(|patch| patch.ops.iter().rev());
+        match op {
+            Op::Gap {
+                parent,
+                after,
+                next,
+                base_text,
+                ..
+            } => newest.find_map(|told| match told {
+                Op::Gap {
+                    parent: container,
+                    after: previous,
+                    next: follower,
+                    text,
+                    ..
+                } if (parent, after, next) == (container, previous, follower) => Some(Op::Gap {
+                    parent: *parent,
+                    after: *after,
+                    next: *next,
+                    base_text: base_text.clone(),
+                    text: text.clone(),
+                }),
+                _ => None,
+            }),
+            Op::Replace {
+                unit,
+                name,
+                base,
+                base_text,
+                ..
+            } => newest.find_map(|told| match told {
+                Op::Replace {
+                    unit: other, text, ..
+                } if unit == other => Some(Op::Replace {
+                    unit: *unit,
+                    name: name.clone(),
+                    base: *base,
+                    base_text: base_text.clone(),
+                    text: text.clone(),
+                }),
+                _ => None,
+            }),
+            _ => None,
+        }
     }
 
     /// Whether a file has a unit of which the log tells nothing.
@@ -454,7 +521,35 @@ impl Desk {
         for path in self.shadows.told() {
             self.forget_unknown(&path, &lost, ring)?;
         }
+        for path in self.shadows.gone() {
+            self.forget_deletion(&path, &lost, ring)?;
+        }
         self.due = super::pass::Due::All;
+        Ok(())
+    }
+
+    /// A deletion of a file of which the log tells nothing is an edit again.
+    fn forget_deletion(
+        &mut self,
+        path: &RepoPath,
+        lost: &[FilePatch],
+        ring: &KeyRing,
+    ) -> Result<(), Failure> {
+        let told = Told::of(self, path, lost, ring);
+        let file = UnitId::file(path.as_str());
+        if told.contents.contains(&(file, None)) {
+            return Ok(());
+        }
+        match self.shadows.is_tracked(path) {
+            true => self.shadows.forget(path),
+            false => match self.rebuilt(path, None, &told, ring) {
+                Some(known) => self.shadows.set_told(path, Some(&known), false)?,
+                None => return Ok(()),
+            },
+        }
+        if !self.files.has(path) {
+            self.files.count(path, 0);
+        }
         Ok(())
     }
 
@@ -471,7 +566,7 @@ impl Desk {
         let told = Told::of(self, path, lost, ring);
         let Some(head) = self.shadows.head_text(path)? else {
             if told.lacks_some(&Self::contents(Some(&shadow)), path) {
-                let rebuilt = self.rebuilt(&shadow, &told, ring);
+                let rebuilt = self.rebuilt(path, Some(&shadow), &told, ring);
                 self.shadows.set_told(path, rebuilt.as_ref(), false)?;
             }
             return Ok(());
@@ -485,7 +580,14 @@ impl Desk {
             return Ok(());
         }
         let mut known = patch.clone();
-        known.ops.retain(is_known);
+        // Who takes what comes by itself had the newest of it in the file.
+        let takes = self.mode == Mode::Live;
+        let ops = known.ops.drain(..).filter_map(|op| match is_known(&op) {
+            true => Some(op),
+            false if takes => told.base_of(&op),
+            false => None,
+        });
+        known.ops = ops.collect();
         known.result = None;
         let known = aura_semantic::apply(Some(&head), &known);
         let after = known.ok().and_then(|applied| applied.after);
@@ -494,19 +596,25 @@ impl Desk {
     }
 
     /// What the log alone makes of a file that git does not have, as far as this working copy has it.
-    fn rebuilt(&self, shadow: &Indexed, told: &Told, ring: &KeyRing) -> Option<Indexed> {
-        let here = shadow.contents();
-        let file = UnitId::file(&shadow.path);
+    fn rebuilt(
+        &self,
+        path: &RepoPath,
+        shadow: Option<&Indexed>,
+        told: &Told,
+        ring: &KeyRing,
+    ) -> Option<Indexed> {
+        let here = Self::contents(shadow);
+        let file = UnitId::file(path.as_str());
         // Own ones were in it, and so was what something unknown followed from.
         let had = |unit: UnitId, after: Option<ContentHash>| match here.get(&unit) {
             Some(content) if told.contents.contains(&(unit, Some(*content))) => {
                 after == Some(*content)
             }
             Some(_) => true,
-            None => after.is_none(),
+            None => shadow.is_none() || after.is_none(),
         };
         let mut known = None;
-        for index in self.units.patches_of(&shadow.path) {
+        for index in self.units.patches_of(path.as_str()) {
             let Some(body) = self.body_of(index, ring) else {
                 continue;
             };

@@ -218,6 +218,11 @@ impl Desk {
         self.name_left_out(&skipped)?;
         let total = (unchanged.len() + others.len()) as u64;
         let mut rows = std::mem::take(&mut self.files.rows);
+        if rows.is_empty() && !self.files.is_first {
+            // What was known of the files is lost; what git has and the disk has not was deleted while nobody looked.
+            let tracked = self.shadows.tracked().into_iter();
+            rows.extend(tracked.map(|path| (path, Row::default())));
+        }
         // What is gone from the disk and not from the shadows was deleted while nobody looked.
         rows.retain(|path, _| unchanged.contains(path) || self.shadows.holds(path));
         for path in self.shadows.untracked() {

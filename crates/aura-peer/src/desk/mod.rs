@@ -416,7 +416,7 @@ impl Desk {
             return;
         }
         if !self.law.counts(header.writer, header.author_seq) {
-            return;
+            return self.pass_over(&entry, ring);
         }
         if ring.get(header.key_epoch).is_none() {
             // spec: patch/1.4
@@ -435,6 +435,7 @@ impl Desk {
             && !self.judged.judge(&self.roster, log, header, time_ms)
         {
             let why = "FORBIDDEN: its author may not write".to_owned();
+            self.pass_over(&entry, ring);
             return self.refused(header.writer.peer, why);
         }
         match header.kind {
@@ -461,6 +462,14 @@ impl Desk {
             Err(why) => return self.refused(writer.peer, why),
         };
         self.record(&body, origin, is_own);
+    }
+
+    /// A change that counts nowhere: others may have made something from it that does.
+    fn pass_over(&mut self, entry: &Entry, ring: &KeyRing) {
+        let body = open_body(entry, ring).filter(|body| body.check().is_ok());
+        if let Some(body) = body {
+            self.units.pass_over(&body);
+        }
     }
 
     /// Takes in a change that counts.

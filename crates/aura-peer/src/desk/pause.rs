@@ -105,6 +105,7 @@ impl Desk {
 
     /// Whether what others publish is written by itself.
     pub(super) fn takes_by_itself(&self) -> bool {
-        self.mode == Mode::Live && self.pause.taking.is_none()
+        // What comes again after a damage was in the files, and may have been changed or deleted there since.
+        self.mode == Mode::Live && self.pause.taking.is_none() && self.lost_end().is_none()
     }
 }

@@ -278,6 +278,11 @@ impl Shadows {
         tracked.inspect(|path| self.forget(path)).collect()
     }
 
+    /// Files that HEAD has.
+    pub(super) fn tracked(&self) -> Vec<RepoPath> {
+        self.at_head.keys().cloned().collect()
+    }
+
     /// Files of the team that git does not have.
     pub(super) fn untracked(&self) -> impl Iterator<Item = RepoPath> + '_ {
         self.held().filter(|path| !self.is_tracked(path))
@@ -288,12 +293,24 @@ impl Shadows {
         self.held().filter(|path| !self.is_local(path)).collect()
     }
 
+    /// Every file that the team was told to be gone.
+    pub(super) fn gone(&self) -> Vec<RepoPath> {
+        let gone = self
+            .all_kept()
+            .filter(|kept| kept.text.is_none() && !kept.is_local);
+        gone.filter_map(|kept| RepoPath::try_from(&*kept.path).ok())
+            .collect()
+    }
+
     /// Every kept shadow of a file that is there.
     fn held(&self) -> impl Iterator<Item = RepoPath> {
-        let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let kept = kept.filter_map(|file| read_kept(&file.path()));
-        let held = kept.filter(|kept| kept.text.is_some());
+        let held = self.all_kept().filter(|kept| kept.text.is_some());
         held.filter_map(|kept| RepoPath::try_from(&*kept.path).ok())
+    }
+
+    fn all_kept(&self) -> impl Iterator<Item = Kept> {
+        let kept = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        kept.filter_map(|file| read_kept(&file.path()))
     }
 
     /// A file that git does not track counts as it was when the working copy was first looked at.

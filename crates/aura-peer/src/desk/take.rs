@@ -252,7 +252,7 @@ impl Desk {
     }
 
     /// What was done to units that were not here waits again, as a file that came as one piece has brought them back.
-    fn wait_again(&mut self, path: &RepoPath) {
+    pub(super) fn wait_again(&mut self, path: &RepoPath) {
         let Some(mut here) = self.look_at(path.clone()) else {
             return;
         };

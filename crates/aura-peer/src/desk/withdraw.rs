@@ -9,7 +9,7 @@
 //! - what was told again since stays told;
 //! - doing it twice changes nothing, so a process may end anywhere in it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use aura_api::Failure;
 use aura_engine::peer::{
@@ -72,8 +72,8 @@ impl Withdrawn {
 
 /// What became of a file that had it.
 enum Left {
-    /// The file is as it was without it.
-    Clean,
+    /// The file is as it was without it; where the file is kept as it was before that.
+    Clean(Option<PathBuf>),
     /// This user has edited what it did.
     Edited,
 }
@@ -167,7 +167,8 @@ impl Desk {
     /// Takes a change out of shadow and file; `false` where its file is being written.
     fn take_out(&mut self, change: &Withdrawn) -> Result<bool, Failure> {
         let shadow = self.shadow(&change.path)?;
-        if shadow.is_none() && !change.patch.touched.iter().any(|row| row.after.is_none()) {
+        let deletes = change.patch.touched.iter().any(|row| row.after.is_none());
+        if shadow.is_none() && !deletes {
             return Ok(true);
         }
         let told = self.told_since(change);
@@ -197,6 +198,12 @@ impl Desk {
             // It cannot be told apart: all that HEAD does not have is an edit again.
             false => self.shadows.forget(&change.path),
         }
+        if shadow.is_none() && !self.files.has(&change.path) {
+            // It may be gone from the disk, and is looked for from now on.
+            self.files.count(&change.path, 0);
+        }
+        // What others made from it waits until it can be carried out again.
+        self.wait_again(&change.path);
         self.due.add(change.path.as_str());
         Ok(true)
     }
@@ -231,6 +238,15 @@ impl Desk {
         told
     }
 
+    /// Whether this device has told something that it made in a file after a change.
+    fn has_built_on(&self, change: &Withdrawn) -> bool {
+        let mut patches = self.units.patches_of(change.path.as_str()).into_iter();
+        patches.any(|index| {
+            let origin = &self.units.recorded()[index].origin;
+            origin.writer.peer == self.key_peer && change.since.has(origin)
+        })
+    }
+
     /// Takes somebody else's change out of the file, where its user has not edited what it did.
     fn take_out_of_file(
         &mut self,
@@ -239,15 +255,16 @@ impl Desk {
         stands: &dyn Fn(UnitId) -> bool,
     ) -> Result<Left, WriteRefusal> {
         let path = &change.path;
-        let Ok(disk) = self.copy.root().read_file(path).map(|file| file.bytes) else {
-            return Ok(Left::Clean);
-        };
-        let is_shadow = shadow.is_some_and(|shadow| *shadow.bytes == *disk);
-        let (file, left) = match is_shadow {
-            true => (after.cloned(), Left::Clean),
-            // Its user writes in a file that the change has made.
-            false if change.creates_file() => return Ok(Left::Edited),
-            false => {
+        let disk = self.copy.root().read_file(path).ok();
+        let disk = disk.map(|file| file.bytes);
+        let is_shadow = shadow.map(|shadow| &shadow.bytes[..]) == disk.as_deref();
+        let (file, is_clean) = match &disk {
+            // Its user goes on in a file that the change has made.
+            _ if change.creates_file() && (!is_shadow || self.has_built_on(change)) => {
+                return Ok(Left::Edited);
+            }
+            _ if is_shadow => (after.cloned(), true),
+            Some(disk) => {
                 let now = self.indexed(path, disk.clone(), shadow);
                 let here = Self::contents(Some(&now));
                 let of_file = UnitId::file(path.as_str());
@@ -259,38 +276,49 @@ impl Desk {
                 let taken = without(Some(&now), &change.patch, &|unit| {
                     stands(unit) && is_left(unit)
                 });
-                let is_clean = !is_edited && taken.left.is_empty();
-                (
-                    taken.file,
-                    if is_clean { Left::Clean } else { Left::Edited },
-                )
+                (taken.file, !is_edited && taken.left.is_empty())
             }
+            // Its user has deleted it.
+            None => return Ok(Left::Edited),
         };
         let bytes = file.as_ref().map(|file| &file.bytes[..]);
-        if bytes != Some(&disk) {
-            let wall_ms = self.clock.wall_ms();
-            let kept = keep_beside(&self.shadows.rescue_dir(), wall_ms, path.as_str(), &disk);
-            if let Err(error) = kept {
-                tracing::warn!(%path, %error, "the file as it was could not be kept");
-            }
-            let expect = Expect::Hash(blake3::hash(&disk));
+        let mut kept = None;
+        if bytes != disk.as_deref() {
+            let expect = disk
+                .as_deref()
+                .map_or(Expect::Absent, |disk| Expect::Hash(blake3::hash(disk)));
+            kept = disk.and_then(|disk| self.keep_beside(path, &disk));
             self.copy
                 .replace(self.clock.mono_ms(), path, expect, bytes)?;
             self.count_units(path, file.as_ref());
         }
-        Ok(left)
+        Ok(match is_clean {
+            true => Left::Clean(kept),
+            false => Left::Edited,
+        })
+    }
+
+    fn keep_beside(&self, path: &RepoPath, bytes: &[u8]) -> Option<PathBuf> {
+        let (dir, wall_ms) = (self.shadows.rescue_dir(), self.clock.wall_ms());
+        let kept = keep_beside(&dir, wall_ms, path.as_str(), bytes);
+        if let Err(error) = &kept {
+            tracing::warn!(%path, %error, "the file as it was could not be kept");
+        }
+        kept.ok()
     }
 
     fn tell_of_withdrawal(&mut self, change: &Withdrawn, left: &Left) {
         let (names, path) = (change.names(), &change.path);
-        let dir = self.shadows.rescue_dir();
         let text = match left {
-            Left::Clean => format!(
-                "the change of {names} counts no more and was taken out of {path}; the file as it was is in {}",
-                dir.display()
+            Left::Clean(Some(kept)) => format!(
+                "the change of {names} counts no more and was taken out of {path}; the file as it was is {}",
+                kept.display()
             ),
+            Left::Clean(None) => {
+                format!("the change of {names} counts no more; {path} is as it was before it")
+            }
             Left::Edited => format!(
-                "the change of {names} counts no more; it stays in {path}, where you have edited it since"
+                "the change of {names} counts no more; it stays in {path}, where you have gone on since"
             ),
         };
         self.notices.push(Notice {
@@ -299,6 +327,23 @@ impl Desk {
             peer: Some(change.writer.peer),
             text,
         });
+    }
+
+    /// The changes that count no more, and the void ones of the same files: what stood on them may be out of the way.
+    pub(super) fn withdraw_with(&mut self, gone: Vec<u64>, void: Vec<u64>, ring: &KeyRing) {
+        let paths: BTreeSet<RepoPath> = gone
+            .iter()
+            .filter_map(|lsn| Some(self.withdrawn_of(*lsn, ring)?.path))
+            .collect();
+        if !paths.is_empty() {
+            let concerns = |lsn: &u64| {
+                let change = self.withdrawn_of(*lsn, ring);
+                change.is_some_and(|change| paths.contains(&change.path))
+            };
+            let more: Vec<u64> = void.into_iter().filter(concerns).collect();
+            self.withdrawn.extend(more);
+        }
+        self.withdrawn.extend(gone);
     }
 
     /// The records of the changes that count now.

@@ -121,6 +121,13 @@ impl File {
         )
     }
 
+    /// Takes a version that counts nowhere; see [`Graph::bridge`].
+    pub(super) fn bridge(&mut self, unit: UnitId, version: VersionId, parents: &[VersionId]) {
+        self.graph.bridge(unit, version, parents);
+        let gone = self.graph.joined(unit, version);
+        self.units.entry(unit).or_default().drop_heads(gone);
+    }
+
     /// Makes a version a head, unless it is followed, and what it follows none; answers how many heads there are.
     pub(super) fn follow(&mut self, unit: UnitId, version: VersionId) -> usize {
         let history = self.units.entry(unit).or_default();

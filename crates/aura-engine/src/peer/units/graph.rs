@@ -102,6 +102,24 @@ impl Graph {
         true
     }
 
+    /// Takes a version that counts nowhere, so that what follows from it follows from what it followed itself.
+    pub(super) fn bridge(&mut self, unit: UnitId, id: VersionId, parents: &[VersionId]) {
+        let version = self.versions.entry((unit, id)).or_default();
+        if version.told.is_some() || !version.parents.is_empty() {
+            return;
+        }
+        version.parents = parents.to_vec();
+        let is_late = !version.children.is_empty();
+        for parent in parents {
+            let parent = self.versions.entry((unit, *parent)).or_default();
+            parent.children.push(id);
+        }
+        self.derive(unit, id);
+        if is_late {
+            self.late.get_mut().insert((unit, id));
+        }
+    }
+
     /// Takes a version as told on the branch that is looked from.
     pub(super) fn follow(&mut self, unit: UnitId, id: VersionId) -> Followed {
         let mut followed = Followed::default();

@@ -360,6 +360,23 @@ impl Units {
         (index, true)
     }
 
+    /// Passes over a patch that counts nowhere: what others made from it counts, and follows from what it was made from.
+    pub fn pass_over(&mut self, body: &PatchBody) {
+        let path = self.word(&body.patch.path);
+        let file = self.files.entry(path).or_default();
+        for ((unit, version, parents), row) in body.versions().zip(&body.patch.touched) {
+            if is_placement(&body.patch, row) {
+                continue;
+            }
+            for parent in parents {
+                let content = born(unit, *parent, row.before);
+                file.graph.mention(unit, *parent, content);
+            }
+            file.graph.mention(unit, version, row.after);
+            file.bridge(unit, version, parents);
+        }
+    }
+
     /// Notes what others did in what a patch, or one before it, has taken away.
     fn note_absent(&mut self, path: &Arc<str>, patch: &FilePatch) {
         self.note_orphans(path);

@@ -287,3 +287,49 @@ fn case_100_a_log_that_is_gone_or_has_lost_its_end_is_noticed_and_fetched_again(
         log = Log::default();
     }
 }
+
+#[test]
+fn case_100_deletions_and_comments_whose_records_are_lost_are_edits_again_and_nothing_old_comes_back()
+ {
+    let files = [
+        ("a.rs", "// One.\n\nfn a() {}\n"),
+        ("gone.rs", "fn g() {}\n"),
+        ("kept.rs", "fn k() {}\n"),
+    ];
+    for nth in 0..3 {
+        let mut log = Log::default();
+        let mut anna = Person::new(1, Mode::Live, &files);
+        let mut ben = Person::new(2, Mode::Live, &files);
+        ben.edits("a.rs", "// One.", "// Three.");
+        ben.writes("new.rs", "fn n() {}\n");
+        ben.publishes(&mut log);
+        anna.hears(&log);
+        // Three queued changes, of which one is destroyed; and a deletion while nobody looked.
+        let intent = Intent::default();
+        anna.edits("a.rs", "// Three.", "// Four.");
+        anna.desk.publish_all(&intent, &anna.ring).unwrap();
+        let repo = anna.dir.path().join("repo");
+        fs::remove_file(repo.join("gone.rs")).unwrap();
+        anna.desk.publish_all(&intent, &anna.ring).unwrap();
+        fs::remove_file(repo.join("new.rs")).unwrap();
+        anna.desk.publish_all(&intent, &anna.ring).unwrap();
+        assert_eq!(anna.desk.own_records().len(), 3);
+        fs::remove_file(repo.join("kept.rs")).unwrap();
+        let mut anna = rots(anna, nth);
+        anna.hears(&log);
+        assert!(!repo.join("new.rs").exists() && !repo.join("gone.rs").exists());
+        assert_eq!(anna.reads("a.rs"), "// Four.\n\nfn a() {}\n");
+        anna.publishes(&mut log);
+        ben.hears(&log);
+        assert_eq!(ben.reads("a.rs"), "// Four.\n\nfn a() {}\n", "{nth}");
+        for path in ["gone.rs", "new.rs", "kept.rs"] {
+            assert!(
+                !ben.dir.path().join("repo").join(path).exists(),
+                "{nth}: {path}"
+            );
+        }
+        for person in [&mut anna, &mut ben] {
+            assert_eq!(person.desk.conflicts(&person.ring).len(), 0, "{nth}");
+        }
+    }
+}

@@ -317,3 +317,57 @@ fn c45_what_may_not_count_and_what_stands_on_it_counts_nowhere_in_whatever_piece
         format!("{:?}", ben.desk.units.patch_set("a.rs"))
     );
 }
+
+#[test]
+fn a_deletion_and_a_rename_of_a_file_that_did_not_count_are_told_again() {
+    let files = [
+        ("a.rs", "fn a() {}\n"),
+        ("two.rs", "fn two() {}\n\nfn three() {}\n"),
+    ];
+    for renames in [false, true] {
+        let mut log = Log::default();
+        let mut anna = Person::new(1, Mode::Live, &files);
+        let mut ben = Person::new(2, Mode::Live, &files);
+        let repo = anna.dir.path().join("repo");
+        match renames {
+            true => fs::rename(repo.join("two.rs"), repo.join("new.rs")).unwrap(),
+            false => fs::remove_file(repo.join("two.rs")).unwrap(),
+        }
+        let fence = comes_too_late(&mut anna, &mut ben, ".", &mut log);
+        assert!(ben.dir.path().join("repo/two.rs").exists());
+        queues(&mut anna);
+        assert!(!anna.desk.held_back.is_empty(), "it waits, and is shown");
+        tells_after(&mut anna, &mut ben, fence, &mut log);
+        assert!(!ben.dir.path().join("repo/two.rs").exists());
+        assert_eq!(ben.dir.path().join("repo/new.rs").exists(), renames);
+    }
+}
+
+#[test]
+fn a_change_that_counts_on_top_of_one_that_does_not_reaches_everybody_new_ones_too() {
+    let mut log = Log::default();
+    let (mut anna, mut ben) = two();
+    let mut carol = Person::new(3, Mode::Live, FILES);
+    // Ben claims; what Anna did before she heard of it does not count, and Ben, who has it from her, goes on in it.
+    anna.edits("a.rs", "a() {}", "a() { 1 }");
+    queues(&mut anna);
+    claims(&mut carol, "a", &mut log);
+    anna.tells(&mut log);
+    for person in [&mut anna, &mut ben, &mut carol] {
+        person.hears(&log);
+    }
+    let text = anna.reads("a.rs").replace("a() { 1 }", "a() { 12 }");
+    // He has seen her text somewhere, and the very same change is his own now.
+    ends(&mut carol, 1, &mut log);
+    for person in [&mut anna, &mut ben, &mut carol] {
+        person.hears(&log);
+    }
+    anna.writes("a.rs", &text);
+    anna.publishes(&mut log);
+    let mut dave = Person::new(4, Mode::Live, FILES);
+    for person in [&mut ben, &mut carol, &mut dave] {
+        person.hears(&log);
+        assert_eq!(person.reads("a.rs"), text);
+        assert_eq!(person.desk.waiting(), 0);
+    }
+}
