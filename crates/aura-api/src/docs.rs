@@ -38,11 +38,13 @@ macro_rules! row {
 mod impact;
 mod messages;
 mod prompts;
+mod support;
 mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
 pub use prompts::{PromptDoc, Prompts};
+pub use support::{BugReport, CheckDoc, Doctor, FixDoc};
 pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
 
 row! {

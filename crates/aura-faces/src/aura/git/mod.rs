@@ -10,6 +10,7 @@ mod attributes_file;
 mod driver;
 mod explain;
 mod job;
+mod look;
 mod preview;
 mod record;
 mod setup;
@@ -24,6 +25,7 @@ use std::{
 use aura_api::{Exit, Failure};
 
 pub(super) use self::job::is_binary;
+pub(super) use self::look::{CloneHere, directories};
 pub(super) use self::worker::{try_parser, work};
 use crate::world::Env;
 
