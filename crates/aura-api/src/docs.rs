@@ -37,31 +37,17 @@ macro_rules! row {
 
 mod impact;
 mod messages;
+mod pause;
 mod prompts;
+mod support;
 mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
+pub use pause::{PauseDoc, Paused};
 pub use prompts::{PromptDoc, Prompts};
+pub use support::{BugReport, CheckDoc, Doctor, FixDoc};
 pub use zones::{AskDoc, Touching, ZoneDoc, ZoneDone, Zones};
-
-row! {
-    /// What of a repository holds still: until when, or `resume` for until its user says so.
-    PauseDoc {
-        /// Publishing.
-        publishing: Option<String>,
-        /// Taking what others publish by itself.
-        taking: Option<String>,
-    }
-}
-
-doc! {
-    /// Answer of `pause` and `resume`.
-    Paused = "aura.pause/1" {
-        /// What holds still now; null where nothing does.
-        paused: Option<PauseDoc>,
-    }
-}
 
 row! {
     /// The state of the control link.

@@ -18,6 +18,8 @@ use crate::{Exit, Failure, shell_operand};
 
 /// Name of the daemon's socket in [`Home::run_dir`].
 pub const DAEMON_SOCKET: &str = "daemon.sock";
+/// Name of the lock in [`Home::run_dir`] that a daemon holds as long as it lives.
+pub const DAEMON_LOCK: &str = "lock";
 /// Name of what a starting daemon writes in [`Home::run_dir`]: a word that is another one whenever it has gone on, a
 /// space, and what it is at.
 pub const STARTING_FILE: &str = "starting";
@@ -137,7 +139,8 @@ fn make_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-fn check_own_dir(path: &Path, meta: &Metadata) -> Result<(), Failure> {
+/// Refuses a directory that belongs to somebody else, or that others could write to.
+pub fn check_own_dir(path: &Path, meta: &Metadata) -> Result<(), Failure> {
     let refused = |why: String, next: String| {
         let message = format!("{} {why}", path.display());
         Failure::new("AE-UNSAFE", Exit::UNSAFE, message)

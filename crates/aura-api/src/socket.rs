@@ -66,6 +66,14 @@ fn in_use(why: &str) -> io::Error {
     io::Error::new(ErrorKind::AddrInUse, why)
 }
 
+/// Removes `dir/name` if it is a socket that nobody answers on; what is not there is fine.
+///
+/// The caller holds the lock on the directory, as for [`bind`].
+pub fn remove_left_over(dir: &Path, name: &str) -> io::Result<()> {
+    let (_handle, path) = through(dir, name)?;
+    remove_stale(&path)
+}
+
 /// Connects to `dir/name`.
 pub fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
     let (_handle, path) = through(dir, name)?;

@@ -5,9 +5,11 @@
 //! - commands on files (`merge`, `outline`, `diff --files`) and on git (`init`, `merge-driver`) need no daemon and no team.
 
 mod args;
+mod bugreport;
 mod calls;
 mod client;
 mod device;
+mod doctor;
 mod editor;
 mod git;
 mod local;
@@ -108,6 +110,7 @@ impl Face<'_, '_> {
     fn run(mut self, command: Command, run_daemon: RunDaemon) -> Outcome {
         match command {
             Command::Blame { file, units } => self.blame(&file, units),
+            Command::Bugreport { output } => self.bugreport(output.as_deref()),
             Command::Completions { shell } => {
                 self.screen
                     .text(&completions::script(shell, Args::command()))?;
@@ -117,6 +120,7 @@ impl Face<'_, '_> {
             Command::Conflicts(args) => self.conflicts(args),
             Command::Daemon { what } => self.daemon(what, run_daemon),
             Command::Diff(args) => self.diff(args),
+            Command::Doctor { fix } => self.doctor(fix),
             Command::Down => self.down(),
             Command::Find { text, at, limit } => self.find(text, at, limit),
             Command::GitHook { name, given } => self.git_hook(&name, &given),

@@ -21,7 +21,7 @@ use std::{
 
 use aura_api::{
     Exit, Failure, Reply, Request, docs,
-    home::{DAEMON_SOCKET, PROMPTS_FILE, STARTING_FILE},
+    home::{DAEMON_LOCK, DAEMON_SOCKET, PROMPTS_FILE, STARTING_FILE},
     socket,
 };
 use aura_engine::{
@@ -172,7 +172,7 @@ pub(crate) fn run(home: &Path) -> Result<(), Failure> {
     ensure_private_dir(home).map_err(|error| identity::failure(&error, home))?;
     let run_dir = home.join("run");
     ensure_private_dir(&run_dir).map_err(|error| identity::failure(&error, &run_dir))?;
-    let lock_file = run_dir.join("lock");
+    let lock_file = run_dir.join(DAEMON_LOCK);
     let lock = lock_exclusive(&lock_file).map_err(|error| identity::failure(&error, &lock_file))?;
     sweep_temporaries(home).map_err(|error| identity::failure(&error, home))?;
     crate::parses::watch(home);

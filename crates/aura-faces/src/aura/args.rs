@@ -58,6 +58,13 @@ pub(crate) enum Command {
         #[arg(long)]
         units: bool,
     },
+    /// Write what helps others to find a fault into one file, without names and code; sends nothing
+    #[command(before_long_help = "Examples:\n  aura bugreport\n  aura bugreport -o report.txt")]
+    Bugreport {
+        /// Write here instead of aura-bugreport-DATE.txt; a file that is there is not replaced
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Read or change settings
     #[command(before_long_help = "Example:\n  aura config set publish intent")]
     Config {
@@ -78,6 +85,13 @@ pub(crate) enum Command {
         before_long_help = "Examples:\n  aura diff RiskModel::score\n  aura diff --files old.rs new.rs --path src/risk.rs"
     )]
     Diff(Diff),
+    /// Check what aura needs, and say what is wrong; exit 1 if something fails
+    #[command(before_long_help = "Examples:\n  aura doctor\n  aura doctor --fix")]
+    Doctor {
+        /// Put right what is safe: close the home to others, set git up, remove a left-over socket
+        #[arg(long)]
+        fix: bool,
+    },
     /// Stop the daemon
     #[command(before_long_help = "Example:\n  aura down")]
     Down,

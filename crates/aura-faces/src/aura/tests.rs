@@ -9,6 +9,7 @@ mod description;
 mod files;
 mod screen;
 mod start;
+mod support;
 mod wire;
 
 use std::{

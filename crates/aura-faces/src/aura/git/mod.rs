@@ -12,6 +12,7 @@ mod explain;
 mod hook;
 mod hooks;
 mod job;
+mod look;
 mod preview;
 mod record;
 mod setup;
@@ -26,6 +27,7 @@ use std::{
 use aura_api::{Exit, Failure};
 
 pub(super) use self::job::is_binary;
+pub(super) use self::look::{CloneHere, directories};
 pub(super) use self::worker::{try_parser, work};
 use crate::world::Env;
 

@@ -464,7 +464,7 @@ impl Face<'_, '_> {
     }
 
     /// Says so where git would not find this very program.
-    fn not_found(&self) -> Option<SetUpStepDoc> {
+    pub(super) fn not_found(&self) -> Option<SetUpStepDoc> {
         let path = self.env.get("PATH").unwrap_or_default();
         let found = std::env::split_paths(path)
             .map(|dir| dir.join("aura"))
