@@ -11,9 +11,10 @@ use crate::Next;
 macro_rules! doc {
     ($(#[$doc:meta])* $name:ident = $schema:literal { $($(#[$fdoc:meta])* $field:ident : $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, crate::schema::JsonSchema)]
         pub struct $name {
             /// Name and version of this document.
+            #[schemars(extend("const" = $schema))]
             pub schema: String,
             $($(#[$fdoc])* pub $field: $type,)*
         }
@@ -28,7 +29,7 @@ macro_rules! doc {
 macro_rules! row {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, crate::schema::JsonSchema)]
         pub struct $name {
             $($(#[$fdoc])* pub $field: $type,)*
         }
@@ -37,11 +38,15 @@ macro_rules! row {
 
 mod impact;
 mod messages;
+mod programs;
 mod prompts;
 mod zones;
 
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
+pub use programs::{
+    BoxEvent, DaemonLogs, ExitCodeDoc, ExitCodes, Failed, JoinChecked, ManPages, SchemaDoc, Schemas,
+};
 pub use prompts::{PromptDoc, Prompts};
 pub use zones::{AskDoc, ZoneDoc, ZoneDone, Zones};
 
