@@ -11,9 +11,10 @@ use crate::Next;
 macro_rules! doc {
     ($(#[$doc:meta])* $name:ident = $schema:literal { $($(#[$fdoc:meta])* $field:ident : $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, crate::schema::JsonSchema)]
         pub struct $name {
             /// Name and version of this document.
+            #[schemars(extend("const" = $schema))]
             pub schema: String,
             $($(#[$fdoc])* pub $field: $type,)*
         }
@@ -28,7 +29,7 @@ macro_rules! doc {
 macro_rules! row {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, crate::schema::JsonSchema)]
         pub struct $name {
             $($(#[$fdoc])* pub $field: $type,)*
         }
@@ -38,6 +39,7 @@ macro_rules! row {
 mod impact;
 mod messages;
 mod pause;
+mod programs;
 mod prompts;
 mod support;
 mod zones;
@@ -45,6 +47,9 @@ mod zones;
 pub use impact::{AlertDoc, CallerDoc, Impact};
 pub use messages::{Inbox, MessageDoc, Sent};
 pub use pause::{PauseDoc, Paused};
+pub use programs::{
+    BoxEvent, DaemonLogs, ExitCodeDoc, ExitCodes, Failed, JoinChecked, ManPages, SchemaDoc, Schemas,
+};
 pub use prompts::{PromptDoc, Prompts};
 pub use support::{BugReport, CheckDoc, Doctor, FixDoc};
 pub use zones::{AskDoc, Touching, ZoneDoc, ZoneDone, Zones};

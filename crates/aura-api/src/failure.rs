@@ -7,10 +7,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Exit;
+use crate::{Exit, schema::JsonSchema};
 
 /// A step that can be pasted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Next {
     /// The command.
     pub cmd: String,
@@ -19,7 +19,7 @@ pub struct Next {
 }
 
 /// Why a call could not be done; the `error` member of `aura.error/1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Stable id, such as `AE-TOKEN-USED` or `BEHIND_PEERS`.
     pub id: String,

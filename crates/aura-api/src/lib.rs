@@ -11,6 +11,7 @@ pub mod docs;
 pub mod exit;
 pub mod failure;
 pub mod home;
+pub mod schema;
 pub mod shell;
 pub mod socket;
 pub mod worker;

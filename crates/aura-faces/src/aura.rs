@@ -36,9 +36,9 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     common::{self, Common},
-    completions,
+    completions, man,
     output::{Ended, Outcome, Screen, Stop, finish, usage},
-    process,
+    process, schemas,
     world::{Env, World},
 };
 
@@ -112,9 +112,7 @@ impl Face<'_, '_> {
             Command::Blame { file, units } => self.blame(&file, units),
             Command::Bugreport { output } => self.bugreport(output.as_deref()),
             Command::Completions { shell } => {
-                self.screen
-                    .text(&completions::script(shell, Args::command()))?;
-                Ok(Exit::DONE)
+                completions::print(self.screen, shell, Args::command())
             }
             Command::Config { what } => self.config(what),
             Command::Conflicts(args) => self.conflicts(args),
@@ -133,6 +131,9 @@ impl Face<'_, '_> {
             Command::Invite(args) => self.invite(args),
             Command::Join(args) => self.join(args),
             Command::Log(args) => self.log(args),
+            Command::Man { dir } => {
+                man::man(self.screen, Args::command(), &self.dir, dir.as_deref())
+            }
             Command::Members { what } => self.members(what),
             Command::Merge(args) => self.merge(args),
             Command::MergeDriver { given } => Ok(self.merge_driver(&given)),
@@ -163,6 +164,7 @@ impl Face<'_, '_> {
                 why,
                 dry_run,
             } => self.restore(symbol, at, why, dry_run),
+            Command::Schema { name } => schemas::schema(self.screen, "aura", name.as_deref()),
             Command::Show { what, at } => self.show_past(what, at),
             Command::Status(args) => self.status(&args),
             Command::Undo { op } => self.undo(op),

@@ -85,12 +85,15 @@ pub(crate) fn exit_codes(screen: &mut Screen<'_>) -> Outcome {
         (141, "the reader of the output went away"),
     ];
     let rows: Vec<(u8, &str)> = rows.chain(signals).collect();
-    let codes: Vec<Value> = rows
-        .iter()
-        .map(|(code, meaning)| serde_json::json!({"code": code, "meaning": meaning}))
-        .collect();
-    let document = serde_json::json!({"schema": "aura.exit_codes/1", "codes": codes});
-    answer(screen, &document, |view| {
+    let codes = rows.iter().map(|(code, meaning)| docs::ExitCodeDoc {
+        code: *code,
+        meaning: (*meaning).to_owned(),
+    });
+    let document = docs::ExitCodes {
+        schema: docs::ExitCodes::SCHEMA.to_owned(),
+        codes: codes.collect(),
+    };
+    answer(screen, &to_value(&document), |view| {
         let mut table = Table::new(&["CODE", "MEANING"]);
         for (code, meaning) in rows {
             table.row([code.to_string(), meaning.to_owned()]);

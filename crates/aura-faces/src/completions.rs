@@ -2,7 +2,10 @@
 //!
 //! Invariant: a command or flag that the help shows is completed.
 
+use aura_api::Exit;
 use clap::{Command, ValueEnum};
+
+use crate::output::{Outcome, Screen};
 
 /// Shells that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -15,8 +18,14 @@ pub(crate) enum Shell {
     Zsh,
 }
 
+/// `completions` of either program.
+pub(crate) fn print(screen: &mut Screen<'_>, shell: Shell, program: Command) -> Outcome {
+    screen.text(&script(shell, program))?;
+    Ok(Exit::DONE)
+}
+
 /// The script of a shell for a program.
-pub(crate) fn script(shell: Shell, mut program: Command) -> String {
+fn script(shell: Shell, mut program: Command) -> String {
     program.build();
     match shell {
         Shell::Bash => bash(&program),
@@ -30,7 +39,7 @@ pub(crate) fn script(shell: Shell, mut program: Command) -> String {
 }
 
 /// Each command below `program`, with the words that lead to it.
-fn paths(program: &Command) -> Vec<(String, &Command)> {
+pub(crate) fn paths(program: &Command) -> Vec<(String, &Command)> {
     let mut found = vec![(program.get_name().to_owned(), program)];
     let mut at = 0;
     while let Some((path, command)) = found.get(at).cloned() {

@@ -29,9 +29,9 @@ use self::args::{Args, Command, Peer, Token, Wal};
 use crate::{
     aura::{Invite, Invited},
     common::{self, Common, answer, to_value},
-    completions, escape,
+    completions, escape, man,
     output::{Ended, Outcome, Screen, Stop, View, finish, usage},
-    process,
+    process, schemas,
     world::{Env, World},
 };
 
@@ -135,9 +135,7 @@ impl Console<'_, '_> {
     fn run(mut self, command: Command) -> Outcome {
         match command {
             Command::Completions { shell } => {
-                self.screen
-                    .text(&completions::script(shell, Args::command()))?;
-                Ok(Exit::DONE)
+                completions::print(self.screen, shell, Args::command())
             }
             Command::Help { topic } => help(self.screen, &topic),
             Command::Invite(args)
@@ -145,10 +143,14 @@ impl Console<'_, '_> {
                 what: Token::Create(args),
             } => self.invite(args),
             Command::Log { limit } => self.simple(AdminCall::Log { limit }, show::log),
+            Command::Man { dir } => {
+                man::man(self.screen, Args::command(), &self.base, dir.as_deref())
+            }
             Command::Peer { what: Peer::List } => self.simple(AdminCall::PeerList, show::peers),
             Command::Peer {
                 what: Peer::Revoke { peer, reason },
             } => self.revoke(peer, reason),
+            Command::Schema { name } => schemas::schema(self.screen, "mothership", name.as_deref()),
             Command::Serve(args) => self.serve(args),
             Command::Status => self.simple(AdminCall::Status, show::status),
             Command::Token { what: Token::List } => self.simple(AdminCall::TokenList, show::tokens),

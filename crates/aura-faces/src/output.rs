@@ -6,12 +6,12 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use aura_api::{Exit, Failure, Next};
+use aura_api::{Exit, Failure, Next, docs};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
-    common::{Color, Common},
+    common::{Color, Common, to_value},
     escape,
     world::{Env, Terminals, World},
 };
@@ -287,24 +287,13 @@ impl<'a> Screen<'a> {
 
 /// Writes `aura.error/1`.
 pub(crate) fn write_failure_json(failure: &Failure, mut out: impl Write) -> io::Result<()> {
-    let next: Vec<Value> = failure
-        .next
-        .iter()
-        .map(|step| json!({"cmd": escape::without_tokens(&step.cmd), "why": step.why}))
-        .collect();
-    let mut document = json!({
-        "schema": "aura.error/1",
-        "error": {
-            "id": failure.id,
-            "exit": failure.exit,
-            "message": escape::without_tokens(&failure.message),
-            "next": next,
-            "retryable": failure.retryable,
-        },
-    });
-    if !failure.data.is_empty() {
-        document["error"]["data"] = failure.data.clone().into();
+    let mut error = failure.clone();
+    error.message = escape::without_tokens(&error.message);
+    for step in &mut error.next {
+        step.cmd = escape::without_tokens(&step.cmd);
     }
+    let schema = docs::Failed::SCHEMA.to_owned();
+    let document = to_value(&docs::Failed { schema, error });
     writeln!(out, "{}", escape::json(&document.to_string()))?;
     out.flush()
 }
@@ -492,6 +481,8 @@ fn keep(from: &Value, field: &[String], into: &mut Value) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
 
     use super::*;
 

@@ -31,7 +31,7 @@ use aura_proto::{
 use aura_store::{Log, OpenError, Options, RealDisk};
 use aura_trust::{CertIdentity, Subject, words};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -642,13 +642,14 @@ impl Server {
             revoked.extend(removed.map(|member| member.admitted.peer));
         }
         tracing::info!(kind, who, text, "notice");
-        self.say(json!({
-            "schema": "mothership.event/1",
-            "at": rfc3339(self.clock.wall_ms()),
-            "kind": kind,
-            "who": who,
-            "text": text,
-        }));
+        let event = docs::BoxEvent {
+            schema: docs::BoxEvent::SCHEMA.to_owned(),
+            at: rfc3339(self.clock.wall_ms()),
+            kind: kind.to_owned(),
+            who: who.to_owned(),
+            text: text.to_owned(),
+        };
+        self.say(serde_json::to_value(event).unwrap_or_default());
     }
 
     fn say(&self, line: Value) {

@@ -142,6 +142,15 @@ pub(crate) enum Command {
         before_long_help = "Examples:\n  aura log RiskModel::score\n  aura log --actor bob@mbp --since 2h\n  aura log --auto              what was joined without anybody deciding\n  aura log --dag               where versions fork, join and differ"
     )]
     Log(Log),
+    /// Print the manual page of aura, or write the pages of all commands
+    #[command(
+        before_long_help = "Examples:\n  aura man | man -l -\n  aura man --dir ~/.local/share/man/man1"
+    )]
+    Man {
+        /// Write one file for each command below this directory, which is made if need be
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// List members, or let waiting devices read
     #[command(before_long_help = "Example:\n  aura members approve bob@mbp")]
     Members {
@@ -287,6 +296,12 @@ pub(crate) enum Command {
         before_long_help = "Examples:\n  aura resolve c-12 --theirs\n  aura resolve c-12 --with merged.txt\n  aura resolve --all --mine"
     )]
     Resolve(Resolve),
+    /// List the documents that --json prints, or print the JSON Schema of one
+    #[command(before_long_help = "Examples:\n  aura schema\n  aura schema aura.status/1")]
+    Schema {
+        /// Its name, as in its field schema; the version may be left out
+        name: Option<String>,
+    },
     /// Show one operation, or a symbol as it was
     #[command(
         before_long_help = "Examples:\n  aura show o-7f5p\n  aura show RiskModel::score --at 2h"

@@ -10,7 +10,7 @@ use std::{
 use aura_api::{Call, Exit, Failure, Next, Reply, docs};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Face,
@@ -184,8 +184,11 @@ impl Face<'_, '_> {
         })?;
         let all: Vec<String> = text.lines().map(escape::line).collect();
         let newest = &all[all.len().saturating_sub(lines)..];
-        let document = json!({"schema": "aura.daemon_logs/1", "lines": newest});
-        answer(self.screen, &document, |_| newest.join("\n"))?;
+        let document = docs::DaemonLogs {
+            schema: docs::DaemonLogs::SCHEMA.to_owned(),
+            lines: newest.to_vec(),
+        };
+        answer(self.screen, &to_value(&document), |_| newest.join("\n"))?;
         Ok(Exit::DONE)
     }
 
@@ -246,8 +249,11 @@ impl Face<'_, '_> {
         };
         let mut document = self.ask(call)?;
         if document.is_null() {
-            let document = json!({"schema": docs::Joined::SCHEMA, "state": "dry_run"});
-            answer(self.screen, &document, |_| {
+            let document = docs::JoinChecked {
+                schema: docs::JoinChecked::SCHEMA.to_owned(),
+                state: "dry_run".to_owned(),
+            };
+            answer(self.screen, &to_value(&document), |_| {
                 let reads = if has_token {
                     "the token reads well; "
                 } else {

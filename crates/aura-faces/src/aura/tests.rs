@@ -7,6 +7,7 @@
 mod daemon;
 mod description;
 mod files;
+mod reference;
 mod screen;
 mod start;
 mod support;

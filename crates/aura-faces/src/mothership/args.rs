@@ -67,11 +67,28 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
         limit: usize,
     },
+    /// Print the manual page of mothership, or write the pages of all commands
+    #[command(
+        before_long_help = "Examples:\n  mothership man | man -l -\n  mothership man --dir /usr/local/share/man/man1"
+    )]
+    Man {
+        /// Write one file for each command below this directory, which is made if need be
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Look after peers
     #[command(before_long_help = "Example:\n  mothership peer list")]
     Peer {
         #[command(subcommand)]
         what: Peer,
+    },
+    /// List the documents that --json prints, or print the JSON Schema of one
+    #[command(
+        before_long_help = "Examples:\n  mothership schema\n  mothership schema mothership.status/1"
+    )]
+    Schema {
+        /// Its name, as in its field schema; the version may be left out
+        name: Option<String>,
     },
     /// Run the mothership in the foreground
     #[command(

@@ -291,3 +291,28 @@ fn every_command_has_an_example() {
     check(&Args::command(), "mothership");
     Args::command().debug_assert();
 }
+
+#[test]
+fn every_command_has_a_manual_page_and_both_programs_know_the_same_schemas() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("pages");
+    let (exit, out, _) = quietly(dir.path(), &["man", "--dir", "pages"]);
+    let mut program = Args::command();
+    program.build();
+    let commands = crate::completions::paths(&program);
+    assert_eq!(exit, 0);
+    assert!(
+        out.starts_with(&format!("{} pages in ", commands.len())),
+        "{out}"
+    );
+    for (words, _) in commands {
+        let file = pages.join(format!("{}.1", words.replace(' ', "-")));
+        assert!(file.exists(), "{}", file.display());
+    }
+    assert!(quietly(dir.path(), &["man"]).1.contains(".TH MOTHERSHIP 1"));
+    let own = quietly(dir.path(), &["schema", "status", "--json"]).1;
+    assert!(own.contains("\"title\":\"mothership.status/1\""), "{own}");
+    let (exit, out, err) = quietly(dir.path(), &["schema", "nonsense"]);
+    assert_eq!((exit, out.as_str()), (2, ""));
+    assert!(err.contains("next: mothership schema\n"), "{err}");
+}

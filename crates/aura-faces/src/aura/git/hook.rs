@@ -15,6 +15,7 @@ use crate::{
         Face,
         client::{self, Limit},
     },
+    common::to_value,
     escape,
     output::Outcome,
 };
@@ -62,6 +63,10 @@ impl Face<'_, '_> {
             return Ok(Exit::DONE);
         }
         match self.touching(paths) {
+            Ok(found) if self.screen.is_json() => {
+                self.screen.document(&to_value(&found))?;
+                Ok(Exit::DONE)
+            }
             Ok(found) => Ok(self.tell_what_is_touched(&found, is_push)),
             Err(why) => {
                 self.screen
