@@ -28,7 +28,7 @@ fn arguments_become_the_calls_of_the_contract() {
         ),
         (
             &["pull", "--from", "bob", "--dry-run"],
-            json!({"call": "pull", "args": {"symbols": [], "from": "bob", "dry_run": true}}),
+            json!({"call": "pull", "args": {"symbols": [], "from": "bob", "path": null, "dry_run": true}}),
         ),
         (
             &["log", "a", "-n", "3"],
