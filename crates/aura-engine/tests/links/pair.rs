@@ -68,6 +68,23 @@ fn h8_c32_three_dead_addresses_and_a_good_one_are_dialled_together() {
 }
 
 #[test]
+fn h8_who_was_refused_by_somebody_that_had_not_heard_of_it_yet_is_linked_directly_in_seconds() {
+    for (seed, late_ms) in (0..20).flat_map(|seed| (1..80).map(move |n| (seed, n * 5))) {
+        let mut world = World::new(2, seed);
+        world.start_one(0);
+        world.run_for(late_ms);
+        let known = world.known(0);
+        world.input(1, Input::Peers(vec![known]));
+        world.run_for(10_000);
+        let way = world.way(0, 1);
+        assert!(
+            way.is_some_and(Way::is_direct),
+            "seed {seed}, {late_ms} ms: {way:?}"
+        );
+    }
+}
+
+#[test]
 fn h8_who_does_not_answer_is_reached_by_relay_and_directly_as_soon_as_it_moves() {
     for seed in 0..50 {
         let mut world = World::new(2, seed);

@@ -344,7 +344,7 @@ impl Desk {
     }
 
     /// Publishes a patch that follows from every head of what it touches, or of one unit from those `shown`.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         patch: FilePatch,
         cause: Cause,

@@ -13,16 +13,20 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use aura_api::Failure;
 use aura_engine::peer::{
-    replica::Fates,
+    body::{Cause, VersionId},
+    replica::{Fates, Record},
     units::{Origin, PLACEMENT},
 };
 use aura_proto::{Entry, Header, RepoPath, Writer};
-use aura_semantic::{ContentHash, FilePatch, Indexed, UnitId, Without, without};
+use aura_semantic::{
+    ContentHash, FilePatch, Indexed, Op, UnitId, Without, extract, splice, without,
+};
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
 
 use super::{
     Desk, Notice, open_body,
+    publish::part_of,
     shadow::keep_beside,
     take::{MOVED_RETRY_MS, explain_write},
 };
@@ -51,6 +55,8 @@ struct Withdrawn {
     writer: Writer,
     path: RepoPath,
     patch: FilePatch,
+    /// For each touched unit, the versions that it followed.
+    parents: Vec<Vec<VersionId>>,
 }
 
 impl Withdrawn {
@@ -124,11 +130,14 @@ impl Desk {
             return Ok(());
         }
         for lsn in self.withdrawn.clone().into_iter().rev() {
-            if let Some(change) = self.withdrawn_of(lsn, ring)
-                && !self.take_out(&change)?
-            {
-                self.retry_in(MOVED_RETRY_MS);
-                return Ok(());
+            if let Some(change) = self.withdrawn_of(lsn, ring) {
+                if !self.take_out(&change)? {
+                    self.retry_in(MOVED_RETRY_MS);
+                    return Ok(());
+                }
+                if self.is_nowhere(lsn) {
+                    self.tell_anew(&change, ring)?;
+                }
             }
             self.withdrawn.remove(&lsn);
         }
@@ -161,6 +170,7 @@ impl Desk {
             writer: entry.header().writer,
             path,
             patch: body.patch,
+            parents: body.parents,
         })
     }
 
@@ -236,6 +246,64 @@ impl Desk {
             }
         }
         told
+    }
+
+    /// Whether a change has no place in the log, so that others may never learn what it followed from.
+    fn is_nowhere(&self, lsn: u64) -> bool {
+        let record = self.book.read(lsn);
+        matches!(&record, Some(Record::Heard(entry)) if entry.header().writer.peer != self.key_peer)
+    }
+
+    /// What this device has made of units from a change that nobody else may have follows from what that followed as
+    /// well, from now on.
+    fn tell_anew(&mut self, change: &Withdrawn, ring: &KeyRing) -> Result<(), Failure> {
+        let path = change.path.as_str().to_owned();
+        for op in &change.patch.ops {
+            let (Op::Replace {
+                unit, base_text, ..
+            }
+            | Op::Rename {
+                unit, base_text, ..
+            }) = op
+            else {
+                continue;
+            };
+            let Some(shadow) = self.shadow(&change.path)? else {
+                return Ok(());
+            };
+            let content = Self::contents(Some(&shadow)).get(unit).copied();
+            let version = self.units.working(&path, *unit, content);
+            let teller = version.and_then(|version| self.units.teller(&path, *unit, version));
+            let is_own = teller.is_some_and(|(index, _)| {
+                let origin = &self.units.recorded()[index].origin;
+                origin.writer.peer == self.key_peer && change.since.has(origin)
+            });
+            let before = splice(&shadow, *unit, base_text).ok();
+            let before = before.and_then(|spliced| spliced.after).filter(|_| is_own);
+            let patch = before.and_then(|before| {
+                let patch = extract(Some(&before), Some(&shadow))?;
+                part_of(Some(&before), &patch, &BTreeSet::from([*unit]))
+            });
+            let rows = change.patch.touched.iter().zip(&change.parents);
+            let row = rows.into_iter().find(|(row, _)| row.unit == *unit);
+            if let (Some((patch, _)), Some((_, parents))) = (patch, row) {
+                let mut versions = self.units.heads(&path, *unit);
+                versions.extend(
+                    parents
+                        .iter()
+                        .filter(|parent| !versions.contains(parent))
+                        .copied()
+                        .collect::<Vec<_>>(),
+                );
+                self.decide(
+                    patch,
+                    Cause::Merge,
+                    Some((*unit, versions, BTreeSet::new())),
+                    ring,
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this device has told something that it made in a file after a change.

@@ -21,8 +21,11 @@ use crate::Now;
 pub const BACKOFF_MS_MAX: u64 = 30_000;
 /// A link that was up for as long makes the next pause a short one, in milliseconds.
 pub const LASTING_MS: u64 = 10_000;
-/// Time between tries to get from a relayed link to a direct one, in milliseconds, before jitter.
+/// Longest time between tries to get from a relayed link to a direct one, in milliseconds, before jitter.
 pub const UPGRADE_MS: u64 = 60_000;
+/// The first of these times where an address has answered; each is twice the one before. A peer that has just joined may
+/// have refused somebody of whom it had not heard yet.
+const UPGRADE_MS_MIN: u64 = 2_000;
 /// How long somebody who wants a link is thought to need it, in milliseconds.
 pub const WANTED_MS: u64 = 60_000;
 /// A peer that is not reached for as long is asked about and replaced, in milliseconds.
@@ -164,12 +167,12 @@ impl Links {
 
     /// Dials one peer by the best way there is; fails with the moment when the budget has room for it.
     fn dial(&mut self, now: Now, id: PeerId) -> Result<(), u64> {
+        let upgrade_at_ms = self.upgrade_at_ms(now, id);
         let Some(peer) = self.peers.get(&id) else {
             return Ok(());
         };
         let addresses = self.dialable(now, peer);
         let relay = self.relays_to(id, peer).first().copied();
-        let upgrade_at_ms = now.mono_ms + self.chance.about(UPGRADE_MS);
         let is_direct = peer.up.is_some_and(|up| self.is_direct(up));
         if !addresses.is_empty() {
             self.budget.take(now.mono_ms, addresses.len())?;
@@ -233,9 +236,24 @@ impl Links {
         }
     }
 
+    /// When it is tried again to get from a relayed link to a direct one.
+    pub(super) fn upgrade_at_ms(&mut self, now: Now, id: PeerId) -> u64 {
+        let peer = self.peers.get(&id);
+        let answered = |peer: &Peer| {
+            peer.tried
+                .values()
+                .any(|tried| tried.attempt.result == "ok")
+        };
+        let pause_ms = match peer.filter(|peer| answered(peer)) {
+            Some(peer) => (UPGRADE_MS_MIN << peer.upgrades.min(5)).min(UPGRADE_MS),
+            None => UPGRADE_MS,
+        };
+        now.mono_ms + self.chance.about(pause_ms)
+    }
+
     /// The dial under way led to nothing: goes on with a circuit, or waits.
     pub(super) fn dial_failed(&mut self, now: Now, id: PeerId, error: String) {
-        let upgrade_at_ms = now.mono_ms + self.chance.about(UPGRADE_MS);
+        let upgrade_at_ms = self.upgrade_at_ms(now, id);
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
@@ -250,6 +268,10 @@ impl Links {
         if peer.up.is_some() {
             peer.last_error = Some(error);
             peer.next_dial_ms = upgrade_at_ms;
+            peer.upgrades = peer.upgrades.saturating_add(1);
+            if is_hurried {
+                hurry(now, peer);
+            }
         } else if let Some((relays_asked, via)) = next {
             peer.last_error = Some(error);
             peer.dialing = Some(Dialing {

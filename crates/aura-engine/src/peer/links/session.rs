@@ -344,8 +344,11 @@ impl Links {
 
     /// From now on this is the link with its peer.
     fn up(&mut self, now: Now, id: LinkId) {
-        let upgrade_at_ms = now.mono_ms + self.chance.about(super::UPGRADE_MS);
         let is_needed = self.links_up() < self.settings.mesh.target();
+        let Some(whom) = self.links.get(&id).map(|link| link.peer) else {
+            return;
+        };
+        let upgrade_at_ms = self.upgrade_at_ms(now, whom);
         let Some(link) = self.links.get(&id) else {
             return;
         };
@@ -355,8 +358,9 @@ impl Links {
         peer.is_mesh |= is_needed && peer.up.is_none();
         peer.up = Some(id);
         peer.is_ask_due = false;
-        if !link.way.is_direct() {
-            peer.next_dial_ms = upgrade_at_ms;
+        match link.way.is_direct() {
+            true => peer.upgrades = 0,
+            false => peer.next_dial_ms = upgrade_at_ms,
         }
         let up = Output::Up {
             link: id,

@@ -136,6 +136,8 @@ pub(super) struct Peer {
     /// Whether the next dial is made even if a link is up.
     pub(super) is_fresh_asked: bool,
     pub(super) failures: u32,
+    /// How often it was tried in vain to get from a relayed link to a direct one.
+    pub(super) upgrades: u32,
     /// When the last dial of it began.
     pub(super) dialled_ms: Option<u64>,
     pub(super) failing_since_ms: Option<u64>,
@@ -163,6 +165,7 @@ impl Peer {
             next_dial_ms: now_ms,
             is_fresh_asked: false,
             failures: 0,
+            upgrades: 0,
             dialled_ms: None,
             failing_since_ms: None,
             is_replaced: false,
