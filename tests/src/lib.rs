@@ -127,43 +127,33 @@ pub fn binary(name: &str) -> PathBuf {
     dir.join(name)
 }
 
+/// A `git` that commits as somebody, whatever this machine has set.
+pub fn git_command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command
+        .args(["-c", "user.name=t", "-c", "user.email=t@t"])
+        .args(["-c", "commit.gpgsign=false"])
+        .args(args)
+        .current_dir(dir);
+    command
+}
+
 /// Like [`git`], at one moment of history: what is committed alike twice is one commit.
 pub fn git_at_one_time(dir: &Path, args: &[&str]) -> String {
     let date = "2026-01-01T00:00:00Z";
-    let mut command = Command::new("git");
-    command
-        .args([
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@t",
-            "-c",
-            "commit.gpgsign=false",
-        ])
-        .args(args)
-        .current_dir(dir)
-        .env("GIT_AUTHOR_DATE", date)
-        .env("GIT_COMMITTER_DATE", date);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "git {args:?}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let mut command = git_command(dir, args);
+    command.env("GIT_AUTHOR_DATE", date);
+    said(command.env("GIT_COMMITTER_DATE", date))
 }
 
 pub fn git(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("git")
-        .args([
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@t",
-            "-c",
-            "commit.gpgsign=false",
-        ])
-        .args(args)
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {args:?}: {output:?}");
+    said(&mut git_command(dir, args))
+}
+
+/// What a command that has to succeed says.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

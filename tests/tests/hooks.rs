@@ -8,29 +8,17 @@ use std::{
     process::{Command, Output},
 };
 
-use mothership_tests::{Laptop, Team, binary, git};
+use mothership_tests::{Laptop, Team, binary, git, git_command};
 
 /// Runs git as its user does: with `aura` on the path.
 fn says(laptop: &Laptop, args: &[&str], skips: bool) -> (Option<i32>, String) {
     let dir = binary("aura");
     let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new("git");
-    command
-        .args([
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@t",
-            "-c",
-            "commit.gpgsign=false",
-        ])
-        .args(args)
-        .current_dir(&laptop.repo)
-        .env("AURA_HOME", &laptop.home)
-        .env(
-            "PATH",
-            format!("{}:{path}", dir.parent().unwrap().display()),
-        );
+    let mut command = git_command(&laptop.repo, args);
+    command.env("AURA_HOME", &laptop.home).env(
+        "PATH",
+        format!("{}:{path}", dir.parent().unwrap().display()),
+    );
     if skips {
         command.env("AURA_SKIP", "1");
     }

@@ -110,19 +110,22 @@ fn c75_two_who_change_one_function_meanwhile_have_one_conflict_everywhere() {
     assert_eq!(ids(alice), ids(carol));
 }
 
+/// Makes the second laptop reach the Mothership through a proxy.
+fn second_through(proxy: &OnceCell<Proxy>, n: usize, invite: String) -> String {
+    if n != 1 {
+        return invite;
+    }
+    let mut token = Token::parse(&invite).unwrap();
+    let proxy = proxy.get_or_init(|| Proxy::to(&token.endpoints[0]));
+    token.endpoints = vec![proxy.listen.clone()];
+    token.to_text().unwrap().to_string()
+}
+
 #[test]
 fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
     let proxy = OnceCell::new();
-    // The second laptop reaches the Mothership through the proxy; the third has no links to others.
-    let through = |n: usize, invite: String| {
-        if n != 1 {
-            return invite;
-        }
-        let mut token = Token::parse(&invite).unwrap();
-        let proxy = proxy.get_or_init(|| Proxy::to(&token.endpoints[0]));
-        token.endpoints = vec![proxy.listen.clone()];
-        token.to_text().unwrap().to_string()
-    };
+    // The third laptop has no links to others.
+    let through = |n: usize, invite: String| second_through(&proxy, n, invite);
     let prepare = |n: usize, laptop: &mut Laptop| {
         if n == 2 {
             laptop.listen = None;
@@ -153,15 +156,7 @@ fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
 #[test]
 fn case_044_whose_mothership_swallows_what_it_is_sent_works_on_through_a_neighbour() {
     let proxy = OnceCell::new();
-    let through = |n: usize, invite: String| {
-        if n != 1 {
-            return invite;
-        }
-        let mut token = Token::parse(&invite).unwrap();
-        let proxy = proxy.get_or_init(|| Proxy::to(&token.endpoints[0]));
-        token.endpoints = vec![proxy.listen.clone()];
-        token.to_text().unwrap().to_string()
-    };
+    let through = |n: usize, invite: String| second_through(&proxy, n, invite);
     let mesh = Mesh::with(&["alice", "bob"], |_, _| {}, through);
     let [alice, bob] = &mesh.laptops[..] else {
         panic!("two laptops");

@@ -204,7 +204,10 @@ pub(super) fn diff(doc: &docs::Diff, view: &View) -> String {
         text += &format!("\n{}\n", line(&row.symbol));
         for (label, side) in [("yours", &row.mine), ("team's", &row.team)] {
             if let Some(side) = side {
-                text += &format!("--- {label}\n{}\n", block(side).trim_end_matches('\n'));
+                // What somebody wrote starts no line of this screen.
+                let shown = block(side);
+                let rows = shown.lines().map(|row| format!("  | {row}\n"));
+                text += &format!("--- {label}\n{}", rows.collect::<String>());
             }
         }
     }
