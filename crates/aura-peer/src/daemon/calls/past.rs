@@ -52,13 +52,8 @@ impl Daemon {
                 && oldest_ms <= time_ms
                 && (!listed.is_auto || recorded.cause == Cause::Merge)
         };
-        let recorded = desk.units.recorded();
-        // In the team's order, which is the same on every device; what has no place yet is the newest.
-        let mut order: Vec<usize> = (0..recorded.len()).collect();
-        order.sort_by_key(|index| (recorded[*index].origin.seq.unwrap_or(u64::MAX), *index));
-        let rows = order.into_iter().rev();
-        let rows = rows
-            .map(|index| (index, &recorded[index]))
+        let recorded = desk.units.recorded().iter().enumerate().rev();
+        let rows = recorded
             .filter(|(_, recorded)| is_listed(recorded))
             .flat_map(|(index, recorded)| {
                 let rows = recorded.touched.iter().enumerate();
