@@ -161,7 +161,7 @@ fn noon(office: &Office) {
         alice, bob, agent, ..
     } = office;
     alice.edit("src/risk.rs", "cmp::min(a, cap)", "cmp::max(a, cap)");
-    received(bob, "score");
+    alice.aura(&["publish"]).ok();
     alice.aura(&["undo"]).ok();
     assert!(alice.read("src/risk.rs").contains("cmp::min(a, cap)"));
     alice.synced();
