@@ -25,26 +25,18 @@ fn rots(mut person: Person, nth: usize) -> Person {
 
 /// Flips a bit in the entry of a record of a desk that is closed.
 fn rots_at(person: Person, lsn: u64) -> Person {
-    let Person {
-        dir,
-        seed,
-        mode,
-        desk,
-        ring,
-        told,
-    } = person;
-    let entry = desk.book.entry(lsn).unwrap();
-    drop(desk);
-    let file = segment(dir.path());
-    let mut bytes = fs::read(&file).unwrap();
-    let entry = entry.bytes();
-    let at = bytes
-        .windows(entry.len())
-        .position(|some| some == entry)
-        .unwrap();
-    bytes[at + entry.len() / 2] ^= 1;
-    fs::write(file, bytes).unwrap();
-    Person::sits_down(dir, (seed, mode), ring, told)
+    let entry = person.desk.book.entry(lsn).unwrap();
+    person.restarts_after(|dir| {
+        let file = segment(dir);
+        let mut bytes = fs::read(&file).unwrap();
+        let entry = entry.bytes();
+        let at = bytes
+            .windows(entry.len())
+            .position(|some| some == entry)
+            .unwrap();
+        bytes[at + entry.len() / 2] ^= 1;
+        fs::write(file, bytes).unwrap();
+    })
 }
 
 /// Two functions in a file that git has and two in one that it does not have, each changed once.
@@ -75,17 +67,7 @@ fn case_100_a_mend_that_ended_between_its_steps_is_finished_by_the_next_open() {
     let state = anna.dir.path().join("state");
     let mended = state.with_extension("mended");
     // The damaged directory had its new name, and the mended one not yet.
-    let Person {
-        dir,
-        seed,
-        mode,
-        desk,
-        ring,
-        told,
-    } = anna;
-    drop(desk);
-    fs::rename(&state, &mended).unwrap();
-    let mut anna = Person::sits_down(dir, (seed, mode), ring, told);
+    let mut anna = anna.restarts_after(|_| fs::rename(&state, &mended).unwrap());
     assert_eq!(anna.desk.own_records(), own);
     assert_eq!(anna.desk.damage.as_ref().unwrap().text, said);
     // A copy that was begun and is not in place yet is none.
@@ -241,32 +223,24 @@ fn case_100_a_log_that_is_gone_or_has_lost_its_end_is_noticed_and_fetched_again(
         anna.hears(&log);
         ben.hears(&log);
         let before = anna.desk.units.recorded().len();
-        let Person {
-            dir,
-            seed,
-            mode,
-            desk,
-            ring,
-            told,
-        } = anna;
-        drop(desk);
-        let wal = segment(dir.path());
-        match is_gone {
-            true => fs::remove_dir_all(wal.parent().unwrap()).unwrap(),
-            // Nothing but its first page is left.
-            false => {
-                let len = fs::metadata(&wal).unwrap().len();
-                let head = fs::read(&wal).unwrap()[..4096].to_vec();
-                fs::write(&wal, head).unwrap();
-                fs::File::options()
-                    .write(true)
-                    .open(&wal)
-                    .unwrap()
-                    .set_len(len)
-                    .unwrap();
+        let anna = anna.restarts_after(|dir| {
+            let wal = segment(dir);
+            match is_gone {
+                true => fs::remove_dir_all(wal.parent().unwrap()).unwrap(),
+                // Nothing but its first page is left.
+                false => {
+                    let len = fs::metadata(&wal).unwrap().len();
+                    let head = fs::read(&wal).unwrap()[..4096].to_vec();
+                    fs::write(&wal, head).unwrap();
+                    fs::File::options()
+                        .write(true)
+                        .open(&wal)
+                        .unwrap()
+                        .set_len(len)
+                        .unwrap();
+                }
             }
-        }
-        let anna = Person::sits_down(dir, (seed, mode), ring, told);
+        });
         assert!(
             anna.desk
                 .told_of_damage()

@@ -85,7 +85,13 @@ impl Person {
 
     /// The daemon ends, whatever it was at, and another one starts.
     fn restarts(self) -> Self {
+        self.restarts_after(|_| {})
+    }
+
+    /// The same, and something happens to its directory in between.
+    fn restarts_after(self, happens: impl FnOnce(&Path)) -> Self {
         drop(self.desk);
+        happens(self.dir.path());
         Self::sits_down(self.dir, (self.seed, self.mode), self.ring, self.told)
     }
 
