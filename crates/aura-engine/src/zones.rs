@@ -35,6 +35,14 @@ pub struct Zone {
     pub ttl_ms: u64,
 }
 
+impl Zone {
+    /// Whether one of these places is in it, or has something of it in itself.
+    pub fn meets(&self, places: &[Place]) -> bool {
+        let meets = |place: &Place| self.places.iter().any(|own| own.meets(place));
+        places.iter().any(meets)
+    }
+}
+
 /// A question that the holder of a zone has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
@@ -192,8 +200,7 @@ impl Zones {
                 (Some(here), Some(there)) => here == there,
                 _ => true,
             };
-            let meets = |place: &Place| other.places.iter().any(|there| there.meets(place));
-            other.holder != zone.holder && blocks && shares_branch && zone.places.iter().any(meets)
+            other.holder != zone.holder && blocks && shares_branch && other.meets(&zone.places)
         })
     }
 

@@ -102,8 +102,7 @@ impl Desk {
         let blocks = |zone: &&Zone| {
             let is_others = zone.mode == ZoneMode::Block && zone.holder != self.key_peer;
             let is_here = zone.branch.is_none_or(|there| there == branch);
-            let meets = |place: &Place| zone.places.iter().any(|there| there.meets(place));
-            is_others && is_here && places.iter().any(meets)
+            is_others && is_here && zone.meets(&places)
         };
         self.law.zones.live().filter(blocks).collect()
     }
@@ -133,7 +132,7 @@ impl Desk {
         if is_pattern(text) {
             return self.matching(text);
         }
-        if self.files.paths().any(|path| is_in(path, text)) {
+        if self.files.paths().any(|path| is_in(path.as_str(), text)) {
             return Ok(vec![whole(text)]);
         }
         match self.symbol(text) {
@@ -170,7 +169,7 @@ impl Desk {
         let is_covered = |path: &&RepoPath| {
             covers.iter().any(|covered| {
                 let dir = covered.path.as_str();
-                covered.unit.is_none() && (dir.is_empty() || is_in(path, dir))
+                covered.unit.is_none() && (dir.is_empty() || is_in(path.as_str(), dir))
             })
         };
         let (all, count) = (
@@ -313,8 +312,8 @@ fn whole(path: &str) -> Covered {
 }
 
 /// Whether a path is this one, or in this directory.
-pub(super) fn is_in(path: &RepoPath, dir: &str) -> bool {
-    let rest = path.as_str().strip_prefix(dir);
+pub(super) fn is_in(path: &str, dir: &str) -> bool {
+    let rest = path.strip_prefix(dir);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -342,10 +341,7 @@ impl Meant {
 
     pub(crate) fn has(&self, path: &str) -> bool {
         match self {
-            Self::In(dir) if dir.is_empty() => true,
-            Self::In(dir) => path
-                .strip_prefix(&**dir)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::In(dir) => dir.is_empty() || is_in(path, dir),
             Self::Matching(matcher) => matcher.is_match(path),
         }
     }

@@ -22,6 +22,9 @@ pub(crate) struct Edit {
     pub(crate) team: Option<String>,
 }
 
+/// A file as the team knows it, as it is, and what lies between.
+type BeforeAndAfter = (Option<Indexed>, FilePatch, Option<Indexed>);
+
 impl Desk {
     /// The edits in these symbols, or in all files.
     pub(crate) fn edits(&mut self, symbols: &[String]) -> Result<Vec<Edit>, Failure> {
@@ -60,26 +63,25 @@ impl Desk {
     }
 
     fn differs(&self, path: &RepoPath) -> bool {
+        self.if_differs(path).is_some()
+    }
+
+    /// What a file is, inside nothing where it is gone, if that is not what the team knows.
+    fn if_differs(&self, path: &RepoPath) -> Option<Option<Vec<u8>>> {
         match self.copy.root().read_file(path) {
-            Ok(file) => !self.shadows.equals(path, &file.bytes),
-            Err(aura_tree::ReadError::Missing) => self.shadows.holds(path),
-            Err(_) => false,
+            Ok(file) => (!self.shadows.equals(path, &file.bytes)).then_some(Some(file.bytes)),
+            Err(aura_tree::ReadError::Missing) => self.shadows.holds(path).then_some(None),
+            Err(_) => None,
         }
     }
 
-    /// The file as the team knows it, as it is, and what lies between.
-    #[allow(clippy::type_complexity)]
-    fn edit_of(
-        &mut self,
-        path: &RepoPath,
-    ) -> Result<Option<(Option<Indexed>, FilePatch, Option<Indexed>)>, Failure> {
-        if !self.differs(path) {
+    fn edit_of(&mut self, path: &RepoPath) -> Result<Option<BeforeAndAfter>, Failure> {
+        let Some(disk) = self.if_differs(path) else {
             return Ok(None);
-        }
-        let disk = self.copy.root().read_file(path).ok();
-        let disk = disk.filter(|file| !aura_tree::is_binary(&file.bytes));
+        };
+        let disk = disk.filter(|bytes| !aura_tree::is_binary(bytes));
         let before = self.shadow(path)?;
-        let after = disk.map(|file| self.indexed(path, file.bytes, before.as_ref()));
+        let after = disk.map(|bytes| self.indexed(path, bytes, before.as_ref()));
         let patch = aura_semantic::extract(before.as_ref(), after.as_ref());
         Ok(patch.map(|patch| (before, patch, after)))
     }

@@ -70,8 +70,8 @@ impl Files {
 
     /// Whether a path is a directory with files.
     pub(super) fn has_below(&self, dir: &str) -> bool {
-        let is_below = |path: &&RepoPath| is_in(path, dir) && path.as_str() != dir;
-        self.rows.keys().any(|path| is_below(&path))
+        let mut paths = self.rows.keys().map(RepoPath::as_str);
+        paths.any(|path| is_in(path, dir) && path != dir)
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &RepoPath> {

@@ -14,7 +14,7 @@ use aura_engine::peer::{
     replica::{Fates, Record},
     units::Units,
 };
-use aura_proto::{Kind, LogId, PeerId, TeamId};
+use aura_proto::{Entry, Kind, LogId, PeerId, TeamId};
 use aura_semantic::Budget;
 use aura_tree::{Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, Roster};
@@ -122,8 +122,9 @@ impl Desk {
         let fates = Fates::of(records.iter().map(|(lsn, record)| (*lsn, record)));
         let mut uncounted = Vec::new();
         for (lsn, record) in records {
-            let change = record.entry().filter(|e| e.header().kind == Kind::PATCH);
-            let change = change.map(|entry| entry.header().clone());
+            let change = record.entry().map(Entry::header);
+            let change = change.filter(|header| header.kind == Kind::PATCH);
+            let change = change.map(|header| (header.writer, header.author_seq));
             match record {
                 Record::Own(entry) => self.note(lsn, entry, Came::Own, ring),
                 Record::Placed(placed) => {
@@ -145,11 +146,9 @@ impl Desk {
                 | Record::HeardPlaced(_)
                 | Record::Incarnation(_) => {}
             }
-            uncounted.extend(
-                change
-                    .filter(|header| !self.is_taken_in(header, lsn, &fates))
-                    .map(|_| lsn),
-            );
+            if change.is_some_and(|change| !self.is_taken_in(change, lsn, &fates)) {
+                uncounted.push(lsn);
+            }
         }
         self.loose.replayed();
         self.doubts.replayed = self.units.recorded().len();

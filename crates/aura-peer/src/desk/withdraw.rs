@@ -9,7 +9,10 @@
 //! - what was told again since stays told;
 //! - doing it twice changes nothing, so a process may end anywhere in it.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use aura_api::Failure;
 use aura_engine::peer::{
@@ -17,9 +20,9 @@ use aura_engine::peer::{
     replica::{Fates, Record},
     units::{Origin, PLACEMENT},
 };
-use aura_proto::{Entry, Header, RepoPath, Writer};
+use aura_proto::{Entry, RepoPath, Writer};
 use aura_semantic::{
-    ContentHash, FilePatch, Indexed, Op, UnitId, Without, extract, splice, without,
+    ContentHash, FilePatch, Indexed, Op, OwnText, UnitId, Without, extract, splice, without,
 };
 use aura_tree::{Expect, WriteRefusal};
 use aura_trust::KeyRing;
@@ -57,6 +60,8 @@ struct Withdrawn {
     patch: FilePatch,
     /// For each touched unit, the versions that it followed.
     parents: Vec<Vec<VersionId>>,
+    /// Whether it has no place in the log, so that others may never learn what it followed from.
+    is_nowhere: bool,
 }
 
 impl Withdrawn {
@@ -64,6 +69,27 @@ impl Withdrawn {
     fn left(&self, unit: UnitId) -> Option<Option<ContentHash>> {
         let row = self.patch.touched.iter().find(|row| row.unit == unit);
         row.map(|row| row.after)
+    }
+
+    /// Whether a unit of a file with these contents is as the patch left it; of what is no unit nothing is known.
+    fn is_left(&self, unit: UnitId, here: &BTreeMap<UnitId, ContentHash>) -> bool {
+        unit == UnitId::file(self.path.as_str())
+            || self.left(unit) == Some(here.get(&unit).copied())
+    }
+
+    /// What it was made from of a unit, and the versions that it followed there.
+    fn base_of(&self, unit: UnitId) -> Option<(&OwnText, &[VersionId])> {
+        let rows = self.patch.touched.iter().zip(&self.parents);
+        let (_, parents) = rows.into_iter().find(|(row, _)| row.unit == unit)?;
+        let text = self.patch.ops.iter().find_map(|op| match op {
+            Op::Replace { base_text, .. } | Op::Rename { base_text, .. }
+                if op.unit() == Some(unit) =>
+            {
+                Some(base_text)
+            }
+            _ => None,
+        })?;
+        Some((text, parents))
     }
 
     fn creates_file(&self) -> bool {
@@ -85,11 +111,17 @@ enum Left {
 }
 
 impl Desk {
-    /// Whether a change in the log counts, or may once it can be opened.
-    pub(super) fn is_taken_in(&self, header: &Header, lsn: u64, fates: &Fates) -> bool {
-        let is_sealed = || self.sealed.iter().any(|(sealed, _)| *sealed == lsn);
-        let is_recorded = self.units.index_of(header.writer, header.author_seq);
-        !fates.is_void(lsn) && (is_recorded.is_some() || is_sealed())
+    /// Whether a change that was noted just now counts, or may once it can be opened.
+    pub(super) fn is_taken_in(
+        &self,
+        (writer, author_seq): (Writer, u64),
+        lsn: u64,
+        fates: &Fates,
+    ) -> bool {
+        // What is sealed waits in the order of the log, so this one is the last.
+        let is_sealed = self.sealed.last().is_some_and(|(sealed, _)| *sealed == lsn);
+        let is_recorded = self.units.index_of(writer, author_seq).is_some();
+        !fates.is_void(lsn) && (is_recorded || is_sealed)
     }
 
     /// At a start it is looked whether what does not count is still taken as known: a process may have ended before that
@@ -135,7 +167,7 @@ impl Desk {
                     self.retry_in(MOVED_RETRY_MS);
                     return Ok(());
                 }
-                if self.is_nowhere(lsn) {
+                if change.is_nowhere && change.writer.peer != self.key_peer {
                     self.tell_anew(&change, ring)?;
                 }
             }
@@ -158,7 +190,13 @@ impl Desk {
     }
 
     fn withdrawn_of(&self, lsn: u64, ring: &KeyRing) -> Option<Withdrawn> {
-        self.withdrawn_from(&self.book.entry(lsn)?, Since::Record(lsn), ring)
+        let record = self.book.read(lsn)?;
+        let change = self.withdrawn_from(record.entry()?, Since::Record(lsn), ring)?;
+        let is_nowhere = matches!(record, Record::Heard(_));
+        Some(Withdrawn {
+            is_nowhere,
+            ..change
+        })
     }
 
     fn withdrawn_from(&self, entry: &Entry, since: Since, ring: &KeyRing) -> Option<Withdrawn> {
@@ -171,6 +209,7 @@ impl Desk {
             path,
             patch: body.patch,
             parents: body.parents,
+            is_nowhere: false,
         })
     }
 
@@ -183,11 +222,7 @@ impl Desk {
         }
         let told = self.told_since(change);
         let here = Self::contents(shadow.as_ref());
-        let of_file = UnitId::file(change.path.as_str());
-        let stands = |unit: UnitId| {
-            let is_left = unit == of_file || change.left(unit) == Some(here.get(&unit).copied());
-            is_left && !told.contains(&unit)
-        };
+        let stands = |unit: UnitId| change.is_left(unit, &here) && !told.contains(&unit);
         let Without { file, left } = without(shadow.as_ref(), &change.patch, &stands);
         let is_same = file.as_ref().map(Indexed::hash) == shadow.as_ref().map(Indexed::hash);
         if is_same && left.is_empty() {
@@ -248,71 +283,54 @@ impl Desk {
         told
     }
 
-    /// Whether a change has no place in the log, so that others may never learn what it followed from.
-    fn is_nowhere(&self, lsn: u64) -> bool {
-        let record = self.book.read(lsn);
-        matches!(&record, Some(Record::Heard(entry)) if entry.header().writer.peer != self.key_peer)
-    }
-
     /// What this device has made of units from a change that nobody else may have follows from what that followed as
     /// well, from now on.
     fn tell_anew(&mut self, change: &Withdrawn, ring: &KeyRing) -> Result<(), Failure> {
-        let path = change.path.as_str().to_owned();
-        for op in &change.patch.ops {
-            let (Op::Replace {
-                unit, base_text, ..
-            }
-            | Op::Rename {
-                unit, base_text, ..
-            }) = op
-            else {
+        for row in &change.patch.touched {
+            let Some((base, parents)) = change.base_of(row.unit) else {
                 continue;
             };
             let Some(shadow) = self.shadow(&change.path)? else {
                 return Ok(());
             };
-            let content = Self::contents(Some(&shadow)).get(unit).copied();
-            let version = self.units.working(&path, *unit, content);
-            let teller = version.and_then(|version| self.units.teller(&path, *unit, version));
-            let is_own = teller.is_some_and(|(index, _)| {
-                let origin = &self.units.recorded()[index].origin;
-                origin.writer.peer == self.key_peer && change.since.has(origin)
-            });
-            let before = splice(&shadow, *unit, base_text).ok();
-            let before = before.and_then(|spliced| spliced.after).filter(|_| is_own);
-            let patch = before.and_then(|before| {
+            if !self.has_made(change, row.unit, &shadow) {
+                continue;
+            }
+            let before = splice(&shadow, row.unit, base).ok();
+            let patch = before.and_then(|spliced| {
+                let before = spliced.after?;
                 let patch = extract(Some(&before), Some(&shadow))?;
-                part_of(Some(&before), &patch, &BTreeSet::from([*unit]))
+                part_of(Some(&before), &patch, &BTreeSet::from([row.unit]))
             });
-            let rows = change.patch.touched.iter().zip(&change.parents);
-            let row = rows.into_iter().find(|(row, _)| row.unit == *unit);
-            if let (Some((patch, _)), Some((_, parents))) = (patch, row) {
-                let mut versions = self.units.heads(&path, *unit);
-                versions.extend(
-                    parents
-                        .iter()
-                        .filter(|parent| !versions.contains(parent))
-                        .copied()
-                        .collect::<Vec<_>>(),
-                );
-                self.decide(
-                    patch,
-                    Cause::Merge,
-                    Some((*unit, versions, BTreeSet::new())),
-                    ring,
-                )?;
+            if let Some((patch, _)) = patch {
+                let heads = self.units.heads(change.path.as_str(), row.unit);
+                let versions: BTreeSet<VersionId> =
+                    heads.into_iter().chain(parents.to_vec()).collect();
+                let follows = (row.unit, versions.into_iter().collect(), BTreeSet::new());
+                self.decide(patch, Cause::Merge, Some(follows), ring)?;
             }
         }
         Ok(())
     }
 
+    /// Whether a unit is as this device has told it after a change.
+    fn has_made(&self, change: &Withdrawn, unit: UnitId, shadow: &Indexed) -> bool {
+        let path = change.path.as_str();
+        let content = Self::contents(Some(shadow)).get(&unit).copied();
+        let version = self.units.working(path, unit, content);
+        let teller = version.and_then(|version| self.units.teller(path, unit, version));
+        teller.is_some_and(|(index, _)| self.is_own_since(change, index))
+    }
+
     /// Whether this device has told something that it made in a file after a change.
     fn has_built_on(&self, change: &Withdrawn) -> bool {
         let mut patches = self.units.patches_of(change.path.as_str()).into_iter();
-        patches.any(|index| {
-            let origin = &self.units.recorded()[index].origin;
-            origin.writer.peer == self.key_peer && change.since.has(origin)
-        })
+        patches.any(|index| self.is_own_since(change, index))
+    }
+
+    fn is_own_since(&self, change: &Withdrawn, index: usize) -> bool {
+        let origin = &self.units.recorded()[index].origin;
+        origin.writer.peer == self.key_peer && change.since.has(origin)
     }
 
     /// Takes somebody else's change out of the file, where its user has not edited what it did.
@@ -335,10 +353,7 @@ impl Desk {
             Some(disk) => {
                 let now = self.indexed(path, disk.clone(), shadow);
                 let here = Self::contents(Some(&now));
-                let of_file = UnitId::file(path.as_str());
-                let is_left = |unit: UnitId| {
-                    unit == of_file || change.left(unit) == Some(here.get(&unit).copied())
-                };
+                let is_left = |unit: UnitId| change.is_left(unit, &here);
                 let mut units = change.patch.touched.iter().map(|row| row.unit);
                 let is_edited = units.any(|unit| stands(unit) && !is_left(unit));
                 let taken = without(Some(&now), &change.patch, &|unit| {

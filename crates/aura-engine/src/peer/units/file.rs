@@ -14,7 +14,7 @@ use aura_semantic::{ContentHash, FilePatch, Op, Text, Touched, UnitId};
 
 use super::{
     super::{agreement::PatchSet, body::VersionId},
-    Origin,
+    Origin, born,
     graph::{Graph, Recordable, Told},
 };
 
@@ -119,6 +119,19 @@ impl File {
             number.map_or(0, |version| version.number),
             history.heads.len(),
         )
+    }
+
+    /// Takes versions that a patch names as those that it follows, from this content.
+    pub(super) fn mention(
+        &mut self,
+        unit: UnitId,
+        parents: &[VersionId],
+        before: Option<ContentHash>,
+    ) {
+        for parent in parents {
+            let content = born(unit, *parent, before);
+            self.graph.mention(unit, *parent, content);
+        }
     }
 
     /// Takes a version that counts nowhere; see [`Graph::bridge`].

@@ -86,19 +86,10 @@ impl Graph {
         if version.told.is_some() {
             return false;
         }
-        version.parents.clone_from(&told.parents);
         version.content = told.content;
         version.told = Some(told.told);
         version.number = number;
-        let is_late = !version.children.is_empty();
-        for parent in told.parents {
-            let parent = self.versions.entry((unit, parent)).or_default();
-            parent.children.push(id);
-        }
-        self.derive(unit, id);
-        if is_late {
-            self.late.get_mut().insert((unit, id));
-        }
+        self.link(unit, id, told.parents);
         true
     }
 
@@ -108,12 +99,18 @@ impl Graph {
         if version.told.is_some() || !version.parents.is_empty() {
             return;
         }
-        version.parents = parents.to_vec();
-        let is_late = !version.children.is_empty();
-        for parent in parents {
+        self.link(unit, id, parents.to_vec());
+    }
+
+    /// Puts a version between those that it follows and those that named it as theirs before it came.
+    fn link(&mut self, unit: UnitId, id: VersionId, parents: Vec<VersionId>) {
+        for parent in &parents {
             let parent = self.versions.entry((unit, *parent)).or_default();
             parent.children.push(id);
         }
+        let version = self.versions.entry((unit, id)).or_default();
+        version.parents = parents;
+        let is_late = !version.children.is_empty();
         self.derive(unit, id);
         if is_late {
             self.late.get_mut().insert((unit, id));

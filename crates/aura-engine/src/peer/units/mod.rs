@@ -325,10 +325,7 @@ impl Units {
         let rows = body.versions().zip(&body.patch.touched).zip(names);
         for (((unit, version, parents), row), name) in rows {
             file.name(Arc::clone(&name), unit);
-            for parent in parents {
-                let content = born(unit, *parent, row.before);
-                file.graph.mention(unit, *parent, content);
-            }
+            file.mention(unit, parents, row.before);
             if is_placement(&body.patch, row) {
                 // A place excludes no text, so it is nobody's head and no content stands for it.
                 recorded.touched.push((unit, name, version, PLACEMENT));
@@ -368,10 +365,7 @@ impl Units {
             if is_placement(&body.patch, row) {
                 continue;
             }
-            for parent in parents {
-                let content = born(unit, *parent, row.before);
-                file.graph.mention(unit, *parent, content);
-            }
+            file.mention(unit, parents, row.before);
             file.graph.mention(unit, version, row.after);
             file.bridge(unit, version, parents);
         }

@@ -12,7 +12,7 @@ use aura_engine::{
     peer::replica::Own,
     zones::{Outcome, Zone},
 };
-use aura_proto::zone::{Place, ZoneBody, ZoneMode};
+use aura_proto::zone::{ZoneBody, ZoneMode};
 
 use super::{Answer, Until, Waiting, document, reply_of};
 use crate::{
@@ -94,10 +94,7 @@ impl Daemon {
         let desk = self.desk_at(path)?;
         let me = self.identity.key.peer();
         let is_meant = |zone: &&Zone| !mine || zone.holder == me;
-        let covers = |zone: &&Zone| {
-            let meets = |place: &Place| zone.places.iter().any(|there| there.meets(place));
-            (places.as_ref()).is_none_or(|places| places.iter().any(meets))
-        };
+        let covers = |zone: &&Zone| (places.as_ref()).is_none_or(|places| zone.meets(places));
         let zones = desk.law.zones.live().filter(is_meant).filter(covers);
         let is_up = self.is_control_up();
         let offline_ms = self.clock.mono_ms().saturating_sub(self.offline_since_ms);
