@@ -345,6 +345,45 @@ fn lossy(text: &Text) -> String {
     String::from_utf8_lossy(text.bytes()).into_owned()
 }
 
+/// An operation with the text of another one of the same unit, or of the same place between units.
+fn with_text_of(op: &Op, other: &Op) -> Option<Op> {
+    let mut op = op.clone();
+    let is_same = match (&mut op, other) {
+        (
+            Op::Gap {
+                parent,
+                after,
+                next,
+                text,
+                ..
+            },
+            Op::Gap {
+                parent: container,
+                after: previous,
+                next: follower,
+                text: known,
+                ..
+            },
+        ) => {
+            text.clone_from(known);
+            (&*parent, &*after, &*next) == (container, previous, follower)
+        }
+        (
+            Op::Replace { unit, text, .. },
+            Op::Replace {
+                unit: same,
+                text: known,
+                ..
+            },
+        ) => {
+            text.clone_from(known);
+            unit == same
+        }
+        _ => false,
+    };
+    is_same.then_some(op)
+}
+
 /// What the log tells of a file, or what is lost followed from.
 struct Told {
     gaps: BTreeSet<Text>,
@@ -401,54 +440,9 @@ impl Told {
     /// What an operation of which the log tells nothing was made from: what it brings about, with the text that was here
     /// before; nothing where the log tells of no such text.
     fn base_of(&self, op: &Op) -> Option<Op> {
-        let mut newest = self
-            .had
-            .iter()
-            .rev()
-            .flat_map(|patch| patch.ops.iter().rev());
-        match op {
-            Op::Gap {
-                parent,
-                after,
-                next,
-                base_text,
-                ..
-            } => newest.find_map(|told| match told {
-                Op::Gap {
-                    parent: container,
-                    after: previous,
-                    next: follower,
-                    text,
-                    ..
-                } if (parent, after, next) == (container, previous, follower) => Some(Op::Gap {
-                    parent: *parent,
-                    after: *after,
-                    next: *next,
-                    base_text: base_text.clone(),
-                    text: text.clone(),
-                }),
-                _ => None,
-            }),
-            Op::Replace {
-                unit,
-                name,
-                base,
-                base_text,
-                ..
-            } => newest.find_map(|told| match told {
-                Op::Replace {
-                    unit: other, text, ..
-                } if unit == other => Some(Op::Replace {
-                    unit: *unit,
-                    name: name.clone(),
-                    base: *base,
-                    base_text: base_text.clone(),
-                    text: text.clone(),
-                }),
-                _ => None,
-            }),
-            _ => None,
-        }
+        let patches = self.had.iter().rev();
+        let mut newest = patches.flat_map(|patch| patch.ops.iter().rev());
+        newest.find_map(|told| with_text_of(op, told))
     }
 
     /// Whether a file has a unit of which the log tells nothing.
