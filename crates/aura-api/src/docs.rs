@@ -139,7 +139,9 @@ mod past;
 
 pub use changes::{Joined, Published, Undone};
 pub use merging::*;
-pub use network::{AddressDoc, HopDoc, Netcheck, PeerDoc, Peers, Ping, TestMessage, TriedDoc};
+pub use network::{
+    AddressDoc, DoingDoc, HopDoc, Netcheck, PeerDoc, Peers, Ping, TestMessage, TriedDoc,
+};
 pub use past::{
     Blamed, BlamedLineDoc, BlamedUnitDoc, Dag, DagUnitDoc, Found, FoundDoc, Log, OpDoc, Restored,
     Shown, ShownUnitDoc, ThenDoc,

@@ -1,6 +1,7 @@
 //! Every protocol decision of the product, as machines that are fed and polled.
 //!
-//! [`hub`] is the Mothership, [`peer`] is one laptop's replica of one log, [`relay`] joins two that cannot meet.
+//! [`hub`] is the Mothership, [`peer`] is one laptop's replica of one log, [`relay`] joins two that cannot meet,
+//! [`activity`] keeps who edits what now.
 //!
 //! Invariants:
 //! - no clock, socket, file, thread, environment or random source: all of it enters as arguments;
@@ -8,6 +9,7 @@
 //! - check before append: state changes only by applying durable records, live and at replay by the same code;
 //! - input from outside never panics; same inputs give the same outputs, byte for byte.
 
+pub mod activity;
 pub mod hub;
 pub mod peer;
 pub mod relay;

@@ -12,8 +12,8 @@ use aura_engine::{
     },
 };
 use aura_proto::{
-    Digest, Header, Incarnation, Kind, LogId, PeerId, Reach, SignedReach, TeamId, VersionVector,
-    Visibility, Writer,
+    AgedActivity, Code, Digest, Header, Incarnation, Kind, LogId, PeerId, Reach, SignedActivity,
+    SignedReach, TeamId, VersionVector, Visibility, Writer,
     entry::PROTOCOL_LEVEL,
     event::encode_push,
     message::{
@@ -21,7 +21,7 @@ use aura_proto::{
         Role, Subscribe, VERSION_MAX, VERSION_MIN, feature,
     },
 };
-use aura_trust::{IdentityKey, auth_proof, sign_entry, sign_reach};
+use aura_trust::{IdentityKey, auth_proof, sign_activity, sign_entry, sign_reach};
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
@@ -44,6 +44,12 @@ struct Room {
     words: Vec<(u64, SignedReach)>,
     /// What each link was told of circuits.
     circuits: Vec<(u64, Message)>,
+    /// Who was told of whose edits, and how long ago these were said.
+    edits: Vec<(u64, PeerId, u64)>,
+    /// Messages about edits that the hub made.
+    made_of_edits: usize,
+    /// Links that were closed, and why.
+    closed: Vec<(u64, Code)>,
 }
 
 impl Room {
@@ -88,6 +94,9 @@ impl Room {
             feeds: Vec::new(),
             words: Vec::new(),
             circuits: Vec::new(),
+            edits: Vec::new(),
+            made_of_edits: 0,
+            closed: Vec::new(),
         };
         room.hub.start(room.now(), 1);
         room
@@ -125,6 +134,17 @@ impl Room {
                     ..
                 } => self.circuits.push((link.0, message)),
                 Output::Feed { link, from, to, .. } => self.feeds.push((link.0, from, to)),
+                Output::Close { link, code, .. } => self.closed.push((link.0, code)),
+                Output::Tell { links, messages }
+                    if matches!(messages[..], [Message::Activity(_)]) =>
+                {
+                    self.made_of_edits += 1;
+                    for link in links {
+                        messages
+                            .iter()
+                            .for_each(|message| self.hear(link.0, message));
+                    }
+                }
                 Output::Tell { links, messages } => {
                     self.made += messages.len();
                     for link in links {
@@ -147,6 +167,10 @@ impl Room {
             Message::Peer(PeerEvent::State { peer, state, .. }) => {
                 let known = self.known.get_mut(&link).expect("a list before any change");
                 known.insert(*peer, *state);
+            }
+            Message::Activity(words) => {
+                let row = |word: &AgedActivity| (link, word.said.writer.peer, word.age_ms);
+                self.edits.extend(words.iter().map(row));
             }
             Message::Peer(PeerEvent::NetworkUpdate(said)) => self.words.push((link, said.clone())),
             other => panic!("{other:?}"),
@@ -444,4 +468,103 @@ fn h07_the_list_of_500_peers_with_several_addresses_each_fits_in_64_kb() {
     let list = Message::Peer(PeerEvent::Snapshot((1..=500).map(card).collect()));
     let bytes = list.encode().1.len();
     assert!(bytes <= 64 << 10, "{bytes} bytes");
+}
+
+/// What member `n` says of its work.
+fn edits(n: u64, counter: u64) -> AgedActivity {
+    let unsigned = SignedActivity {
+        log: LOG,
+        writer: Writer {
+            peer: key(n).peer(),
+            incarnation: Incarnation(1),
+        },
+        counter,
+        key_epoch: 1,
+        sealed: vec![0; 40],
+        signature: Vec::new(),
+    };
+    AgedActivity {
+        said: sign_activity(&key(n), TEAM, unsigned),
+        age_ms: 0,
+    }
+}
+
+fn follow(room: &mut Room, n: u64) {
+    room.tell(Input::Received {
+        link: LinkId(n),
+        stream: 1,
+        message: Message::Subscribe(Subscribe {
+            log: LOG,
+            epoch: 0,
+            seq: 0,
+            hash: Digest::ZERO,
+            vector: VersionVector::default(),
+            checkpoint: Vec::new(),
+        }),
+    });
+}
+
+/// Lets the time pass after which everything is told; answers who was told of whom.
+fn told_of_edits(room: &mut Room) -> BTreeSet<(u64, PeerId)> {
+    room.mono_ms += 100;
+    room.tell(Input::Tick);
+    let rows = std::mem::take(&mut room.edits).into_iter();
+    rows.map(|(link, peer, _)| (link, peer)).collect()
+}
+
+// spec: activity/2.1
+#[test]
+fn who_follows_a_log_is_told_who_edits_what_and_nobody_else_is() {
+    let mut room = Room::new(6);
+    (1..=4).for_each(|n| room.arrive(n));
+    room.arrive_with(5, feature::ALL & !feature::ACTIVITY);
+    [1, 2, 3, 5].iter().for_each(|n| follow(&mut room, *n));
+    room.receive(1, Message::Activity(vec![edits(1, 1)]));
+    room.receive(3, Message::Activity(vec![edits(3, 1)]));
+    // What somebody says who does not follow the log is not kept.
+    room.receive(4, Message::Activity(vec![edits(4, 1)]));
+    assert_eq!(room.hub.deadline(), Some(room.mono_ms + 100));
+    let of = |links: &[u64], members: &[u64]| -> BTreeSet<(u64, PeerId)> {
+        let rows = links.iter();
+        rows.flat_map(|link| members.iter().map(|n| (*link, key(*n).peer())))
+            .collect()
+    };
+    assert_eq!(told_of_edits(&mut room), of(&[1, 2, 3], &[1, 3]));
+    assert_eq!(room.made_of_edits, 1, "made once, however many hear it");
+    // The same again is no news; who comes later is told what is known, and how old it is.
+    room.receive(2, Message::Activity(vec![edits(1, 1)]));
+    assert_eq!(told_of_edits(&mut room), of(&[], &[]));
+    room.mono_ms += 5_000;
+    follow(&mut room, 4);
+    let ages: BTreeSet<u64> = room.edits.iter().map(|(_, _, age_ms)| *age_ms).collect();
+    assert_eq!(ages, BTreeSet::from([5_200]));
+    assert_eq!(told_of_edits(&mut room), of(&[4], &[1, 3]));
+    // After an hour nothing of it is worth telling.
+    room.mono_ms += 3_600_000;
+    room.arrive(6);
+    follow(&mut room, 6);
+    assert_eq!(told_of_edits(&mut room), of(&[], &[]));
+}
+
+// spec: activity/2.2
+#[test]
+fn a_word_of_another_is_passed_on_if_he_signed_it_and_is_a_member() {
+    let mut room = Room::new(3);
+    (1..=3).for_each(|n| room.arrive(n));
+    (1..=3).for_each(|n| follow(&mut room, n));
+    // Member 9 is none; member 2 was cut off, and a neighbour passes on what it said.
+    room.receive(1, Message::Activity(vec![edits(9, 1), edits(2, 1)]));
+    let told = told_of_edits(&mut room);
+    assert!(
+        told.iter().all(|(_, peer)| *peer == key(2).peer()),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 3);
+    let mut forged = edits(2, 2);
+    forged.said.sealed[0] ^= 1;
+    room.receive(1, Message::Activity(vec![forged]));
+    assert_eq!(told_of_edits(&mut room), BTreeSet::new());
+    assert_eq!(room.closed, [(1, Code::BAD_SIGNATURE)]);
+    room.receive(3, Message::Activity(vec![edits(3, 1); 65]));
+    assert_eq!(room.closed[1..], [(3, Code::TOO_LARGE)]);
 }

@@ -5,6 +5,7 @@
 //! - what is wrong with one repository stops no other one;
 //! - a face that waits is answered when its condition holds, its deadline passes, or the daemon stops.
 
+mod activity;
 mod calls;
 mod neighbours;
 mod prompts;
@@ -149,6 +150,8 @@ pub(crate) struct Daemon {
     pub(super) control: Option<Control>,
     link: Option<LinkHandle>,
     link_number: u64,
+    /// What both ends of the control link understand.
+    link_features: u64,
     pub(super) peers: BTreeMap<PeerId, PeerCard>,
     pub(super) rtt_ms: Option<u64>,
     pub(super) offline_since_ms: u64,
@@ -256,6 +259,7 @@ impl Daemon {
             control: None,
             link: None,
             link_number: 0,
+            link_features: 0,
             peers: BTreeMap::new(),
             rtt_ms: None,
             offline_since_ms: 0,
@@ -342,6 +346,7 @@ impl Daemon {
             checkpoint_key: enrolment.checkpoint_key,
             mode,
             publishing: self.publishing(),
+            is_told: self.settings.get("activity") == "on",
             clock: self.clock,
         };
         let mut desk = Desk::open(ground, &self.identity.ring)?;
@@ -485,6 +490,7 @@ impl Daemon {
             self.on_time();
             self.flush();
             self.tend_links();
+            self.tend_activity();
             if is_idle {
                 self.weigh();
             }
@@ -524,11 +530,15 @@ impl Daemon {
         let team = self.team.as_ref().and_then(Team::retry_deadline);
         let weighs = self.desks.values().filter_map(Desk::weigh_deadline).min();
         let links = self.links_deadline();
-        [control, waiting, motion, kept, retry, team, weighs, links]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(u64::MAX)
+        let says = |desk: &Desk| desk.doing.machine.deadline();
+        let says = self.desks.values().filter_map(says).min();
+        [
+            control, waiting, motion, kept, retry, team, weighs, links, says,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(u64::MAX)
     }
 
     fn on_event(&mut self, event: Event) {

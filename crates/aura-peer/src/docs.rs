@@ -19,7 +19,7 @@ use aura_semantic::OwnText;
 
 use crate::{
     clock::rfc3339,
-    desk::{Desk, symbols::full},
+    desk::{Desk, doing::Edited, symbols::full},
 };
 
 /// Names of peers.
@@ -179,6 +179,22 @@ pub(crate) fn peer(
         why: link.and_then(why_not_direct),
         tried: tried.collect(),
         reads,
+        doing: Vec::new(),
+    }
+}
+
+/// What somebody edits in a repository, as faces see it.
+pub(crate) fn doing(desk: &Desk, edited: &Edited, wall_ms: u64) -> docs::DoingDoc {
+    let spot = &edited.spot;
+    docs::DoingDoc {
+        symbol: spot.unit.as_ref().map(|(_, name)| name.clone()),
+        path: spot.path.clone(),
+        branch: edited.channel.clone(),
+        elsewhere: edited.channel != desk.units.channel(),
+        repo: desk.path.display().to_string(),
+        at: rfc3339(wall_ms.saturating_sub(spot.ago_ms)),
+        now: edited.is_now(),
+        mine_too: edited.is_mine_too,
     }
 }
 

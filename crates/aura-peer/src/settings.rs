@@ -35,6 +35,11 @@ struct Setting {
 
 const TABLE: &[Setting] = &[
     Setting {
+        key: "activity",
+        default: "on",
+        takes: Takes::OneOf(&["on", "off"]),
+    },
+    Setting {
         key: "links.announce",
         default: "",
         takes: Takes::Addresses,

@@ -68,6 +68,8 @@ frame_types! {
     PEER_QUERY = 0x51;
     /// Signed words of peers on where they are.
     PEER_REACH = 0x52;
+    /// Sealed words of devices on who edits what now.
+    PEER_ACTIVITY = 0x53;
     /// "Are you there", with heads.
     HEARTBEAT = 0x60;
     /// The answer, with the sender's heads.

@@ -7,6 +7,7 @@
 //!
 //! The text of the protocol, with numbered clauses and test vectors, stands in `proto-spec/`.
 
+pub mod activity;
 pub mod codec;
 pub mod codes;
 pub mod entry;
@@ -23,6 +24,7 @@ pub mod session;
 pub mod vector;
 pub mod zone;
 
+pub use activity::{AgedActivity, SignedActivity};
 pub use codes::Code;
 pub use entry::{Entry, Header, Kind};
 pub use ids::{Digest, Incarnation, LogId, PeerId, TeamId, Writer};

@@ -82,6 +82,14 @@ limits! {
     ROUTED_PER_MIN_MAX: u32 = 60;
     /// How far the time of a routed message may be from the own clock, in milliseconds.
     ROUTED_SKEW_MS_MAX: u64 = 600_000;
+    /// Sealed bytes of what a device says of its work.
+    ACTIVITY_BYTES_MAX: usize = 2 << 10;
+    /// How long it is kept and passed on, in milliseconds.
+    ACTIVITY_MS_MAX: u64 = 3_600_000;
+    /// Words of one device that are taken in a minute.
+    ACTIVITY_PER_MIN_MAX: u32 = 300;
+    /// Clones of one device whose words are kept.
+    ACTIVITY_CLONES_MAX: usize = 32;
     /// Places that one zone covers.
     ZONE_PLACES_MAX: usize = 64;
     /// Zones that one device holds in one log.

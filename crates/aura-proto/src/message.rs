@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    activity::AgedActivity,
     codec::{self, DecodeError},
     codes::Code,
     frame::FrameType,
@@ -32,8 +33,10 @@ pub mod feature {
     pub const VECTORS: u64 = 1 << 2;
     /// Circuits are relayed, or taken.
     pub const RELAY: u64 = 1 << 3;
+    /// Who edits what now is told.
+    pub const ACTIVITY: u64 = 1 << 4;
     /// Everything that this build offers.
-    pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS | RELAY;
+    pub const ALL: u64 = CHECKPOINTS | PEER_EVENTS | VECTORS | RELAY | ACTIVITY;
 }
 
 /// What a member may do.
@@ -452,6 +455,8 @@ pub struct Refusal {
 /// One message of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// PEER_ACTIVITY.
+    Activity(Vec<AgedActivity>),
     /// AUTH.
     Auth(Auth),
     /// WAL_EVENT; decoded with [`crate::event::EventRun::decode`].
@@ -511,6 +516,7 @@ impl Message {
             (kind, Bytes::from(codec::encode(value)))
         }
         match self {
+            Self::Activity(value) => row(FrameType::PEER_ACTIVITY, value),
             Self::Auth(value) => row(FrameType::AUTH, value),
             Self::Event(run) => (FrameType::WAL_EVENT, run.clone()),
             Self::Error(value) => row(FrameType::ERROR, value),
@@ -557,6 +563,7 @@ impl Message {
             FrameType::MSG_ROUTE => Self::Routed(row(&payload)?),
             FrameType::PEER_EVENT => Self::Peer(row(&payload)?),
             FrameType::PEER_QUERY => Self::PeerQuery(row(&payload)?),
+            FrameType::PEER_ACTIVITY => Self::Activity(row(&payload)?),
             FrameType::PEER_REACH => Self::Reach(row(&payload)?),
             FrameType::PATCH_PUSH => Self::Push(payload),
             FrameType::PATCH_ACK => Self::PushAck(row(&payload)?),

@@ -8,7 +8,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use aura_proto::{
-    PeerId, Reach, SignedReach, TeamId, entry::SIGNING_PURPOSE, event::CHECKPOINT_PURPOSE,
+    PeerId, Reach, SignedActivity, SignedReach, TeamId, entry::SIGNING_PURPOSE,
+    event::CHECKPOINT_PURPOSE,
 };
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use hpke::{Deserializable as _, Kem as _, Serializable as _, kem::X25519HkdfSha256};
@@ -27,6 +28,8 @@ const RING_ROW_BYTES: usize = 4 + 32;
 /// What a signature is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// Who edits what now, by the device.
+    Activity,
     /// The identity key of the end that dialled or answered, bound to one TLS session.
     Auth,
     /// The Mothership's word about the history of a log.
@@ -49,7 +52,8 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in order of name.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Activity,
         Self::Auth,
         Self::Checkpoint,
         Self::Entry,
@@ -66,6 +70,7 @@ impl Purpose {
     /// All begin with `aura/`, which no JWT signing input can: `/` is not in its alphabet.
     pub fn prefix(self) -> &'static [u8] {
         match self {
+            Self::Activity => b"aura/v1/activity\0",
             Self::Auth => b"aura/v1/auth\0",
             Self::Checkpoint => CHECKPOINT_PURPOSE,
             Self::Entry => SIGNING_PURPOSE,
@@ -281,6 +286,25 @@ pub fn verify_reach(team: TeamId, said: &SignedReach) -> Result<(), BadSignature
     }
     let parts = said.reach.signed_parts(team);
     verify(said.peer, Purpose::Reach, &[&parts], &said.signature)
+}
+
+/// Signs what a device says of its work; the signature that is in it is replaced.
+pub fn sign_activity(key: &IdentityKey, team: TeamId, said: SignedActivity) -> SignedActivity {
+    let signature = key.sign(Purpose::Activity, &[&said.signed_parts(team)]);
+    SignedActivity {
+        signature: signature.to_vec(),
+        ..said
+    }
+}
+
+/// Checks that a device said itself what it works on, in the form that it may say it.
+// spec: activity/1.2
+pub fn verify_activity(team: TeamId, said: &SignedActivity) -> Result<(), BadSignature> {
+    if !said.is_well_formed() {
+        return Err(BadSignature);
+    }
+    let (parts, peer) = (said.signed_parts(team), said.writer.peer);
+    verify(peer, Purpose::Activity, &[&parts], &said.signature)
 }
 
 /// The secret that the readers of one epoch share.

@@ -32,8 +32,8 @@ pub use join_jwt::{
     AcceptedJoin, JoinClaims, JoinPolicy, USES_MAX, check_join_jwt, inspect_join_jwt, make_join_jwt,
 };
 pub use keys::{
-    BadSignature, IdentityKey, KeyRing, Purpose, ReceiveKey, TeamKey, sign_reach, sign_receive_key,
-    verify, verify_reach, verify_receive_key,
+    BadSignature, IdentityKey, KeyRing, Purpose, ReceiveKey, TeamKey, sign_activity, sign_reach,
+    sign_receive_key, verify, verify_activity, verify_reach, verify_receive_key,
 };
 pub use membership::{KeyBody, KeyWrap, LastAccepted, MemberCard, MembershipBody};
 pub use proof::{

@@ -4,7 +4,7 @@
 //! - each body has its own key and AES nonce, both derived from the team key, 24 random bytes and the context;
 //! - a body opens only under the epoch, team, log, author, number and kind that it was sealed for.
 
-use aura_proto::{Kind, LogId, TeamId, Writer};
+use aura_proto::{Kind, LogId, SignedActivity, TeamId, Writer, activity::ACTIVITY_KIND};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
@@ -46,6 +46,20 @@ impl SealContext {
         out.extend_from_slice(&self.kind.0.to_be_bytes());
         out.try_into()
             .expect("the fields above add up to CONTEXT_BYTES")
+    }
+}
+
+impl SealContext {
+    /// The place of what a device says of its work.
+    // spec: activity/1.1
+    pub fn of_activity(team: TeamId, said: &SignedActivity) -> Self {
+        Self {
+            team,
+            log: said.log,
+            writer: said.writer,
+            author_seq: said.counter,
+            kind: ACTIVITY_KIND,
+        }
     }
 }
 

@@ -99,6 +99,14 @@ pub(crate) fn received(laptop: &Laptop, symbol: &str, nth: usize) -> Value {
     })
 }
 
+/// Waits until a laptop is told that somebody edits a function.
+pub(crate) fn sees(laptop: &Laptop, who: &str, symbol: &str) {
+    let actor = Value::from(who);
+    laptop.event(|event| {
+        event["kind"] == "editing" && event["actor"] == actor && event["symbol"] == symbol
+    });
+}
+
 /// An address on which nobody listens any more.
 pub(crate) fn free(ip: &str) -> String {
     let listener = TcpListener::bind(format!("{ip}:0")).unwrap();

@@ -9,7 +9,7 @@ use mothership_tests::{
 };
 use serde_json::Value;
 
-use crate::{Mesh, free, linked, received};
+use crate::{Mesh, free, linked, received, sees};
 
 /// Every operation of a laptop's log with its place.
 fn places(laptop: &Laptop) -> Vec<(Value, Value)> {
@@ -35,6 +35,7 @@ fn h12_c26_edits_travel_while_the_mothership_is_dead_and_each_gets_one_place_whe
     bob.edit("src/risk.rs", "let cap = 101", "let cap = 102");
     received(alice, "score", 1);
     received(carol, "score", 2);
+    sees(carol, "bob", "score");
     let waiting = bob.aura(&["status"]).ok();
     assert_eq!(waiting["link"]["state"], "offline", "{waiting}");
     mesh.box_ = mesh.team.serve(&listen);
@@ -147,6 +148,10 @@ fn h12_whoever_alone_lost_the_mothership_works_on_through_a_neighbour() {
     alice.applied("load");
     // Who is linked with nobody has it from the Mothership, which has it from alice.
     carol.applied("load");
+    // The same ways tell who edits what.
+    sees(bob, "alice", "score");
+    sees(alice, "bob", "load");
+    sees(carol, "bob", "load");
     proxy.get().unwrap().open();
     bob.synced();
     assert_eq!(places(bob), places(carol));

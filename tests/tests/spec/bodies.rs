@@ -3,6 +3,7 @@
 use aura_engine::{
     hub::record::{Admitted, Fact},
     peer::{
+        activity::{ActivityBody, Spot},
         agreement::{Holding, PatchSet, StateBody},
         body::{Cause, EntryRef, INTENT_ENTRIES_MAX, IntentBody, PatchBody, VersionId},
         mail::{EntryName, MessageBody},
@@ -65,8 +66,24 @@ fn samples() -> Vec<Sample> {
     samples.extend(zones().iter().map(|(name, body)| sample(*name, body)));
     samples.push(sample("what a zone covers", &zone_details()));
     samples.extend(messages().iter().map(|(name, body)| sample(*name, body)));
+    samples.push(sample("what is edited", &activity()));
     samples.extend(facts().iter().map(|(name, fact)| sample(*name, fact)));
     samples
+}
+
+fn activity() -> ActivityBody {
+    let spot = |unit, ago_ms| Spot {
+        path: "src/risk.rs".to_owned(),
+        unit,
+        ago_ms,
+    };
+    ActivityBody {
+        channel: "refs/heads/main".to_owned(),
+        spots: vec![
+            spot(Some((UnitId([5; 16]), "score".to_owned())), 0),
+            spot(None, 61_000),
+        ],
+    }
 }
 
 fn messages() -> [(&'static str, MessageBody); 2] {

@@ -1,8 +1,8 @@
 //! Every message with its parts and its payload.
 
 use aura_proto::{
-    Code, Digest, Incarnation, LogId, PeerId, Reach, SignedReach, TeamId, VersionVector,
-    Visibility, Writer,
+    AgedActivity, Code, Digest, Incarnation, LogId, PeerId, Reach, SignedActivity, SignedReach,
+    TeamId, VersionVector, Visibility, Writer,
     frame::{Flags, FrameHeader, FrameType},
     message::{
         Auth, Head, Heartbeat, Hello, JoinGrant, JoinRequest, Message, Outcome, PeerCard,
@@ -157,6 +157,11 @@ fn presence() -> Vec<Sample> {
             },
         ),
         sample(
+            "who edits what",
+            Message::Activity,
+            vec![edits(1), edits(2)],
+        ),
+        sample(
             "where",
             Message::Reach,
             vec![said(1, &["100.64.0.7:7777"]), said(2, &[])],
@@ -170,6 +175,25 @@ fn presence() -> Vec<Sample> {
             },
         ),
     ]
+}
+
+/// What a device says of its work.
+fn edits(n: u8) -> AgedActivity {
+    let said = SignedActivity {
+        log: LOG,
+        writer: Writer {
+            peer: peer(n),
+            incarnation: Incarnation(7),
+        },
+        counter: 1_800_000_000_000 + u64::from(n),
+        key_epoch: 1,
+        sealed: vec![n; 50],
+        signature: vec![n; 64],
+    };
+    AgedActivity {
+        said,
+        age_ms: 1_000 * u64::from(n),
+    }
 }
 
 /// A row of the whole list.

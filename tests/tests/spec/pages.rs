@@ -12,7 +12,7 @@ use crate::{
     shapes::{Row, Shapes},
 };
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "01-entry.md",
     "02-framing.md",
     "03-identity.md",
@@ -23,6 +23,7 @@ const PAGES: [&str; 10] = [
     "08-peers.md",
     "09-zones.md",
     "10-messages.md",
+    "11-activity.md",
 ];
 
 fn page(name: &str) -> String {

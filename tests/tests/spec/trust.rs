@@ -1,15 +1,15 @@
 //! Keys, signatures, sealing, wraps, certificates and tokens.
 
 use aura_proto::{
-    Digest, Incarnation, Kind, PeerId, Reach, TeamId, Visibility, Writer,
+    Digest, Incarnation, Kind, LogId, PeerId, Reach, SignedActivity, TeamId, Visibility, Writer,
     message::{Role, RoutedBody},
 };
 use aura_trust::{
     Ca, CertIdentity, IdentityKey, InviteSeed, JoinClaims, JoinPolicy, JoinTranscript, KeyRing,
     Letter, Purpose, ReceiveKey, RenewTranscript, SealContext, Side, Subject, TeamKey, TlsKey,
     Token, auth_proof, check_join_jwt, commit, identity_proof, open, open_ring_from_invite,
-    open_routed, renew_proof, seal, seal_ring_for_invite, seal_routed, seed_proof, sign_reach,
-    sign_receive_key, unwrap_key, words, wrap_key,
+    open_routed, renew_proof, seal, seal_ring_for_invite, seal_routed, seed_proof, sign_activity,
+    sign_reach, sign_receive_key, unwrap_key, words, wrap_key,
 };
 use serde_json::{Value, json};
 
@@ -90,6 +90,32 @@ fn where_a_peer_is(key: &IdentityKey) -> Value {
         &[&reach_signed],
         said.signature.try_into().unwrap(),
     )
+}
+
+fn what_is_edited(key: &IdentityKey) -> Value {
+    let unsigned = SignedActivity {
+        log: LogId([0xbb; 16]),
+        writer: Writer {
+            peer: key.peer(),
+            incarnation: Incarnation(7),
+        },
+        counter: 1_800_000_000_000,
+        key_epoch: 1,
+        sealed: vec![0xcc; 50],
+        signature: Vec::new(),
+    };
+    let parts: [&[u8]; 7] = [
+        &TEAM.0,
+        &[0xbb; 16],
+        &key.peer().0,
+        &7_u64.to_be_bytes(),
+        &1_800_000_000_000_u64.to_be_bytes(),
+        &1_u32.to_be_bytes(),
+        &[0xcc; 50],
+    ];
+    let said = sign_activity(key, TEAM, unsigned);
+    let made = said.signature.try_into().unwrap();
+    signature("what is edited", Purpose::Activity, &IDENTITY, &parts, made)
 }
 
 fn passed_on(key: &IdentityKey) -> Value {
@@ -174,6 +200,7 @@ fn signatures() -> Vec<Value> {
         ),
         passed_on(&key),
         where_a_peer_is(&key),
+        what_is_edited(&key),
         signature(
             "renewal",
             Purpose::Renew,

@@ -30,6 +30,31 @@ row! {
         tried: Vec<TriedDoc>,
         /// Whether it can read the team's code.
         reads: bool,
+        /// What is edited on it, or was within the last hour, the newest first.
+        #[serde(default)]
+        doing: Vec<DoingDoc>,
+    }
+}
+
+row! {
+    /// A place that somebody edits.
+    DoingDoc {
+        /// The unit; none for the file as a whole.
+        symbol: Option<String>,
+        /// The file.
+        path: String,
+        /// On which branch.
+        branch: String,
+        /// Whether that is another branch than the one here.
+        elsewhere: bool,
+        /// In which clone of this device it is known.
+        repo: String,
+        /// When it was edited last.
+        at: String,
+        /// Whether that goes on: it was edited within the last three minutes.
+        now: bool,
+        /// Whether it was edited here as well, within the last hour.
+        mine_too: bool,
     }
 }
 

@@ -100,6 +100,12 @@ impl Link {
         self.features & feature != 0
     }
 
+    /// Whether it is fed a log.
+    pub(super) fn follows(&self, log: LogId) -> bool {
+        let mut logs = self.subscriptions.values();
+        logs.any(|subscription| subscription.log == log)
+    }
+
     /// Whether another stream may subscribe.
     pub(super) fn has_room(&self, stream: u32) -> bool {
         self.subscriptions.contains_key(&stream) || self.subscriptions.len() < LOGS_PER_LINK_MAX

@@ -13,9 +13,11 @@
 //! - at most one batch is with the disk; what did not fit leaves no trace in the state;
 //! - every refusal names its code; no input from outside panics.
 
+mod activity;
 mod admission;
 mod batch;
 mod circuits;
+mod feed;
 mod io;
 mod leases;
 mod ledger;
@@ -28,15 +30,15 @@ mod roll;
 use std::collections::{BTreeMap, VecDeque};
 
 use aura_proto::{
-    Code, Digest, LogId, PeerId, SignedReach, VersionVector,
+    Code, Digest, LogId, PeerId, SignedReach,
     event::Checkpoint,
     limits::{AUTH_MS_MAX, CLOCK_BEHIND_MS_MAX, LOGS_PER_LINK_MAX},
     message::{
-        Auth, Head, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, Subscribe,
-        VERSION_MAX, VERSION_MIN, Welcome, feature,
+        Auth, Heartbeat, Hello, Message, PeerEvent, PeerState, Refusal, VERSION_MAX, VERSION_MIN,
+        Welcome, feature,
     },
 };
-use aura_trust::{proof::Side, verify_auth, verify_checkpoint};
+use aura_trust::{proof::Side, verify_auth};
 use bytes::Bytes;
 
 pub use admission::{IssueSubject, Issued};
@@ -48,7 +50,7 @@ pub use roll::{MadeToken, Member, Roll};
 
 use crate::{Now, relay::Relay};
 use batch::{Flight, Pending, Staged, Then};
-use links::{Link, Stage, Subscription};
+use links::{Link, Stage};
 use record::{Fact, Record, RecordError};
 
 /// Entries fed to one subscriber in one step.
@@ -76,6 +78,7 @@ pub struct Hub {
     away_until_ms: BTreeMap<PeerId, u64>,
     checkpoints: BTreeMap<LogId, Checkpoint>,
     admissions: admission::Admissions,
+    activity: activity::Activity,
     presence: presence::Presence,
     relay: Relay<LinkId>,
     queue: VecDeque<Pending>,
@@ -111,6 +114,7 @@ impl Hub {
             away_until_ms: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             admissions: admission::Admissions::default(),
+            activity: activity::Activity::default(),
             presence: presence::Presence::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -248,6 +252,7 @@ impl Hub {
         }
         self.next_batch(now);
         self.tell_due(now);
+        self.tell_edits_due(now);
         self.pass_on();
     }
 
@@ -262,6 +267,7 @@ impl Hub {
         links
             .chain(self.away_until_ms.values().copied())
             .chain(self.presence.deadline())
+            .chain(self.activity.deadline())
             .chain(self.relay.deadline())
             .chain(self.leases.deadline())
             .filter(|at| *at < u64::MAX)
@@ -400,7 +406,8 @@ impl Hub {
             | Message::RelayData(_)
             | Message::RelayOpen(_) => self.relay(now, link, stream, peer, message),
             Message::RenewRequest(request) => self.renew(now, link, request),
-            Message::Subscribe(subscribe) => self.subscribe(link, stream, &subscribe),
+            Message::Subscribe(subscribe) => self.subscribe(now, link, stream, &subscribe),
+            Message::Activity(words) => self.hear_what_is_edited(now, (link, peer), &words),
             // The Mothership has the log for what it is to carry.
             Message::Routed(_) => {
                 let detail = "messages are routed between devices";
@@ -450,120 +457,6 @@ impl Hub {
             heads,
         };
         self.send(link, 0, Message::HeartbeatAck(ack));
-    }
-
-    // spec: sync/2.1
-    fn subscribe(&mut self, link: LinkId, stream: u32, subscribe: &Subscribe) {
-        let mut head = self.head(subscribe.log);
-        if let Some(fault) = self.history_fault(subscribe, &head) {
-            self.fault.get_or_insert(fault);
-            self.notice("fault", subscribe.log.short(), &fault.to_string());
-            return self.refuse(
-                link,
-                stream,
-                fault,
-                "this history is not the one you verified",
-            );
-        }
-        let known = self
-            .ledger
-            .log(subscribe.log)
-            .map_or(subscribe.seq == 0, |log| {
-                log.hash_at(subscribe.seq) == Some(subscribe.hash)
-            });
-        let fed = if known { subscribe.seq } else { 0 };
-        let Some(state) = self.links.get_mut(&link) else {
-            return;
-        };
-        if !state.has_room(stream) {
-            return self.refuse(link, stream, Code::BUSY, "too many logs on one link");
-        }
-        // Asking again does not make room.
-        let before = state.subscriptions.get(&stream);
-        let is_full = before.is_some_and(|before| before.is_full);
-        let subscription = Subscription {
-            log: subscribe.log,
-            fed,
-            is_full,
-        };
-        state.subscriptions.insert(stream, subscription);
-        if !state.has(feature::VECTORS) {
-            head.vector = VersionVector::default();
-        }
-        self.send(link, stream, Message::Head(head));
-        self.feed_link(link);
-    }
-
-    /// What a peer's verified checkpoint proves about us: that we lost history, or that we rewrote it.
-    fn history_fault(&self, subscribe: &Subscribe, head: &Head) -> Option<Code> {
-        let checkpoint = Checkpoint::decode(&subscribe.checkpoint).ok()?;
-        let is_ours = checkpoint.log == subscribe.log
-            && verify_checkpoint(&checkpoint, self.config.key.peer()).is_ok();
-        if !is_ours {
-            return None;
-        }
-        if head.seq < checkpoint.seq {
-            return Some(Code::BEHIND_PEERS);
-        }
-        let ours = self.ledger.log(subscribe.log)?.hash_at(checkpoint.seq)?;
-        (ours != checkpoint.hash).then_some(Code::FORK)
-    }
-
-    fn head(&self, log: LogId) -> Head {
-        let state = self.ledger.log(log);
-        Head {
-            log,
-            epoch: self.epoch,
-            seq: state.map_or(0, Log::seq),
-            hash: state.map_or(Digest::ZERO, Log::hash),
-            vector: state.map(Log::vector).unwrap_or_default(),
-        }
-    }
-
-    fn fed(&mut self, link: LinkId, (stream, log): (u32, LogId), up_to: u64, has_room: bool) {
-        let Some(state) = self.links.get_mut(&link) else {
-            return;
-        };
-        let subscription = state.subscriptions.get_mut(&stream);
-        // The stream may follow another log by now.
-        if let Some(subscription) = subscription.filter(|found| found.log == log) {
-            subscription.fed = subscription.fed.max(up_to);
-            subscription.is_full = !has_room;
-        }
-        state.is_feeding = false;
-        self.feed_link(link);
-    }
-
-    /// Feeds the first log of the link that has more, and room for it; the shell answers and the next step follows.
-    fn feed_link(&mut self, link: LinkId) {
-        let Some(state) = self.links.get_mut(&link) else {
-            return;
-        };
-        if state.is_closing || state.is_feeding || state.ready().is_none() {
-            return;
-        }
-        let behind = state
-            .subscriptions
-            .iter()
-            .find_map(|(stream, subscription)| {
-                let durable = self.ledger.log(subscription.log).map_or(0, Log::seq);
-                let has_more = subscription.fed < durable && !subscription.is_full;
-                has_more.then_some((*stream, *subscription, durable))
-            });
-        if let Some((stream, subscription, durable)) = behind {
-            state.is_feeding = true;
-            let from = subscription.fed + 1;
-            let to = durable.min(subscription.fed + FEED_ENTRIES_MAX);
-            let with_checkpoint = state.has(feature::CHECKPOINTS);
-            self.outputs.push_back(Output::Feed {
-                link,
-                stream,
-                log: subscription.log,
-                from,
-                to,
-                with_checkpoint,
-            });
-        }
     }
 
     /// The one place where durable records change state.
@@ -676,6 +569,7 @@ impl Hub {
             self.close(link, Code::REVOKED, &said_of_removal(&reason));
         }
         self.leases.removed(now, peer);
+        self.activity.forget(peer);
         let name = self
             .roll
             .member(peer)

@@ -298,6 +298,12 @@ impl Exchange {
         &self.held
     }
 
+    /// Neighbours that asked this device for the log.
+    pub fn askers(&self) -> impl Iterator<Item = LinkId> + '_ {
+        let asks = |(_, link): &(&LinkId, &Link)| Wish::Nothing < link.theirs;
+        self.links.iter().filter(asks).map(|(id, _)| *id)
+    }
+
     /// Whether nothing is awaited of a neighbour: it has said what it holds, and all of it is here, or the Mothership is.
     pub fn is_level(&self, neighbour: LinkId) -> bool {
         let link = self.links.get(&neighbour);

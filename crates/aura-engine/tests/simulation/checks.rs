@@ -29,6 +29,7 @@ impl World {
             }
             Message::Head(head) => assert!(head.vector.is_empty() || has(feature::VECTORS)),
             Message::Peer(_) => assert!(has(feature::PEER_EVENTS)),
+            Message::Activity(_) => assert!(has(feature::ACTIVITY)),
             Message::Subscribe(subscribe) => {
                 assert!(subscribe.vector.is_empty() || has(feature::VECTORS));
                 assert!(subscribe.checkpoint.is_empty() || has(feature::CHECKPOINTS));

@@ -460,7 +460,10 @@ pub(super) fn way(doc: &docs::TestMessage) -> String {
 }
 
 pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
-    let mut table = Table::new(&["NAME", "STATE", "ROLE", "PATH", "MS", "SEEN", "READS"]);
+    let head = [
+        "NAME", "STATE", "ROLE", "DOING", "PATH", "MS", "SEEN", "READS",
+    ];
+    let mut table = Table::new(&head);
     for row in rows {
         let seen = row
             .last_seen
@@ -470,6 +473,7 @@ pub(super) fn peers(rows: &[docs::PeerDoc], view: &View) -> String {
             row.name.clone(),
             row.state.clone(),
             row.role.clone(),
+            super::status::doing(row, view).unwrap_or_else(|| "-".to_owned()),
             row.path.clone(),
             row.rtt_ms
                 .map_or_else(|| "-".to_owned(), |ms| ms.to_string()),

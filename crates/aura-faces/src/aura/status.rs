@@ -58,7 +58,7 @@ pub(super) fn screen(status: &docs::Status, view: &View) -> String {
     text.push_str(&trouble(status, view));
     text.extend(status.paused.iter().map(holding_still));
     if is_quiet(status) {
-        text.push_str(&quiet(status));
+        text.push_str(&quiet(status, view));
         return text;
     }
     text.push_str(&needs(status, view));
@@ -137,6 +137,7 @@ fn is_quiet(status: &docs::Status) -> bool {
         && status.mine.unpublished == 0
         && status.mine.held_back.is_empty()
         && status.zones.is_empty()
+        && !status.peers.iter().any(edits_the_same)
         && status.incoming.touching_my_edits == 0
 }
 
@@ -164,13 +165,40 @@ fn holding_still(paused: &docs::PauseDoc) -> String {
     rows.into_iter().flatten().collect()
 }
 
-fn quiet(status: &docs::Status) -> String {
-    let online: Vec<&str> = status
-        .peers
-        .iter()
-        .filter(|peer| peer.state == "online" && peer.path != "self")
-        .map(|peer| peer.name.as_str())
-        .collect();
+/// Whether somebody edits now what was edited here as well.
+fn edits_the_same(peer: &docs::PeerDoc) -> bool {
+    peer.doing.iter().any(|doing| doing.now && doing.mine_too)
+}
+
+/// What a device is at, if that is known: what is edited on it, or for how long nothing was.
+pub(super) fn doing(peer: &docs::PeerDoc, view: &View) -> Option<String> {
+    let newest = peer.doing.first()?;
+    if !newest.now {
+        let idle = when::ago(&newest.at, view.now);
+        return Some(format!("idle {}", idle.trim_end_matches(" ago")));
+    }
+    // What is edited here as well is what somebody has to know of.
+    let shared = peer.doing.iter().find(|row| row.now && row.mine_too);
+    let row = shared.unwrap_or(newest);
+    let what = line(row.symbol.as_deref().unwrap_or(&row.path));
+    let on = match row.elsewhere {
+        true => format!(" on {}", branch(&row.branch)),
+        false => String::new(),
+    };
+    let too = if row.mine_too { ", as you do" } else { "" };
+    Some(format!("editing {what}{on}{too}"))
+}
+
+fn quiet(status: &docs::Status, view: &View) -> String {
+    let is_there = |peer: &&docs::PeerDoc| peer.state == "online" && peer.path != "self";
+    let there: Vec<&docs::PeerDoc> = status.peers.iter().filter(is_there).collect();
+    let online: Vec<&str> = there.iter().map(|peer| peer.name.as_str()).collect();
+    let busy = there.iter().filter_map(|peer| {
+        let doing = doing(peer, view).filter(|_| peer.doing.iter().any(|doing| doing.now))?;
+        Some(format!("  {} is {doing}\n", line(&peer.name)))
+    });
+    let busy: Vec<String> = busy.collect();
+    let more = rest(busy.len(), PEERS_SHOWN, "aura peers");
     let linked = status.peers.iter();
     let linked = linked.filter(|peer| peer.path.starts_with("direct") || peer.path == "relayed");
     let linked: Vec<String> = linked.map(|peer| line(&peer.name)).collect();
@@ -186,7 +214,8 @@ fn quiet(status: &docs::Status) -> String {
             linked => format!("Without the mothership, linked with {}", linked.join(", ")),
         },
     };
-    format!("Nothing needs you. {who}{waits}.\n")
+    let busy: String = busy.into_iter().take(PEERS_SHOWN).collect();
+    format!("Nothing needs you. {who}{waits}.\n{busy}{more}")
 }
 
 fn needs(status: &docs::Status, view: &View) -> String {
@@ -233,7 +262,11 @@ fn around(status: &docs::Status, view: &View) -> String {
     let mut text = "\nNow\n".to_owned();
     for peer in shown {
         let state = match peer.state.as_str() {
-            "online" => view.paint(Paint::Good, "online"),
+            "online" => match doing(peer, view) {
+                Some(doing) if edits_the_same(peer) => view.paint(Paint::Warn, &doing),
+                Some(doing) => view.paint(Paint::Good, &doing),
+                None => view.paint(Paint::Good, "online"),
+            },
             "offline" => view.paint(Paint::Faint, "offline"),
             other => line(other),
         };

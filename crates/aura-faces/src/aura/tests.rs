@@ -171,6 +171,7 @@ fn status() -> docs::Status {
         tried: Vec::new(),
         path: path.to_owned(),
         reads: true,
+        doing: Vec::new(),
     };
     docs::Status {
         schema: docs::Status::SCHEMA.to_owned(),

@@ -18,6 +18,7 @@ use std::{
 };
 
 use aura_engine::peer::{
+    activity::Via,
     exchange,
     links::{Arrived, Attempt, Input, Known, LinkId, Links, Output, Own},
     routes::{self as way, Routes},
@@ -61,6 +62,8 @@ struct Thread {
     /// Logs whose stream was full.
     full: BTreeSet<LogId>,
     is_up: bool,
+    /// What both sides understand.
+    features: u64,
     /// Which other logs the other side asked for, while the team's log is not level with it.
     early: Option<BTreeMap<LogId, Message>>,
 }
@@ -305,7 +308,12 @@ impl Daemon {
                     self.send_on(link, 0, &message);
                 }
                 Output::Ready(link) => self.thread_ready(link),
-                Output::Up { link, peer, .. } => self.thread_up(link, peer),
+                Output::Up {
+                    link,
+                    peer,
+                    features,
+                    ..
+                } => self.thread_up(link, peer, features),
                 Output::Down { link, peer, detail } => self.thread_down(link, peer, detail),
                 Output::Learned(said) => self.learn(said),
                 Output::Ask(peers) => {
@@ -408,6 +416,7 @@ impl Daemon {
             streams: BTreeMap::new(),
             full: BTreeSet::new(),
             is_up: false,
+            features: 0,
             early: None,
         };
         neighbours.threads.insert(id, thread);
@@ -429,6 +438,11 @@ impl Daemon {
                     self.hear_of_circuit(Carrier::Relay(link), stream, message);
                 }
                 Ok(Message::Routed(routed)) if stream == 0 => self.hear_routed(link, routed),
+                Ok(Message::Activity(words)) if stream == 0 => {
+                    if self.has_feature(link, 0) {
+                        self.hear_of_activity(Via::Neighbour(link), &words);
+                    }
+                }
                 Ok(message) if stream == 0 => {
                     if let Message::HeartbeatAck(ack) = &message {
                         self.answered(ack.nonce);
@@ -457,7 +471,7 @@ impl Daemon {
         }
     }
 
-    fn close_thread(&mut self, link: LinkId, code: Code, detail: &str) {
+    pub(super) fn close_thread(&mut self, link: LinkId, code: Code, detail: &str) {
         if let Some(neighbours) = &mut self.neighbours
             && let Some(thread) = neighbours.threads.get(&link)
         {
@@ -465,7 +479,7 @@ impl Daemon {
         }
     }
 
-    fn send_on(&self, link: LinkId, stream: u32, message: &Message) -> Option<usize> {
+    pub(super) fn send_on(&self, link: LinkId, stream: u32, message: &Message) -> Option<usize> {
         let thread = self.neighbours.as_ref()?.threads.get(&link)?;
         let (kind, payload) = message.encode();
         thread.handle.send(stream, kind, payload)
@@ -478,9 +492,16 @@ impl Daemon {
         }
     }
 
-    fn thread_up(&mut self, link: LinkId, peer: PeerId) {
+    /// Whether a link is up, and its other side understands this.
+    pub(super) fn has_feature(&self, link: LinkId, feature: u64) -> bool {
+        let thread = self.neighbours.as_ref().and_then(|n| n.threads.get(&link));
+        thread.is_some_and(|thread| thread.is_up && thread.features & feature == feature)
+    }
+
+    fn thread_up(&mut self, link: LinkId, peer: PeerId, features: u64) {
         if let Some(thread) = self.thread_mut(link) {
             (thread.is_up, thread.peer) = (true, Some(peer));
+            thread.features = features;
         }
         self.tell_routes(way::Input::Up { peer, link });
         let is_asked = |known: &Neighbours| known.asked.contains_key(&peer);

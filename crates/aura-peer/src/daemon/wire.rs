@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use aura_engine::peer::{control, replica};
+use aura_engine::peer::{activity::Via, control, replica};
 use aura_net::{Dialed, LinkEvent, dial, link};
 use aura_proto::{
     Code, PeerId,
@@ -72,6 +72,9 @@ impl Daemon {
                 control::Output::Heads(_) => {}
                 control::Output::Deliver(Message::Reach(words)) => {
                     words.into_iter().for_each(|said| self.learn(said));
+                }
+                control::Output::Deliver(Message::Activity(words)) => {
+                    self.hear_of_activity(Via::Mothership, &words);
                 }
                 control::Output::Deliver(message) => tracing::debug!(?message, "not for anybody"),
             }
@@ -323,6 +326,7 @@ impl Daemon {
                 desk.unseal(ring);
                 desk.publish_saved(ring)?;
                 desk.settle(ring);
+                desk.say_again();
                 Ok(())
             });
             if let Err(failure) = done {
@@ -332,6 +336,7 @@ impl Daemon {
     }
 
     fn link_up(&mut self, features: u64) {
+        self.link_features = features;
         if let Some(team) = &mut self.team {
             team.book.replica.set_features(features);
             team.feed(replica::Input::LinkUp, &mut self.identity);

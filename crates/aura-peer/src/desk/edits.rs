@@ -75,7 +75,7 @@ impl Desk {
         }
     }
 
-    fn edit_of(&mut self, path: &RepoPath) -> Result<Option<BeforeAndAfter>, Failure> {
+    pub(super) fn edit_of(&mut self, path: &RepoPath) -> Result<Option<BeforeAndAfter>, Failure> {
         let Some(disk) = self.if_differs(path) else {
             return Ok(None);
         };

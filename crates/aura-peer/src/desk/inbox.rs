@@ -249,7 +249,7 @@ impl Desk {
         Ok(self.inbox.rows.get(&key).map(|row| row.id.clone()))
     }
 
-    /// Who works on a symbol: whoever changed it lately, or holds a zone in which it is.
+    /// Who works on a symbol: whoever edits it now or changed it lately, or holds a zone in which it is.
     pub(crate) fn editors(
         &mut self,
         wanted: &str,
@@ -268,6 +268,8 @@ impl Desk {
             .map(|recorded| recorded.origin.writer.peer)
             .collect();
         editors.extend(self.holders_of(&symbol, ring));
+        let unit = (!symbol.is_file()).then_some(symbol.unit);
+        editors.extend(self.editing_now(&symbol.path, unit, ring));
         editors.remove(&self.key_peer);
         if editors.is_empty() {
             let message = format!("nobody else works on {}", full(&symbol.path, &symbol.name));

@@ -13,6 +13,7 @@ pub(crate) mod claim;
 mod counted;
 mod damage;
 mod decide;
+pub(crate) mod doing;
 mod edits;
 mod files;
 mod heard;
@@ -220,6 +221,7 @@ pub(crate) struct Desk {
     sealed: Vec<(u64, Came)>,
     judged: counted::Ledger,
     pub(crate) law: law::Law,
+    pub(crate) doing: doing::Doing,
     pub(crate) inbox: inbox::Inbox,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,

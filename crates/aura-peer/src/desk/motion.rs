@@ -56,11 +56,10 @@ impl Desk {
                 MotionEvent::Publish(paths) if let Some(settled) = &mut self.unsettled => {
                     settled.held_too(paths);
                 }
-                MotionEvent::Publish(paths) => {
-                    if self.saving_publishes() {
-                        self.publish_saves(&paths, ring)?;
-                    }
-                }
+                MotionEvent::Publish(paths) => match self.saving_publishes() {
+                    true => drop(self.publish_saves(&paths, ring)?),
+                    false => self.note_edits(&paths)?,
+                },
                 MotionEvent::Settled(settled) => {
                     let settled = match self.unsettled.take() {
                         Some(earlier) => settled.after(earlier),

@@ -10,6 +10,7 @@ use std::{
 
 use aura_api::Failure;
 use aura_engine::peer::{
+    activity::Activity,
     agreement::Agreement,
     replica::{Fates, Record},
     units::Units,
@@ -20,7 +21,7 @@ use aura_tree::{Motion, Repo, WorkingCopy};
 use aura_trust::{IdentityKey, KeyRing, Roster};
 
 use super::{
-    Came, Desk, Mode, Place, Publishing, agree, analyses::Analyses, batch, counted, damage,
+    Came, Desk, Mode, Place, Publishing, agree, analyses::Analyses, batch, counted, damage, doing,
     files::Files, git_failure, heard, impact, inbox, law, loose::Loose, pass, pause,
     shadow::Shadows, stale, storage,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) checkpoint_key: PeerId,
     pub(crate) mode: Mode,
     pub(crate) publishing: Publishing,
+    /// Whether others are told what is edited here.
+    pub(crate) is_told: bool,
     pub(crate) clock: Clock,
 }
 
@@ -89,6 +92,10 @@ impl Desk {
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
             law: law::Law::new(log, ground.checkpoint_key),
+            doing: doing::Doing {
+                machine: Activity::new(team, log),
+                is_told: ground.is_told,
+            },
             inbox: inbox::Inbox::open(state_dir),
             not_heard: Vec::new(),
             offer_at_ms: None,

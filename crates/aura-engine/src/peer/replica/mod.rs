@@ -246,6 +246,11 @@ impl Replica {
         self.is_linked && !self.is_faulted && (self.remote.is_some() || 0 < self.asked)
     }
 
+    /// Whether the Mothership has said that it feeds this log.
+    pub fn is_fed(&self) -> bool {
+        self.is_served() && self.remote.is_some()
+    }
+
     /// Whether nothing more of the log comes on this link: it contradicts the copy, or the Mothership refused to tell.
     pub fn is_cut_off(&self) -> bool {
         let is_refused = self.is_linked && self.asked == 0 && self.remote.is_none();

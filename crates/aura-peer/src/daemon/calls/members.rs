@@ -2,16 +2,16 @@
 //!
 //! Invariant: a device reads only after it was handed the key, by an admin or by an invite of one.
 
-use std::sync::mpsc;
+use std::{collections::BTreeMap, path::Path, sync::mpsc};
 
 use aura_api::{Exit, Failure, Reply, docs};
-use aura_proto::limits::TOKEN_TTL_S_MAX;
 use aura_proto::message::{PeerCard, Role};
+use aura_proto::{PeerId, limits::TOKEN_TTL_S_MAX};
 use aura_trust::{InviteSeed, JoinClaims, Token, make_join_jwt, seal_ring_for_invite, words};
 
 use super::{Answer, Until, Waiting, document, no_peer};
 use crate::clock::{random, rfc3339};
-use crate::daemon::Daemon;
+use crate::{daemon::Daemon, desk::Desk};
 use crate::{docs as shape, team};
 
 /// How long the Mothership may take to say who somebody is, in milliseconds.
@@ -212,20 +212,39 @@ impl Daemon {
     pub(in crate::daemon) fn peer_list(&self) -> Answer {
         document(&docs::Peers {
             schema: docs::Peers::SCHEMA.to_owned(),
-            peers: self.peer_rows(),
+            peers: self.peer_rows(None),
         })
     }
 
-    pub(in crate::daemon) fn peer_rows(&self) -> Vec<docs::PeerDoc> {
+    pub(in crate::daemon) fn peer_rows(&self, repo: Option<&Path>) -> Vec<docs::PeerDoc> {
         let me = self.identity.key.peer();
+        let mut doing = self.doing(repo);
         let is_up = self.is_control_up();
         let links = self.link_rows();
         let row = |card: &PeerCard| {
             let standing = (self.reads(card), is_up);
-            shape::peer(card, me, standing, links.get(&card.peer))
+            let row = shape::peer(card, me, standing, links.get(&card.peer));
+            docs::PeerDoc {
+                doing: doing.remove(&card.peer).unwrap_or_default(),
+                ..row
+            }
         };
         let mut rows: Vec<docs::PeerDoc> = self.peers.values().map(row).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
+    }
+
+    /// What everybody else edits in one repository, or in all.
+    fn doing(&self, repo: Option<&Path>) -> BTreeMap<PeerId, Vec<docs::DoingDoc>> {
+        let mut doing: BTreeMap<PeerId, Vec<docs::DoingDoc>> = BTreeMap::new();
+        let wall_ms = self.clock.wall_ms();
+        let is_meant = |desk: &&Desk| repo.is_none_or(|repo| desk.path == repo);
+        for desk in self.desks.values().filter(is_meant) {
+            for edited in desk.edited_by_others(&self.identity.ring) {
+                let row = shape::doing(desk, &edited, wall_ms);
+                doing.entry(edited.peer).or_default().push(row);
+            }
+        }
+        doing
     }
 }

@@ -470,8 +470,9 @@ impl Daemon {
             self.links_were_set();
         }
         let publishing = self.publishing();
+        let is_told = self.settings.get("activity") == "on";
         for desk in self.desks.values_mut() {
-            desk.publishing = publishing;
+            (desk.publishing, desk.doing.is_told) = (publishing, is_told);
         }
         if key == "members.approve" && self.settings.get(key) == "auto" {
             self.approve_automatically();

@@ -81,7 +81,7 @@ impl Daemon {
                 .neighbours
                 .as_ref()
                 .and_then(|known| known.door_why.clone()),
-            peers: self.peer_rows().into_iter().filter(is_wanted).collect(),
+            peers: self.peer_rows(None).into_iter().filter(is_wanted).collect(),
         })
     }
 

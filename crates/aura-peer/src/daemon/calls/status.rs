@@ -62,7 +62,7 @@ impl Daemon {
             link,
             next,
             needs_you,
-            peers: self.peer_rows(),
+            peers: self.peer_rows(Some(&path)),
             incoming,
             mine: self.mine(desk, unpublished),
             zones: self.zones_of_note(desk),

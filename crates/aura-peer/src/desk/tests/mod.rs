@@ -191,6 +191,7 @@ fn open(dir: &Path, seed: u8, mode: Mode, ring: &KeyRing) -> Desk {
         checkpoint_key: PeerId([7; 32]),
         mode,
         publishing: Publishing::Intent,
+        is_told: true,
         clock: Clock::start(),
     };
     let mut desk = Desk::open(ground, ring).unwrap();

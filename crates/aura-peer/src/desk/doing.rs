@@ -1,0 +1,199 @@
+//! What is edited here now, and what others say of it.
+//!
+//! Invariants:
+//! - a place counts from when its file was saved, not from when that was noticed;
+//! - what others say is opened when somebody asks, and shows what they say: it decides nothing.
+
+use std::collections::BTreeSet;
+
+use aura_api::Failure;
+use aura_engine::peer::activity::{Activity, ActivityBody, Input, SPOTS_MAX, Spot};
+use aura_proto::{AgedActivity, PeerId, RepoPath, SignedActivity, Writer};
+use aura_semantic::{Touched, UnitId};
+use aura_trust::{IdentityKey, KeyRing, SealContext, open, seal, sign_activity};
+
+use super::{Desk, Notice};
+use crate::clock::now;
+
+/// An edit that is not older than this goes on, in milliseconds.
+pub(crate) const EDITING_MS: u64 = 180_000;
+
+/// What is said and known of who edits what.
+pub(crate) struct Doing {
+    pub(crate) machine: Activity,
+    /// Whether others are told what is edited here.
+    pub(crate) is_told: bool,
+}
+
+/// A place that somebody edits, or edited within the last hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edited {
+    pub(crate) peer: PeerId,
+    pub(crate) channel: String,
+    pub(crate) spot: Spot,
+    /// Whether it was edited here as well.
+    pub(crate) is_mine_too: bool,
+}
+
+impl Edited {
+    /// Whether it goes on.
+    pub(crate) fn is_now(&self) -> bool {
+        self.spot.ago_ms < EDITING_MS
+    }
+}
+
+impl Desk {
+    /// A file was found edited, in these units or as a whole.
+    pub(super) fn edited(&mut self, path: &RepoPath, mtime_ms: Option<i128>, touched: &[Touched]) {
+        if !self.doing.is_told || self.pause.publishing.is_some() {
+            return;
+        }
+        let wall_ms = i128::from(self.clock.wall_ms());
+        let ago_ms = mtime_ms.map_or(0, |mtime_ms| wall_ms - mtime_ms);
+        // A file of tomorrow is edited now.
+        let ago_ms = u64::try_from(ago_ms.max(0)).unwrap_or(u64::MAX);
+        let whole = UnitId::file(path.as_str());
+        let units = touched.iter().filter(|row| row.unit != whole);
+        let spot = |unit| Spot {
+            path: path.as_str().to_owned(),
+            unit,
+            ago_ms,
+        };
+        let mut spots: Vec<Spot> = units
+            .map(|row| spot(Some((row.unit, row.name.clone()))))
+            .collect();
+        if spots.is_empty() {
+            spots.push(spot(None));
+        }
+        let now = now(self.clock);
+        self.doing.machine.handle(now, Input::Edited(spots));
+    }
+
+    /// What could not be sealed may be now.
+    pub(crate) fn say_again(&mut self) {
+        let now = now(self.clock);
+        self.doing.machine.handle(now, Input::Edited(Vec::new()));
+    }
+
+    /// Seals and signs what is edited here; nothing without the team's key.
+    // spec: activity/1.1, activity/1.3
+    pub(crate) fn word(
+        &self,
+        counter: u64,
+        mut spots: Vec<Spot>,
+        (key, ring): (&IdentityKey, &KeyRing),
+    ) -> Option<SignedActivity> {
+        let team_key = ring.current().filter(|_| self.distrust.is_none())?;
+        loop {
+            let body = ActivityBody {
+                channel: self.units.channel().to_owned(),
+                spots: spots.clone(),
+            };
+            let unsealed = SignedActivity {
+                log: self.book.replica.log(),
+                writer: self.book.replica.writer(),
+                counter,
+                key_epoch: team_key.epoch,
+                sealed: Vec::new(),
+                signature: Vec::new(),
+            };
+            let context = SealContext::of_activity(self.team, &unsealed);
+            let said = SignedActivity {
+                sealed: seal(team_key, &context, crate::clock::random(), &body.encode()),
+                ..unsealed
+            };
+            if said.is_well_formed() {
+                return Some(sign_activity(key, self.team, said));
+            }
+            // Long names: the newest places say most.
+            spots.pop()?;
+        }
+    }
+
+    /// What others edit, or edited within the last hour, the newest first.
+    pub(crate) fn edited_by_others(&self, ring: &KeyRing) -> Vec<Edited> {
+        let words: Vec<AgedActivity> = self.doing.machine.words(now(self.clock)).collect();
+        let (own, others): (Vec<_>, Vec<_>) = words
+            .into_iter()
+            .partition(|word| word.said.writer.peer == self.key_peer);
+        let places = |spot: &Spot| (spot.path.clone(), spot.unit.as_ref().map(|unit| unit.0));
+        let own = own.iter().filter_map(|word| self.opened_word(word, ring));
+        let own: Vec<_> = own
+            .flat_map(|body| body.spots)
+            .map(|spot| places(&spot))
+            .collect();
+        let mut edited = Vec::new();
+        for word in others {
+            let peer = word.said.writer.peer;
+            let body = self.opened_word(&word, ring);
+            let Some(body) = body.filter(|_| self.roster.is_active(peer)) else {
+                continue;
+            };
+            edited.extend(body.spots.into_iter().map(|spot| Edited {
+                peer,
+                channel: body.channel.clone(),
+                is_mine_too: own.contains(&places(&spot)),
+                spot: Spot {
+                    ago_ms: spot.ago_ms.saturating_add(word.age_ms),
+                    ..spot
+                },
+            }));
+        }
+        edited.sort_by_key(|row| row.spot.ago_ms);
+        edited
+    }
+
+    fn opened_word(&self, word: &AgedActivity, ring: &KeyRing) -> Option<ActivityBody> {
+        let said = &word.said;
+        let key = ring.get(said.key_epoch)?;
+        let context = SealContext::of_activity(self.team, said);
+        ActivityBody::decode(&open(key, &context, &said.sealed).ok()?).ok()
+    }
+
+    /// Who edits a unit of a file now, or anything of it where none is named.
+    pub(super) fn editing_now(
+        &self,
+        path: &str,
+        unit: Option<UnitId>,
+        ring: &KeyRing,
+    ) -> impl Iterator<Item = PeerId> {
+        let is_it = |row: &Edited| {
+            let edited = row.spot.unit.as_ref().map(|(unit, _)| *unit);
+            row.is_now() && row.spot.path == path && (unit.is_none() || edited == unit)
+        };
+        let rows = self.edited_by_others(ring).into_iter().filter(is_it);
+        rows.map(|row| row.peer).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Where saving publishes nothing, what was saved is edited all the same.
+    pub(super) fn note_edits(&mut self, paths: &BTreeSet<RepoPath>) -> Result<(), Failure> {
+        // Of what a program writes into a hundred files at once the first say enough.
+        for path in paths.iter().take(SPOTS_MAX) {
+            let mtime_ms = self.copy.root().stamp(path).ok();
+            let mtime_ms = mtime_ms.map(|stamp| stamp.mtime_ns / 1_000_000);
+            if let Some((_, patch, _)) = self.edit_of(path)? {
+                self.edited(path, mtime_ms, &patch.touched);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whoever watches what somebody edits.
+    pub(crate) fn learned(&mut self, writer: Writer, ring: &KeyRing) {
+        let word = self.doing.machine.word_of(now(self.clock), writer);
+        let Some(word) = word.filter(|_| writer.peer != self.key_peer) else {
+            return;
+        };
+        let body = self.opened_word(&word, ring);
+        let Some(spot) = body.and_then(|body| body.spots.into_iter().next()) else {
+            return;
+        };
+        let name = spot.unit.map_or(spot.path, |(_, name)| name);
+        self.notices.push(Notice {
+            kind: "editing",
+            symbol: Some(name.clone()),
+            peer: Some(writer.peer),
+            text: format!("edits {name}"),
+        });
+    }
+}
