@@ -51,6 +51,7 @@ pub(crate) fn nodes() -> Vec<Node> {
 fn samples() -> Vec<Sample> {
     let mut samples = greetings();
     samples.extend(presence());
+    samples.extend(activity());
     samples.extend(circuits());
     samples.extend(enrolment());
     samples.extend(logs());
@@ -104,6 +105,11 @@ fn greetings() -> Vec<Sample> {
     ]
 }
 
+fn activity() -> Vec<Sample> {
+    let words = vec![edits(1), edits(2)];
+    vec![sample("who edits what", Message::Activity, words)]
+}
+
 fn presence() -> Vec<Sample> {
     let beat = Heartbeat {
         nonce: 7,
@@ -155,11 +161,6 @@ fn presence() -> Vec<Sample> {
             PeerQuery {
                 peers: vec![peer(9), peer(8)],
             },
-        ),
-        sample(
-            "who edits what",
-            Message::Activity,
-            vec![edits(1), edits(2)],
         ),
         sample(
             "where",

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use aura_api::Failure;
 use aura_engine::peer::activity::{Activity, ActivityBody, Input, SPOTS_MAX, Spot};
-use aura_proto::{AgedActivity, PeerId, RepoPath, SignedActivity, Writer};
+use aura_proto::{AgedActivity, LogId, PeerId, RepoPath, SignedActivity, TeamId, Writer};
 use aura_semantic::{Touched, UnitId};
 use aura_trust::{IdentityKey, KeyRing, SealContext, open, seal, sign_activity};
 
@@ -23,6 +23,15 @@ pub(crate) struct Doing {
     pub(crate) machine: Activity,
     /// Whether others are told what is edited here.
     pub(crate) is_told: bool,
+}
+
+impl Doing {
+    pub(super) fn new(team: TeamId, log: LogId, is_told: bool) -> Self {
+        Self {
+            machine: Activity::new(team, log),
+            is_told,
+        }
+    }
 }
 
 /// A place that somebody edits, or edited within the last hour.

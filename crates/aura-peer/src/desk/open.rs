@@ -10,7 +10,6 @@ use std::{
 
 use aura_api::Failure;
 use aura_engine::peer::{
-    activity::Activity,
     agreement::Agreement,
     replica::{Fates, Record},
     units::Units,
@@ -92,10 +91,7 @@ impl Desk {
             sealed: Vec::new(),
             judged: counted::Ledger::default(),
             law: law::Law::new(log, ground.checkpoint_key),
-            doing: doing::Doing {
-                machine: Activity::new(team, log),
-                is_told: ground.is_told,
-            },
+            doing: doing::Doing::new(team, log, ground.is_told),
             inbox: inbox::Inbox::open(state_dir),
             not_heard: Vec::new(),
             offer_at_ms: None,

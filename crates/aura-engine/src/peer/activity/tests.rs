@@ -1,3 +1,5 @@
+//! What a clone says, hears and passes on of who edits what.
+
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 
