@@ -80,6 +80,8 @@ enum Row {
     Mesh,
     /// A direct link between two laptops
     Direct,
+    /// What a person waits for: prompt, status, hooks, join
+    Feel,
 }
 
 /// What all rows stand on.
@@ -118,6 +120,7 @@ impl Row {
             Self::Semantic => rows::semantic::measure(ground),
             Self::Mesh => rows::mesh::measure(),
             Self::Direct => rows::direct::measure(ground).await,
+            Self::Feel => rows::feel::measure(ground),
         }
     }
 }

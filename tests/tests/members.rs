@@ -133,7 +133,7 @@ fn carol_and_mallory(laptop: &Laptop) -> (Forger, Forger) {
 }
 
 #[test]
-fn what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
+fn c44_what_an_observer_of_the_roster_writes_all_the_same_reaches_no_file() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");
@@ -253,7 +253,7 @@ fn a_removal_that_un_counts_entries_does_so_in_daemons_that_run_as_well() {
 }
 
 #[test]
-fn a_demotion_leaves_what_was_written_before_it() {
+fn c44_a_demotion_leaves_what_was_written_before_it() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "observe");
@@ -274,7 +274,53 @@ fn a_demotion_leaves_what_was_written_before_it() {
 }
 
 #[test]
-fn nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
+fn c44_a_demotion_holds_at_once_for_a_daemon_that_runs() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "observe");
+    let (mut carol, mut mallory) = carol_and_mallory(&alice);
+    mallory.publish(&mallory.creation("zz/before.txt", "here\n"));
+    mallory.reaches(&alice);
+    carol.decides(&MembershipBody::SetRole {
+        peer: mallory.device.key.peer(),
+        role: Role::Observer,
+    });
+    mallory.publish(&mallory.creation("zz/after.txt", "here\n"));
+    alice.event(|event| event["kind"] == "refused" && event["actor"] == "mallory");
+    assert_eq!(known(&alice), 1);
+}
+
+#[test]
+fn c44_an_observer_reads_and_what_it_writes_gets_nowhere() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    alice
+        .aura(&["config", "set", "members.approve", "ask"])
+        .ok();
+    let olga = team.laptop("olga");
+    let invite = token(&team.mothership(&["invite", "--role", "observer"]).ok());
+    olga.join(&invite, "olga", "live").ok();
+    alice.event(|event| event["kind"] == "peer_added" && event["actor"] == "olga");
+    // Before somebody agrees, it reads nothing.
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    alice.aura(&["publish"]).ok();
+    olga.synced();
+    assert!(olga.read("src/risk.rs").contains("let cap = 100"));
+    alice.aura(&["members", "approve", "olga"]).ok();
+    olga.applied("score");
+    olga.edit("src/risk.rs", "name.to_owned()", "name.into()");
+    let refused = olga.aura(&["publish"]);
+    let why = refused.json["held_back"][0].as_str().unwrap_or_default();
+    assert!(why.contains("only reads"), "{refused:?}");
+    assert!(olga.read("src/risk.rs").contains("name.into()"));
+    alice.synced();
+    assert!(alice.read("src/risk.rs").contains("name.to_owned()"));
+    assert_eq!(alice.log(&[]).len(), 1);
+}
+
+#[test]
+fn c44_nobody_becomes_an_admin_of_the_roster_without_a_person_who_agreed() {
     let team = Team::new();
     let box_ = team.serve("127.0.0.1:0");
     let alice = team.founder(&box_, "live");

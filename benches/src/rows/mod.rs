@@ -3,6 +3,7 @@
 pub(crate) mod catchup;
 pub(crate) mod direct;
 pub(crate) mod fan;
+pub(crate) mod feel;
 pub(crate) mod idle;
 pub(crate) mod index;
 pub(crate) mod mesh;

@@ -156,6 +156,9 @@ doc! {
         seq: u64,
         /// `synced`, `syncing`, `offline`, `partial` or `error`.
         word: String,
+        /// How many files hold what is not told, where the word is `partial`.
+        #[serde(default)]
+        lacking: u64,
         /// Team name.
         team: Option<String>,
         /// Name of this device.

@@ -494,6 +494,7 @@ impl Daemon {
             if is_idle {
                 self.weigh();
             }
+            self.tend_standing();
             self.answer_waiting();
             self.tell_prompts();
         }
@@ -532,8 +533,10 @@ impl Daemon {
         let links = self.links_deadline();
         let says = |desk: &Desk| desk.doing.machine.deadline();
         let says = self.desks.values().filter_map(says).min();
+        let stands = |desk: &Desk| desk.standing.deadline();
+        let stands = self.desks.values().filter_map(stands).min();
         [
-            control, waiting, motion, kept, retry, team, weighs, links, says,
+            control, waiting, motion, kept, retry, team, weighs, links, says, stands,
         ]
         .into_iter()
         .flatten()

@@ -189,7 +189,7 @@ fn traces_of_process(pid: u32) -> [(String, String); 2] {
 }
 
 #[test]
-fn case_109_no_key_token_or_text_stands_in_a_log_an_answer_or_the_process_list() {
+fn c85_case_109_no_key_token_or_text_stands_in_a_log_an_answer_or_the_process_list() {
     let team = Team::new();
     let (box_, alice) = traced(&team);
     let first = token(&box_.ready);
@@ -206,6 +206,10 @@ fn case_109_no_key_token_or_text_stands_in_a_log_an_answer_or_the_process_list()
     alice.edit("src/risk.rs", "let cap = 100", &format!("let cap = {text}"));
     said.push(run(tracing(&alice, &["publish", "-m", "why", "-v"])));
     bob.applied("score");
+    let words = ["msg", "send", "@bob", text, "-v"];
+    said.push(run(tracing(&alice, &words)));
+    let claim = ["zone", "claim", "load", "--why", text, "-v"];
+    said.push(run(tracing(&alice, &claim)));
     let cut = &second[..second.len() - 3];
     let commands = [
         &["join", &second, "--name", "eve"][..],

@@ -38,7 +38,11 @@ pub(super) fn short(status: &docs::Status) -> String {
         .as_ref()
         .map(|repo| format!(" {}", branch(&repo.branch)))
         .unwrap_or_default();
-    let mut text = format!("{}{branch}", line(&status.word));
+    let lacking = match status.lacking {
+        0 => String::new(),
+        lacking => format!(" {lacking}"),
+    };
+    let mut text = format!("{}{lacking}{branch}", line(&status.word));
     for (count, word) in [
         (count(&status.needs_you), "need you"),
         (status.incoming.patches, "waiting"),

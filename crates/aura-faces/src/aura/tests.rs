@@ -178,6 +178,7 @@ fn status() -> docs::Status {
         at: "2026-11-20T13:05:11Z".to_owned(),
         seq: 88_123,
         word: "synced".to_owned(),
+        lacking: 0,
         team: Some("acme".to_owned()),
         name: Some("alice@thinkpad".to_owned()),
         repo: Some(docs::RepoDoc {

@@ -51,6 +51,7 @@ use aura_engine::peer::{
     agreement::Agreement,
     body::PatchBody,
     replica,
+    standing::Standing,
     units::{Conflict, OpenConflict, Origin, Recorded, Units},
 };
 use aura_proto::{Entry, Kind, PeerId, RepoPath, TeamId, Writer, event::Placed, message::Message};
@@ -222,6 +223,7 @@ pub(crate) struct Desk {
     judged: counted::Ledger,
     pub(crate) law: law::Law,
     pub(crate) doing: doing::Doing,
+    pub(crate) standing: Standing,
     pub(crate) inbox: inbox::Inbox,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,

@@ -12,6 +12,7 @@ use aura_api::Failure;
 use aura_engine::peer::{
     agreement::Agreement,
     replica::{Fates, Record},
+    standing::Standing,
     units::Units,
 };
 use aura_proto::{Entry, Kind, LogId, PeerId, TeamId};
@@ -92,6 +93,7 @@ impl Desk {
             judged: counted::Ledger::default(),
             law: law::Law::new(log, ground.checkpoint_key),
             doing: doing::Doing::new(team, log, ground.is_told),
+            standing: Standing::new(crate::clock::now(clock)),
             inbox: inbox::Inbox::open(state_dir),
             not_heard: Vec::new(),
             offer_at_ms: None,

@@ -404,6 +404,11 @@ impl Desk {
             self.hold_back(path, &*why);
             return Ok(false);
         }
+        let card = self.roster.member(self.key_peer);
+        if card.is_some_and(|card| !card.role.may_write()) {
+            self.hold_back(path, "this device only reads: it is an observer");
+            return Ok(false);
+        }
         if self.pause.publishing.is_some() && replaces.is_none() {
             self.hold_back(path, Held::Paused);
             return Ok(false);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use aura_api::{Call, Next, docs, shell_operand};
-use aura_engine::peer::{control::Control, units::Conflict};
+use aura_engine::peer::{control::Control, standing::Facts, units::Conflict};
 use aura_proto::{
     message::{PeerCard, Role},
     zone::ZoneMode,
@@ -47,7 +47,8 @@ impl Daemon {
             schema: docs::Status::SCHEMA.to_owned(),
             at: rfc3339(self.clock.wall_ms()),
             seq: self.event_last(),
-            word: self.word(desk).to_owned(),
+            word: desk.standing.word().as_str().to_owned(),
+            lacking: desk.standing.word().lacking(),
             team: enrolment.map(|enrolment| enrolment.team_name.clone()),
             name: enrolment.map(|enrolment| enrolment.name.clone()),
             repo: Some(docs::RepoDoc {
@@ -289,18 +290,14 @@ impl Daemon {
         }
     }
 
-    /// The state in one word.
-    pub(in crate::daemon) fn word(&self, desk: &Desk) -> &'static str {
-        let is_up = self.is_control_up();
-        match (
-            self.trouble(desk).is_some(),
-            is_up,
-            desk.book.replica.is_synced(),
-        ) {
-            (true, ..) => "error",
-            (false, false, _) => "offline",
-            (false, true, false) => "syncing",
-            (false, true, true) => "synced",
+    /// What the word for a repository follows from.
+    pub(in crate::daemon) fn facts(&self, desk: &Desk) -> Facts {
+        let held = desk.held_back.values();
+        Facts {
+            has_fault: self.trouble(desk).is_some(),
+            is_linked: self.is_control_up(),
+            is_level: desk.book.replica.is_synced(),
+            lacking: held.filter(|why| !why.is_left_out()).count() as u64,
         }
     }
 
