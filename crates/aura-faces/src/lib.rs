@@ -17,6 +17,8 @@ mod moment;
 mod output;
 mod process;
 mod qr;
+#[cfg(test)]
+mod said;
 mod schemas;
 mod table;
 mod when;

@@ -293,6 +293,13 @@ fn every_command_has_an_example() {
 }
 
 #[test]
+fn every_command_that_the_readme_or_an_example_names_is_one() {
+    let program = Args::command();
+    assert!(3 < crate::said::readme_names_real_commands(&program));
+    assert!(10 < crate::said::examples_are_real_commands(&program));
+}
+
+#[test]
 fn every_command_has_a_manual_page_and_both_programs_know_the_same_schemas() {
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("pages");

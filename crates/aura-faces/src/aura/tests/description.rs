@@ -21,6 +21,13 @@ fn every_command_has_an_example_and_every_help_says_so() {
 }
 
 #[test]
+fn every_command_that_the_readme_or_an_example_names_is_one() {
+    let program = Args::command();
+    assert!(40 < crate::said::readme_names_real_commands(&program));
+    assert!(50 < crate::said::examples_are_real_commands(&program));
+}
+
+#[test]
 fn the_exit_codes_are_printed_with_every_code_once() {
     let laptop = Laptop::new();
     let table = laptop.run(&["help", "exit-codes", "--json"]).json();
