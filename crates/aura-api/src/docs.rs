@@ -140,7 +140,7 @@ mod past;
 pub use changes::{Joined, Published, Undone};
 pub use merging::*;
 pub use network::{
-    AddressDoc, DoingDoc, HopDoc, Netcheck, PeerDoc, Peers, Ping, TestMessage, TriedDoc,
+    AddressDoc, DoingDoc, HopDoc, Netcheck, PeerDoc, Peers, Ping, StreamDoc, TestMessage, TriedDoc,
 };
 pub use past::{
     Blamed, BlamedLineDoc, BlamedUnitDoc, Dag, DagUnitDoc, Found, FoundDoc, Log, OpDoc, Restored,
@@ -183,6 +183,9 @@ doc! {
         /// What holds still; null where nothing does.
         #[serde(default)]
         paused: Option<PauseDoc>,
+        /// How the changes of others come in.
+        #[serde(default)]
+        stream: Option<StreamDoc>,
         /// What to do now.
         next: Vec<Next>,
     }

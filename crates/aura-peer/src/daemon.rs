@@ -58,6 +58,7 @@ use crate::{
     team::Team,
 };
 use neighbours::Neighbours;
+pub(crate) use neighbours::person_of;
 use starting::Starting;
 
 /// How long a daemon that has nothing to do goes without a look at its home, in milliseconds.

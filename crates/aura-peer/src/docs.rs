@@ -19,6 +19,7 @@ use aura_semantic::OwnText;
 
 use crate::{
     clock::rfc3339,
+    daemon::person_of,
     desk::{Desk, doing::Edited, symbols::full},
 };
 
@@ -180,6 +181,9 @@ pub(crate) fn peer(
         tried: tried.collect(),
         reads,
         doing: Vec::new(),
+        person: person_of(&card.name).to_owned(),
+        score_ms: link.map(|link| link.score_ms),
+        up_ms: link.and_then(|link| link.up_ms),
     }
 }
 

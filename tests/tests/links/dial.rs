@@ -88,3 +88,37 @@ fn a_device_listens_as_soon_as_its_address_is_free() {
     let pong = bob.aura(&["ping", "@alice"]).ok();
     assert_eq!(pong["address"], place.as_str(), "{pong}");
 }
+
+#[test]
+fn c79_of_each_peer_and_of_what_comes_in_the_same_is_known_to_scripts_as_to_people() {
+    let mesh = Mesh::of(&["alice/desk", "bob"]);
+    let [alice, bob] = &mesh.laptops[..] else {
+        panic!("two laptops");
+    };
+    alice.edit("src/risk.rs", "let cap = 100", "let cap = 101");
+    bob.applied("score");
+    // A link is measured when it begins.
+    bob.aura(&["ping", "alice/desk"]).ok();
+    let peers = bob.aura(&["peers"]).ok();
+    let mut rows = peers["peers"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["name"] == "alice/desk").unwrap();
+    assert_eq!(
+        (&row["person"], &row["path"]),
+        (&"alice".into(), &"direct".into())
+    );
+    assert_eq!(row["peer"].as_str().unwrap().len(), 52);
+    for field in ["rtt_ms", "score_ms", "up_ms"] {
+        assert!(row[field].is_u64(), "{field}: {row}");
+    }
+    assert_eq!(row["rtt_ms"], row["score_ms"], "nothing has failed");
+    let netcheck = bob.aura(&["netcheck"]).ok();
+    assert_eq!(netcheck["reachable"], "direct");
+    let stream = &bob.aura(&["status"]).ok()["stream"];
+    assert!(stream["received"].as_u64() >= Some(1), "{stream}");
+    assert!(stream["delay_ms"].as_u64() < Some(60_000), "{stream}");
+    assert!(stream["last"].is_string(), "{stream}");
+    assert_eq!(
+        mesh.laptops[0].aura(&["status"]).ok()["stream"]["received"],
+        0
+    );
+}

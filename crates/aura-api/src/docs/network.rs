@@ -33,6 +33,27 @@ row! {
         /// What is edited on it, or was within the last hour, the newest first.
         #[serde(default)]
         doing: Vec<DoingDoc>,
+        /// Whose device it is.
+        #[serde(default)]
+        person: String,
+        /// By how much its links are liked less: the round trip, and 500 for each failure in a row, in milliseconds.
+        #[serde(default)]
+        score_ms: Option<u64>,
+        /// For how long there has been a link, in milliseconds.
+        #[serde(default)]
+        up_ms: Option<u64>,
+    }
+}
+
+row! {
+    /// How the changes of others come in.
+    StreamDoc {
+        /// Since the daemon runs, how many entries came.
+        received: u64,
+        /// When the last one came.
+        last: Option<String>,
+        /// How long half of the last ones took at most, from the Mothership's disk to this one, in milliseconds.
+        delay_ms: Option<u64>,
     }
 }
 

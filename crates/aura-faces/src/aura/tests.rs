@@ -172,6 +172,9 @@ fn status() -> docs::Status {
         path: path.to_owned(),
         reads: true,
         doing: Vec::new(),
+        person: name.to_owned(),
+        score_ms: None,
+        up_ms: None,
     };
     docs::Status {
         schema: docs::Status::SCHEMA.to_owned(),
@@ -210,6 +213,7 @@ fn status() -> docs::Status {
             from: Vec::new(),
         },
         paused: None,
+        stream: None,
         zones: Vec::new(),
         mine: docs::MineDoc {
             unpublished: 0,

@@ -608,7 +608,7 @@ pub(super) fn is_of_circuit(message: &Message) -> bool {
 }
 
 /// Whose device it is: what stands before the sign in `alice/laptop` or `alice@laptop`.
-pub(super) fn person_of(name: &str) -> &str {
+pub(crate) fn person_of(name: &str) -> &str {
     name.split(['/', '@', '#']).next().unwrap_or(name)
 }
 

@@ -52,6 +52,9 @@ impl Daemon {
                         link.authenticated();
                     }
                     self.down_why = None;
+                    let (there, here) = (welcome.time_ms, self.clock.wall_ms());
+                    let ahead = there.checked_signed_diff(here).unwrap_or_default();
+                    (self.desks.values_mut()).for_each(|desk| desk.flow.ahead_ms = ahead);
                     self.link_up(welcome.features);
                     let text = format!("connected to {}", welcome.team_name);
                     self.emit("link", None, None, None, text);

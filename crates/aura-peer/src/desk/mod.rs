@@ -16,6 +16,7 @@ mod decide;
 pub(crate) mod doing;
 mod edits;
 mod files;
+pub(crate) mod flow;
 mod heard;
 pub(crate) mod held;
 pub(crate) mod impact;
@@ -224,6 +225,7 @@ pub(crate) struct Desk {
     pub(crate) law: law::Law,
     pub(crate) doing: doing::Doing,
     pub(crate) standing: Standing,
+    pub(crate) flow: flow::Flow,
     pub(crate) inbox: inbox::Inbox,
     /// What neighbours showed and was not taken: who, and why.
     pub(crate) not_heard: Vec<(u64, aura_proto::Code, &'static str)>,
@@ -306,6 +308,7 @@ impl Desk {
             }
             replica::Output::Delivered { lsn, placed } => {
                 let place = Place::of(&placed);
+                self.flow.delivered(self.clock.wall_ms(), place.time_ms);
                 self.found_place(&placed.entry, place, false, ring);
                 let came = Came::Placed(place);
                 self.note(lsn, placed.entry, came, ring);

@@ -22,7 +22,7 @@ use aura_trust::{IdentityKey, KeyRing, Roster};
 
 use super::{
     Came, Desk, Mode, Place, Publishing, agree, analyses::Analyses, batch, counted, damage, doing,
-    files::Files, git_failure, heard, impact, inbox, law, loose::Loose, pass, pause,
+    files::Files, flow, git_failure, heard, impact, inbox, law, loose::Loose, pass, pause,
     shadow::Shadows, stale, storage,
 };
 use crate::{book::Book, clock::Clock};
@@ -93,6 +93,7 @@ impl Desk {
             judged: counted::Ledger::default(),
             law: law::Law::new(log, ground.checkpoint_key),
             doing: doing::Doing::new(team, log, ground.is_told),
+            flow: flow::Flow::default(),
             standing: Standing::new(crate::clock::now(clock)),
             inbox: inbox::Inbox::open(state_dir),
             not_heard: Vec::new(),

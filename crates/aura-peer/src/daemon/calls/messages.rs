@@ -11,7 +11,7 @@ use aura_proto::{PeerId, message::Role};
 use super::{Answer, document, no_peer};
 use crate::{
     clock::rfc3339,
-    daemon::{Daemon, neighbours::person_of},
+    daemon::{Daemon, person_of},
     desk::{Desk, claim::fence_of, inbox::Row},
     docs as shape,
 };

@@ -68,6 +68,11 @@ impl Daemon {
             mine: self.mine(desk, unpublished),
             zones: self.zones_of_note(desk),
             paused: pause_doc(desk.pause),
+            stream: Some(docs::StreamDoc {
+                received: desk.flow.received,
+                last: desk.flow.last_ms.map(rfc3339),
+                delay_ms: desk.flow.delay_p50_ms(),
+            }),
         })
     }
 
