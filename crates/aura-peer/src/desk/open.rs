@@ -54,7 +54,6 @@ impl Desk {
         let open = |dir: &Path| Book::of(dir, (team, log), &key, ground.checkpoint_key, clock);
         let book = damage::open_or_mend(state_dir, ring, open)?;
         let damage = damage::Damage::open_of(state_dir);
-        let is_recall_due = book.was_cut || damage.is_some();
         let analyses = Arc::new(Analyses::open(state_dir));
         let mut desk = Self {
             path: repo.work_tree().to_owned(),
@@ -62,6 +61,7 @@ impl Desk {
             publishing: ground.publishing,
             copy: WorkingCopy::open(&repo).map_err(|error| storage(&error))?,
             motion: Motion::new(clock.mono_ms(), repo.observe()),
+            is_recall_due: book.was_cut || damage.is_some(),
             book,
             units: Units::new(key_peer, head.channel()),
             files: Files::open(&state_dir.join("files")),
@@ -70,7 +70,6 @@ impl Desk {
             notices: Vec::new(),
             sends: Vec::new(),
             fault: None,
-            is_recall_due,
             damage,
             mend: damage::Mend::of(state_dir),
             roster: ground.roster,
