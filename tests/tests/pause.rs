@@ -92,3 +92,43 @@ fn a_pull_takes_what_is_in_a_directory_or_matches_a_pattern() {
     bob.aura(&["pull", "--path", "lib/[", "--dry-run"])
         .fails(2, "AE-USAGE");
 }
+
+#[test]
+fn who_wants_to_be_asked_is_offered_each_change_and_takes_what_he_wants() {
+    let team = Team::new();
+    let box_ = team.serve("127.0.0.1:0");
+    let alice = team.founder(&box_, "live");
+    let bob = team.member(&alice, "bob", "ask");
+    for (symbol, from, to) in [
+        ("score", "let cap = 100", "let cap = 101"),
+        ("load", "name.to_owned()", "name.into()"),
+    ] {
+        alice.edit("src/risk.rs", from, to);
+        alice.aura(&["publish", "-m", "faster"]).ok();
+        bob.event(|event| event["kind"] == "received" && event["symbol"] == symbol);
+    }
+    let offered = || {
+        let status = status(&bob);
+        let needs = status["needs_you"].as_array().unwrap().clone();
+        let offers = needs.iter().filter(|need| need["kind"] == "offer");
+        let symbols = offers.map(|need| need["symbol"].as_str().unwrap().to_owned());
+        let mut symbols: Vec<String> = symbols.collect();
+        symbols.sort();
+        (symbols, status["next"][0]["cmd"].clone())
+    };
+    let both = ["src/risk.rs::load", "src/risk.rs::score"];
+    let (symbols, next) = offered();
+    assert_eq!(symbols, both);
+    assert!(
+        next.as_str()
+            .unwrap()
+            .starts_with("aura pull src/risk.rs::")
+    );
+    assert!(bob.read("src/risk.rs").contains("let cap = 100"));
+    bob.aura(&["pull", "src/risk.rs::score"]).ok();
+    assert_eq!(offered().0, ["src/risk.rs::load"]);
+    let text = bob.read("src/risk.rs");
+    assert!(text.contains("let cap = 101") && text.contains("name.to_owned()"));
+    bob.aura(&["pull"]).ok();
+    assert_eq!(offered().0, Vec::<String>::new());
+}

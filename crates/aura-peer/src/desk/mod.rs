@@ -103,7 +103,7 @@ impl Mode {
             Self::Observe => {
                 "you see what others change; your files are touched by aura pull alone"
             }
-            Self::Ask => "as observe; each incoming change is offered",
+            Self::Ask => "as observe; aura status offers each change, aura pull SYMBOL takes it",
             Self::Live => "changes of others are written into units that you have not touched",
         }
     }

@@ -18,7 +18,7 @@ use super::{Answer, document, held_back};
 use crate::{
     clock::rfc3339,
     daemon::Daemon,
-    desk::{Desk, inbox::Row, pause::Pause, take::Taken},
+    desk::{Desk, Mode, inbox::Row, pause::Pause, take::Taken},
     docs as shape, team,
 };
 
@@ -32,7 +32,10 @@ impl Daemon {
         let Some(desk) = self.desks.get(&path) else {
             return Ok(Value::Null);
         };
-        let needs_you = self.needs(desk);
+        let mut needs_you = self.needs(desk);
+        if desk.mode == Mode::Ask {
+            needs_you.extend(self.offers(desk, &taken));
+        }
         let incoming = self.incoming(desk, &taken);
         let enrolment = self.identity.enrolment.as_ref();
         let link = self.link_doc(desk);
@@ -165,6 +168,25 @@ impl Daemon {
         let needs = needs.chain(conflicts.iter().map(conflict));
         let needs = needs.chain(self.alerts(desk));
         needs.chain(others.map(approval)).collect()
+    }
+
+    /// In the mode that asks: each function that somebody changed and that can be taken.
+    fn offers(&self, desk: &Desk, taken: &BTreeMap<usize, Taken>) -> Vec<docs::NeedDoc> {
+        let stays = |taken: &Taken| matches!(taken, Taken::Waiting(_) | Taken::Known);
+        let offered = taken.iter().filter(|(_, taken)| !stays(taken));
+        let ops = offered.flat_map(|(index, _)| shape::ops(&desk.units, *index, &self.peers));
+        let offer = |op: docs::OpDoc| docs::NeedDoc {
+            kind: "offer".to_owned(),
+            id: op.op,
+            text: match &op.why {
+                Some(why) => format!("{} by {}: {why}", op.kind, op.author),
+                None => format!("{} by {}", op.kind, op.author),
+            },
+            with: vec![op.author],
+            symbol: Some(op.symbol),
+            since: Some(op.at),
+        };
+        ops.map(offer).collect()
     }
 
     /// Own code that may no longer work; what changed in its body alone is for who asks.
@@ -368,6 +390,13 @@ fn next_step(needs: &[docs::NeedDoc], patches: u64) -> Vec<Next> {
             format!("aura msg read {}", need.id),
             "a message that you have not read",
         )),
+        (Some(need), _) if need.kind == "offer" => {
+            let symbol = shell_operand(need.symbol.as_deref().unwrap_or_default());
+            Some((
+                format!("aura pull {symbol}"),
+                "takes it; aura show, aura diff first; aura pull takes everything",
+            ))
+        }
         (Some(need), _) if need.kind == "damage" => Some((
             "aura publish".to_owned(),
             "publishes what your files hold; aura diff shows it first",
