@@ -25,6 +25,7 @@ fn c62_what_is_done_on_a_branch_that_nobody_looks_at_is_here_and_looking_costs_t
     bob.aura(&["publish"]).ok();
     // On her branch nothing has changed, and yet she has it.
     alice.event(|event| event["kind"] == "received" && event["symbol"] == "score");
+    alice.event(|event| event["kind"] == "editing" && event["symbol"] == "score");
     assert!(alice.read("src/risk.rs").contains("let cap = 100"));
     bob.aura(&["down"]).ok();
     git(&alice.repo, &["branch", "topic"]);
