@@ -22,6 +22,8 @@ use bytes::Bytes;
 
 const TEAM: TeamId = TeamId([1; 16]);
 const LOG: LogId = LogId([2; 16]);
+/// More messages at one instant are no exchange any more.
+const STORM: usize = 5_000;
 
 struct Node {
     key: IdentityKey,
@@ -39,6 +41,8 @@ struct Net {
     links: BTreeMap<LinkId, [usize; 2]>,
     queue: VecDeque<(LinkId, usize, Message)>,
     now_ms: u64,
+    /// Second clones on the device of another node: both keep the log, and both speak on its links.
+    twins: BTreeMap<usize, usize>,
 }
 
 impl Net {
@@ -57,6 +61,7 @@ impl Net {
             links: BTreeMap::new(),
             queue: VecDeque::new(),
             now_ms: 0,
+            twins: BTreeMap::new(),
         }
     }
 
@@ -157,25 +162,39 @@ impl Net {
         self.hold(n, entry);
     }
 
+    fn device(&self, n: usize) -> usize {
+        self.twins.get(&n).copied().unwrap_or(n)
+    }
+
+    /// The clones on the device of a node.
+    fn clones(&self, n: usize) -> Vec<usize> {
+        let twins = self.twins.iter().filter(|(_, of)| **of == n);
+        [n].into_iter()
+            .chain(twins.map(|(twin, _)| *twin))
+            .collect()
+    }
+
     /// Delivers everything that is on its way, and what is due within a second.
     fn settle(&mut self) {
         let end = self.now_ms + 1_000;
         while self.now_ms < end {
+            let mut steps = 0;
             while let Some((link, from, message)) = self.queue.pop_front() {
+                steps += 1;
+                assert!(steps < STORM, "messages without end: {message:?}");
                 let [a, b] = self.links[&link];
+                let from = self.device(from);
                 let to = if from == a { b } else { a };
-                self.nodes[to].messages += 1;
                 if let Message::Push(run) = &message {
                     let entries = aura_proto::event::decode_push(run).unwrap().1;
                     self.nodes[to].shown += entries.len();
                 }
-                self.tell(
-                    to,
-                    Input::Received {
-                        from: link,
-                        message,
-                    },
-                );
+                for n in self.clones(to) {
+                    self.nodes[n].messages += 1;
+                    let message = message.clone();
+                    let from = link;
+                    self.tell(n, Input::Received { from, message });
+                }
             }
             self.now_ms += 10;
             for n in 0..self.nodes.len() {
@@ -626,4 +645,95 @@ fn a_log_is_level_once_the_neighbour_has_said_what_it_holds_and_all_that_counts_
     // Who has the Mothership has all from there.
     pair.tell(Input::Alone(false));
     assert!(pair.exchange.is_level(NEIGHBOUR));
+}
+
+/// A question and a farewell that cross do not chase each other.
+#[test]
+fn a_mothership_that_was_gone_for_a_moment_leaves_nobody_talking() {
+    let mut net = Net::new(2);
+    net.link(0, 1);
+    for _ in 0..3 {
+        net.tell(0, Input::Alone(true));
+        net.tell(0, Input::Alone(false));
+    }
+    net.settle();
+    let messages: usize = net.nodes.iter().map(|node| node.messages).sum();
+    assert!(messages < 30, "{messages} messages");
+    net.write(0);
+    net.settle();
+    assert_eq!(net.nodes[1].shown, 0, "both have the Mothership");
+}
+
+/// Devices of which two have two clones each, which lose and find the Mothership in any order while everybody writes.
+#[test]
+fn two_clones_on_a_device_never_make_their_neighbours_talk_without_end() {
+    for seed in 1..=60_u64 {
+        let mut random = seed;
+        let mut below = |n: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % n).unwrap()
+        };
+        let mut net = Net::new(6);
+        net.twins = BTreeMap::from([(4, 1), (5, 2)]);
+        for a in 0..4 {
+            (0..a).for_each(|b| net.link(a, b));
+        }
+        for link in net.links.clone().into_keys() {
+            let ends = net.links[&link];
+            for (twin, of) in net.twins.clone() {
+                if ends.contains(&of) {
+                    net.tell(twin, Input::Up(link));
+                }
+            }
+        }
+        let mut alone = [false; 6];
+        for _ in 0..40 {
+            let n = below(6);
+            match below(5) {
+                0 | 1 => {
+                    // The Mothership may serve one clone and not the other: then both are without it.
+                    alone[n] = below(2) == 0;
+                    let clones = net.clones(net.device(n));
+                    let is_alone = clones.iter().any(|n| alone[*n]);
+                    clones
+                        .into_iter()
+                        .for_each(|n| net.tell(n, Input::Alone(is_alone)));
+                }
+                2 => {
+                    // The team's log is levelled anew with each neighbour.
+                    let links = net.links.clone().into_iter();
+                    let device = net.device(n);
+                    for (link, _) in links.filter(|(_, ends)| ends.contains(&device)) {
+                        for n in net.clones(device) {
+                            net.tell(n, Input::Pause(link));
+                        }
+                        if below(2) == 0 {
+                            net.settle();
+                        }
+                        for n in net.clones(device) {
+                            net.tell(n, Input::Up(link));
+                        }
+                    }
+                }
+                _ => net.write(n),
+            }
+            if below(2) == 0 {
+                net.settle();
+            }
+        }
+        for n in 0..6 {
+            net.tell(n, Input::Alone(true));
+        }
+        (0..70).for_each(|_| net.settle());
+        assert!(net.have_all_the_same(), "seed {seed}");
+        net.forget_counts();
+        (0..30).for_each(|_| net.settle());
+        let messages: usize = net.nodes.iter().map(|node| node.messages).sum();
+        assert!(
+            messages < 400,
+            "seed {seed}: {messages} messages in a calm half minute"
+        );
+    }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Book {
     found: u64,
     /// Whether the Mothership does not answer, as far as is known.
     is_doubted: bool,
+    /// Whether another clone on this device has this log without the Mothership.
+    is_twin_alone: bool,
     clock: Clock,
     log: Log,
     reader: Reader,
@@ -113,6 +115,7 @@ impl Book {
             lost,
             found: recovery.last_lsn,
             is_doubted: false,
+            is_twin_alone: false,
             clock,
             replica,
             reader: log.reader(),
@@ -198,8 +201,18 @@ impl Book {
         self.is_doubted || !self.replica.is_served()
     }
 
+    /// Whether another clone on this device is without it: to a neighbour both are one, and it would be asked by the
+    /// one and sent away by the other, without end.
+    pub(crate) fn share_loneliness(&mut self, is_twin_alone: bool) {
+        if self.is_twin_alone != is_twin_alone {
+            self.is_twin_alone = is_twin_alone;
+            self.tell_whether_alone();
+        }
+    }
+
     fn tell_whether_alone(&mut self) {
-        self.hear(exchange::Input::Alone(self.is_alone()));
+        let is_alone = self.is_alone() || self.is_twin_alone;
+        self.hear(exchange::Input::Alone(is_alone));
     }
 
     /// What neighbours may hear of what the machine told.

@@ -34,6 +34,10 @@ pub const GRAFT_MS: u64 = 300;
 const TELL_MS: u64 = 20;
 /// How often everything is told to whoever asks again and again, in milliseconds.
 const HEAD_MS: u64 = 100;
+/// The epoch in a question of whoever is without the Mothership, and of whoever only asks in turn: the latter is not
+/// answered by asking, or a question and a farewell that cross would chase each other over the link without end.
+const BEGINS: u64 = 0;
+const IN_TURN: u64 = 1;
 /// Writers that are kept of what one neighbour says.
 const WRITERS_MAX: usize = 16_384;
 
@@ -361,7 +365,7 @@ impl Exchange {
         }
         let message = Message::Subscribe(Subscribe {
             log: self.log,
-            epoch: 0,
+            epoch: if self.is_alone { BEGINS } else { IN_TURN },
             seq: 0,
             hash: Digest::ZERO,
             vector,
@@ -492,7 +496,8 @@ impl Exchange {
         };
         self.tell(now, from, false);
         let has_more = self.has_more(&asked.vector);
-        if !is_mutual {
+        let is_wanted = self.is_alone || asked.epoch == BEGINS;
+        if !is_mutual && is_wanted {
             self.ask(from);
         } else if let Some(link) = self.links.get_mut(&from).filter(|_| has_more) {
             // It would come by itself, unless the other end has forgotten that it was asked.

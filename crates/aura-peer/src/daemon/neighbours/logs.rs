@@ -168,6 +168,7 @@ impl Daemon {
             return;
         }
         self.tell_who_belongs();
+        self.share_loneliness();
         for book in self.books() {
             book.tick_exchange();
         }
@@ -190,6 +191,18 @@ impl Daemon {
         // What those have to say would wait for the next event.
         if self.meet_levelled() {
             self.pump_exchanges();
+        }
+    }
+
+    /// Clones of one repository are one to a neighbour: where one has no Mothership, neighbours are asked for all.
+    fn share_loneliness(&mut self) {
+        let mut lonely: BTreeMap<LogId, u32> = BTreeMap::new();
+        for book in self.books().filter(|book| book.is_alone()) {
+            *lonely.entry(book.replica.log()).or_default() += 1;
+        }
+        for book in self.books() {
+            let count = lonely.get(&book.replica.log()).copied().unwrap_or(0);
+            book.share_loneliness(u32::from(book.is_alone()) < count);
         }
     }
 
