@@ -65,6 +65,24 @@ impl Net {
         }
     }
 
+    /// Four devices, of which two have a second clone, all linked.
+    fn of_clones() -> Self {
+        let mut net = Net::new(6);
+        net.twins = BTreeMap::from([(4, 1), (5, 2)]);
+        for a in 0..4 {
+            (0..a).for_each(|b| net.link(a, b));
+        }
+        for link in net.links.clone().into_keys() {
+            let ends = net.links[&link];
+            for (twin, of) in net.twins.clone() {
+                if ends.contains(&of) {
+                    net.tell(twin, Input::Up(link));
+                }
+            }
+        }
+        net
+    }
+
     /// Everybody is without the Mothership and linked with everybody.
     fn lonely_mesh(count: u8) -> Self {
         let mut net = Self::new(count);
@@ -675,19 +693,7 @@ fn two_clones_on_a_device_never_make_their_neighbours_talk_without_end() {
             random ^= random << 17;
             usize::try_from(random % n).unwrap()
         };
-        let mut net = Net::new(6);
-        net.twins = BTreeMap::from([(4, 1), (5, 2)]);
-        for a in 0..4 {
-            (0..a).for_each(|b| net.link(a, b));
-        }
-        for link in net.links.clone().into_keys() {
-            let ends = net.links[&link];
-            for (twin, of) in net.twins.clone() {
-                if ends.contains(&of) {
-                    net.tell(twin, Input::Up(link));
-                }
-            }
-        }
+        let mut net = Net::of_clones();
         let mut alone = [false; 6];
         for _ in 0..40 {
             let n = below(6);
