@@ -67,7 +67,7 @@ impl Net {
 
     /// Four devices, of which two have a second clone, all linked.
     fn of_clones() -> Self {
-        let mut net = Net::new(6);
+        let mut net = Self::new(6);
         net.twins = BTreeMap::from([(4, 1), (5, 2)]);
         for a in 0..4 {
             (0..a).for_each(|b| net.link(a, b));
