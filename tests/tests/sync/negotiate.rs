@@ -4,12 +4,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use aura_net::{Clock, Listener};
 use aura_proto::{
-    Code, LogId,
+    AgedActivity, Code, LogId, SignedActivity,
     event::EventRun,
     limits::AUTH_MS_MAX,
     message::{Message, Outcome, Role, feature},
 };
-use aura_trust::TlsKey;
+use aura_trust::{TlsKey, sign_activity};
 use mothership_tests::{
     Team,
     follower::Follower,
@@ -28,6 +28,7 @@ async fn c12_a_peer_that_lacks_a_feature_meets_nothing_of_it_and_gets_the_same_s
     let mut writes = author.connect().await.unwrap();
     let first = author.entry(LOG, b"first").unwrap();
     writes.store(LOG, &[first]).await.unwrap();
+    let worker = works(&scene).await;
     let mut peers = Vec::new();
     for features in 0..=feature::ALL {
         peers.push(Peer::new(&scene, features).await);
@@ -45,8 +46,29 @@ async fn c12_a_peer_that_lacks_a_feature_meets_nothing_of_it_and_gets_the_same_s
         assert_eq!(peer.met, peer.wire.welcome.features & !feature::RELAY);
         assert_eq!(*state.get_or_insert(peer.copy.cursor), peer.copy.cursor);
     }
-    drop((peers, writes));
+    drop((peers, writes, worker));
     scene.is_calm().await;
+}
+
+/// A device that has said what it works on.
+async fn works(scene: &Scene) -> Wire {
+    let device = scene.join("worker").await;
+    let mut wire = device.connect().await.unwrap();
+    Follower::new(LOG).subscribe(&mut wire).await.unwrap();
+    let unsigned = SignedActivity {
+        log: LOG,
+        writer: device.writer(),
+        counter: 1,
+        key_epoch: 1,
+        sealed: vec![0; 40],
+        signature: Vec::new(),
+    };
+    let said = sign_activity(&device.key, device.team(), unsigned);
+    let words = vec![AgedActivity { said, age_ms: 0 }];
+    wire.send(0, &Message::Activity(words));
+    // What was sent before it has been handled when this is answered.
+    wire.heartbeat(1, &[LOG]).await.unwrap();
+    wire
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +158,7 @@ impl Peer {
             },
             Message::Head(head) if !head.vector.is_empty() => feature::VECTORS,
             Message::Peer(_) => feature::PEER_EVENTS,
+            Message::Activity(_) => feature::ACTIVITY,
             _ => 0,
         };
         message
