@@ -367,13 +367,15 @@ pub struct Heartbeat {
 }
 
 /// What a device may be called, for whoever chose another name.
-pub const DEVICE_NAME_RULE: &str = "a name has letters, digits and - _ . @ / #, at most 128 bytes";
+pub const DEVICE_NAME_RULE: &str = "a name has letters, digits and - _ . @ / #, at most 128 bytes, begins without @ and is not all";
 const _: () = assert!(NAME_BYTES_MAX == 128);
 
 /// Whether a newcomer may ask for this name.
 // spec: identity/3.6
 pub fn is_device_name(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_in_device_name)
+    // `@all` is everybody, and what stands behind an @ is somebody.
+    let is_word = text == "all" || text.starts_with('@');
+    !is_word && (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_in_device_name)
 }
 
 /// Whether a device's name may hold this character.
@@ -597,6 +599,16 @@ mod tests {
         });
         let (kind, payload) = message.encode();
         assert_eq!(Message::decode(kind, payload).unwrap(), message);
+    }
+
+    #[test]
+    fn what_names_people_in_a_message_is_no_name_of_a_device() {
+        for name in ["all", "@all", "@bob", "", "a b", "a:b"] {
+            assert!(!is_device_name(name), "{name}");
+        }
+        for name in ["bob", "alice@thinkpad", "bob/claude", "ball", "día#2"] {
+            assert!(is_device_name(name), "{name}");
+        }
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub enum Input {
     Said(SignedActivity),
     /// It cannot be sealed yet; [`Input::Edited`] asks for it again, also with nothing new.
     Unsaid,
+    /// Nothing more is told of what is edited here, and what was told is over.
+    Silent,
     /// Who wants to hear of this log.
     Listeners(BTreeSet<Via>),
     /// Words of members came.
@@ -171,6 +173,12 @@ impl Activity {
                 }
             }
             Input::Unsaid => self.said_ms = None,
+            Input::Silent if self.said_ms.is_some() => {
+                self.spots.clear();
+                self.due_ms = Some(now.mono_ms);
+                self.tick(now);
+            }
+            Input::Silent => {}
             Input::Listeners(listeners) => self.listen(now, &listeners),
             Input::Heard { from, words } => self.heard(now, from, &words),
             Input::Tick => self.tick(now),

@@ -245,7 +245,12 @@ fn needs(status: &docs::Status, view: &View) -> String {
             since.unwrap_or_default()
         ));
     }
-    text + &rest(status.needs_you.len(), NEEDS_SHOWN, "aura conflicts")
+    let hidden = status.needs_you.get(NEEDS_SHOWN);
+    let command = match hidden.map(|need| need.kind.as_str()) {
+        Some("offer") => "aura pull --dry-run",
+        _ => "aura conflicts",
+    };
+    text + &rest(status.needs_you.len(), NEEDS_SHOWN, command)
 }
 
 fn around(status: &docs::Status, view: &View) -> String {

@@ -4,7 +4,7 @@
 //! - a place counts from when its file was saved, not from when that was noticed;
 //! - what others say is opened when somebody asks, and shows what they say: it decides nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_api::Failure;
 use aura_engine::peer::activity::{Activity, ActivityBody, Input, SPOTS_MAX, Spot};
@@ -23,13 +23,19 @@ pub(crate) struct Doing {
     pub(crate) machine: Activity,
     /// Whether others are told what is edited here.
     pub(crate) is_told: bool,
+    /// What each clone was said to edit when it was heard of last.
+    seen: BTreeMap<Writer, BTreeSet<Place>>,
 }
+
+/// A file, or a unit of it.
+type Place = (String, Option<UnitId>);
 
 impl Doing {
     pub(super) fn new(team: TeamId, log: LogId, is_told: bool) -> Self {
         Self {
             machine: Activity::new(team, log),
             is_told,
+            seen: BTreeMap::new(),
         }
     }
 }
@@ -76,6 +82,15 @@ impl Desk {
         }
         let now = now(self.clock);
         self.doing.machine.handle(now, Input::Edited(spots));
+    }
+
+    /// Others are told of what is edited here, or of nothing any more.
+    pub(crate) fn tell_of_edits(&mut self, is_told: bool) {
+        let was_told = std::mem::replace(&mut self.doing.is_told, is_told);
+        if was_told && !is_told {
+            let now = now(self.clock);
+            self.doing.machine.handle(now, Input::Silent);
+        }
     }
 
     /// What could not be sealed may be now.
@@ -125,11 +140,10 @@ impl Desk {
         let (own, others): (Vec<_>, Vec<_>) = words
             .into_iter()
             .partition(|word| word.said.writer.peer == self.key_peer);
-        let places = |spot: &Spot| (spot.path.clone(), spot.unit.as_ref().map(|unit| unit.0));
         let own = own.iter().filter_map(|word| self.opened_word(word, ring));
         let own: Vec<_> = own
             .flat_map(|body| body.spots)
-            .map(|spot| places(&spot))
+            .map(|spot| place(&spot))
             .collect();
         let mut edited = Vec::new();
         for word in others {
@@ -141,7 +155,7 @@ impl Desk {
             edited.extend(body.spots.into_iter().map(|spot| Edited {
                 peer,
                 channel: body.channel.clone(),
-                is_mine_too: own.contains(&places(&spot)),
+                is_mine_too: own.contains(&place(&spot)),
                 spot: Spot {
                     ago_ms: spot.ago_ms.saturating_add(word.age_ms),
                     ..spot
@@ -193,16 +207,26 @@ impl Desk {
         let Some(word) = word.filter(|_| writer.peer != self.key_peer) else {
             return;
         };
-        let body = self.opened_word(&word, ring);
-        let Some(spot) = body.and_then(|body| body.spots.into_iter().next()) else {
+        let Some(body) = self.opened_word(&word, ring) else {
             return;
         };
-        let name = spot.unit.map_or(spot.path, |(_, name)| name);
-        self.notices.push(Notice {
-            kind: "editing",
-            symbol: Some(name.clone()),
-            peer: Some(writer.peer),
-            text: format!("edits {name}"),
-        });
+        let goes_on = |spot: &&Spot| spot.ago_ms.saturating_add(word.age_ms) < EDITING_MS;
+        let now: BTreeSet<Place> = body.spots.iter().filter(goes_on).map(place).collect();
+        let before = self.doing.seen.insert(writer, now).unwrap_or_default();
+        // What was told of is not told again while it goes on.
+        let news = body.spots.iter().filter(goes_on);
+        for spot in news.filter(|spot| !before.contains(&place(spot))) {
+            let name = spot.unit.as_ref().map_or(&spot.path, |(_, name)| name);
+            self.notices.push(Notice {
+                kind: "editing",
+                symbol: Some(name.clone()),
+                peer: Some(writer.peer),
+                text: format!("edits {name}"),
+            });
+        }
     }
+}
+
+fn place(spot: &Spot) -> Place {
+    (spot.path.clone(), spot.unit.as_ref().map(|unit| unit.0))
 }

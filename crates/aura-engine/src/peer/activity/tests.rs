@@ -132,6 +132,18 @@ fn what_cannot_be_sealed_yet_is_said_as_soon_as_it_can() {
 }
 
 #[test]
+fn who_falls_silent_says_so_once_if_anything_was_said() {
+    let mut activity = clone_with(&[]);
+    activity.handle(at(0), Input::Silent);
+    assert_eq!(to_say(&mut activity), None);
+    activity.handle(at(0), Input::Edited(vec![spot("a.rs", 0)]));
+    to_say(&mut activity).unwrap();
+    activity.handle(at(10), Input::Silent);
+    assert_eq!(to_say(&mut activity), Some(vec![]));
+    assert_eq!(activity.deadline(), None);
+}
+
+#[test]
 fn the_newest_places_are_said_and_none_that_is_an_hour_old() {
     let mut activity = clone_with(&[]);
     activity.handle(

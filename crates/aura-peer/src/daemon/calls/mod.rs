@@ -472,7 +472,8 @@ impl Daemon {
         let publishing = self.publishing();
         let is_told = self.settings.get("activity") == "on";
         for desk in self.desks.values_mut() {
-            (desk.publishing, desk.doing.is_told) = (publishing, is_told);
+            desk.publishing = publishing;
+            desk.tell_of_edits(is_told);
         }
         if key == "members.approve" && self.settings.get(key) == "auto" {
             self.approve_automatically();

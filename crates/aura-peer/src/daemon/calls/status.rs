@@ -175,6 +175,9 @@ impl Daemon {
         let stays = |taken: &Taken| matches!(taken, Taken::Waiting(_) | Taken::Known);
         let offered = taken.iter().filter(|(_, taken)| !stays(taken));
         let ops = offered.flat_map(|(index, _)| shape::ops(&desk.units, *index, &self.peers));
+        // Of each function what it would be in the end, by whoever changed it.
+        let ops = ops.filter(|op| op.kind != "merge");
+        let newest: BTreeMap<String, docs::OpDoc> = ops.map(|op| (op.symbol.clone(), op)).collect();
         let offer = |op: docs::OpDoc| docs::NeedDoc {
             kind: "offer".to_owned(),
             id: op.op,
@@ -186,7 +189,7 @@ impl Daemon {
             symbol: Some(op.symbol),
             since: Some(op.at),
         };
-        ops.map(offer).collect()
+        newest.into_values().map(offer).collect()
     }
 
     /// Own code that may no longer work; what changed in its body alone is for who asks.
