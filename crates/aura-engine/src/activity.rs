@@ -36,8 +36,14 @@ pub enum Verdict {
 /// The newest words.
 #[derive(Debug, Default)]
 pub struct Words {
-    rows: BTreeMap<(PeerId, LogId, Writer), Row>,
-    rates: BTreeMap<PeerId, RateWindow>,
+    devices: BTreeMap<PeerId, Device>,
+}
+
+/// What one device said, and how much of it was taken lately.
+#[derive(Debug)]
+struct Device {
+    rate: RateWindow,
+    clones: BTreeMap<(LogId, Writer), Row>,
 }
 
 #[derive(Debug)]
@@ -58,17 +64,15 @@ impl Words {
         is_proven: bool,
     ) -> Verdict {
         let said = &word.said;
-        let peer = said.writer.peer;
-        let key = (peer, said.log, said.writer);
-        let known = self.rows.get(&key);
+        let known = self.row(said.log, said.writer);
         let is_newer = known.is_none_or(|known| known.said.counter < said.counter);
-        let has_room = known.is_some() || self.rows.len() < WORDS_MAX;
+        let has_room = known.is_some() || self.len() < WORDS_MAX;
         if !is_newer || !has_room || ACTIVITY_MS_MAX <= word.age_ms {
             return Verdict::Old;
         }
-        let fresh = || RateWindow::new(MINUTE_MS, ACTIVITY_PER_MIN_MAX);
-        let rate = self.rates.entry(peer).or_insert_with(fresh);
-        if !rate.has_room(now.mono_ms) {
+        let device = self.devices.entry(said.writer.peer);
+        let device = device.or_insert_with(Device::new);
+        if !device.rate.has_room(now.mono_ms) {
             return Verdict::Old;
         }
         let is_good = match is_proven {
@@ -78,49 +82,66 @@ impl Words {
         if !is_good {
             return Verdict::Forged;
         }
-        rate.takes(now.mono_ms);
-        let row = Row {
+        device.rate.takes(now.mono_ms);
+        device.keep(Row {
             said: said.clone(),
             until_ms: now.mono_ms + (ACTIVITY_MS_MAX - word.age_ms),
-        };
-        self.rows.insert(key, row);
-        self.bound(peer);
+        });
         Verdict::New
     }
 
-    /// Forgets the oldest clone of a device that has too many.
-    fn bound(&mut self, peer: PeerId) {
-        let of_peer = || self.rows.iter().filter(|((whose, ..), _)| *whose == peer);
-        if ACTIVITY_CLONES_MAX < of_peer().count() {
-            let oldest = of_peer().min_by_key(|(_, row)| row.until_ms);
-            if let Some(key) = oldest.map(|(key, _)| *key) {
-                self.rows.remove(&key);
-            }
-        }
+    fn len(&self) -> usize {
+        self.devices.values().map(|known| known.clones.len()).sum()
+    }
+
+    fn row(&self, log: LogId, writer: Writer) -> Option<&Row> {
+        self.devices.get(&writer.peer)?.clones.get(&(log, writer))
     }
 
     /// What is known of one log and not too old, each word with its age.
     pub fn of(&self, now: Now, log: LogId) -> impl Iterator<Item = AgedActivity> + '_ {
-        let rows = self.rows.values().filter(move |row| row.said.log == log);
+        let devices = self.devices.values();
+        let rows = devices.flat_map(|device| device.clones.values());
+        let rows = rows.filter(move |row| row.said.log == log);
         rows.filter_map(move |row| row.aged(now))
     }
 
     /// The word of one clone, unless it is too old.
     pub fn of_clone(&self, now: Now, log: LogId, writer: Writer) -> Option<AgedActivity> {
-        self.rows.get(&(writer.peer, log, writer))?.aged(now)
+        self.row(log, writer)?.aged(now)
     }
 
     /// Forgets what is too old.
     pub fn sweep(&mut self, now: Now) {
-        self.rows.retain(|_, row| now.mono_ms < row.until_ms);
-        let rows = &self.rows;
-        self.rates
-            .retain(|peer, _| rows.keys().any(|(whose, ..)| whose == peer));
+        self.devices.retain(|_, device| {
+            device.clones.retain(|_, row| now.mono_ms < row.until_ms);
+            !device.clones.is_empty()
+        });
     }
 
     /// Forgets a device.
     pub fn forget(&mut self, peer: PeerId) {
-        self.rows.retain(|(whose, ..), _| *whose != peer);
+        self.devices.remove(&peer);
+    }
+}
+
+impl Device {
+    fn new() -> Self {
+        Self {
+            rate: RateWindow::new(MINUTE_MS, ACTIVITY_PER_MIN_MAX),
+            clones: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps a word in place of the one before; the oldest goes where there are too many.
+    fn keep(&mut self, row: Row) {
+        self.clones.insert((row.said.log, row.said.writer), row);
+        if ACTIVITY_CLONES_MAX < self.clones.len() {
+            let oldest = self.clones.iter().min_by_key(|(_, row)| row.until_ms);
+            if let Some(key) = oldest.map(|(key, _)| *key) {
+                self.clones.remove(&key);
+            }
+        }
     }
 }
 

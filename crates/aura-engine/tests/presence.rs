@@ -389,17 +389,7 @@ fn a_subscriber_is_fed_one_step_at_a_time() {
     let mut room = Room::new(2);
     room.arrive(1);
     room.arrive(2);
-    room.receive(
-        2,
-        Message::Subscribe(Subscribe {
-            log: LOG,
-            epoch: 0,
-            seq: 0,
-            hash: Digest::ZERO,
-            vector: VersionVector::default(),
-            checkpoint: Vec::new(),
-        }),
-    );
+    follow(&mut room, 2, 0);
     let mut prev = Digest::ZERO;
     for author_seq in 1..=3 {
         let header = Header {
@@ -489,10 +479,11 @@ fn edits(n: u64, counter: u64) -> AgedActivity {
     }
 }
 
-fn follow(room: &mut Room, n: u64) {
+/// Member `n` follows the log, on this stream.
+fn follow(room: &mut Room, n: u64, stream: u32) {
     room.tell(Input::Received {
         link: LinkId(n),
-        stream: 1,
+        stream,
         message: Message::Subscribe(Subscribe {
             log: LOG,
             epoch: 0,
@@ -518,7 +509,7 @@ fn who_follows_a_log_is_told_who_edits_what_and_nobody_else_is() {
     let mut room = Room::new(6);
     (1..=4).for_each(|n| room.arrive(n));
     room.arrive_with(5, feature::ALL & !feature::ACTIVITY);
-    [1, 2, 3, 5].iter().for_each(|n| follow(&mut room, *n));
+    [1, 2, 3, 5].iter().for_each(|n| follow(&mut room, *n, 1));
     room.receive(1, Message::Activity(vec![edits(1, 1)]));
     room.receive(3, Message::Activity(vec![edits(3, 1)]));
     // What somebody says who does not follow the log is not kept.
@@ -535,14 +526,14 @@ fn who_follows_a_log_is_told_who_edits_what_and_nobody_else_is() {
     room.receive(2, Message::Activity(vec![edits(1, 1)]));
     assert_eq!(told_of_edits(&mut room), of(&[], &[]));
     room.mono_ms += 5_000;
-    follow(&mut room, 4);
+    follow(&mut room, 4, 1);
     let ages: BTreeSet<u64> = room.edits.iter().map(|(_, _, age_ms)| *age_ms).collect();
     assert_eq!(ages, BTreeSet::from([5_200]));
     assert_eq!(told_of_edits(&mut room), of(&[4], &[1, 3]));
     // After an hour nothing of it is worth telling.
     room.mono_ms += 3_600_000;
     room.arrive(6);
-    follow(&mut room, 6);
+    follow(&mut room, 6, 1);
     assert_eq!(told_of_edits(&mut room), of(&[], &[]));
 }
 
@@ -551,7 +542,7 @@ fn who_follows_a_log_is_told_who_edits_what_and_nobody_else_is() {
 fn a_word_of_another_is_passed_on_if_he_signed_it_and_is_a_member() {
     let mut room = Room::new(3);
     (1..=3).for_each(|n| room.arrive(n));
-    (1..=3).for_each(|n| follow(&mut room, n));
+    (1..=3).for_each(|n| follow(&mut room, n, 1));
     // Member 9 is none; member 2 was cut off, and a neighbour passes on what it said.
     room.receive(1, Message::Activity(vec![edits(9, 1), edits(2, 1)]));
     let told = told_of_edits(&mut room);

@@ -9,6 +9,7 @@ mod activity;
 mod calls;
 mod neighbours;
 mod prompts;
+mod standing;
 mod starting;
 mod wire;
 

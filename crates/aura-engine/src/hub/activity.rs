@@ -4,7 +4,7 @@
 //! - nobody is told of a log that it does not follow, and nothing of it is kept on disk;
 //! - what comes in a crowd is told together, at most [`TELL_MS`] later, and made once however many hear it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_proto::{
     AgedActivity, Code, LogId, PeerId, Writer,
@@ -25,7 +25,7 @@ const TELL_MS: u64 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     words: Words,
-    news: BTreeSet<(LogId, Writer)>,
+    news: BTreeMap<LogId, BTreeSet<Writer>>,
     tell_at_ms: Option<u64>,
 }
 
@@ -67,7 +67,8 @@ impl Hub {
             let words = &mut self.activity.words;
             match words.take(now, self.config.team, word, is_own) {
                 Verdict::New => {
-                    self.activity.news.insert((word.said.log, writer));
+                    let news = self.activity.news.entry(word.said.log);
+                    news.or_default().insert(writer);
                     let soon_ms = now.mono_ms + TELL_MS;
                     self.activity.tell_at_ms.get_or_insert(soon_ms);
                 }
@@ -97,12 +98,10 @@ impl Hub {
         }
         self.activity.tell_at_ms = None;
         self.activity.words.sweep(now);
-        let news = std::mem::take(&mut self.activity.news);
-        let logs: BTreeSet<LogId> = news.iter().map(|(log, _)| *log).collect();
-        for log in logs {
+        for (log, writers) in std::mem::take(&mut self.activity.news) {
             let words = &self.activity.words;
-            let new = news.iter().filter(|(of, _)| *of == log);
-            let words = new.filter_map(|(_, writer)| words.of_clone(now, log, *writer));
+            let writers = writers.into_iter();
+            let words = writers.filter_map(|writer| words.of_clone(now, log, writer));
             let words: Vec<AgedActivity> = words.collect();
             let hears = |link: &Link| {
                 link.ready().is_some() && link.has(feature::ACTIVITY) && link.follows(log)

@@ -43,7 +43,8 @@ pub struct Spot {
 }
 
 impl Spot {
-    fn place(&self) -> (&str, Option<UnitId>) {
+    /// Where it is, whenever it was edited.
+    pub fn place(&self) -> (&str, Option<UnitId>) {
         (&self.path, self.unit.as_ref().map(|(unit, _)| *unit))
     }
 }

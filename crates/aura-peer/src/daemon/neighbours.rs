@@ -439,7 +439,7 @@ impl Daemon {
                 }
                 Ok(Message::Routed(routed)) if stream == 0 => self.hear_routed(link, routed),
                 Ok(Message::Activity(words)) if stream == 0 => {
-                    if self.has_feature(link, 0) {
+                    if self.thread_mut(link).is_some_and(|thread| thread.is_up) {
                         self.hear_of_activity(Via::Neighbour(link), &words);
                     }
                 }

@@ -8,23 +8,6 @@ use aura_store::write_unsynced;
 use super::Daemon;
 
 impl Daemon {
-    /// Says how each repository stands, where that has changed.
-    pub(super) fn tend_standing(&mut self) {
-        let now = self.now();
-        for path in self.desks.keys().cloned().collect::<Vec<_>>() {
-            let facts = self.desks.get(&path).map(|desk| self.facts(desk));
-            let desk = self.desks.get_mut(&path).zip(facts);
-            let word = desk.and_then(|(desk, facts)| desk.standing.handle(now, facts));
-            if let Some(word) = word {
-                let text = match word.lacking() {
-                    0 => word.as_str().to_owned(),
-                    lacking => format!("{} {lacking}", word.as_str()),
-                };
-                self.emit("state", Some(&path), None, None, text);
-            }
-        }
-    }
-
     /// Writes down what has changed since the last time.
     pub(super) fn tell_prompts(&mut self) {
         let clone = |desk: &crate::desk::Desk| docs::PromptDoc {

@@ -24,11 +24,8 @@ pub(crate) struct Doing {
     /// Whether others are told what is edited here.
     pub(crate) is_told: bool,
     /// What each clone was said to edit when it was heard of last.
-    seen: BTreeMap<Writer, BTreeSet<Place>>,
+    seen: BTreeMap<Writer, Vec<Spot>>,
 }
-
-/// A file, or a unit of it.
-type Place = (String, Option<UnitId>);
 
 impl Doing {
     pub(super) fn new(team: TeamId, log: LogId, is_told: bool) -> Self {
@@ -59,12 +56,12 @@ impl Edited {
 
 impl Desk {
     /// A file was found edited, in these units or as a whole.
-    pub(super) fn edited(&mut self, path: &RepoPath, mtime_ms: Option<i128>, touched: &[Touched]) {
-        if !self.doing.is_told || self.pause.publishing.is_some() {
+    pub(super) fn edited(&mut self, path: &RepoPath, mtime_ns: Option<i128>, touched: &[Touched]) {
+        if !self.tells_of_edits() {
             return;
         }
         let wall_ms = i128::from(self.clock.wall_ms());
-        let ago_ms = mtime_ms.map_or(0, |mtime_ms| wall_ms - mtime_ms);
+        let ago_ms = mtime_ns.map_or(0, |mtime_ns| wall_ms - mtime_ns / 1_000_000);
         // A file of tomorrow is edited now.
         let ago_ms = u64::try_from(ago_ms.max(0)).unwrap_or(u64::MAX);
         let whole = UnitId::file(path.as_str());
@@ -82,6 +79,11 @@ impl Desk {
         }
         let now = now(self.clock);
         self.doing.machine.handle(now, Input::Edited(spots));
+    }
+
+    /// Whether others are told what is edited here, as it is set and nothing is paused.
+    fn tells_of_edits(&self) -> bool {
+        self.doing.is_told && self.pause.publishing.is_none()
     }
 
     /// Others are told of what is edited here, or of nothing any more.
@@ -141,10 +143,7 @@ impl Desk {
             .into_iter()
             .partition(|word| word.said.writer.peer == self.key_peer);
         let own = own.iter().filter_map(|word| self.opened_word(word, ring));
-        let own: Vec<_> = own
-            .flat_map(|body| body.spots)
-            .map(|spot| place(&spot))
-            .collect();
+        let own: Vec<Spot> = own.flat_map(|body| body.spots).collect();
         let mut edited = Vec::new();
         for word in others {
             let peer = word.said.writer.peer;
@@ -155,7 +154,7 @@ impl Desk {
             edited.extend(body.spots.into_iter().map(|spot| Edited {
                 peer,
                 channel: body.channel.clone(),
-                is_mine_too: own.contains(&place(&spot)),
+                is_mine_too: is_among(&own, &spot),
                 spot: Spot {
                     ago_ms: spot.ago_ms.saturating_add(word.age_ms),
                     ..spot
@@ -179,23 +178,25 @@ impl Desk {
         path: &str,
         unit: Option<UnitId>,
         ring: &KeyRing,
-    ) -> impl Iterator<Item = PeerId> {
+    ) -> Vec<PeerId> {
         let is_it = |row: &Edited| {
-            let edited = row.spot.unit.as_ref().map(|(unit, _)| *unit);
-            row.is_now() && row.spot.path == path && (unit.is_none() || edited == unit)
+            let (file, edited) = row.spot.place();
+            row.is_now() && file == path && (unit.is_none() || edited == unit)
         };
         let rows = self.edited_by_others(ring).into_iter().filter(is_it);
-        rows.map(|row| row.peer).collect::<Vec<_>>().into_iter()
+        rows.map(|row| row.peer).collect()
     }
 
     /// Where saving publishes nothing, what was saved is edited all the same.
     pub(super) fn note_edits(&mut self, paths: &BTreeSet<RepoPath>) -> Result<(), Failure> {
+        if !self.tells_of_edits() {
+            return Ok(());
+        }
         // Of what a program writes into a hundred files at once the first say enough.
         for path in paths.iter().take(SPOTS_MAX) {
-            let mtime_ms = self.copy.root().stamp(path).ok();
-            let mtime_ms = mtime_ms.map(|stamp| stamp.mtime_ns / 1_000_000);
+            let stamp = self.copy.root().stamp(path).ok();
             if let Some((_, patch, _)) = self.edit_of(path)? {
-                self.edited(path, mtime_ms, &patch.touched);
+                self.edited(path, stamp.map(|stamp| stamp.mtime_ns), &patch.touched);
             }
         }
         Ok(())
@@ -210,12 +211,12 @@ impl Desk {
         let Some(body) = self.opened_word(&word, ring) else {
             return;
         };
-        let goes_on = |spot: &&Spot| spot.ago_ms.saturating_add(word.age_ms) < EDITING_MS;
-        let now: BTreeSet<Place> = body.spots.iter().filter(goes_on).map(place).collect();
-        let before = self.doing.seen.insert(writer, now).unwrap_or_default();
+        let goes_on = |spot: &Spot| spot.ago_ms.saturating_add(word.age_ms) < EDITING_MS;
+        let now: Vec<Spot> = body.spots.into_iter().filter(goes_on).collect();
+        let before = self.doing.seen.insert(writer, now.clone());
+        let before = before.unwrap_or_default();
         // What was told of is not told again while it goes on.
-        let news = body.spots.iter().filter(goes_on);
-        for spot in news.filter(|spot| !before.contains(&place(spot))) {
+        for spot in now.iter().filter(|spot| !is_among(&before, spot)) {
             let name = spot.unit.as_ref().map_or(&spot.path, |(_, name)| name);
             self.notices.push(Notice {
                 kind: "editing",
@@ -227,6 +228,7 @@ impl Desk {
     }
 }
 
-fn place(spot: &Spot) -> Place {
-    (spot.path.clone(), spot.unit.as_ref().map(|unit| unit.0))
+/// Whether the place of one is that of another.
+fn is_among(spots: &[Spot], spot: &Spot) -> bool {
+    spots.iter().any(|known| known.place() == spot.place())
 }

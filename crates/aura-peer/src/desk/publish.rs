@@ -299,7 +299,7 @@ impl Desk {
             self.hold_back(path.as_str(), Held::Orphaned);
             return Ok(false);
         }
-        let mtime_ms = disk.as_ref().map(|file| file.meta.mtime_ns / 1_000_000);
+        let mtime_ns = disk.as_ref().map(|file| file.meta.mtime_ns);
         let after = disk
             .map(|file| file.bytes)
             .map(|bytes| aura_semantic::index(path.as_str(), bytes, before.as_ref(), &self.budget));
@@ -307,14 +307,14 @@ impl Desk {
             && before.outline.errors < after.outline.errors
         {
             self.hold_back(path.as_str(), "it does not parse");
-            self.edited(path, mtime_ms, &[]);
+            self.edited(path, mtime_ns, &[]);
             return Ok(false);
         }
         self.held_back.remove(path);
         let Some(patch) = aura_semantic::extract(before.as_ref(), after.as_ref()) else {
             return Ok(false);
         };
-        self.edited(path, mtime_ms, &patch.touched);
+        self.edited(path, mtime_ns, &patch.touched);
         // What is gone is looked for until the team knows it.
         let is_gone = after.is_none();
         if !is_gone {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use aura_api::{Call, Next, docs, shell_operand};
-use aura_engine::peer::{control::Control, standing::Facts, units::Conflict};
+use aura_engine::peer::{control::Control, units::Conflict};
 use aura_proto::{
     message::{PeerCard, Role},
     zone::ZoneMode,
@@ -320,17 +320,6 @@ impl Daemon {
         }
     }
 
-    /// What the word for a repository follows from.
-    pub(in crate::daemon) fn facts(&self, desk: &Desk) -> Facts {
-        let held = desk.held_back.values();
-        Facts {
-            has_fault: self.trouble(desk).is_some(),
-            is_linked: self.is_control_up(),
-            is_level: desk.book.replica.is_synced(),
-            lacking: held.filter(|why| !why.is_left_out()).count() as u64,
-        }
-    }
-
     fn link_doc(&self, desk: &Desk) -> docs::LinkDoc {
         let is_up = self.is_control_up();
         let is_barred = self.control.as_ref().is_some_and(Control::is_barred);
@@ -357,7 +346,7 @@ impl Daemon {
     }
 
     /// What is wrong with the logs that a repository lives of.
-    fn trouble(&self, desk: &Desk) -> Option<String> {
+    pub(in crate::daemon) fn trouble(&self, desk: &Desk) -> Option<String> {
         let team = self.team.as_ref().and_then(|team| team.trouble());
         let own = desk.fault.as_ref();
         let own = own.map(|(code, detail)| format!("{code}: {detail}"));
